@@ -1,0 +1,2 @@
+test:
+	python3 -m compileall -q harness

@@ -1,0 +1,72 @@
+"""Cards: what is known about a model, a method or a task, as data. A misspelt field is an error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .contracts import Capability
+
+
+class Card(BaseModel):
+    """What every card says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str = ""
+    """One sentence for a reader of the board."""
+    licence: str = "unknown"
+    source: str = ""
+    """Where it comes from: URL, paper, or package."""
+    revision: str = ""
+    """The exact version of ``source``."""
+    citation: str = ""
+
+
+class ModelCard(Card):
+    """Card of a model."""
+
+    capabilities: tuple[Capability, ...] = Field(min_length=1)
+    training_data: str = "unknown"
+    offers: frozenset[str] = frozenset()
+    """Parts that a method may act on, such as ``layers`` or ``visual-tokens``."""
+    reference: bool = False
+    """A landmark such as a constant or random predictor: shown on every board, never ranked first by merit."""
+
+
+class MethodCard(Card):
+    """Card of a method: what it needs, what it changes, and what it goes together with."""
+
+    needs: frozenset[str] = frozenset()
+    """Parts that the model must offer."""
+    modifies: frozenset[str] = frozenset()
+    """Parts that it changes. Two methods that change the same part exclude each other ..."""
+    combines_with: frozenset[str] = frozenset()
+    """... unless one of them names the other here."""
+    takes_budget: bool = False
+
+
+class Metric(BaseModel):
+    """How a figure is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    unit: Literal["%", ""] = "%"
+    """``%``: values are shares in [0, 1] and are shown times 100."""
+    better: Literal["higher", "lower"] = "higher"
+
+
+class TaskCard(Card):
+    """Card of a task. The first metric is the one that ranks."""
+
+    capability: Capability
+    metrics: tuple[Metric, ...] = (Metric(name="accuracy"),)
+    rule: str = "official"
+    """Name of the scoring rule."""
+    rule_version: int = 1
+    sample_noun: str = "sample"
+    """What one sample is called: episode, question."""
+    chance: float | None = None
+    """Expected first metric of a uniform guess."""

@@ -1,0 +1,157 @@
+"""What a model and a task must be.
+
+Everything here is structural: a class that has the right methods satisfies a contract without importing AdaptBench.
+Subclassing a protocol explicitly is allowed too, and gives the defaults that it states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    from .cards import TaskCard
+
+    FloatArray: TypeAlias = npt.NDArray[np.float32]
+
+Capability: TypeAlias = Literal["embed", "generate"]
+"""The contract that a task needs from a model: ``embed`` (image -> vector) or ``generate`` (text and images -> text)."""
+
+Json: TypeAlias = Any
+"""A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One thing that a model is asked, decoded only when it is needed.
+
+    Attributes:
+        digest: Hash of the content; equal content has an equal digest, and features are cached by it.
+        load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``.
+    """
+
+    digest: str
+    load: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a `Generator` is asked: a text and the images that it speaks of."""
+
+    text: str
+    images: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One scored unit of a task: a question, or an episode.
+
+    Attributes:
+        id: Unique within the task, stable over time.
+        inputs: Positions in ``task.inputs`` of what a model must have answered before this sample can be scored.
+        target: The right answer.
+        group: Name shared by samples that are not independent (questions on one image); intervals are clustered by it.
+    """
+
+    id: str
+    inputs: Sequence[int]
+    target: Json = None
+    group: str | None = None
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Capability ``embed``."""
+
+    def embed(self, images: Sequence[Image]) -> FloatArray:
+        """Return one vector an image: float array of shape [len(images), d], d the same in every call."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Capability ``generate``."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> Sequence[str]:
+        """Return one text a prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class Traceable(Protocol):
+    """A torch model whose forward pass can be counted and timed by itself.
+
+    A model that lacks this is still scored and timed whole; its FLOPs are shown as not counted.
+    """
+
+    module: Any
+    """The ``torch.nn.Module`` that does the work."""
+
+    def prepare(self, inputs: Sequence[Any]) -> Mapping[str, Any]:
+        """Turn loaded inputs into the keyword arguments of ``module`` (tensors, first axis = input)."""
+        ...
+
+
+class Task(Protocol):
+    """Samples, what a model is asked for them, and how its answers are scored.
+
+    A sample's way through a cell: the model answers ``inputs``; `outputs` makes of the answers the sample's raw
+    output, which is stored; `parse` and `score`, together the scoring rule, make of that the figures.
+    """
+
+    card: TaskCard
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """All that a model may be asked, each content once."""
+        ...
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The samples, in an order that never changes."""
+        ...
+
+    def outputs(self, samples: Sequence[Sample], answers: Any) -> Sequence[Json]:
+        """Return the raw output of each sample.
+
+        Args:
+            samples: Some of ``self.samples``.
+            answers: ``answers[i]`` is the model's answer to ``inputs[i]``: for ``embed`` a float32 array
+                [len(inputs), d], for ``generate`` a list of texts. Only the rows that ``samples`` name are filled.
+        """
+        return [answers[sample.inputs[0]] for sample in samples]
+
+    def parse(self, output: Json) -> Json | None:
+        """Read the answer out of a raw output; ``None`` says that there is none to be read."""
+        return output
+
+    def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
+        """Return a value for each metric of the card, or ``None`` for "cannot be scored", which is not "wrong"."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sample's outcome in one cell: a line of ``records.jsonl``.
+
+    Attributes:
+        sample: The sample's id.
+        input: Hash over the digests of the sample's inputs.
+        output: Raw output, as the model gave it.
+        parsed: What the scoring rule read out of it.
+        scores: Metric -> value; ``None`` when the sample could not be scored.
+        cost: Deterministic costs of this sample, such as ``{"flops": 1200}``; never a time.
+    """
+
+    sample: str
+    input: str
+    output: Json
+    parsed: Json = None
+    scores: Mapping[str, float] | None = None
+    cost: Mapping[str, int] = field(default_factory=dict)

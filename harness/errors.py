@@ -1,0 +1,21 @@
+"""The one error that a user is meant to read."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can mend: what went wrong, where, and what to do about it.
+
+    The command line prints it as one line and exits with status 2; the traceback shows only with ``--debug``.
+
+    Args:
+        what: What is wrong, as a sentence without its full stop.
+        where: The file, option or name that it is about.
+        todo: What to do next, in the imperative.
+    """
+
+    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
+        self.what, self.where, self.todo = what, where, todo
+        place = f"{where}: " if where else ""
+        advice = f"; {todo}" if todo else ""
+        super().__init__(" ".join(f"{place}{what}{advice}".split()))

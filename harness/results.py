@@ -1,0 +1,113 @@
+"""What a finished cell says: the content of ``result.json`` and ``timing.json``.
+
+``result.json`` holds only what a repetition gives again, to the byte; all that depends on the clock or on the machine
+is in ``timing.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from .cards import MethodCard, ModelCard, TaskCard
+
+SCHEMA_VERSION = 1
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Estimate(_Stored):
+    """A figure with its interval.
+
+    Attributes:
+        value: Point estimate, in the metric's own unit (a share for ``%``).
+        low: Lower end of the interval; ``None`` where n is too small to have one.
+        high: Upper end.
+        n: Number of scored samples.
+        method: How the interval was made, for the reader.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+
+
+class FlopCount(_Stored):
+    """FLOPs of one input's forward pass, with the convention they were counted under (see `harness.measure.flops`)."""
+
+    value: int
+    unit: Literal["FLOP"] = "FLOP"
+    """One multiply-accumulate is two FLOPs."""
+    phase: str
+    counter: str
+    attention: str
+    waived: tuple[str, ...] = ()
+    """Operators that nobody counted, each waived by name."""
+
+    def convention(self) -> tuple[str, str, str]:
+        """What must be equal for two counts to be compared."""
+        return (self.unit, self.phase, self.counter)
+
+
+class CellId(_Stored):
+    """Which cell: printed, sorted and compared as a value."""
+
+    model: str
+    """Canonical model spec, methods included, without the budget."""
+    task: str
+    budget: float = 1.0
+    seed: int = 0
+
+
+class CellResult(_Stored):
+    """``result.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    cell: CellId
+    model_card: ModelCard
+    method_cards: dict[str, MethodCard] = {}
+    task_card: TaskCard
+    samples_digest: str
+    """Hash of the samples that were scored: two cells are compared only if it is equal."""
+    samples: int
+    unscored: int
+    unparsed: int
+    partial: str | None
+    """``None`` for a whole run; else why not, such as ``--limit 10``. Never ranked."""
+    metrics: dict[str, Estimate]
+    flops: FlopCount | None
+    flops_missing: str = ""
+    """Why ``flops`` is ``None``."""
+    parameters: int | None = None
+    settings: dict[str, str | int | float | bool]
+    """Batch size, device, dtype: whatever else can change an answer."""
+    records_sha256: str
+
+
+class Timing(_Stored):
+    """``timing.json``: measured here, never cached, never compared across machines. Times in seconds, memory in bytes."""
+
+    schema_version: int = SCHEMA_VERSION
+    session: str
+    machine: str
+    """Short description of the hardware; times of different machines are not compared."""
+    device: str
+    what: str
+    """What was timed, such as ``forward of 64 images``."""
+    inputs: int
+    """Inputs in the timed batch."""
+    warmup: int
+    repeats: int
+    median: float
+    q1: float
+    q3: float
+    p95: float
+    peak_memory: int | None = None
+    note: str = ""
+    """Anything that makes the figure suspect."""
