@@ -1,0 +1,58 @@
+"""AdaptBench: what does this adapted model get right, and what does it cost?
+
+The names below are the public API; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .harness.api import RunOptions, run
+    from .harness.cards import MethodCard, Metric, ModelCard, TaskCard
+    from .harness.contracts import Input, Prompt, Record, Sample, Task
+    from .harness.errors import UserError
+    from .harness.hooks import hookimpl
+    from .harness.runner import RunResult
+
+__all__ = [
+    "Input",
+    "MethodCard",
+    "Metric",
+    "ModelCard",
+    "Prompt",
+    "Record",
+    "RunOptions",
+    "RunResult",
+    "Sample",
+    "Task",
+    "TaskCard",
+    "UserError",
+    "hookimpl",
+    "run",
+]
+
+_HOMES = {
+    "harness.api": ("RunOptions", "run"),
+    "harness.cards": ("MethodCard", "Metric", "ModelCard", "TaskCard"),
+    "harness.contracts": ("Input", "Prompt", "Record", "Sample", "Task"),
+    "harness.errors": ("UserError",),
+    "harness.hooks": ("hookimpl",),
+    "harness.runner": ("RunResult",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("adaptbench")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,63 @@
+"""Running from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from .identity import Settings
+from .planning import Request, plan
+from .plugins import load_plugins
+from .runner import Part, RunResult, RunSpec, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .progress import Progress
+
+
+class RunOptions(TypedDict, total=False):
+    """Options of `run`; each may be left out."""
+
+    out: str | Path
+    """Run directory; default ``runs/latest``. Run again with the same one to go on where it was stopped."""
+    budgets: Sequence[float]
+    seeds: Sequence[int]
+    limit: int
+    """Only the first so many samples: a partial run, never ranked."""
+    sample: int
+    """Only so many samples, drawn by the seed: a partial run."""
+    settings: Settings
+    plugins: Sequence[str | object]
+    """Plugin files, modules or objects to load besides the installed ones."""
+    progress: Progress
+
+
+def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
+    """Run models on tasks.
+
+    Args:
+        models: A model spec such as ``"pixels"``, an object with a method ``embed`` or ``generate``, or a list of these.
+        tasks: A task spec such as ``"glyphs-15way-1shot"``, a `Task`, or a list of these.
+        options: See `RunOptions`.
+
+    Returns:
+        The results, one a cell; ``.to_pandas()`` makes a table of them.
+
+    Raises:
+        UserError: Something that the caller can mend; what was recorded so far stays.
+    """
+    plugins = load_plugins(options.get("plugins", ()))
+    request = Request(_listed(models), _listed(tasks), options.get("budgets", ()), options.get("seeds", (0,)))
+    spec = RunSpec(
+        plan=plan(plugins.registry, request),
+        out=Path(options.get("out", "runs/latest")),
+        settings=options.get("settings", Settings()),
+        part=Part(options.get("limit"), options.get("sample")),
+        command="adaptbench.run",
+    )
+    return execute(plugins, spec, options.get("progress"))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

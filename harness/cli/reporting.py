@@ -1,0 +1,36 @@
+"""``adaptbench report``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import UserError
+from ..plugins import load_plugins
+from ..store import RunDirectory
+from .output import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
+    """Write each file in the format that its ending names."""
+    plugins = load_plugins(extra)
+    directories = [RunDirectory.existing(path) for path in runs]
+    targets = outs or [runs[0] / "leaderboard.html"]
+    writers = []
+    for out in targets:
+        if not out.suffix:
+            known = ", ".join(entry.name for entry in plugins.registry.entries("report"))
+            raise UserError("the file name has no ending to tell the format by", where=str(out), todo=f"use one of {known}")
+        writers.append(plugins.registry.find("report", out.suffix.lower()).factory())
+    for out, write in zip(targets, writers, strict=True):
+        write(directories, out, plugins)
+    if as_json:
+        write_json([str(out) for out in targets])
+        return
+    for out in targets:
+        typer.echo(str(out))

@@ -1,0 +1,110 @@
+"""The pluggy hooks: where a plugin registers names, and where it may watch a run.
+
+Every hook takes one keyword-built event (``register`` takes the registrar), so that hooks can grow without breaking the
+plugins that implement them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .contracts import Record
+    from .registry import Registrar
+    from .results import CellId, CellResult, Timing
+
+NAMESPACE = "adaptbench"
+hookspec = pluggy.HookspecMarker(NAMESPACE)
+hookimpl = pluggy.HookimplMarker(NAMESPACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """A run begins or is resumed; ``cells`` are all that it plans."""
+
+    path: Path
+    cells: Sequence[CellId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellStarted:
+    """A cell begins; ``done`` of its ``samples`` were recorded before."""
+
+    cell: CellId
+    samples: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordWritten:
+    """A record is safely on disk."""
+
+    cell: CellId
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellFinished:
+    """A cell is complete; ``reused`` says that it was so before this session."""
+
+    cell: CellId
+    result: CellResult
+    timing: Timing | None
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """All cells of a run are complete."""
+
+    path: Path
+    results: Sequence[CellResult]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardContext:
+    """A board is about to be rendered; ``notes`` is a list of texts that a plugin may add to (shown as text, escaped)."""
+
+    board: Any
+    notes: list[str]
+
+
+@hookspec
+def register(registry: Registrar) -> None:
+    """Register models, methods, tasks, suites and report formats by name."""
+
+
+@hookspec
+def run_started(event: RunStarted) -> None:
+    """Called once when a run begins or is resumed."""
+
+
+@hookspec
+def cell_started(event: CellStarted) -> None:
+    """Called when work on a cell begins; not for a cell that was complete already."""
+
+
+@hookspec
+def record_written(event: RecordWritten) -> None:
+    """Called for each record after it is on disk."""
+
+
+@hookspec
+def cell_finished(event: CellFinished) -> None:
+    """Called for each cell of the run once it is complete."""
+
+
+@hookspec
+def run_finished(event: RunFinished) -> None:
+    """Called once when all cells are complete."""
+
+
+@hookspec
+def board_context(event: BoardContext) -> None:
+    """Called before a board is rendered."""

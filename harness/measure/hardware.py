@@ -1,0 +1,88 @@
+"""What a run ran on: for the manifest, and to tell which times may be compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import secrets
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("adaptbench", "torch", "transformers", "fvcore", "numpy", "scipy", "pillow", "scikit-learn", "scikit-image", "matplotlib")
+
+
+@functools.cache
+def session_id() -> str:
+    """Return the random name of this process' session: times of different sessions are told apart by it."""
+    return secrets.token_hex(8)
+
+
+@functools.cache
+def machine() -> str:
+    """Describe the machine in a line. Times are compared only between equal lines."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = f", OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}" if "OMP_NUM_THREADS" in os.environ else ""
+    gpu = f", {_gpu()['name']}" if _gpu() else ""
+    return f"{_cpu()}, {usable} cores{threads}{gpu}"
+
+
+def describe() -> dict[str, Any]:
+    """Describe machine, operating system and the versions of what is installed, as JSON."""
+    return {
+        "machine": machine(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "memory_bytes": _memory(),
+        "gpu": _gpu(),
+        "packages": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+@functools.cache
+def _gpu() -> dict[str, Any]:
+    """Name, driver, clock and power of the first GPU; empty without one or without nvidia-ml-py."""
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        return {
+            "name": pynvml.nvmlDeviceGetName(handle),
+            "driver": pynvml.nvmlSystemGetDriverVersion(),
+            "sm_clock_mhz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+            "power_limit_mw": pynvml.nvmlDeviceGetPowerManagementLimit(handle),
+            "processes": len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        }
+    except pynvml.NVMLError:
+        return {}

@@ -1,0 +1,157 @@
+"""Measured time. Nothing else in the package reads a clock.
+
+A call is warmed up until its duration settles, then repeated; the device is synchronised before the clock is read, so
+nothing is timed before it has finished. What is shorter than the clock can tell is not reported.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..results import Timing
+from .hardware import machine, session_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+_SETTLED = 0.10
+"""Warm-up ends when a repetition differs from the one before by less than this share of it."""
+_MOST_WARMUP = 10
+_MOST_REPEATS = 1000
+_LEAST_TICKS = 100
+"""A duration of fewer ticks of the clock is not reported: the rounding would be more than a hundredth of it."""
+
+
+class TooShort(Exception):
+    """A call is over before the clock can tell how long it took."""
+
+
+class Clock(Protocol):
+    """A device's clock."""
+
+    resolution: float
+    """Seconds of a tick."""
+
+    def time(self, call: Callable[[], object]) -> float:
+        """Run a call to its end, on the device, and return its seconds."""
+        ...
+
+
+class CpuClock:
+    """The monotonic clock of the processor, for calls that return when they are done."""
+
+    resolution = time.get_clock_info("perf_counter").resolution
+
+    def time(self, call: Callable[[], object]) -> float:
+        """Return the seconds from before the call to after it."""
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+
+class CudaClock:
+    """CUDA events around a call, read after the device has passed both."""
+
+    resolution = 0.5e-6
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def time(self, call: Callable[[], object]) -> float:
+        """Return the seconds between two events on the device's stream."""
+        import torch
+
+        with torch.cuda.device(self._device):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            start.record()
+            call()
+            end.record()
+            torch.cuda.synchronize()
+            return float(start.elapsed_time(end)) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure: at least ``repeats`` repetitions, and more until ``seconds`` have been measured."""
+
+    repeats: int = 10
+    seconds: float = 0.4
+
+
+def measure(
+    call: Callable[[], object], *, what: str, inputs: int, device: str = "cpu", effort: Effort | None = None, clock: Clock | None = None
+) -> Timing:
+    """Measure the duration of a call.
+
+    Args:
+        call: What to time; it may return before the device is done.
+        what: What is timed, for the reader.
+        inputs: Inputs that one call processes.
+        device: Where it runs.
+        effort: How long to measure.
+        clock: Instead of the device's own.
+
+    Returns:
+        Median, quartiles and 95th percentile in seconds. Peak memory is left empty.
+
+    Raises:
+        TooShort: A call takes fewer than a hundred ticks of the clock.
+    """
+    effort = effort or Effort()
+    clock = clock or (CudaClock(device) if device.startswith("cuda") else CpuClock())
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        warmup = _warm_up(clock, call)
+        seconds = _repeat(clock, call, effort)
+    finally:
+        if collecting:
+            gc.enable()
+    median, q1, q3, p95 = (float(q) for q in np.percentile(seconds, (50, 25, 75, 95)))
+    if median < _LEAST_TICKS * clock.resolution:
+        raise TooShort(f"{what}: a call takes {median:.1e} s, too short for a clock of {clock.resolution:.0e} s")
+    return Timing(
+        session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=warmup,
+        repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, note=_doubts(median, q1, q3),
+    )  # fmt: skip
+
+
+def _warm_up(clock: Clock, call: Callable[[], object]) -> int:
+    """Repeat until two repetitions agree; return how many it took."""
+    last = clock.time(call)
+    for count in range(2, _MOST_WARMUP + 1):
+        current = clock.time(call)
+        if abs(current - last) <= _SETTLED * last:
+            return count
+        last = current
+    return _MOST_WARMUP
+
+
+def _repeat(clock: Clock, call: Callable[[], object], effort: Effort) -> npt.NDArray[np.float64]:
+    seconds: list[float] = []
+    total = 0.0
+    while len(seconds) < effort.repeats or (total < effort.seconds and len(seconds) < _MOST_REPEATS):
+        seconds.append(clock.time(call))
+        total += seconds[-1]
+    return np.array(seconds)
+
+
+def _doubts(median: float, q1: float, q3: float) -> str:
+    """What makes a figure suspect, in words; empty if nothing does."""
+    doubts = []
+    if q3 - q1 > 0.2 * median:
+        doubts.append(f"unsteady: the quartiles are {100 * (q3 - q1) / median:.0f} % of the median apart")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 1.5 * (os.cpu_count() or 1):
+        doubts.append(f"the machine was busy: load {load:.1f} on {os.cpu_count()} cores")
+    return "; ".join(doubts)

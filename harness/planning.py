@@ -1,0 +1,241 @@
+"""From what the user asks for to the cells that will run. All that can be refused is refused here, before anything loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import specs
+from .errors import UserError
+from .registry import OBJECT_OWNER, Entry
+from .results import CellId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .cards import MethodCard, ModelCard, TaskCard
+    from .registry import Registry
+    from .specs import Call, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A registered name with the arguments that the user gave it."""
+
+    entry: Entry
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model spec whose every name is known and whose methods go together."""
+
+    spec: Spec
+    base: Step
+    methods: tuple[Step, ...]
+
+    @property
+    def card(self) -> ModelCard:
+        """Card of the base model."""
+        card: ModelCard = self.base.entry.card
+        return card
+
+    @property
+    def method_cards(self) -> dict[str, MethodCard]:
+        """Cards of the methods, by name."""
+        return {step.entry.name: step.entry.card for step in self.methods}
+
+    @property
+    def takes_budget(self) -> bool:
+        """Whether a method of it takes a budget."""
+        return any(card.takes_budget for card in self.method_cards.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task spec whose name is known."""
+
+    step: Step
+
+    @property
+    def card(self) -> TaskCard:
+        """Card of the task."""
+        card: TaskCard = self.step.entry.card
+        return card
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """One cell to run."""
+
+    model: PlannedModel
+    task: PlannedTask
+    seed: int
+
+    @property
+    def id(self) -> CellId:
+        """The cell as a value."""
+        spec = self.model.spec
+        return CellId(
+            model=str(spec.without_budget()), task=str(self.task.step.call), budget=spec.budget or 1.0, seed=self.seed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells of a run, grouped by model, and the pairs that were left out with the reason."""
+
+    cells: tuple[PlannedCell, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asks for: models x tasks x budgets x seeds. A model or a task is a spec, or a Python object."""
+
+    models: Sequence[Any]
+    tasks: Sequence[Any]
+    budgets: Sequence[float] = ()
+    seeds: Sequence[int] = (0,)
+
+
+def plan(registry: Registry, request: Request) -> Plan:
+    """Cross models with tasks wherever the capability fits.
+
+    Raises:
+        UserError: A name is unknown, methods exclude each other, or a model or a task has no counterpart at all.
+    """
+    models = [m for model in _models(registry, request.models) for m in _with_budgets(model, request.budgets)]
+    tasks = plan_tasks(registry, request)
+    cells, left_out = [], []
+    for model in models:
+        for task in tasks:
+            if task.card.capability in model.card.capabilities:
+                cells += [PlannedCell(model, task, seed) for seed in request.seeds]
+            else:
+                has = ", ".join(model.card.capabilities)
+                left_out.append(f"{model.spec} x {task.step.call}: the task needs {task.card.capability}, the model has {has}")
+    if not cells:
+        reason = left_out[0] if left_out else "name at least one model and one task"
+        raise UserError(f"there is nothing to run: {reason}", todo="`adaptbench list` shows models and tasks")
+    _refuse_idle([m.spec for m in models], [c.model.spec for c in cells], "model", "task")
+    _refuse_idle([t.step.call for t in tasks], [c.task.step.call for c in cells], "task", "model")
+    _refuse_doubles(cells)
+    return Plan(tuple(cells), tuple(left_out))
+
+
+def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
+    """Look up every name of a model spec, and refuse methods that the model lacks the parts for or that exclude each other."""
+    base = Step(registry.find("model", spec.base.name), spec.base)
+    methods = tuple(Step(registry.find("method", call.name), call) for call in spec.methods)
+    model = PlannedModel(spec, base, methods)
+    where = f"model spec '{spec}'"
+    for step in methods:
+        missing = step.entry.card.needs - model.card.offers
+        if missing:
+            offers = ", ".join(sorted(model.card.offers)) or "nothing that a method can act on"
+            raise UserError(
+                f"method {step.call.name!r} needs {', '.join(sorted(missing))}; model {base.call.name!r} offers {offers}",
+                where=where,
+                todo="choose another model or leave the method out",
+            )
+    for one, two in combinations(methods, 2):
+        _refuse_clash(one, two, where)
+    if spec.budget is not None and not model.takes_budget:
+        raise UserError(
+            f"none of its methods takes a budget, so '@{spec.budget:g}' means nothing",
+            where=where,
+            todo="leave the budget out or add a method that takes one",
+        )
+    _bind(base)
+    for step in methods:
+        _bind(step)
+    return model
+
+
+def _models(registry: Registry, models: Sequence[Any]) -> Iterator[PlannedModel]:
+    for model in models:
+        if isinstance(model, str):
+            yield plan_model(registry, specs.parse(model))
+        else:
+            step = _object_step("model", model, _card_of(model))
+            yield PlannedModel(specs.Spec(step.call, (), None), step, ())
+
+
+def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:
+    """Look up the tasks of a request and check their arguments."""
+    return list(_tasks(registry, request.tasks))
+
+
+def _tasks(registry: Registry, tasks: Sequence[Any]) -> Iterator[PlannedTask]:
+    for task in tasks:
+        if isinstance(task, str):
+            call = specs.parse_call(task)
+            step = Step(registry.find("task", call.name), call)
+            _bind(step)
+        else:
+            step = _object_step("task", task, task.card)
+        yield PlannedTask(step)
+
+
+def _object_step(kind: Literal["model", "task"], value: Any, card: Any) -> Step:
+    """A Python object, under its attribute ``name`` or the name of its class."""
+    name = str(getattr(value, "name", type(value).__name__))
+    entry = Entry(kind, name, lambda: value, OBJECT_OWNER, card=card)
+    return Step(entry, specs.Call(name, None, ()))
+
+
+def _with_budgets(model: PlannedModel, budgets: Sequence[float]) -> list[PlannedModel]:
+    """One model for each budget, where a method takes one and the spec does not say which."""
+    if not model.takes_budget or model.spec.budget is not None or not budgets:
+        return [model]
+    return [PlannedModel(model.spec.with_budget(budget), model.base, model.methods) for budget in budgets]
+
+
+def _card_of(model: Any) -> ModelCard:
+    from .cards import ModelCard
+    from .contracts import Embedder, Generator
+
+    card = getattr(model, "card", None)
+    if isinstance(card, ModelCard):
+        return card
+    capabilities = tuple(
+        name for name, contract in (("embed", Embedder), ("generate", Generator)) if isinstance(model, contract)
+    )
+    if not capabilities:
+        raise UserError(
+            f"a model needs a method embed(images) or generate(prompts); {type(model).__name__} has neither",
+            todo="see harness.contracts",
+        )
+    return ModelCard(summary="A Python object", capabilities=capabilities)
+
+
+def _bind(step: Step) -> None:
+    """Check the arguments of a name against its factory."""
+    step.entry.bind(step.call)
+
+
+def _refuse_clash(one: Step, two: Step, where: str) -> None:
+    first, second = one.entry.card, two.entry.card
+    shared = first.modifies & second.modifies
+    declared = two.entry.name in first.combines_with or one.entry.name in second.combines_with
+    if one.entry.name == two.entry.name or (shared and not declared):
+        what = f"both change {', '.join(sorted(shared))}" if shared else "it stands there twice"
+        raise UserError(
+            f"methods {one.entry.name!r} and {two.entry.name!r} exclude each other: {what}", where=where, todo="keep one of them"
+        )
+
+
+def _refuse_idle(asked: Sequence[object], used: Sequence[object], kind: str, other: str) -> None:
+    for name in asked:
+        if name not in used:
+            raise UserError(f"no {other} of this run fits it", where=f"{kind} {name}", todo=f"add a {other} or leave it out")
+
+
+def _refuse_doubles(cells: Sequence[PlannedCell]) -> None:
+    seen: set[CellId] = set()
+    for cell in cells:
+        if cell.id in seen:
+            raise UserError(f"asked for twice: {cell.id.model} on {cell.id.task}", todo="name each model and task once")
+        seen.add(cell.id)

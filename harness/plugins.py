@@ -1,0 +1,163 @@
+"""Finding plugins and loading each in isolation: one broken plugin harms nobody.
+
+Plugins come from three places, all through the same door: entry points of the group ``adaptbench`` (the built-ins among
+them), files or modules named by ``--plugin``, and Python objects handed to the API.
+
+Environment: ``ADAPTBENCH_PLUGINS`` is a comma-separated list of the entry points to load besides the built-ins; set but
+empty, none is loaded. ``ADAPTBENCH_TRACE=1`` writes every hook call to standard error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from . import hooks
+from .errors import UserError
+from .registry import Registrar, Registry
+from .specs import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+logger = logging.getLogger(__name__)
+BUILTIN = "adaptbench"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One plugin and what became of it.
+
+    Attributes:
+        origin: The entry point, file, module or object that it came from.
+        error: Why it is broken, in a line; empty if it is not.
+        traceback: The whole story of ``error``.
+        names: What it registered, as ``kind name``.
+    """
+
+    name: str
+    origin: str
+    version: str = ""
+    error: str = ""
+    traceback: str = ""
+    names: tuple[str, ...] = ()
+
+
+class Plugins:
+    """The plugins of this process, the registry that they filled, and the hooks that they implement."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.loaded: list[Plugin] = []
+        self._manager = pluggy.PluginManager(hooks.NAMESPACE)
+        self._manager.add_hookspecs(hooks)
+        if os.environ.get("ADAPTBENCH_TRACE"):
+            self._manager.trace.root.setwriter(sys.stderr.write)
+            self._manager.enable_tracing()
+
+    def add(self, name: str, origin: str, load: Callable[[], object], version: str = "") -> Plugin:
+        """Load one plugin. Whatever goes wrong is kept in the returned `Plugin`; none of its names is then registered."""
+        registrar = Registrar(name)
+        plugin: object = None
+        try:
+            plugin = load()
+            self._manager.register(plugin, name)
+            self._check_hooks(plugin)
+            self._call(plugin, "register", registry=registrar)
+            self.registry.adopt(registrar.entries)
+        except (Exception, SystemExit) as error:  # the one place where a stranger's code may fail in any way
+            if plugin is not None and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            state = Plugin(name, origin, version, " ".join(reason.split()), traceback.format_exc())
+            self.registry.broken[name] = state.error
+        else:
+            state = Plugin(name, origin, version, names=tuple(f"{e.kind} {e.name}" for e in registrar.entries))
+        self.loaded.append(state)
+        return state
+
+    def fire(self, hook: str, event: object) -> None:
+        """Tell every plugin of an event. A plugin that fails is logged and harms neither the run nor the other plugins."""
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            try:
+                self._call(implementation.plugin, hook, event=event)
+            except Exception:
+                logger.exception("plugin %r failed in hook %r", implementation.plugin_name, hook)
+
+    def listens(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
+        return bool(getattr(self._manager.hook, hook).get_hookimpls())
+
+    def _call(self, plugin: object, hook: str, **arguments: Any) -> None:
+        others = [p for p in self._manager.get_plugins() if p is not plugin]
+        self._manager.subset_hook_caller(hook, others)(**arguments)
+
+    def _check_hooks(self, plugin: object) -> None:
+        callers = self._manager.get_hookcallers(plugin) or []
+        known = [name for name in vars(self._manager.hook) if not name.startswith("_")]
+        for caller in callers:
+            if not caller.has_spec():
+                others = [name for name in known if name != caller.name]
+                raise UserError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, others)}")
+        if not callers:
+            raise UserError("it implements no hook", todo="mark a function `register(registry)` with @adaptbench.hookimpl")
+
+
+def load_plugins(extra: Sequence[str | object] = ()) -> Plugins:
+    """Load the built-ins, the installed plugins, and ``extra``: paths of files, names of modules, or plugin objects.
+
+    Raises:
+        UserError: A plugin of ``extra`` is broken: it was asked for by name.
+    """
+    plugins = Plugins()
+    points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
+    allowed = os.environ.get("ADAPTBENCH_PLUGINS")
+    for point in points:
+        if _builtin(point) or allowed is None or point.name in allowed.split(","):
+            version = point.dist.version if point.dist else ""
+            plugins.add(point.name, point.value, point.load, version)
+    for item in extra:
+        plugin = _add_extra(plugins, item)
+        if plugin.error:
+            logger.debug("%s", plugin.traceback)
+            raise UserError(f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback")
+    return plugins
+
+
+def _builtin(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == BUILTIN
+
+
+def _add_extra(plugins: Plugins, item: str | object) -> Plugin:
+    if not isinstance(item, str):
+        name = getattr(item, "__name__", type(item).__name__)
+        return plugins.add(name, repr(item), lambda: item)
+    path = Path(item)
+    if path.suffix == ".py" or path.exists():
+        return plugins.add(path.stem, str(path), lambda: _load_file(path))
+    return plugins.add(item, item, lambda: importlib.import_module(item))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserError("no such plugin file", where=str(path))
+    name = f"adaptbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError("not a Python file", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,119 @@
+"""Telling the user how far a run is: bars on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from .results import CellId, CellResult, Timing
+
+
+class Progress(Protocol):
+    """What the runner says while it works."""
+
+    def note(self, text: str) -> None:
+        """Say something about the run."""
+
+    def start(self, cell: CellId, samples: int, done: int) -> None:
+        """A cell begins with ``done`` of its ``samples`` recorded."""
+
+    def answered(self, inputs: int, total: int) -> None:
+        """The model has answered so many of the task's inputs."""
+
+    def recorded(self, samples: int) -> None:
+        """So many samples of the cell are on disk."""
+
+    def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
+        """A cell is complete."""
+
+
+class Silent(Progress):
+    """Says nothing."""
+
+
+def describe(cell: CellId) -> str:
+    """Name a cell in a line."""
+    budget = f" @{cell.budget:g}" if cell.budget != 1 else ""
+    seed = f" (seed {cell.seed})" if cell.seed else ""
+    return f"{cell.model}{budget} on {cell.task}{seed}"
+
+
+def outcome(result: CellResult) -> str:
+    """Say how a cell ended in a line: its first metric with the interval."""
+    metric = result.task_card.metrics[0]
+    estimate = result.metrics.get(metric.name)
+    if estimate is None:
+        return "nothing could be scored"
+    scale = 100 if metric.unit == "%" else 1
+    half = "" if estimate.high is None else f" +- {scale * (estimate.high - estimate.value):.2f}"
+    return f"{metric.name} {scale * estimate.value:.2f}{half} {metric.unit}".rstrip()
+
+
+class Lines(Progress):
+    """Plain lines for a log: one when a cell begins, one when it ends."""
+
+    def __init__(self, cells: int, stream: TextIO | None = None) -> None:
+        self._cells, self._stream = cells, stream or sys.stderr
+        self._ended = 0
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def start(self, cell: CellId, samples: int, done: int) -> None:
+        """Say what begins."""
+        resumed = f", {done} done before" if done else ""
+        self.note(f"[{self._ended + 1}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
+
+    def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
+        """Say what came out."""
+        self._ended += 1
+        kept = " (complete before)" if reused else ""
+        self.note(f"[{self._ended}/{self._cells}] {describe(result.cell)}: {outcome(result)}{kept}")
+
+
+class Bars(Progress):
+    """A bar for the run and one for the cell, on a terminal."""
+
+    def __init__(self, cells: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._rich = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._run = self._rich.add_task("cells", total=cells)
+        self._cell = self._rich.add_task("", total=None, visible=False)
+        self._name, self._samples = "", 0
+
+    def __enter__(self) -> Bars:
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._rich.console.print(text, markup=False, highlight=False)
+
+    def start(self, cell: CellId, samples: int, done: int) -> None:
+        """Show the cell's bar."""
+        self._name, self._samples = describe(cell), samples
+        self._rich.reset(self._cell, description=self._name, total=samples, completed=done, visible=True)
+
+    def answered(self, inputs: int, total: int) -> None:
+        """Move the cell's bar through the inputs."""
+        self._rich.update(self._cell, description=f"{self._name}: inputs", total=total, completed=inputs)
+
+    def recorded(self, samples: int) -> None:
+        """Move the cell's bar through the samples."""
+        self._rich.update(self._cell, description=f"{self._name}: samples", total=self._samples, completed=samples)
+
+    def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
+        """Print what came out."""
+        self._rich.advance(self._run)
+        self._rich.update(self._cell, visible=False)
+        self.note(f"{describe(result.cell)}: {outcome(result)}{' (complete before)' if reused else ''}")

@@ -1,0 +1,81 @@
+"""Writing so that nothing is lost: whole files appear at once or not at all, and every append is on disk when it returns."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "your disk quota is used up; free some space and run the same command again",
+    errno.EFBIG: "the file may not grow further; raise the limit and run the same command again",
+    errno.EROFS: "the file system is read-only; choose another --out",
+    errno.EACCES: "permission denied; choose another --out or change its permissions",
+    errno.EPERM: "permission denied; choose another --out or change its permissions",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
+    errno.EEXIST: "a file stands where a folder is needed; choose another --out",
+}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` about ``path`` into a `UserError` that says what to do. What was written before stays."""
+    try:
+        yield
+    except OSError as error:
+        todo = _ADVICE.get(error.errno or 0, "mend that and run the same command again; nothing written so far is lost")
+        raise UserError(f"cannot write: {error.strerror or error}", where=str(path), todo=todo) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents, and return it."""
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file: readers see the old content or the new one, whenever the power fails."""
+    make_folder(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        try:
+            with draft.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file; on return the data is on disk. If it does not fit whole, the file is cut back to what it was."""
+    with disk_errors(path), path.open("ab", buffering=0) as stream:
+        before = stream.seek(0, os.SEEK_END)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[stream.write(view) :]
+            os.fsync(stream.fileno())
+        except OSError:
+            if path.is_file():
+                stream.truncate(before)
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,135 @@
+"""A run: the directory that holds the records of its cells and a manifest.
+
+``manifest.json`` says which cells belong to the run and in which sessions they were made; ``cells/<key>/`` holds a cell,
+``features/`` what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be rebuilt.
+Several processes may work on one run directory: they share it cell by cell.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import UserError
+from ..results import SCHEMA_VERSION, CellId
+from .features import FeatureStore
+from .files import disk_errors, make_folder, write_atomic
+from .journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Session(BaseModel):
+    """One process that worked on a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    started: str
+    """UTC, ISO 8601."""
+    command: str
+    environment: dict[str, Any]
+    """Hardware, versions and git revision (see `harness.measure.hardware`)."""
+
+
+class Manifest(BaseModel):
+    """``manifest.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    created: str
+    sessions: tuple[Session, ...] = ()
+    cells: dict[str, CellId] = {}
+    """Key -> cell. When a cell is run again under other conditions, its new key takes the place of the old one."""
+
+
+class RunDirectory:
+    """One run on disk.
+
+    Args:
+        path: The directory; created by `begin`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunDirectory:
+        """Open a run that is there already."""
+        run = cls(path)
+        if not run._manifest_path.is_file():
+            raise UserError("not a run directory: it has no manifest.json", where=str(path), todo="`adaptbench run` makes one")
+        return run
+
+    @property
+    def _manifest_path(self) -> Path:
+        return self.path / "manifest.json"
+
+    def manifest(self) -> Manifest:
+        """Read the manifest."""
+        try:
+            return Manifest.model_validate_json(self._manifest_path.read_bytes())
+        except (ValidationError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
+            raise UserError(
+                f"cannot read the manifest: {reason}",
+                where=str(self._manifest_path),
+                todo="restore it, or choose another run directory",
+            ) from error
+
+    def begin(self, session: Session) -> None:
+        """Create the directory if need be and note a session."""
+        make_folder(self.path)
+        if not self._manifest_path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
+            raise UserError(
+                "the folder is not empty and not a run directory", where=str(self.path), todo="choose another --out"
+            )
+        self._update(lambda m: m.model_copy(update={"sessions": (*m.sessions, session)}), created=session.started)
+
+    def claim(self, key: str, cell: CellId) -> Journal:
+        """Note a cell in the manifest and return its journal."""
+        manifest = self.manifest()
+        if manifest.cells.get(key) != cell:
+            self._update(
+                lambda m: m.model_copy(update={"cells": {k: c for k, c in m.cells.items() if c != cell} | {key: cell}})
+            )
+        return self.journal(key)
+
+    def journal(self, key: str) -> Journal:
+        """The journal of a cell."""
+        return Journal(self.path / "cells" / key)
+
+    def journals(self) -> list[Journal]:
+        """The journals of the run's cells, in the order in which they were first begun."""
+        return [self.journal(key) for key in self.manifest().cells]
+
+    def features(self, encoder: str) -> FeatureStore:
+        """The features of an encoder."""
+        return FeatureStore(self.path / "features", encoder)
+
+    def attach(self, name: str, write: Callable[[Path], object]) -> None:
+        """Let ``write`` make the file ``name`` below the run, unless it is there already."""
+        path = self.path / name
+        if not path.exists():
+            make_folder(path.parent)
+            with disk_errors(path):
+                write(path)
+
+    def _update(self, change: Callable[[Manifest], Manifest], created: str = "") -> None:
+        with disk_errors(self.path), FileLock(self.path / ".lock"):
+            if self._manifest_path.exists():
+                manifest = self.manifest()
+            else:
+                manifest = Manifest(name=self.path.resolve().name, created=created)
+            write_atomic(self._manifest_path, _pretty(change(manifest).model_dump(mode="json")))
+
+
+def _pretty(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

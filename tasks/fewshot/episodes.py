@@ -1,0 +1,160 @@
+"""Episodes: N-way K-shot tasks drawn once, stored, hashed and replayed by every model.
+
+An episode depends on (seed, split, index) alone: not on the number of workers, the other episodes or the platform. Orders
+come from sorting raw 64-bit words of PCG64, whose stream NumPy guarantees; its `choice` and `permutation` may change
+between versions (NEP 19).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...harness.errors import UserError
+from ...harness.hashing import array_digest, canonical_json, sha256_hex
+from ...harness.store.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
+
+    IntArray = npt.NDArray[np.int64]
+
+GENERATOR = "adaptbench-episodes/1"
+"""Name and version of the way episodes are drawn; a change of what is drawn changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What an episode is made of. The defaults are the dissertation's target tasks (section 3.4, A.5).
+
+    Attributes:
+        ways: Classes in an episode (N).
+        shots: Support images of each class (K).
+        queries: Query images of each class (Q).
+        episodes: How many to draw.
+    """
+
+    ways: int = 15
+    shots: int = 1
+    queries: int = 15
+    episodes: int = 1500
+
+    def __post_init__(self) -> None:
+        for name, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="episodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A stored, hashed list of episodes over one set of images.
+
+    Attributes:
+        support: Positions of the support images, int64 [episodes, ways, shots].
+        query: Positions of the query images, int64 [episodes, ways, queries].
+        data: Digest of the images and labels that the positions refer to.
+        split: Name of the image set.
+        seed: Seed of the draw.
+        generator: How they were drawn.
+    """
+
+    support: IntArray
+    query: IntArray
+    data: str
+    split: str
+    seed: int
+    generator: str = GENERATOR
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything in it."""
+        arrays = (array_digest(array).encode() for array in (self.support, self.query))
+        return sha256_hex(canonical_json(self._header()), *arrays)
+
+    def _header(self) -> dict[str, Any]:
+        return {"generator": self.generator, "split": self.split, "seed": self.seed, "data": self.data}
+
+    def write(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        content = self._header() | {"support": self.support.tolist(), "query": self.query.tolist(), "digest": self.digest}
+        write_atomic(Path(path), canonical_json(content))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """Read it back.
+
+        Raises:
+            UserError: The file is not a manifest, or not the one that was written.
+        """
+        try:
+            content = json.loads(Path(path).read_bytes())
+            digest = content.pop("digest")
+            arrays = {name: np.array(content.pop(name), dtype=np.int64) for name in ("support", "query")}
+            manifest = cls(**content, **arrays)
+            shaped = manifest.support.ndim == manifest.query.ndim == 3
+        except OSError as error:
+            raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="name an episode manifest") from error
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"not an episode manifest: {error}", where=str(path), todo="restore the file") from error
+        if not shaped or manifest.digest != digest:
+            raise UserError("its content does not have its digest: it was changed", where=str(path), todo="restore the file")
+        return manifest
+
+
+def data_digest(images: Sequence[str], labels: IntArray) -> str:
+    """Hash of image digests and labels: what positions in a manifest refer to."""
+    return sha256_hex(*(digest.encode() for digest in images), array_digest(np.asarray(labels, dtype=np.int64)).encode())
+
+
+def draw(labels: IntArray, protocol: Protocol, *, seed: int, split: str, data: str) -> Manifest:
+    """Draw the episodes.
+
+    Only classes with at least shots + queries images take part. In an episode no class and no image stands twice.
+
+    Args:
+        labels: Class of each image, int64 [n]; each image is another content.
+        protocol: What to draw.
+        seed: Of the draw.
+        split: Name of the image set; part of the seed.
+        data: `data_digest` of the images.
+
+    Raises:
+        UserError: Fewer classes than ``ways`` have enough images.
+    """
+    each = protocol.shots + protocol.queries
+    members = [rows for rows in (np.flatnonzero(labels == label) for label in np.unique(labels)) if len(rows) >= each]
+    if len(members) < protocol.ways:
+        raise UserError(
+            f"only {len(members)} classes have the {each} images that {protocol.shots} shots and {protocol.queries} "
+            f"queries need; {protocol.ways} ways want more",
+            where=split,
+            todo="lower ways, shots or queries",
+        )
+    table = np.full((len(members), max(map(len, members))), -1, dtype=np.int64)
+    for row, rows in enumerate(members):
+        table[row, : len(rows)] = rows
+    chosen = np.stack([_episode(table, protocol.ways, each, words) for words in _streams(protocol, seed, split)])
+    return Manifest(chosen[:, :, : protocol.shots], chosen[:, :, protocol.shots :], data, split, seed)
+
+
+def _streams(protocol: Protocol, seed: int, split: str) -> Iterator[np.random.PCG64]:
+    for index in range(protocol.episodes):
+        entropy = int(sha256_hex(GENERATOR.encode(), str(seed).encode(), split.encode(), str(index).encode()), 16)
+        yield np.random.PCG64(np.random.SeedSequence(entropy))
+
+
+def _episode(table: IntArray, ways: int, each: int, words: np.random.PCG64) -> IntArray:
+    """Return the image positions of one episode, [ways, each]: rows of ``table`` and their entries in random order."""
+    rows = table[np.argsort(words.random_raw(len(table)), kind="stable")[:ways]]
+    keys = words.random_raw(rows.size).reshape(rows.shape)
+    keys[rows < 0] = np.iinfo(np.uint64).max  # padding comes last
+    order = np.argsort(keys, axis=1, kind="stable")[:, :each]
+    picked: IntArray = np.take_along_axis(rows, order, axis=1)
+    return picked
