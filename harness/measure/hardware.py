@@ -10,7 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("adaptbench", "torch", "transformers", "fvcore", "numpy", "scipy", "pillow", "scikit-learn", "scikit-image", "matplotlib")
+_PACKAGES = (
+    "adaptbench",
+    "torch",
+    "transformers",
+    "fvcore",
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-learn",
+    "scikit-image",
+    "matplotlib",
+)
 
 
 @functools.cache

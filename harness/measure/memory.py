@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def peak_memory(call: Callable[[], object], device: str = "cpu") -> int:
     """Return the most bytes of tensors that a torch call holds at a time, beyond those held before it.
 
-    On a GPU it is the allocator's own peak. On the CPU, whose allocator keeps none, the profiler's allocations and releases
-    are added up in their order. Memory that is not torch's is not seen.
+    On a GPU it is the allocator's own peak. On the CPU, whose allocator keeps none, the profiler's allocations and
+    releases are added up in their order. Memory that is not torch's is not seen.
     """
     import torch
 

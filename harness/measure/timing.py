@@ -70,7 +70,7 @@ class CudaClock:
         import torch
 
         with torch.cuda.device(self._device):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
             start.record()
             call()
@@ -88,7 +88,13 @@ class Effort:
 
 
 def measure(
-    call: Callable[[], object], *, what: str, inputs: int, device: str = "cpu", effort: Effort | None = None, clock: Clock | None = None
+    call: Callable[[], object],
+    *,
+    what: str,
+    inputs: int,
+    device: str = "cpu",
+    effort: Effort | None = None,
+    clock: Clock | None = None,
 ) -> Timing:
     """Measure the duration of a call.
 

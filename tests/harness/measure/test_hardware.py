@@ -1,0 +1,100 @@
+"""What a run ran on: said the same by every part of a process, cheaply, and with a GPU where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import adaptbench
+from adaptbench.harness.measure import hardware
+
+GPU = """
+NVML_CLOCK_SM = 1
+NVML_TEMPERATURE_GPU = 0
+class NVMLError(Exception): pass
+def nvmlInit(): {init}
+def nvmlDeviceGetCount(): return 1
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return "Fake G100"
+def nvmlSystemGetDriverVersion(): return "999.1"
+def nvmlDeviceGetClockInfo(handle, kind): return 1410
+def nvmlDeviceGetPowerManagementLimit(handle): return 300000
+def nvmlDeviceGetComputeRunningProcesses(handle): return []
+"""
+
+
+def said_by_another_process(expression: str, path: Path | None = None, **environment: str) -> object:
+    """Evaluate in a fresh process and return the JSON of it."""
+    code = f"import json, sys\nfrom adaptbench.harness.measure import hardware\nprint(json.dumps({expression}))"
+    paths = [str(path) if path else "", str(Path(adaptbench.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def with_gpu(folder: Path, init: str) -> Path:
+    (folder / "pynvml.py").write_text(GPU.format(init=init), encoding="utf-8")
+    return folder
+
+
+def test_a_session_has_one_name_and_another_process_another() -> None:
+    assert hardware.session_id() == hardware.session_id()
+    assert said_by_another_process("hardware.session_id()") != hardware.session_id()
+
+
+def test_the_machine_is_one_line_and_says_its_cores() -> None:
+    line = hardware.machine()
+    assert line == hardware.machine().strip()
+    assert "\n" not in line
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert f"{cores} core" in line
+
+
+def test_a_limit_on_threads_makes_another_machine_of_it() -> None:
+    assert said_by_another_process("hardware.machine()", OMP_NUM_THREADS="1") != said_by_another_process(
+        "hardware.machine()"
+    )
+
+
+def test_the_machine_is_the_same_with_and_without_torch() -> None:
+    before_and_after = "[hardware.machine(), __import__('torch') and hardware.machine.__wrapped__()]"
+    without, loaded = said_by_another_process(before_and_after)  # type: ignore[misc]
+    assert without == loaded
+
+
+def test_describing_loads_no_torch() -> None:
+    assert said_by_another_process("[hardware.describe() and 0, 'torch' in sys.modules]") == [0, False]
+
+
+def test_the_description_is_json_and_names_versions() -> None:
+    described = hardware.describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["packages"]["numpy"] == __import__("numpy").__version__
+    assert described["machine"] == hardware.machine()
+
+
+def test_a_package_that_is_not_installed_is_left_out() -> None:
+    code = "hardware.describe()['packages']"
+    hidden = (
+        f"(setattr(hardware, 'version', lambda name: (_ for _ in ()).throw(hardware.PackageNotFoundError)), {code})[1]"
+    )
+    assert said_by_another_process(hidden) == {}
+
+
+def test_a_gpu_is_named_with_driver_clock_and_power(tmp_path: Path) -> None:
+    line, described = said_by_another_process(  # type: ignore[misc]
+        "[hardware.machine(), hardware.describe()]", with_gpu(tmp_path, "pass")
+    )
+    assert "Fake G100" in line
+    assert {"Fake G100", "999.1", 1410, 300000} <= set(described["gpu"].values())
+
+
+def test_a_driver_that_does_not_answer_is_no_gpu(tmp_path: Path) -> None:
+    assert not said_by_another_process("hardware.describe()['gpu']", with_gpu(tmp_path, "raise NVMLError"))
