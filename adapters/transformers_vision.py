@@ -1,6 +1,7 @@
 """Any transformers vision encoder, by local path or hub id.
 
-Safetensors only, remote code never. A hub id is looked up in the local cache first and downloaded if the network allows.
+Safetensors only, remote code never. A hub id is looked up in the local cache first and downloaded if the network
+allows.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class HFVisionEncoder:
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id such as ``facebook/dinov2-small``.
-        pooling: How one vector is made of the output. ``auto``: the projected embedding (CLIP), else the pooler's output
-            where the architecture has a trained one (DINOv2's normalised CLS, SigLIP's attention head, the global average
-            of ResNet and ConvNeXt), else the CLS token after the last norm (ViT). ``cls``, ``mean`` (over patches) and
-            ``pooler`` choose.
+        pooling: How one vector is made of the output. ``auto``: the projected embedding (CLIP), else the pooler's
+            output where the architecture has a trained one (DINOv2's normalised CLS, SigLIP's attention head, the
+            global average of ResNet and ConvNeXt), else the CLS token after the last norm (ViT). ``cls``, ``mean``
+            (over patches) and ``pooler`` choose.
         revision: Branch, tag or commit of a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
@@ -46,12 +47,20 @@ class HFVisionEncoder:
     """
 
     def __init__(
-        self, path: str, *, pooling: Pooling = "auto", revision: str | None = None, dtype: str = "float32", device: str = "cpu"
+        self,
+        path: str,
+        *,
+        pooling: Pooling = "auto",
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
     ) -> None:
         import torch
 
         if pooling not in _POOLINGS:
-            raise UserError(f"unknown pooling {pooling!r}", where=f"hf:{path}", todo=f"choose from {', '.join(_POOLINGS)}")
+            raise UserError(
+                f"unknown pooling {pooling!r}", where=f"hf:{path}", todo=f"choose from {', '.join(_POOLINGS)}"
+            )
         if dtype not in ("float32", "bfloat16", "float16"):
             raise UserError(f"unknown dtype {dtype!r}", where=f"hf:{path}", todo="choose float32, bfloat16 or float16")
         with _loading(path):
@@ -175,7 +184,7 @@ def _loading(path: str) -> AbstractContextManager[None]:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             local = Path(path).expanduser().is_dir()
             todo = (
-                "the folder needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
+                "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
                 if local
                 else "check the hub id and the network, or give the path of a local folder"
             )

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .batching import Batches
 from .errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .batching import Batches
     from .contracts import FloatArray, Input, Sample, Task
     from .store import FeatureStore
 
@@ -41,7 +41,12 @@ class Embedding:
     chunk = 250
 
     def __init__(
-        self, model: Callable[[], Any], task: Task, batches: Batches, store: FeatureStore, progress: Callable[[int, int], None]
+        self,
+        model: Callable[[], Any],
+        task: Task,
+        batches: Batches,
+        store: FeatureStore,
+        progress: Callable[[int, int], None],
     ) -> None:
         self._model, self._batches, self._store, self._progress = model, batches, store, progress
         self._inputs = task.inputs

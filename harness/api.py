@@ -37,7 +37,8 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
     """Run models on tasks.
 
     Args:
-        models: A model spec such as ``"pixels"``, an object with a method ``embed`` or ``generate``, or a list of these.
+        models: A model spec such as ``"pixels"``, an object with a method ``embed`` or ``generate``, or a list of
+            these.
         tasks: A task spec such as ``"glyphs-15way-1shot"``, a `Task`, or a list of these.
         options: See `RunOptions`.
 

@@ -34,7 +34,19 @@ if TYPE_CHECKING:
     from .registry import Entry
 
 _TOLERANCE = 1e-4
-_HOSTILE_OUTPUTS: tuple[Any, ...] = (None, "", "<script>alert(1)</script>", "\ud7ff\u0000", -1, 1e308, [], [None], {}, {"a": []}, True)
+_HOSTILE_OUTPUTS: tuple[Any, ...] = (
+    None,
+    "",
+    "<script>alert(1)</script>",
+    "\ud7ff\u0000",
+    -1,
+    1e308,
+    [],
+    [None],
+    {},
+    {"a": []},
+    True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,8 @@ def check(plugins: Plugins, name: str) -> list[Finding]:
         raise UserError(f"there is no plugin {name!r}", todo=f"choose from {known}, or give a file")
     if plugin.error:
         return [Finding(f"plugin {name}: loads", False, plugin.error)]
-    entries = [e for kind in ("model", "task") for e in plugins.registry.entries(kind) if e.owner == name]  # type: ignore[arg-type]
+    registered = [*plugins.registry.entries("model"), *plugins.registry.entries("task")]
+    entries = [entry for entry in registered if entry.owner == name]
     findings = [Finding(f"plugin {name}: loads and registers names", bool(plugin.names), "it registered nothing")]
     return findings + [finding for entry in entries for finding in _check_entry(entry)]
 
@@ -80,14 +93,14 @@ def _check_entry(entry: Entry) -> Iterator[Finding]:
         checks = (_generates,)
     try:
         subject = entry.factory()(**arguments)
-    except Exception as error:  # noqa: BLE001 - a stranger's code; the finding carries what happened
+    except Exception as error:
         yield Finding(f"{title}: can be built", False, _story(error))
         return
     for look in checks:
         what = (look.__doc__ or "").strip().rstrip(".")
         try:
             look(subject, lambda: entry.factory()(**arguments))
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:
             yield Finding(f"{title}: {what}", False, _story(error))
         else:
             yield Finding(f"{title}: {what}", True)
@@ -120,18 +133,22 @@ def _embeds(model: Any, _build: Callable[[], Any]) -> None:
     """embed(images) gives one finite vector an image."""
     _require(isinstance(model, Embedder), "it has no method embed")
     vectors = np.asarray(model.embed(_images()), dtype=np.float32)
-    _require(vectors.ndim == 2 and len(vectors) == 3, f"3 images gave an array of shape {list(vectors.shape)}, not [3, d]")
+    _require(
+        vectors.ndim == 2 and len(vectors) == 3, f"3 images gave an array of shape {list(vectors.shape)}, not [3, d]"
+    )
     _require(bool(np.isfinite(vectors).all()), "a vector holds NaN or infinity")
 
 
 def _embeds_alike(model: Any, _build: Callable[[], Any]) -> None:
-    """the same image has the same vector, alone or in a batch."""
+    """The same image has the same vector, alone or in a batch."""
     images = _images()
     once, twice = (np.asarray(model.embed(images), dtype=np.float32) for _ in range(2))
     _require(bool(np.array_equal(once, twice)), "the same call twice gave different vectors")
     alone = np.concatenate([np.asarray(model.embed([image]), dtype=np.float32) for image in images])
     scale = float(np.abs(once).max()) or 1.0
-    _require(bool(np.abs(alone - once).max() <= _TOLERANCE * scale), "an image's vector depends on the rest of its batch")
+    _require(
+        bool(np.abs(alone - once).max() <= _TOLERANCE * scale), "an image's vector depends on the rest of its batch"
+    )
 
 
 def _generates(model: Any, _build: Callable[[], Any]) -> None:
@@ -144,7 +161,7 @@ def _generates(model: Any, _build: Callable[[], Any]) -> None:
 
 
 def _task_samples(task: Task, _build: Callable[[], Any]) -> None:
-    """samples are distinct and ask for inputs that exist."""
+    """Samples are distinct and ask for inputs that exist."""
     _require(len(task.samples) > 0, "it has no samples")
     ids = [sample.id for sample in task.samples]
     _require(len(set(ids)) == len(ids), "two samples have the same id")
@@ -156,13 +173,13 @@ def _task_samples(task: Task, _build: Callable[[], Any]) -> None:
 
 
 def _task_repeats(task: Task, build: Callable[[], Any]) -> None:
-    """building it twice gives the same samples."""
+    """Building it twice gives the same samples."""
     one, two = (samples_digest(t.samples, sample_digests(t, t.samples)) for t in (task, build()))
     _require(one == two, "the samples differ between two builds with the same seed")
 
 
 def _task_scores(task: Task, _build: Callable[[], Any]) -> None:
-    """any output is parsed and scored or left unscored, never an exception."""
+    """Any output is parsed and scored or left unscored, never an exception."""
     sample = task.samples[0]
     for output in _HOSTILE_OUTPUTS:
         parsed = task.parse(output)

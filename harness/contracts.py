@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     FloatArray: TypeAlias = npt.NDArray[np.float32]
 
 Capability: TypeAlias = Literal["embed", "generate"]
-"""The contract that a task needs from a model: ``embed`` (image -> vector) or ``generate`` (text and images -> text)."""
+"""The contract that a task needs: ``embed`` (image -> vector) or ``generate`` (text and images -> text)."""
 
 Json: TypeAlias = Any
 """A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""

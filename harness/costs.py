@@ -56,7 +56,7 @@ class Costs:
         return parameters(model.module)
 
     def time(self) -> Timing | None:
-        """Measure one batch, now, in this session; ``None`` if the clock cannot tell or the capability is not timed yet."""
+        """Measure one batch, now; ``None`` if the clock cannot tell, or for a capability that is not timed yet."""
         from .measure.timing import TooShort, measure
 
         model = self._model()

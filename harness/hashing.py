@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from PIL.Image import Image
 
@@ -61,8 +60,12 @@ def image_digest(image: Image) -> str:
 def package_source_digest() -> str:
     """Return the hash of the package's code that can change an answer: harness, tasks, models and adapters."""
     root = Path(__file__).resolve().parent.parent
-    files = sorted((path.relative_to(root).as_posix(), path) for folder in _CODE for path in (root / folder).rglob("*.py"))
-    return sha256_hex(*(part for name, path in files for part in (name.encode(), path.read_bytes().replace(b"\r\n", b"\n"))))
+    files = sorted(
+        (path.relative_to(root).as_posix(), path) for folder in _CODE for path in (root / folder).rglob("*.py")
+    )
+    return sha256_hex(
+        *(part for name, path in files for part in (name.encode(), path.read_bytes().replace(b"\r\n", b"\n")))
+    )
 
 
 def _fault(value: Any, place: str) -> str:

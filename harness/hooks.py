@@ -69,7 +69,7 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardContext:
-    """A board is about to be rendered; ``notes`` is a list of texts that a plugin may add to (shown as text, escaped)."""
+    """A board is about to be rendered; a plugin may add texts to ``notes`` (shown as text, escaped)."""
 
     board: Any
     notes: list[str]

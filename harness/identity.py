@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from .contracts import Traceable
 from .errors import UserError
-from .registry import OBJECT_OWNER
 from .hashing import array_digest, canonical_json, package_source_digest, sha256_file, sha256_hex
+from .registry import OBJECT_OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
 
 
 def samples_digest(samples: Sequence[Sample], inputs: Sequence[str]) -> str:
-    """Hash of samples: ids, content of inputs (from `sample_digests`), targets. Two cells are compared only if it is equal."""
+    """Hash of samples: ids, content of inputs (from `sample_digests`), targets. Only equal ones are compared."""
     rows = [[sample.id, content, sample.target] for sample, content in zip(samples, inputs, strict=True)]
     return sha256_hex(canonical_json(rows))
 

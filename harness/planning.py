@@ -1,4 +1,4 @@
-"""From what the user asks for to the cells that will run. All that can be refused is refused here, before anything loads."""
+"""From what the user asks for to the cells that will run. What can be refused is refused before anything loads."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def plan(registry: Registry, request: Request) -> Plan:
                 cells += [PlannedCell(model, task, seed) for seed in request.seeds]
             else:
                 has = ", ".join(model.card.capabilities)
-                left_out.append(f"{model.spec} x {task.step.call}: the task needs {task.card.capability}, the model has {has}")
+                left_out.append(
+                    f"{model.spec} x {task.step.call}: the task needs {task.card.capability}, the model has {has}"
+                )
     if not cells:
         reason = left_out[0] if left_out else "name at least one model and one task"
         raise UserError(f"there is nothing to run: {reason}", todo="`adaptbench list` shows models and tasks")
@@ -126,7 +128,7 @@ def plan(registry: Registry, request: Request) -> Plan:
 
 
 def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
-    """Look up every name of a model spec, and refuse methods that the model lacks the parts for or that exclude each other."""
+    """Look up every name of a model spec; refuse methods that lack a part of the model or exclude each other."""
     base = Step(registry.find("model", spec.base.name), spec.base)
     methods = tuple(Step(registry.find("method", call.name), call) for call in spec.methods)
     model = PlannedModel(spec, base, methods)
@@ -136,7 +138,7 @@ def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
         if missing:
             offers = ", ".join(sorted(model.card.offers)) or "nothing that a method can act on"
             raise UserError(
-                f"method {step.call.name!r} needs {', '.join(sorted(missing))}; model {base.call.name!r} offers {offers}",
+                f"method {step.call.name!r} needs {', '.join(sorted(missing))}; {base.call.name!r} offers {offers}",
                 where=where,
                 todo="choose another model or leave the method out",
             )
@@ -223,14 +225,18 @@ def _refuse_clash(one: Step, two: Step, where: str) -> None:
     if one.entry.name == two.entry.name or (shared and not declared):
         what = f"both change {', '.join(sorted(shared))}" if shared else "it stands there twice"
         raise UserError(
-            f"methods {one.entry.name!r} and {two.entry.name!r} exclude each other: {what}", where=where, todo="keep one of them"
+            f"methods {one.entry.name!r} and {two.entry.name!r} exclude each other: {what}",
+            where=where,
+            todo="keep one of them",
         )
 
 
 def _refuse_idle(asked: Sequence[object], used: Sequence[object], kind: str, other: str) -> None:
     for name in asked:
         if name not in used:
-            raise UserError(f"no {other} of this run fits it", where=f"{kind} {name}", todo=f"add a {other} or leave it out")
+            raise UserError(
+                f"no {other} of this run fits it", where=f"{kind} {name}", todo=f"add a {other} or leave it out"
+            )
 
 
 def _refuse_doubles(cells: Sequence[PlannedCell]) -> None:

@@ -68,7 +68,7 @@ class Plugins:
             self._manager.enable_tracing()
 
     def add(self, name: str, origin: str, load: Callable[[], object], version: str = "") -> Plugin:
-        """Load one plugin. Whatever goes wrong is kept in the returned `Plugin`; none of its names is then registered."""
+        """Load one plugin. What goes wrong is kept in the returned `Plugin`; none of its names is then registered."""
         registrar = Registrar(name)
         plugin: object = None
         try:
@@ -77,7 +77,7 @@ class Plugins:
             self._check_hooks(plugin)
             self._call(plugin, "register", registry=registrar)
             self.registry.adopt(registrar.entries)
-        except (Exception, SystemExit) as error:  # the one place where a stranger's code may fail in any way
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where a stranger's code may fail in any way
             if plugin is not None and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -89,7 +89,7 @@ class Plugins:
         return state
 
     def fire(self, hook: str, event: object) -> None:
-        """Tell every plugin of an event. A plugin that fails is logged and harms neither the run nor the other plugins."""
+        """Tell every plugin of an event. One that fails is logged and harms neither the run nor the others."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 self._call(implementation.plugin, hook, event=event)
@@ -112,7 +112,9 @@ class Plugins:
                 others = [name for name in known if name != caller.name]
                 raise UserError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, others)}")
         if not callers:
-            raise UserError("it implements no hook", todo="mark a function `register(registry)` with @adaptbench.hookimpl")
+            raise UserError(
+                "it implements no hook", todo="mark a function `register(registry)` with @adaptbench.hookimpl"
+            )
 
 
 def load_plugins(extra: Sequence[str | object] = ()) -> Plugins:
@@ -132,7 +134,9 @@ def load_plugins(extra: Sequence[str | object] = ()) -> Plugins:
         plugin = _add_extra(plugins, item)
         if plugin.error:
             logger.debug("%s", plugin.traceback)
-            raise UserError(f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback")
+            raise UserError(
+                f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback"
+            )
     return plugins
 
 

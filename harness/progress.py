@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from .results import CellId, CellResult, Timing
 
 
-class Progress(Protocol):
-    """What the runner says while it works."""
+class Progress:
+    """What the runner says while it works; this one says nothing."""
 
     def note(self, text: str) -> None:
         """Say something about the run."""
@@ -26,10 +26,6 @@ class Progress(Protocol):
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """A cell is complete."""
-
-
-class Silent(Progress):
-    """Says nothing."""
 
 
 def describe(cell: CellId) -> str:
@@ -82,7 +78,12 @@ class Bars(Progress):
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         self._rich = RichProgress(*columns, console=Console(stderr=True), transient=True)
         self._run = self._rich.add_task("cells", total=cells)
         self._cell = self._rich.add_task("", total=None, visible=False)

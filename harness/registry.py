@@ -67,7 +67,8 @@ class Entry:
 
         Args:
             call: The name with its target and arguments, as the user wrote it.
-            offered: Arguments such as ``seed`` or ``device``, passed only if the factory takes them and the user gave none.
+            offered: Arguments such as ``seed`` or ``device``, passed only if the factory takes them and the user gave
+                none.
         """
         where = f"{self.kind} {call}"
         parameters = inspect.signature(self.factory()).parameters
@@ -107,14 +108,20 @@ class Registrar:
         self.entries.append(Entry("model", name, target, self.owner, card, override=override))
 
     def method(self, name: str, target: Target, *, card: MethodCard, override: bool = False) -> None:
-        """Register a method: ``target(model, **arguments)`` returns the modified model and leaves the given one as it is.
+        """Register a method: ``target(model, **arguments)`` returns the modified model and leaves the given one alone.
 
         A method whose card says ``takes_budget`` is given ``budget=`` when the model spec has one.
         """
         self.entries.append(Entry("method", name, target, self.owner, card, override=override))
 
     def task(
-        self, name: str, target: Target, *, card: TaskCard, args: Mapping[str, Any] | None = None, override: bool = False
+        self,
+        name: str,
+        target: Target,
+        *,
+        card: TaskCard,
+        args: Mapping[str, Any] | None = None,
+        override: bool = False,
     ) -> None:
         """Register a task: ``target(**arguments)`` returns it; ``args`` are arguments that the name stands for."""
         self.entries.append(Entry("task", name, target, self.owner, card, args or {}, override))
@@ -144,7 +151,7 @@ class Registry:
             owner = new.get(slot) or self._entries.get(slot)
             if owner is not None and not entry.override:
                 raise UserError(
-                    f"{entry.kind} {entry.name!r} of plugin {entry.owner!r} is registered already by plugin {owner.owner!r}",
+                    f"{entry.kind} {entry.name!r} of plugin {entry.owner!r} is registered by plugin {owner.owner!r}",
                     todo="rename one of them, or register with override=True",
                 )
             new[slot] = entry

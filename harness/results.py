@@ -91,7 +91,7 @@ class CellResult(_Stored):
 
 
 class Timing(_Stored):
-    """``timing.json``: measured here, never cached, never compared across machines. Times in seconds, memory in bytes."""
+    """``timing.json``: measured here, never cached, never compared across machines. In seconds and bytes."""
 
     schema_version: int = SCHEMA_VERSION
     session: str

@@ -1,7 +1,7 @@
 """The runner: from planned cells to records and results.
 
-Cells are grouped by model, so that each model is built once and let go before the next. A cell that another process works
-on is put off and looked at again at the end: several processes may share one run directory.
+Cells are grouped by model, so that each model is built once and let go before the next. A cell that another process
+works on is put off and looked at again at the end: several processes may share one run directory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import UserError
 from .hashing import sha256_hex
 from .identity import Built, Settings, cell_key, sample_digests, samples_digest
 from .measure import hardware
-from .progress import Progress, Silent
+from .progress import Progress
 from .results import CellResult
 from .store import RunDirectory, Session
 from .summary import summarise
@@ -106,7 +106,7 @@ def execute(plugins: Plugins, spec: RunSpec, progress: Progress | None = None) -
     Raises:
         UserError: Something the user can mend; what was recorded so far stays and is not done again.
     """
-    run = _Run(plugins, spec, progress or Silent())
+    run = _Run(plugins, spec, progress or Progress())
     run.begin()
     waiting = list(spec.plan.cells)
     patient = False
@@ -134,9 +134,7 @@ class _Run:
     def begin(self) -> None:
         environment = hardware.describe() | {"git_revision": _git_revision()}
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        session = Session(
-            id=hardware.session_id(), started=started, command=self.spec.command, environment=environment
-        )
+        session = Session(id=hardware.session_id(), started=started, command=self.spec.command, environment=environment)
         self.directory.begin(session)
         cells = [cell.id for cell in self.spec.plan.cells]
         self.plugins.fire("run_started", hooks.RunStarted(path=self.spec.out, cells=cells))
@@ -195,16 +193,12 @@ class _Cell:
         if result is None:
             answering = self._answering()
             done = self._resume(answering.chunk)
-            run.plugins.fire(
-                "cell_started", hooks.CellStarted(cell=cell.id, samples=len(self.samples), done=len(done))
-            )
+            run.plugins.fire("cell_started", hooks.CellStarted(cell=cell.id, samples=len(self.samples), done=len(done)))
             run.progress.start(cell.id, len(self.samples), len(done))
             result = self._work(answering, done)
         timing = self.journal.timing()
         run.progress.finish(result, timing, reused)
-        run.plugins.fire(
-            "cell_finished", hooks.CellFinished(cell=cell.id, result=result, timing=timing, reused=reused)
-        )
+        run.plugins.fire("cell_finished", hooks.CellFinished(cell=cell.id, result=result, timing=timing, reused=reused))
         return result
 
     def _resume(self, chunk: int) -> list[Record]:

@@ -27,7 +27,7 @@ from .hashing import sha256_hex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Value: TypeAlias = "None | bool | int | float | str"
+Value: TypeAlias = "bool | int | float | str | None"
 
 _LETTERS = frozenset(string.ascii_letters + string.digits)
 _NAME = _LETTERS | frozenset("-_.")
@@ -112,7 +112,9 @@ def parse_call(text: str) -> Call:
 def check_budget(budget: float, where: str) -> float:
     """Return a budget if it is in (0, 1], else raise a `UserError`."""
     if not 0 < budget <= 1:
-        raise UserError(f"budget {budget:g} is not in (0, 1]", where=where, todo="give the share of the full cost to spend")
+        raise UserError(
+            f"budget {budget:g} is not in (0, 1]", where=where, todo="give the share of the full cost to spend"
+        )
     return float(budget)
 
 

@@ -1,6 +1,7 @@
 """Intervals, paired tests, rank tiers and the Pareto frontier.
 
-The normal, t and permutation arithmetic is numpy's and ``scipy.special``'s; ``scipy.stats`` would cost a second to import.
+The normal, t and permutation arithmetic is numpy's and ``scipy.special``'s; ``scipy.stats`` would cost a second to
+import.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def mean_interval(
     deviations = np.asarray(values, dtype=np.float64) - np.mean(values, dtype=np.float64)
     if groups is not None:
         _, index = np.unique(np.asarray(groups), return_inverse=True)
-        deviations = np.bincount(index, weights=deviations)
+        deviations = np.bincount(index, weights=deviations).astype(np.float64)
     units = len(deviations)
     mean = float(np.mean(values, dtype=np.float64))
     clusters = f" in {units:,} groups" if groups is not None else ""
@@ -96,7 +97,10 @@ def paired_p(a: Values, b: Values) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm 1979): rejecting where adjusted <= alpha errs once or more with chance <= alpha."""
+    """Return p values adjusted for their number (Holm 1979).
+
+    To reject where the adjusted value is at most alpha errs, once or more, with a chance of at most alpha.
+    """
     order = np.argsort(p_values, kind="stable")
     count = len(order)
     scaled = [min(1.0, p_values[i] * (count - rank)) for rank, i in enumerate(order)]
@@ -106,13 +110,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def rank_tiers(
-    scores: Mapping[str, Values], *, higher_is_better: bool = True, alpha: float = 0.05, groups: Sequence[str] | None = None
+    scores: Mapping[str, Values],
+    *,
+    higher_is_better: bool = True,
+    alpha: float = 0.05,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Tier]:
     """Return the ranks that remain open for each model after all pairs were tested, Holm-adjusted at ``alpha``.
 
     A model's best rank is 1 + the number of models significantly better than it, its worst the number of models minus
-    those significantly worse. A narrow tier is a claim that errs with chance <= alpha on the whole board; a wide one says
-    that the samples do not decide.
+    those significantly worse. A narrow tier is a claim that errs with chance <= alpha on the whole board; a wide one
+    says that the samples do not decide.
 
     Args:
         scores: Model -> values of shape [n], aligned on the same samples.
@@ -150,7 +158,7 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> set[str]:
 def _sign_flip_p(difference: Values) -> float:
     n = len(difference)
     if n <= 14:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        signs = 1.0 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
     else:
         drawn = np.random.Generator(np.random.PCG64(n)).integers(0, 2, size=(_FLIPS, n))
         signs = np.concatenate([np.ones((1, n)), 1 - 2 * drawn])  # what was observed is one of the flips

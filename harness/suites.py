@@ -67,7 +67,9 @@ def load_suite(path: str | Path) -> Suite:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="mend it") from error
+        raise UserError(
+            f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="mend it"
+        ) from error
     if not isinstance(content, dict):
         raise UserError("not a suite: it holds no fields", where=where, todo="write name, models and tasks")
     try:
@@ -77,7 +79,9 @@ def load_suite(path: str | Path) -> Suite:
         field = ".".join(map(str, first["loc"]))
         hint = did_you_mean(field, Suite.model_fields) if first["type"] == "extra_forbidden" else ""
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{field}: {message}{hint}", where=where, todo="see `adaptbench list suites` for examples") from error
+        raise UserError(
+            f"{field}: {message}{hint}", where=where, todo="see `adaptbench list suites` for examples"
+        ) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -85,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
         return super().compose_node(parent, index)
 
@@ -93,7 +97,9 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

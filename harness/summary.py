@@ -33,7 +33,9 @@ def summarise(card: TaskCard, samples: Sequence[Sample], records: Sequence[Recor
     Raises:
         UserError: A score lacks a metric of the card or is not finite.
     """
-    scored = [(sample, record.scores) for sample, record in zip(samples, records, strict=True) if record.scores is not None]
+    scored = [
+        (sample, record.scores) for sample, record in zip(samples, records, strict=True) if record.scores is not None
+    ]
     groups = [sample.group for sample, _ in scored]
     clustered = [g or s.id for g, (s, _) in zip(groups, scored, strict=True)] if any(groups) else None
     metrics = {}

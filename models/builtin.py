@@ -14,7 +14,9 @@ _HERE = "adaptbench.models.reference"
 
 
 def _landmark(summary: str) -> ModelCard:
-    return ModelCard(summary=summary, capabilities=("embed",), licence="Apache-2.0", training_data="none", reference=True)
+    return ModelCard(
+        summary=summary, capabilities=("embed",), licence="Apache-2.0", training_data="none", reference=True
+    )
 
 
 def _untrained(summary: str) -> ModelCard:
@@ -24,10 +26,20 @@ def _untrained(summary: str) -> ModelCard:
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register the reference models and the methods that act on any transformers encoder."""
-    registry.model("constant", f"{_HERE}.constant:constant", card=_landmark("The same vector for every image: always the first class"))
-    registry.model("random", f"{_HERE}.random_vectors:random_vectors", card=_landmark("A random vector for each image content"))
+    registry.model(
+        "constant",
+        f"{_HERE}.constant:constant",
+        card=_landmark("The same vector for every image: always the first class"),
+    )
+    registry.model(
+        "random", f"{_HERE}.random_vectors:random_vectors", card=_landmark("A random vector for each image content")
+    )
     registry.model("pixels", f"{_HERE}.pixels:pixels", card=_untrained("Raw pixels"))
-    registry.model("random-features", f"{_HERE}.random_features:random_features", card=_untrained("Random projection of pixels, then ReLU"))
+    registry.model(
+        "random-features",
+        f"{_HERE}.random_features:random_features",
+        card=_untrained("Random projection of pixels, then ReLU"),
+    )
     registry.model("hog", f"{_HERE}.hog:hog", card=_untrained("Histogram of oriented gradients (scikit-image)"))
     registry.model(
         "vit-glyphs",

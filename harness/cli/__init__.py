@@ -14,7 +14,9 @@ def main() -> None:
     """Run the command line; a `UserError` is one line on standard error and exit status 2."""
     from .app import app
 
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]  # it may stand before or after the command
+    arguments = [
+        argument for argument in sys.argv[1:] if argument != "--debug"
+    ]  # it may stand before or after the command
     debugging = len(arguments) < len(sys.argv) - 1
     try:
         app(arguments)
@@ -29,5 +31,3 @@ def main() -> None:
     except BrokenPipeError:  # the reader has gone, as in `adaptbench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-

@@ -114,7 +114,9 @@ def report(
 @app.command()
 def score(
     task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.")],
-    predictions: Annotated[Path, typer.Option(help="JSON lines with the fields sample and output, or a cell's folder.")],
+    predictions: Annotated[
+        Path, typer.Option(help="JSON lines with the fields sample and output, or a cell's folder.")
+    ],
     seed: Annotated[int, typer.Option(help="Seed of the task's samples.")] = 0,
     plugin: Plugins = None,
     json: Json = False,

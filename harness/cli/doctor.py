@@ -43,7 +43,9 @@ def _check_run(path: Path) -> list[str]:
         try:
             if journal.result() is None:
                 done = sum(1 for _ in journal.records())
-                problems.append(f"cell {journal.folder.name} is not complete: {done} records; run the same command again")
+                problems.append(
+                    f"cell {journal.folder.name} is not complete: {done} records; run the same command again"
+                )
             journal.check()
         except UserError as error:
             problems.append(str(error))

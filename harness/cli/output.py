@@ -17,7 +17,7 @@ def write_json(value: Any) -> None:
 
 
 def write_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:
-    """Write rows as aligned columns; the last column is free to be long. Control characters in texts are shown escaped."""
+    """Write rows as aligned columns, of which the last may be long. Control characters are shown escaped."""
     shown = [[_plain(text) for text in row] for row in rows]
     if not shown:
         return

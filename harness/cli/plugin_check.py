@@ -20,6 +20,11 @@ def check_plugin(name: str, *, as_json: bool) -> None:
     if as_json:
         write_json([asdict(finding) for finding in findings])
     else:
-        write_columns([["ok" if f.ok else "FAILED", f.name if f.ok and not f.detail else f"{f.name}: {f.detail}"] for f in findings])
+        write_columns(
+            [
+                ["ok" if f.ok else "FAILED", f.name if f.ok and not f.detail else f"{f.name}: {f.detail}"]
+                for f in findings
+            ]
+        )
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

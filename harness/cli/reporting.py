@@ -25,7 +25,9 @@ def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[st
     for out in targets:
         if not out.suffix:
             known = ", ".join(entry.name for entry in plugins.registry.entries("report"))
-            raise UserError("the file name has no ending to tell the format by", where=str(out), todo=f"use one of {known}")
+            raise UserError(
+                "the file name has no ending to tell the format by", where=str(out), todo=f"use one of {known}"
+            )
         writers.append(plugins.registry.find("report", out.suffix.lower()).factory())
     for out, write in zip(targets, writers, strict=True):
         write(directories, out, plugins)

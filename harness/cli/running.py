@@ -95,7 +95,9 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         budgets, seeds = budgets or suite.budgets, seeds or suite.seeds
         batch_size, device = batch_size or suite.batch_size, device or suite.device
     elif not (models and tasks):
-        raise UserError("there is nothing to run", todo="name a suite, or --model and --task; `adaptbench list` shows them")
+        raise UserError(
+            "there is nothing to run", todo="name a suite, or --model and --task; `adaptbench list` shows them"
+        )
     return Request(models, tasks, budgets, seeds or (0,)), name, _settings(batch_size, device, options.waive)
 
 

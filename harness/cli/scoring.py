@@ -31,7 +31,9 @@ def score_predictions(name: str, predictions: Path, seed: int, extra: Sequence[s
     matched = [sample for sample in task.samples if sample.id in outputs]
     if not matched:
         raise UserError(
-            f"none of its {len(outputs)} outputs is for a sample of {name}", where=str(predictions), todo="check task and seed"
+            f"none of its {len(outputs)} outputs is for a sample of {name}",
+            where=str(predictions),
+            todo="check task and seed",
         )
     records = []
     for sample in matched:
@@ -81,7 +83,9 @@ def read_outputs(path: Path) -> dict[str, Json]:
         except ValueError as error:
             raise UserError(f"not JSON: {error}", where=where, todo="write one object a line") from error
         if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
-            raise UserError("not an object with the fields sample and output", where=where, todo="write one such object a line")
+            raise UserError(
+                "not an object with the fields sample and output", where=where, todo="write one such object a line"
+            )
         if row["sample"] in outputs:
             raise UserError(f"sample {row['sample']!r} stands there twice", where=where, todo="keep one of them")
         outputs[row["sample"]] = row["output"]

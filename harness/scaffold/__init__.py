@@ -1,0 +1,1 @@
+"""Templates of a new plugin package."""

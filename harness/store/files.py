@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: whole files appear at once or not at all, and every append is on disk when it returns."""
+"""Writing so that nothing is lost: files appear whole or not at all, and what was appended is on disk."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append to a file; on return the data is on disk. If it does not fit whole, the file is cut back to what it was."""
+    """Append to a file; on return the data is on disk. If it does not fit, the file is cut back to what it was."""
     with disk_errors(path), path.open("ab", buffering=0) as stream:
         before = stream.seek(0, os.SEEK_END)
         try:

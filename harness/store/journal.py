@@ -56,8 +56,8 @@ class Journal:
     def resume(self, chunk: int, total: int) -> list[Record]:
         """Return the records that are safe, in order, and cut off what a kill left behind them.
 
-        Besides a torn last line, that is an incomplete chunk: samples are answered and scored together with their chunk,
-        so it is done again whole, which makes a resumed cell equal to an uninterrupted one.
+        Besides a torn last line, that is an incomplete chunk: samples are answered and scored together with their
+        chunk, so it is done again whole, which makes a resumed cell equal to an uninterrupted one.
 
         Args:
             chunk: Records that are appended together.

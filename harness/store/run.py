@@ -1,8 +1,8 @@
 """A run: the directory that holds the records of its cells and a manifest.
 
-``manifest.json`` says which cells belong to the run and in which sessions they were made; ``cells/<key>/`` holds a cell,
-``features/`` what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be rebuilt.
-Several processes may work on one run directory: they share it cell by cell.
+``manifest.json`` says which cells belong to the run and in which sessions they were made; ``cells/<key>/`` holds a
+cell, ``features/`` what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be
+rebuilt. Several processes may work on one run directory: they share it cell by cell.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class RunDirectory:
         """Open a run that is there already."""
         run = cls(path)
         if not run._manifest_path.is_file():
-            raise UserError("not a run directory: it has no manifest.json", where=str(path), todo="`adaptbench run` makes one")
+            raise UserError(
+                "not a run directory: it has no manifest.json", where=str(path), todo="`adaptbench run` makes one"
+            )
         return run
 
     @property

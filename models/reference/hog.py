@@ -29,7 +29,9 @@ class Hog:
         try:
             from skimage.feature import hog
         except ImportError as error:
-            raise UserError("scikit-image is needed", where="model hog", todo="pip install 'adaptbench[images]'") from error
+            raise UserError(
+                "scikit-image is needed", where="model hog", todo="pip install 'adaptbench[images]'"
+            ) from error
         self._hog, self._size, self._cell = hog, size, cell
 
     def embed(self, images: Sequence[Image]) -> FloatArray:

@@ -18,12 +18,14 @@ def layers(model: Any, *, keep: int | None = None, budget: float | None = None) 
     """Keep the first blocks of a transformers encoder; its last norm and its pooling stay.
 
     Args:
-        model: An encoder that `HFVisionEncoder` loaded; it is not changed, and shares its weights with what is returned.
+        model: An encoder that `HFVisionEncoder` loaded; it is not changed, and shares its weights with what is
+            returned.
         keep: Blocks to keep, from 1 to all.
         budget: Instead of ``keep``, the share of the blocks to keep, rounded down, at least one.
 
     Raises:
-        UserError: The model has no blocks, ``keep`` is out of range, or not exactly one of ``keep`` and ``budget`` is given.
+        UserError: The model has no blocks, ``keep`` is out of range, or not exactly one of ``keep`` and ``budget`` is
+            given.
     """
     if (keep is None) == (budget is None):
         raise UserError("say how many layers to keep, once", where="method layers", todo="layers(keep=3) or layers@0.5")
@@ -33,7 +35,9 @@ def layers(model: Any, *, keep: int | None = None, budget: float | None = None) 
     if keep is None:
         keep = max(1, math.floor(Fraction(str(budget)) * len(blocks)))
     if not 1 <= keep <= len(blocks):
-        raise UserError(f"cannot keep {keep} of {len(blocks)} layers", where="method layers", todo=f"keep 1 to {len(blocks)}")
+        raise UserError(
+            f"cannot keep {keep} of {len(blocks)} layers", where="method layers", todo=f"keep 1 to {len(blocks)}"
+        )
     return model.with_encoder(_cut(model.encoder, owner, name, keep))
 
 
@@ -44,7 +48,11 @@ def find_blocks(encoder: torch.nn.Module) -> tuple[str, str, torch.nn.ModuleList
     for path, owner in encoder.named_modules():
         for name in ("layer", "layers"):
             blocks = getattr(owner, name, None)
-            if isinstance(blocks, torch.nn.ModuleList) and len({type(block) for block in blocks}) == 1 and _transformer(blocks[0]):
+            if (
+                isinstance(blocks, torch.nn.ModuleList)
+                and len({type(block) for block in blocks}) == 1
+                and _transformer(blocks[0])
+            ):
                 return path, name, blocks
     raise UserError(f"{type(encoder).__name__} has no transformer blocks", where="method layers", todo="leave it out")
 

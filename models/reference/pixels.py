@@ -35,7 +35,7 @@ def grey(image: Image, size: int) -> FloatArray:
     small = image.convert("L")
     if small.size != (size, size):
         small = small.resize((size, size), Resampling.BICUBIC)
-    return np.asarray(small, dtype=np.float32) / 255
+    return np.asarray(small, dtype=np.float32) / np.float32(255)
 
 
 def pixels(size: int = 32) -> Pixels:

@@ -2,10 +2,10 @@
 
     python -m adaptbench.models.reference.train_vit_glyphs --out runs/vit-glyphs
 
-Every step is a 64-way 1-shot episode of base letters, drawn afresh for each epoch: two images a letter, each of which must
-find the other by the cosine of their embeddings. (Cross-entropy over all 1,651 letters with a head of its own, tried first,
-had learned almost nothing after 1,000 steps.) The embedding is the mean of the patch tokens after the last norm. A stopped
-training goes on from its last checkpoint with the same command; checkpoints are safetensors and JSON.
+Every step is a 64-way 1-shot episode of base letters, drawn afresh for each epoch: two images a letter, each of which
+must find the other by the cosine of their embeddings. (Cross-entropy over all 1,651 letters with a head of its own,
+tried first, had learned almost nothing after 1,000 steps.) The embedding is the mean of the patch tokens after the last
+norm. A stopped training goes on from its last checkpoint with the same command; checkpoints are safetensors and JSON.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def train(recipe: Recipe, out: Path, images: Callable[[int], Images]) -> ViTMode
         cosines = vectors[: recipe.ways] @ vectors[recipe.ways :].T
         loss = (cross_entropy(recipe.scale * cosines, right) + cross_entropy(recipe.scale * cosines.T, right)) / 2
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 250 == 0 or step + 1 == recipe.steps:
@@ -103,14 +103,16 @@ def _episodes(recipe: Recipe, start: int, images: Callable[[int], Images]) -> It
         if step // size != epoch:
             epoch = step // size
             generator = torch.Generator().manual_seed(recipe.seed + epoch)
-            pixels = images(epoch)[0].unflatten(0, (classes, recipe.per_class))
+            pixels = images(epoch)[0].view(classes, recipe.per_class, 3, _CONFIG.image_size, _CONFIG.image_size)
             orders = [torch.randperm(classes, generator=generator) for _ in range(recipe.per_class // 2)]
         turn, place = divmod(step % size, per_round)
         chosen = orders[turn][place * recipe.ways :][: recipe.ways]
         yield step, torch.cat([pixels[chosen, 2 * turn], pixels[chosen, 2 * turn + 1]])
 
 
-def _checkpoint(out: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, note: dict[str, Any], recipe: Recipe) -> None:
+def _checkpoint(
+    out: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, note: dict[str, Any], recipe: Recipe
+) -> None:
     state = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{index}.{name}": tensor for name, tensor in slots.items()}

@@ -36,8 +36,8 @@ def predict(features: FloatArray, support: IntArray, query: IntArray, *, centroi
         centroid: ``mean`` of the raw embeddings, or ``mean-of-normalised`` ones. They differ for more than one shot.
 
     Returns:
-        The class, 0 .. ways - 1, of each query: int64 [episodes, ways * queries], in the order of ``query``. Equal cosines
-        go to the lowest class; an embedding of zeros has cosine 0 with everything.
+        The class, 0 .. ways - 1, of each query: int64 [episodes, ways * queries], in the order of ``query``. Equal
+        cosines go to the lowest class; an embedding of zeros has cosine 0 with everything.
 
     Raises:
         UserError: An embedding that is used is not finite.
@@ -68,4 +68,5 @@ def _scaled(features: FloatArray) -> FloatArray:
 
 def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    unit: npt.NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    return unit

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits of scikit-learn: ten classes of 174 to 183 images, 8 x 8 pixels, all in the split test."""
+"""The 1,797 handwritten digits of scikit-learn: ten classes of 174 to 183 images of 8 x 8 pixels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Episodes: N-way K-shot tasks drawn once, stored, hashed and replayed by every model.
 
-An episode depends on (seed, split, index) alone: not on the number of workers, the other episodes or the platform. Orders
-come from sorting raw 64-bit words of PCG64, whose stream NumPy guarantees; its `choice` and `permutation` may change
-between versions (NEP 19).
+An episode depends on (seed, split, index) alone: not on the number of workers, the other episodes or the platform.
+Orders come from sorting raw 64-bit words of PCG64, whose stream NumPy guarantees; its `choice` and `permutation` may
+change between versions (NEP 19).
 """
 
 from __future__ import annotations
@@ -83,7 +83,11 @@ class Manifest:
 
     def write(self, path: str | Path) -> None:
         """Write it as JSON."""
-        content = self._header() | {"support": self.support.tolist(), "query": self.query.tolist(), "digest": self.digest}
+        content = self._header() | {
+            "support": self.support.tolist(),
+            "query": self.query.tolist(),
+            "digest": self.digest,
+        }
         write_atomic(Path(path), canonical_json(content))
 
     @classmethod
@@ -96,21 +100,27 @@ class Manifest:
         try:
             content = json.loads(Path(path).read_bytes())
             digest = content.pop("digest")
-            arrays = {name: np.array(content.pop(name), dtype=np.int64) for name in ("support", "query")}
-            manifest = cls(**content, **arrays)
+            support, query = (np.array(content.pop(name), dtype=np.int64) for name in ("support", "query"))
+            manifest = cls(support, query, **content)
             shaped = manifest.support.ndim == manifest.query.ndim == 3
         except OSError as error:
-            raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="name an episode manifest") from error
+            raise UserError(
+                f"cannot read it: {error.strerror}", where=str(path), todo="name an episode manifest"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise UserError(f"not an episode manifest: {error}", where=str(path), todo="restore the file") from error
         if not shaped or manifest.digest != digest:
-            raise UserError("its content does not have its digest: it was changed", where=str(path), todo="restore the file")
+            raise UserError(
+                "its content does not have its digest: it was changed", where=str(path), todo="restore the file"
+            )
         return manifest
 
 
 def data_digest(images: Sequence[str], labels: IntArray) -> str:
     """Hash of image digests and labels: what positions in a manifest refer to."""
-    return sha256_hex(*(digest.encode() for digest in images), array_digest(np.asarray(labels, dtype=np.int64)).encode())
+    return sha256_hex(
+        *(digest.encode() for digest in images), array_digest(np.asarray(labels, dtype=np.int64)).encode()
+    )
 
 
 def draw(labels: IntArray, protocol: Protocol, *, seed: int, split: str, data: str) -> Manifest:

@@ -1,7 +1,7 @@
 """Glyphs: letters of the world's scripts, drawn from the fonts that matplotlib ships.
 
-A script is a domain and a letter a class. The splits are split by script, so that novel classes are really novel: a letter
-that looks like one of an earlier split (a Greek Alpha, after the Latin A) is left out of the later one.
+A script is a domain and a letter a class. The splits are split by script, so that novel classes are really novel: a
+letter that looks like one of an earlier split (a Greek Alpha, after the Latin A) is left out of the later one.
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class Letter:
         return f"{self.script}/{unicodedata.name(self.char)}"
 
 
-def glyphs(
-    split: str = "test", *, scripts: str = "", per_class: int = 20, size: int = 32, seed: int = 0
-) -> ImageSet:
+def glyphs(split: str = "test", *, scripts: str = "", per_class: int = 20, size: int = 32, seed: int = 0) -> ImageSet:
     """Draw the letters of a split: every image has a face, rotation, scale, shift and noise of its own.
 
     Args:
@@ -79,7 +77,9 @@ def glyphs(
         Images of mode RGB, ``size`` x ``size``, white on black.
     """
     if per_class < 1 or size < 8:
-        raise UserError(f"cannot draw {per_class} images of {size} pixels a letter", where="glyphs", todo="ask for more")
+        raise UserError(
+            f"cannot draw {per_class} images of {size} pixels a letter", where="glyphs", todo="ask for more"
+        )
     chosen = _chosen_scripts(split, scripts)
     letters = [letter for letter in alphabet(split) if letter.script in chosen]
     images = [
@@ -94,7 +94,7 @@ def glyphs(
 
 @functools.cache
 def alphabet(split: str) -> tuple[Letter, ...]:
-    """Return the letters of a split, in the order of scripts and code points, without any that looks like an earlier one."""
+    """Return the letters of a split, by script and code point, without any that looks like an earlier one."""
     seen = np.zeros((0, _CLEAN * _CLEAN), dtype=np.float32)
     for name, scripts in SPLITS.items():
         letters = [letter for script in scripts for letter in _letters()[script]]
@@ -117,7 +117,9 @@ def draw(letter: Letter, index: int, size: int, seed: int) -> Image:
     angle = np.deg2rad(30 * u[0] - 15)
     scale = max(mask.size) / (size * (0.6 + 0.25 * u[1]))
     stretch, slant = 0.85 + 0.3 * u[2], 0.3 * u[3] - 0.15
-    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[stretch, slant], [0, 1]] * scale
+    matrix = (
+        np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[stretch, slant], [0, 1]] * scale
+    )
     shift = size * (0.5 + 0.16 * (np.array(u[4:6]) - 0.5))
     offset = np.array(mask.size) / 2 - matrix @ shift
     coefficients = (*matrix[0], offset[0], *matrix[1], offset[1])
@@ -132,7 +134,9 @@ def _chosen_scripts(split: str, scripts: str) -> Sequence[str]:
     chosen = scripts.split("/") if scripts else known
     for script in chosen if known else ():
         if script not in known:
-            raise UserError(f"split {split!r} has no script {script!r}", where="glyphs", todo=f"choose from {', '.join(known)}")
+            raise UserError(
+                f"split {split!r} has no script {script!r}", where="glyphs", todo=f"choose from {', '.join(known)}"
+            )
     return chosen
 
 
@@ -192,7 +196,7 @@ def _clean(letter: Letter) -> npt.NDArray[np.float32]:
     from PIL import Image, ImageOps
 
     square = ImageOps.pad(_ink(letter.faces[0], letter.char), (_CLEAN, _CLEAN), Image.Resampling.BICUBIC)
-    pixels = np.asarray(square, dtype=np.float32).ravel()
+    pixels: npt.NDArray[np.float32] = np.asarray(square, dtype=np.float32).ravel()
     pixels = pixels - pixels.mean()
     norm = float(np.linalg.norm(pixels))
     return pixels / norm if norm else pixels

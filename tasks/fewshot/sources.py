@@ -46,9 +46,7 @@ def few_shot(source: Callable[..., ImageSet]) -> Callable[..., FewShot]:
         values = given.arguments
         protocol = Protocol(**{name: values[name] for name in ("ways", "shots", "queries", "episodes")})
         images = source(**{name: values[name] for name in own})
-        return FewShot(
-            images, protocol, seed=values["seed"], manifest=values["manifest"], centroid=values["centroid"]
-        )
+        return FewShot(images, protocol, seed=values["seed"], manifest=values["manifest"], centroid=values["centroid"])
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
     return factory
