@@ -11,8 +11,8 @@ WEIGHTS = Path(__file__).parent / "weights" / "vit-glyphs"
 
 
 def vit_glyphs(device: str = "cpu") -> HFVisionEncoder:
-    """Load the model."""
-    return HFVisionEncoder(str(WEIGHTS), pooling="cls", device=device)
+    """Load the model; its vector is the mean of the patch tokens, as it was trained."""
+    return HFVisionEncoder(str(WEIGHTS), pooling="mean", device=device)
 
 
 def _fingerprint(**_: Any) -> str:
