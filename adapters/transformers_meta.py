@@ -1,0 +1,183 @@
+"""Any transformers architecture on the ``meta`` device: modules from a config alone, with as many layers as wanted.
+
+No weights are read or allocated: a 70B model takes no more memory than a small one.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..harness.errors import UserError
+from .loading import loading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import torch
+
+    Inputs = Mapping[str, torch.Tensor]
+
+_LAYERS = ("num_hidden_layers", "n_layer")
+_TOWERS = {
+    "clip": "CLIPVisionModelWithProjection",
+    "clip_vision_model": "CLIPVisionModel",
+    "siglip": "SiglipVisionModel",
+    "siglip_vision_model": "SiglipVisionModel",
+}
+"""Model types of which only the vision part is built, or that no Auto class builds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module of a model and what it is given.
+
+    Attributes:
+        module: On ``meta``.
+        inputs: Number of tokens -> keyword arguments of its forward pass.
+    """
+
+    module: torch.nn.Module
+    inputs: Callable[[int], Inputs]
+
+
+class Blueprint:
+    """A model that can be built on ``meta``.
+
+    Args:
+        config: As ``config.json`` holds it.
+        source: Where it comes from, for the reader.
+    """
+
+    def __init__(self, config: Mapping[str, Any], source: str) -> None:
+        self.source = source
+        with loading(source):
+            import transformers
+
+            kind = config.get("model_type")
+            if not isinstance(kind, str):
+                raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
+            rest = {name: value for name, value in config.items() if name != "model_type"}
+            self._config = transformers.AutoConfig.for_model(kind, **rest)
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The config with all defaults of its model type."""
+        full: dict[str, Any] = self._config.to_dict()
+        return full
+
+    @functools.cached_property
+    def depth(self) -> dict[str, int]:
+        """Layers of the vision tower and of the language model."""
+        vision, text = self._config, self._config
+        if self._config.model_type == "llava":
+            vision, text = self._config.vision_config, self._config.text_config
+        return {"vision": _layers(vision), "prefill": _layers(text)}
+
+    def parts(self, layers: int | None = None) -> dict[str, Part]:
+        """Build the model on ``meta`` and return its parts by phase: ``vision``, ``projector``, ``prefill``, ``head``.
+
+        Args:
+            layers: Blocks of every stack, instead of all of them.
+        """
+        import torch
+        import transformers
+
+        config = copy.deepcopy(self._config)
+        for stack in (config, getattr(config, "text_config", None), getattr(config, "vision_config", None)):
+            if stack is not None and layers is not None:
+                _shorten(stack, layers)
+        with loading(self.source), torch.device("meta"):
+            if config.model_type == "llava":
+                return _llava_parts(transformers.LlavaForConditionalGeneration(config).eval())
+            if hasattr(config, "image_size"):
+                kind = getattr(transformers, _TOWERS.get(config.model_type, "AutoModel"))
+                return {"vision": _images(_new(kind, config), config)}
+            masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+            model = _new(transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM, config)
+        head = next(part for name, part in model.named_children() if name in {"lm_head", "embed_out", "cls"})
+        return {"prefill": _tokens(model.base_model), "head": _states(head, config.hidden_size)}
+
+
+def _new(kind: Any, config: Any) -> torch.nn.Module:
+    """Build a model from its config; an Auto class has another name for it than a plain one."""
+    model = kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
+    built: torch.nn.Module = model.eval()
+    return built
+
+
+def _layers(config: Any) -> int:
+    count: int = next((getattr(config, name) for name in _LAYERS if hasattr(config, name)), 1)
+    return count
+
+
+def _shorten(config: Any, layers: int) -> None:
+    """Leave so many layers, the first ones where they are of several kinds."""
+    for name in _LAYERS:
+        if hasattr(config, name):
+            setattr(config, name, layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+
+
+def _llava_parts(model: Any) -> dict[str, Part]:
+    inner, config = model.model, model.config
+    width = inner.multi_modal_projector.linear_1.in_features
+    return {
+        "vision": _images(inner.vision_tower, config.vision_config),
+        "projector": _states(inner.multi_modal_projector, width),
+        "prefill": _tokens(inner.language_model),
+        "head": _states(model.lm_head, config.text_config.hidden_size),
+    }
+
+
+def _images(tower: torch.nn.Module, config: Any) -> Part:
+    import torch
+
+    shape = (1, config.num_channels, config.image_size, config.image_size)
+    return Part(tower, lambda _: {"pixel_values": torch.empty(shape, device="meta")})
+
+
+def _tokens(model: torch.nn.Module) -> Part:
+    import torch
+
+    width = model.get_input_embeddings().embedding_dim  # type: ignore[operator]
+
+    def inputs(tokens: int) -> Inputs:
+        # Mask and positions are given, so that the model looks at no value of a tensor that has none.
+        return {
+            "inputs_embeds": torch.empty(1, tokens, width, device="meta"),
+            "attention_mask": torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device="meta"),
+            "position_ids": torch.arange(tokens, device="meta")[None],
+        }
+
+    return Part(model, inputs)
+
+
+def _states(module: torch.nn.Module, width: int) -> Part:
+    import torch
+
+    first = next(iter(inspect.signature(module.forward).parameters))
+    return Part(module, lambda n: {first: torch.empty(1, n, width, device="meta")})
+
+
+def card(path: str) -> Blueprint:
+    """A shipped architecture: a JSON file with the fields ``source`` and ``config``."""
+    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    return Blueprint(content["config"], content["source"])
+
+
+def pretrained(path: str, revision: str | None = None) -> Blueprint:
+    """The architecture of a local folder or of a hub id; only its config is read."""
+    with loading(path):
+        import transformers
+
+        folder = Path(path).expanduser()
+        where = str(folder) if folder.is_dir() else path
+        config = transformers.AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    return Blueprint({"model_type": config.model_type, **config.to_dict()}, path)

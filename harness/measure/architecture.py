@@ -1,0 +1,173 @@
+"""The shape of a transformer, read from its Hugging Face config: all that FLOPs and bytes follow from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GATED = frozenset({"gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3"})
+"""Decoders whose MLP is gate, up and down with rotary positions."""
+_PLAIN_ROTARY = frozenset({"gpt_neox", "phi"})
+_PLAIN = frozenset({"gpt2", "opt"})
+_VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model", "vit"})
+_MASKED = frozenset({"bert", "roberta", "xlm-roberta"})
+_SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | {"clip", "llava", "siglip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Equal transformer blocks.
+
+    Attributes:
+        layers: Blocks.
+        hidden: Width of the residual stream.
+        heads: Query heads.
+        kv_heads: Key and value heads; fewer than ``heads`` for grouped queries.
+        head_dim: Width of a head.
+        ffn: Width inside the MLP.
+        gated: Whether the MLP has three matrices (gate, up, down) instead of two.
+        rotary: Whether queries and keys are rotated in every block.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    gated: bool
+    rotary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear layer ``inputs -> outputs``."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vision:
+    """A vision transformer.
+
+    Attributes:
+        stack: Its blocks; all of them run, also those whose output is not read.
+        patches: Patches of an image at the config's own size.
+        extra_tokens: CLS and register tokens.
+        patch_inputs: Numbers in a patch: channels x side x side.
+    """
+
+    stack: Stack
+    patches: int
+    extra_tokens: int
+    patch_inputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language model: embeddings (a look-up, no arithmetic), blocks, and a head.
+
+    Attributes:
+        stack: Its blocks.
+        head: Linear layers from the last hidden state to the vocabulary.
+        causal: Whether a token attends only to earlier ones.
+    """
+
+    stack: Stack
+    head: tuple[Linear, ...]
+    causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What a model is made of; a part that it lacks is ``None`` or empty."""
+
+    model_type: str
+    vision: Vision | None = None
+    projector: tuple[Linear, ...] = ()
+    language: Language | None = None
+    visual_tokens: int = 0
+    """Tokens that the language model reads of one image, unless some are pruned."""
+
+
+def read_architecture(config: Mapping[str, Any]) -> Architecture:
+    """Read a config as ``config.json`` holds it, with the defaults of its model type filled in.
+
+    Raises:
+        UserError: The model type has no closed form here, or the config lacks a number.
+    """
+    kind = str(config.get("model_type", ""))
+    if kind == "llava":
+        return _llava(config)
+    if kind in {"clip", "siglip"}:
+        vision = _vision_config(config["vision_config"])
+        projection = (Linear("visual_projection", vision.stack.hidden, _number(config, "projection_dim")),)
+        return Architecture(kind, vision, projection if kind == "clip" else ())
+    if kind in _VISION:
+        return Architecture(kind, _vision_config(config))
+    return Architecture(kind, language=_language(config))
+
+
+def _llava(config: Mapping[str, Any]) -> Architecture:
+    vision, language = _vision_config(config["vision_config"]), _language(config["text_config"])
+    layers = _number(config, "vision_feature_layer", default=-2)
+    width = vision.stack.hidden * (len(layers) if isinstance(layers, list) else 1)
+    hidden = language.stack.hidden
+    projector = (Linear("linear_1", width, hidden), Linear("linear_2", hidden, hidden))
+    whole = config.get("vision_feature_select_strategy") == "full"
+    return Architecture("llava", vision, projector, language, vision.patches + whole * vision.extra_tokens)
+
+
+def _language(config: Mapping[str, Any]) -> Language:
+    kind = str(config.get("model_type", ""))
+    stack = _stack(config, gated=kind in _GATED, rotary=kind in _GATED | _PLAIN_ROTARY)
+    out = Linear("lm_head", stack.hidden, _number(config, "vocab_size"))
+    if kind in _MASKED:
+        return Language(stack, (Linear("lm_head.dense", stack.hidden, stack.hidden), out), causal=False)
+    if kind not in _GATED | _PLAIN_ROTARY | _PLAIN:
+        raise UserError(
+            f"there is no closed form for the model type {kind!r}", todo=f"it knows {', '.join(_SUPPORTED)}"
+        )
+    return Language(stack, (out,), causal=True)
+
+
+def _vision_config(config: Mapping[str, Any]) -> Vision:
+    kind = str(config.get("model_type", ""))
+    if kind not in _VISION:
+        raise UserError(
+            f"there is no closed form for the vision model type {kind!r}", todo=f"it knows {', '.join(sorted(_VISION))}"
+        )
+    patch, side = _number(config, "patch_size"), _number(config, "image_size")
+    extra = {"siglip_vision_model": 0, "deit": 2}.get(kind, 1) + int(config.get("num_register_tokens") or 0)
+    channels = _number(config, "num_channels", default=3)
+    return Vision(_stack(config, gated=False, rotary=False), (side // patch) ** 2, extra, channels * patch**2)
+
+
+def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
+    hidden = _number(config, "hidden_size", "n_embd")
+    heads = _number(config, "num_attention_heads", "n_head")
+    kv_heads = _number(config, "num_key_value_heads", default=heads)
+    head_dim = _number(config, "head_dim", default=hidden // heads)
+    ratio = config.get("mlp_ratio")
+    ffn = _number(config, "intermediate_size", "n_inner", "ffn_dim", default=int((ratio or 4) * hidden))
+    layers = _number(config, "num_hidden_layers", "n_layer")
+    return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)
+
+
+def _number(config: Mapping[str, Any], *names: str, default: Any = None) -> Any:
+    """The first of several names that the config gives a value, or the default."""
+    for name in names:
+        if config.get(name) is not None:
+            return config[name]
+    if default is None:
+        raise UserError(
+            f"the config of a {config.get('model_type')} has no {names[0]}", todo="give a whole config.json"
+        )
+    return default

@@ -1,0 +1,226 @@
+"""Operators of a transformer with their arithmetic and their traffic: the closed form.
+
+Three conventions share the code and differ only in `Convention`:
+
+* ``counted``: the contractions, as the counters on the real module see them. Attention in full.
+* ``default``: what really runs, elementwise operators included.
+* ``llm-viewer``: the analyser behind the dissertation's Table C.2, to the operation, its quirks included.
+
+FLOPs are 2 per multiply-accumulate; traffic is counted in numbers moved, so that precision is chosen later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..errors import UserError
+from .execution import Execution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .architecture import Architecture, Language, Linear, Stack
+    from .execution import LayerWork
+
+Phase: TypeAlias = Literal["vision", "projector", "prefill", "decode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """What is counted, operator by operator.
+
+    Attributes:
+        elementwise: Norms, softmax, activations, rotary embedding and residual additions count.
+        causal_half: A causal product costs only the pairs that are not masked: n (n + 1) / 2 instead of n^2, as
+            fused kernels skip masked blocks.
+        fused: Attention is one kernel whose scores never reach memory.
+        rotary: Rotating queries and keys counts: 3 operations a number.
+        head_flops: FLOPs per multiply-accumulate of the head.
+        norm: Operations per number of a norm.
+        activation: Operations per number of the MLP's activation and, where gated, its product.
+        activation_width: Whether the activation works on the MLP's width, or (a slip that the published tables
+            contain) on the hidden width.
+        addends: Operands of a residual addition that are read.
+    """
+
+    name: str
+    elementwise: bool = True
+    causal_half: bool = True
+    fused: bool = True
+    rotary: bool = True
+    head_flops: int = 2
+    norm: int = 4
+    activation: int = 5
+    activation_width: Literal["ffn", "hidden"] = "ffn"
+    addends: int = 2
+
+
+COUNTED = Convention("counted", elementwise=False, causal_half=False, rotary=False)
+DEFAULT = Convention("default")
+LLM_VIEWER = Convention(
+    "llm-viewer", causal_half=False, fused=False, rotary=False, head_flops=1, norm=7, activation=2,
+    activation_width="hidden", addends=1,
+)  # fmt: skip
+CONVENTIONS = {convention.name: convention for convention in (DEFAULT, LLM_VIEWER, COUNTED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator of one layer, for one input.
+
+    Attributes:
+        phase: Part of the pass.
+        module: Where in the model: ``layers.3.attention``.
+        name: Which operator.
+        flops: Operations.
+        weights: Numbers read of weights.
+        read: Numbers read of activations and of keys and values.
+        written: Numbers written, keys and values included.
+    """
+
+    phase: Phase
+    module: str
+    name: str
+    flops: int
+    weights: int
+    read: int
+    written: int
+
+    def numbers(self, batch: int = 1) -> int:
+        """Numbers moved for a batch: weights are read once, everything else once an input."""
+        return self.weights + batch * (self.read + self.written)
+
+
+def prefill(
+    model: Architecture, execution: Execution, convention: Convention, *, head_positions: int = 1
+) -> Iterator[Operator]:
+    """The language model's pass over the prompt.
+
+    Args:
+        model: It has a language model.
+        execution: What runs.
+        convention: What is counted.
+        head_positions: Positions of which the head makes logits: 1 for answering, all tokens for a bare forward pass.
+    """
+    language = _language(model)
+    for work in execution.layers:
+        place = _Place("prefill", f"layers.{work.layer}", convention, language.causal)
+        yield from _layer(language.stack, work, work.tokens, place)
+    yield from _head(language.head, head_positions, "prefill", convention)
+
+
+def decode_step(model: Architecture, execution: Execution, context: int, convention: Convention) -> Iterator[Operator]:
+    """One more token, which attends to ``context`` tokens, itself included.
+
+    A layer that dropped tokens in the prefill has that many fewer keys.
+    """
+    language = _language(model)
+    longest = max((work.tokens for work in execution.layers), default=0)
+    for work in execution.layers:
+        place = _Place("decode", f"layers.{work.layer}", convention, causal=False)
+        yield from _layer(language.stack, work, 1, place, keys=context - (longest - work.tokens))
+    yield from _head(language.head, 1, "decode", convention)
+
+
+def vision(model: Architecture, convention: Convention) -> Iterator[Operator]:
+    """The vision tower's pass over one image: every layer runs, whichever is read."""
+    if model.vision is None:
+        return
+    stack, tokens = model.vision.stack, model.vision.patches + model.vision.extra_tokens
+    patch = _Place("vision", "patch_embedding", convention, causal=False)
+    yield patch.linear("patches", model.vision.patches, model.vision.patch_inputs, stack.hidden)
+    for work in Execution.full(stack, tokens).layers:
+        yield from _layer(stack, work, tokens, _Place("vision", f"layers.{work.layer}", convention, causal=False))
+
+
+def projector(model: Architecture, tokens: int, convention: Convention) -> Iterator[Operator]:
+    """The projector, over the visual tokens that the language model will read."""
+    place = _Place("projector", "projector", convention, causal=False)
+    for layer in model.projector:
+        yield place.linear(layer.name, tokens, layer.inputs, layer.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where operators stand and how they are counted."""
+
+    phase: Phase
+    module: str
+    convention: Convention
+    causal: bool
+
+    def linear(self, name: str, tokens: int, inputs: int, outputs: int, part: str = "") -> Operator:
+        size = inputs * outputs
+        return self._operator(name, part, 2 * tokens * size, size, tokens * inputs, tokens * outputs)
+
+    def elementwise(self, name: str, flops: int, read: int, written: int, part: str = "") -> Iterator[Operator]:
+        if self.convention.elementwise:
+            yield self._operator(name, part, flops, 0, read, written)
+
+    def attention(self, stack: Stack, queries: int, keys: int, heads: int) -> Iterator[Operator]:
+        """Softmax(q k') v, as one kernel or as three with their scores in memory."""
+        q, kv = heads * stack.head_dim, _kv_heads(stack, heads) * stack.head_dim
+        half = self.causal and self.convention.causal_half and queries == keys
+        pairs = queries * (queries + 1) // 2 if half else queries * keys
+        scores = queries * keys * heads
+        product, softmax = 2 * pairs * q, 5 * pairs * heads if self.convention.elementwise else 0
+        if self.convention.fused:
+            moved = queries * q + 2 * keys * kv
+            yield self._operator("attention", "attention", 2 * product + softmax, 0, moved, queries * q)
+            return
+        yield self._operator("qk", "attention", product, 0, queries * q + keys * kv, scores)
+        yield from self.elementwise("softmax", softmax, scores, scores, "attention")
+        yield self._operator("sv", "attention", product, 0, scores + keys * kv, queries * q)
+
+    def _operator(self, name: str, part: str, flops: int, weights: int, read: int, written: int) -> Operator:
+        module = f"{self.module}.{part}" if part else self.module
+        return Operator(self.phase, module, name, flops, weights, read, written)
+
+
+def _layer(stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int | None = None) -> Iterator[Operator]:
+    """A block: norm, attention, addition, norm, MLP, addition."""
+    rules, hidden = place.convention, stack.hidden
+    q, kv = work.heads * stack.head_dim, _kv_heads(stack, work.heads) * stack.head_dim
+    width = queries * hidden
+    yield from place.elementwise("norm_1", rules.norm * width, width, width, "norm_1")
+    yield place.linear("q", queries, hidden, q, "attention")
+    yield place.linear("k", queries, hidden, kv, "attention")
+    yield place.linear("v", queries, hidden, kv, "attention")
+    if rules.rotary and stack.rotary:
+        turned = queries * (q + kv)
+        yield from place.elementwise("rotary", 3 * turned, turned, turned, "attention")
+    yield from place.attention(stack, queries, queries if keys is None else keys, work.heads)
+    yield place.linear("out", queries, q, hidden, "attention")
+    yield from place.elementwise("add_1", width, rules.addends * width, width, "add_1")
+    yield from place.elementwise("norm_2", rules.norm * width, width, width, "norm_2")
+    yield from _mlp(stack, work, queries, place)
+    yield from place.elementwise("add_2", width, rules.addends * width, width, "add_2")
+
+
+def _mlp(stack: Stack, work: LayerWork, tokens: int, place: _Place) -> Iterator[Operator]:
+    rules, channels = place.convention, round(stack.ffn * work.mlp)
+    for name in ("gate", "up") if stack.gated else ("up",):
+        yield place.linear(name, tokens, stack.hidden, channels, "mlp")
+    acted = tokens * (channels if rules.activation_width == "ffn" else round(stack.hidden * work.mlp))
+    operands = 2 if stack.gated else 1
+    yield from place.elementwise("activation", rules.activation * acted, operands * acted, acted, "mlp")
+    yield place.linear("down", tokens, channels, stack.hidden, "mlp")
+
+
+def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Convention) -> Iterator[Operator]:
+    for layer in head:
+        size = layer.inputs * layer.outputs
+        flops = convention.head_flops * positions * size
+        yield Operator(phase, "head", layer.name, flops, size, positions * layer.inputs, positions * layer.outputs)
+
+
+def _kv_heads(stack: Stack, heads: int) -> int:
+    """Key and value heads that a number of open query heads needs."""
+    return -(-stack.kv_heads * heads // stack.heads)
+
+
+def _language(model: Architecture) -> Language:
+    if model.language is None:
+        raise UserError(f"a {model.model_type} has no language model", todo="name a model that has one")
+    return model.language

@@ -1,0 +1,129 @@
+"""FLOPs of an architecture at any number of tokens, from a few traces of a few layers.
+
+Equal layers cost the same, so one and two of them tell what all cost; and at a fixed shape the contractions of a
+transformer are a polynomial of degree two in the number of tokens, so three lengths tell all. Both are checked on a
+further trace, exactly: the counts are integers.
+"""
+
+from __future__ import annotations
+
+import functools
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import UserError
+from .flops import Flops, count_flops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+_LENGTHS = (3, 5, 8)
+_CHECK = 13
+"""Another length, at which the polynomial must be right."""
+
+
+class Part(Protocol):
+    """A module and what it is given."""
+
+    module: torch.nn.Module
+
+    @property
+    def inputs(self) -> Callable[[int], Mapping[str, Any]]:
+        """Number of tokens -> keyword arguments of the module's forward pass."""
+        ...
+
+
+class Blueprint(Protocol):
+    """A model that can be built without weights."""
+
+    source: str
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """As ``config.json`` holds it, with all defaults."""
+        ...
+
+    @property
+    def depth(self) -> Mapping[str, int]:
+        """Phase -> its equal layers; a phase that is absent has none that repeat."""
+        ...
+
+    def parts(self, layers: int | None = None) -> Mapping[str, Part]:
+        """Build it on ``meta`` with so many layers in every stack, and return its parts by phase."""
+        ...
+
+
+class Counter:
+    """Counts one architecture, phase by phase. Nothing is traced twice.
+
+    Args:
+        blueprint: What to count.
+        waive: Operators that may stay uncounted.
+    """
+
+    def __init__(self, blueprint: Blueprint, waive: Sequence[str] = ()) -> None:
+        self._blueprint, self._waive = blueprint, tuple(waive)
+        self.traces = 0
+        """Forward passes that were traced so far."""
+
+    def phases(self) -> list[str]:
+        """The phases that the architecture has."""
+        return list(self._parts(1))
+
+    def count(self, phase: str, tokens: int) -> Flops:
+        """FLOPs of a phase for one input of so many tokens; of the vision tower, for one image.
+
+        Raises:
+            UserError: An operator is not counted, two counters disagree, or the cost is no polynomial of degree two.
+        """
+        if tokens < 0:
+            raise UserError(f"{tokens} tokens are less than none", todo="give 0 or more")
+        coefficients, sample = self._polynomial(phase)
+        value = sum(c * tokens**power for power, c in enumerate(coefficients))
+        return Flops(int(value), phase, sample.counter, sample.attention, sample.waived)
+
+    @functools.cache  # noqa: B019 - a counter lives as long as a command
+    def _parts(self, layers: int) -> Mapping[str, Part]:
+        return self._blueprint.parts(layers)
+
+    @functools.cache  # noqa: B019
+    def _polynomial(self, phase: str) -> tuple[list[Fraction], Flops]:
+        """Coefficients by power, and one of the counts, for its convention."""
+        if phase == "vision":
+            whole = self._whole(phase, 1)
+            return [Fraction(whole.value)], whole
+        counts = [self._whole(phase, length) for length in _LENGTHS]
+        coefficients = _through(_LENGTHS, [count.value for count in counts])
+        there = self._whole(phase, _CHECK).value
+        if there != sum(c * _CHECK**power for power, c in enumerate(coefficients)):
+            raise UserError(
+                f"the FLOPs of {phase} are no polynomial of degree two in the number of tokens",
+                where=self._blueprint.source,
+                todo="report this architecture",
+            )
+        return coefficients, counts[0]
+
+    def _whole(self, phase: str, tokens: int) -> Flops:
+        """The count with all layers, from one and two."""
+        one, depth = self._trace(phase, tokens, 1), self._blueprint.depth.get(phase, 1)
+        if depth == 1:
+            return one
+        two = self._trace(phase, tokens, 2)
+        value = one.value + (depth - 1) * (two.value - one.value)
+        return Flops(value, phase, two.counter, two.attention, two.waived)
+
+    def _trace(self, phase: str, tokens: int, layers: int) -> Flops:
+        part = self._parts(layers)[phase]
+        self.traces += 1
+        return count_flops(part.module, part.inputs(tokens), phase=phase, waive=self._waive)
+
+
+def _through(lengths: Sequence[int], values: Sequence[int]) -> list[Fraction]:
+    """Coefficients of the polynomial through three points, by power."""
+    (x0, x1, x2), (y0, y1, y2) = lengths, values
+    first, second = Fraction(y1 - y0, x1 - x0), Fraction(y2 - y1, x2 - x1)
+    square = (second - first) / (x2 - x0)
+    linear = first - square * (x0 + x1)
+    return [y0 - linear * x0 - square * x0**2, linear, square]

@@ -1,0 +1,94 @@
+"""What of a transformer runs for one input: tokens, heads and MLP channels, layer by layer.
+
+A scheduler that skips layers or heads and a selector that drops tokens differ only in the plan that they leave behind,
+so that a plan has a cost before there is a model that follows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from .architecture import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWork:
+    """What one layer that runs does.
+
+    Attributes:
+        layer: Its index.
+        tokens: Tokens that it reads, and keeps keys and values of.
+        heads: Query heads that are open.
+        mlp: Share of the MLP's channels that is open.
+    """
+
+    layer: int
+    tokens: int
+    heads: int
+    mlp: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The layers that run, in order; a layer that is absent is skipped, with its keys and values."""
+
+    layers: tuple[LayerWork, ...]
+
+    @classmethod
+    def full(cls, stack: Stack, tokens: int) -> Execution:
+        """Everything runs."""
+        if tokens < 1:
+            raise UserError(f"{tokens} tokens are none to run on", todo="give 1 or more")
+        return cls(tuple(LayerWork(layer, tokens, stack.heads) for layer in range(stack.layers)))
+
+    def keep_layers(self, count: int) -> Execution:
+        """Only the first ``count`` of the layers run; which ones makes no difference to the cost."""
+        if not 1 <= count <= len(self.layers):
+            raise UserError(f"cannot run {count} of {len(self.layers)} layers", todo=f"give 1 to {len(self.layers)}")
+        return Execution(self.layers[:count])
+
+    def drop_tokens(self, dropped: int, *, before: int) -> Execution:
+        """From layer ``before`` on, ``dropped`` tokens fewer are read (FastV: section 5.3.1; K is ``before``)."""
+        return Execution(
+            tuple(
+                LayerWork(w.layer, w.tokens - dropped if w.layer >= before else w.tokens, w.heads, w.mlp)
+                for w in self.layers
+            )
+        )
+
+    def open_heads(self, stack: Stack, *, units: int, rank: int, prefix: int) -> Execution:
+        """Open ``units`` groups of ``rank`` heads and their MLP channels, spread evenly over the layers from ``prefix``.
+
+        Every such layer keeps at least its norms and residual additions if one head is open; a layer with none is
+        skipped (dissertation section 5.2, AdaLLaVA-H).
+        """
+        switchable = [w for w in self.layers if w.layer >= prefix]
+        most = stack.heads // rank * len(switchable)
+        if not 0 <= units <= most:
+            raise UserError(f"cannot open {units} of {most} groups of heads", todo=f"give 0 to {most}")
+        base, more = divmod(units, len(switchable)) if switchable else (0, 0)
+        open_of = {w.layer: rank * (base + (place < more)) for place, w in enumerate(switchable)}
+        kept = []
+        for work in self.layers:
+            heads = open_of.get(work.layer, work.heads)
+            if heads:
+                kept.append(LayerWork(work.layer, work.tokens, heads, Fraction(heads, stack.heads)))
+        return Execution(tuple(kept))
+
+
+def switchable_units(total: int, prefix: int, budget: float) -> int:
+    """Switches that a budget leaves on: max(0, floor(total * budget) - prefix), in exact arithmetic.
+
+    Args:
+        total: Units of the whole model, those of the prefix included.
+        prefix: Units that always run.
+        budget: In (0, 1]; read as the decimal that it is written as, so that 0.6 of 5 is 3.
+    """
+    if not 0 < budget <= 1:
+        raise UserError(f"budget {budget:g} is not in (0, 1]", todo="give the share of the full cost to spend")
+    return max(0, int(Fraction(str(budget)) * total) - prefix)

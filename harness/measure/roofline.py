@@ -1,0 +1,103 @@
+"""Predicted time: each operator takes as long as its arithmetic or its traffic, whichever is longer.
+
+No launch cost, no overlap between operators: a prediction says how variants of a model relate, not what a clock would
+show, and never stands in a column with measured times.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+from ..errors import UserError
+from ..specs import did_you_mean
+from ..yaml_files import read_yaml, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .closed_form import Operator
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+"""Bytes of a number, the same for weights, activations, keys and values."""
+
+
+class Accelerator(BaseModel):
+    """What an accelerator can do at most.
+
+    Attributes:
+        name: How it is called.
+        bandwidth: Bytes a second to and from memory.
+        peak: Precision -> dense operations a second.
+        on_chip: Bytes of on-chip memory, which bound the blocks of a fused attention kernel.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    bandwidth: PositiveFloat
+    peak: dict[Precision, PositiveFloat] = Field(min_length=1)
+    on_chip: PositiveFloat | None = None
+
+    def peak_of(self, precision: Precision) -> float:
+        """Operations a second; bfloat16 runs at float16's rate."""
+        rate = self.peak.get(precision) or (self.peak.get("fp16") if precision == "bf16" else None)
+        if rate is None:
+            known = ", ".join(self.peak)
+            raise UserError(f"{self.name} has no {precision} peak", todo=f"choose from {known}, or give your own file")
+        return rate
+
+    def seconds(self, operator: Operator, precision: Precision = "fp16", batch: int = 1) -> float:
+        """Time of one operator for a batch of inputs: max(operations / peak, bytes / bandwidth)."""
+        arithmetic = batch * operator.flops / self.peak_of(precision)
+        traffic = operator.numbers(batch) * BYTES[precision] / self.bandwidth
+        return max(arithmetic, traffic)
+
+
+def predict(
+    operators: Iterable[Operator], accelerator: Accelerator, precision: Precision = "fp16", batch: int = 1
+) -> float:
+    """Return the seconds of operators run one after the other."""
+    return sum(accelerator.seconds(operator, precision, batch) for operator in operators)
+
+
+@cache
+def accelerators() -> dict[str, Accelerator]:
+    """The accelerators that are known, by name."""
+    with resources.as_file(resources.files(__package__) / "accelerators.yaml") as path:
+        return _read(path)
+
+
+def find_accelerator(name: str) -> Accelerator:
+    """Return a known accelerator, or the only one of a YAML file.
+
+    Raises:
+        UserError: The name is unknown, or the file is not such a file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        own = list(_read(Path(name)).values())
+        if len(own) != 1:
+            raise UserError(f"it describes {len(own)} accelerators", where=name, todo="describe one a file")
+        return own[0]
+    known = {key.lower(): value for key, value in accelerators().items()}
+    if name.lower() not in known:
+        hint = did_you_mean(name, accelerators())
+        raise UserError(
+            f"unknown hardware {name!r}{hint}",
+            todo=f"choose from {', '.join(accelerators())}, or give a YAML file with bandwidth and peak",
+        )
+    return known[name.lower()]
+
+
+def _read(path: Path) -> dict[str, Accelerator]:
+    todo = "write NAME: {bandwidth: BYTES_A_SECOND, peak: {fp16: OPERATIONS_A_SECOND}}"
+    found: dict[str, Accelerator] = {}
+    for name, fields in read_yaml(path).items():
+        content: dict[str, Any] = {"name": str(name), **(fields if isinstance(fields, dict) else {"bandwidth": fields})}
+        found[str(name)] = validated(Accelerator, content, where=f"{path}, {name}", todo=todo)
+    return found

@@ -1,0 +1,131 @@
+"""The work of answering one prompt: which architecture runs on how many tokens, and what of it is switched on.
+
+A *plan rule* is a function ``rule(work, **arguments) -> Work`` that a plugin registers under the name of its method: it
+says what the method leaves to be done, so that a method has a predicted cost before it exists as a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from .closed_form import DEFAULT, decode_step, prefill, projector, vision
+from .execution import Execution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .architecture import Architecture, Stack
+    from .closed_form import Convention, Operator
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One prompt's work.
+
+    Attributes:
+        model: The architecture.
+        text_tokens: Tokens of the prompt that are not visual.
+        visual_tokens: Visual tokens that enter the language model.
+        execution: What runs of the language model; ``None`` for an architecture without one.
+    """
+
+    model: Architecture
+    text_tokens: int
+    visual_tokens: int
+    execution: Execution | None
+
+    @classmethod
+    def whole(cls, model: Architecture, *, text_tokens: int, visual_tokens: int | None = None) -> Work:
+        """Everything runs.
+
+        Args:
+            model: The architecture.
+            text_tokens: Tokens of the prompt that are not visual.
+            visual_tokens: Visual tokens that the language model reads; default all that the image gives.
+
+        Raises:
+            UserError: A count is negative, there is nothing to run on, or more visual tokens than the image gives.
+        """
+        given = model.visual_tokens if visual_tokens is None else visual_tokens
+        for name, count in (("text", text_tokens), ("visual", given)):
+            if count < 0:
+                raise UserError(f"{count} {name} tokens are less than none", todo="give 0 or more")
+        if given > model.visual_tokens:
+            raise UserError(
+                f"{given} visual tokens are more than the {model.visual_tokens} of an image in a {model.model_type}",
+                todo="give fewer, or leave them out",
+            )
+        if model.language is None:
+            return cls(model, 0, 0, None)
+        return cls(model, text_tokens, given, Execution.full(model.language.stack, text_tokens + given))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that enter the language model."""
+        return self.text_tokens + self.visual_tokens
+
+    @property
+    def language(self) -> tuple[Stack, Execution]:
+        """The language model's blocks and what of them runs; a `UserError` if there is none."""
+        if self.model.language is None or self.execution is None:
+            raise UserError(
+                f"a {self.model.model_type} has no language model to switch off", todo="leave the method out"
+            )
+        return self.model.language.stack, self.execution
+
+    def with_visual_tokens(self, count: int) -> Work:
+        """The same prompt with other visual tokens.
+
+        Raises:
+            UserError: Parts of the language model are switched off already: that a prompt is shorter comes first.
+        """
+        if (
+            self.execution
+            != Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=self.visual_tokens).execution
+        ):
+            raise UserError(
+                "tokens are pruned before the language model, but parts of it are switched off already",
+                todo="name the pruning first",
+            )
+        return Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count)
+
+    def with_one_more_token(self) -> Work:
+        """The same prompt with one more token, which every layer that runs reads."""
+        longer = self.execution and Execution(
+            tuple(dataclasses.replace(layer, tokens=layer.tokens + 1) for layer in self.execution.layers)
+        )
+        return dataclasses.replace(self, text_tokens=self.text_tokens + 1, execution=longer)
+
+    def with_execution(self, execution: Execution) -> Work:
+        """The same prompt with something else of the language model switched on."""
+        return dataclasses.replace(self, execution=execution)
+
+    def operators(self, convention: Convention) -> Iterator[Operator]:
+        """All operators up to the first answer token: vision tower, projector, prefill, one position of the head."""
+        yield from vision(self.model, convention)
+        yield from projector(self.model, self.visual_tokens if self.model.language else 1, convention)
+        if self.execution is not None:
+            yield from prefill(self.model, self.execution, convention)
+
+    def decode(self, convention: Convention) -> Iterator[Operator]:
+        """The operators of the second answer token."""
+        if self.execution is not None:
+            yield from decode_step(self.model, self.execution, self.tokens + 1, convention)
+
+    def memory(self, bytes_per_number: int, batch: int = 1) -> int:
+        """Bytes that the language model's prefill needs: weights, keys and values, and one block's activations.
+
+        The blocks' weights and those of the head; what a kernel keeps for itself is not in it.
+        """
+        if self.execution is None:
+            return 0
+        stack, execution = self.language
+        operators = list(prefill(self.model, execution, DEFAULT))
+        weights = sum(operator.weights for operator in operators)
+        cached = sum(2 * work.tokens * stack.kv_heads * stack.head_dim for work in execution.layers)
+        first = f"layers.{execution.layers[0].layer}."
+        activations = sum(operator.written for operator in operators if operator.module.startswith(first))
+        return bytes_per_number * (weights + batch * (cached + activations))

@@ -1,0 +1,1 @@
+"""Adaptive inference under a compute budget (dissertation, chapter 5)."""

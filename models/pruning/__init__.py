@@ -1,0 +1,1 @@
+"""Token pruning: fewer visual tokens for the language model to read."""
