@@ -2,38 +2,80 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
 
 from ..harness.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*")
+_INSTALL = "pip install 'adaptbench[torch]'"
+
+
+def checkpoint(path: str, revision: str | None = None) -> Path:
+    """Return the folder of a checkpoint.
+
+    Args:
+        path: Folder that ``save_pretrained`` wrote, or hub id such as ``facebook/dinov2-small``. What the hub has of
+            it now is downloaded; without network the local cache of the hub is enough.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        UserError: There is no such folder, or the hub does not give it.
+    """
+    folder, where = Path(path).expanduser(), f"hf:{path}"
+    if folder.is_dir():
+        return folder
+    if path.startswith(("/", ".", "~")) or path.count("/") > 1:
+        raise UserError("there is no such folder", where=where, todo="name a folder that save_pretrained wrote")
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(path, revision=revision, allow_patterns=list(_FILES)))
+    except ImportError as error:
+        raise UserError(f"cannot import huggingface_hub: {error}", where=where, todo=_INSTALL) from error
+    except (OSError, ValueError) as error:
+        todo = "check the hub id and the network, or give the path of a local folder"
+        raise UserError(f"cannot download it: {_first_line(error)}", where=where, todo=todo) from error
+
 
 @contextmanager
 def loading(path: str) -> Iterator[None]:
-    """Turn what transformers raises about a checkpoint into a `UserError`.
+    """Turn what transformers raises about a checkpoint into a `UserError`, and keep its reports from the user.
 
     Args:
         path: Local folder or hub id, for the message.
     """
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    where = f"hf:{path}"
+    try:
+        with _quiet():
+            yield
+    except ImportError as error:
+        raise UserError(f"cannot import what it needs: {error}", where=where, todo=_INSTALL) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        todo = "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
+        raise UserError(f"cannot load it: {_first_line(error)}", where=where, todo=todo) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the warnings and progress bars of transformers."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
-    except UserError:
-        raise
-    except ImportError as error:
-        raise UserError(f"cannot import transformers: {error}", todo="pip install 'adaptbench[torch]'") from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        todo = (
-            "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
-            if Path(path).expanduser().is_dir()
-            else "check the hub id and the network, or give the path of a local folder"
-        )
-        raise UserError(f"cannot load it: {_first_line(error)}", where=f"hf:{path}", todo=todo) from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

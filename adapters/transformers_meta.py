@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
+from ..harness.measure.memory import free_memory
 from .loading import loading
 
 if TYPE_CHECKING:
@@ -79,6 +80,36 @@ class Blueprint:
             vision, text = self._config.vision_config, self._config.text_config
         return {"vision": _layers(vision), "prefill": _layers(text)}
 
+    def language(self, device: str, dtype: torch.dtype, layers: int | None = None) -> tuple[Any, torch.nn.Module]:
+        """Build the causal language model with random weights, for timing; return its body and its head.
+
+        Raises:
+            UserError: There is none, or it does not fit into the machine's free memory.
+        """
+        import torch
+        import transformers
+
+        config = copy.deepcopy(getattr(self._config, "text_config", None) or self._config)
+        if type(config) not in transformers.AutoModelForCausalLM._model_mapping or hasattr(config, "image_size"):
+            raise UserError(f"a {config.model_type} is no causal language model", where=self.source, todo="name one")
+        if layers is not None:
+            _shorten(config, layers)
+        with loading(self.source), torch.device("meta"):
+            model = _new(transformers.AutoModelForCausalLM, config).to(dtype)
+        needed, free = sum(p.numel() * p.element_size() for p in model.parameters()), free_memory(device)
+        if needed > free:
+            raise UserError(
+                f"its weights take {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free on {device}",
+                where=self.source,
+                todo="choose fewer layers, a smaller dtype or another device",
+            )
+        model = model.to_empty(device=device)
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point():
+                torch.nn.init.normal_(tensor, std=0.02)
+        head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+        return model.get_submodule(str(model.base_model_prefix)), head
+
     def parts(self, layers: int | None = None) -> dict[str, Part]:
         """Build the model on ``meta`` and return its parts by phase: ``vision``, ``projector``, ``prefill``, ``head``.
 
@@ -101,7 +132,10 @@ class Blueprint:
             masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
             model = _new(transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM, config)
         head = next(part for name, part in model.named_children() if name in {"lm_head", "embed_out", "cls"})
-        return {"prefill": _tokens(model.base_model), "head": _states(head, config.hidden_size)}
+        return {
+            "prefill": _tokens(model.get_submodule(str(model.base_model_prefix))),
+            "head": _states(head, config.hidden_size),
+        }
 
 
 def _new(kind: Any, config: Any) -> torch.nn.Module:

@@ -1,21 +1,20 @@
 """Any transformers vision encoder, by local path or hub id.
 
-Safetensors only, remote code never. A hub id is looked up in the local cache first and downloaded if the network
-allows.
+transformers and torch are imported when a model is built: what identifies a checkpoint needs neither.
 """
 
 from __future__ import annotations
 
-import logging
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
+from .loading import checkpoint, loading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping, Sequence
 
     import torch
     from PIL.Image import Image
@@ -24,9 +23,12 @@ if TYPE_CHECKING:
 
 Pooling: TypeAlias = Literal["auto", "cls", "mean", "pooler"]
 _POOLINGS = ("auto", "cls", "mean", "pooler")
-_TOWERS = {"clip": "CLIPVisionModelWithProjection", "clip_vision_model": "CLIPVisionModelWithProjection",
-           "siglip": "SiglipVisionModel", "siglip_vision_model": "SiglipVisionModel"}  # fmt: skip
+_DTYPES = ("float32", "bfloat16", "float16")
+_PROJECTED = "CLIPVisionModelWithProjection"
+_TOWERS = {"clip": _PROJECTED, "siglip": "SiglipVisionModel"}
 """Model types of which only the vision part is loaded -> its class."""
+_TANH_POOLER = ("vit", "deit")
+"""Model types whose pooler is a leftover of BERT that most checkpoints never trained."""
 
 
 class HFVisionEncoder:
@@ -34,16 +36,21 @@ class HFVisionEncoder:
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id such as ``facebook/dinov2-small``.
-        pooling: How one vector is made of the output. ``auto``: the projected embedding (CLIP), else the pooler's
-            output where the architecture has a trained one (DINOv2's normalised CLS, SigLIP's attention head, the
-            global average of ResNet and ConvNeXt), else the CLS token after the last norm (ViT). ``cls``, ``mean``
-            (over patches) and ``pooler`` choose.
+        pooling: How one vector is made of the output. ``cls``: the CLS token of the last hidden state. ``mean``: the
+            mean over its patches or places, without CLS, distillation and register tokens. ``pooler``: the
+            architecture's own vector: projected (CLIP), attention-pooled (SigLIP), the normalised CLS token (DINOv2),
+            the global average (ResNet, ConvNeXt, Swin). ``auto``: the first that exists of ``pooler``, ``cls`` and
+            ``mean``; the tanh pooler of ViT and DeiT does not count, so there it is ``cls``.
         revision: Branch, tag or commit of a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
 
     Attributes:
         module: Takes ``pixel_values`` [n, 3, height, width], returns [n, d].
+
+    Raises:
+        UserError: The checkpoint cannot be found, is not that of an image encoder or is not whole, or an argument is
+            unknown.
     """
 
     def __init__(
@@ -55,16 +62,12 @@ class HFVisionEncoder:
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
-        import torch
-
-        if pooling not in _POOLINGS:
-            raise UserError(
-                f"unknown pooling {pooling!r}", where=f"hf:{path}", todo=f"choose from {', '.join(_POOLINGS)}"
-            )
-        if dtype not in ("float32", "bfloat16", "float16"):
-            raise UserError(f"unknown dtype {dtype!r}", where=f"hf:{path}", todo="choose float32, bfloat16 or float16")
-        with _loading(path):
-            encoder, self._processor = _load(path, revision, getattr(torch, dtype))
+        for kind, value, known in (("pooling", pooling, _POOLINGS), ("dtype", dtype, _DTYPES)):
+            if value not in known:
+                raise UserError(f"unknown {kind} {value!r}", where=f"hf:{path}", todo=f"choose from {', '.join(known)}")
+        folder = checkpoint(path, revision)
+        with loading(path):
+            encoder, self._processor = _load(folder, dtype, f"hf:{path}")
         self._device = device
         self.module = pooled_module(encoder, pooling).to(device).eval()
 
@@ -76,26 +79,23 @@ class HFVisionEncoder:
 
     def with_encoder(self, encoder: torch.nn.Module) -> HFVisionEncoder:
         """The same adapter around another encoder of the same kind; this one stays as it is."""
-        other = object.__new__(HFVisionEncoder)
-        other._processor, other._device = self._processor, self._device
-        other.module = pooled_module(encoder, self.module.pooling).to(self._device).eval()
+        other = copy.copy(self)
+        other.module = pooled_module(encoder, self.module.pooling).eval()
         return other
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
         """Identify the weights without loading them: hash of a folder's files, or the commit of a hub id."""
-        folder = Path(path).expanduser()
-        if not folder.is_dir():
-            with _loading(path):
-                return f"hub:{path}@{_commit(path, revision)}"
+        folder = checkpoint(path, revision)
+        if not Path(path).expanduser().is_dir():
+            return f"hub:{path}@{folder.name}"
         files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
         return "files:" + sha256_hex(*(part.encode() for file in files for part in (file.name, sha256_file(file))))
 
     def prepare(self, inputs: Sequence[Image]) -> Mapping[str, torch.Tensor]:
         """Return the processor's ``pixel_values`` [n, 3, height, width] on the device."""
         pixels = self._processor(images=list(inputs), return_tensors="pt")["pixel_values"]
-        dtype = next(self.module.parameters()).dtype
-        return {"pixel_values": pixels.to(self._device, dtype)}
+        return {"pixel_values": pixels.to(self._device, next(self.module.parameters()).dtype)}
 
     def embed(self, images: Sequence[Image]) -> FloatArray:
         """Return float32 [n, d]."""
@@ -117,82 +117,76 @@ def pooled_module(encoder: torch.nn.Module, pooling: Pooling) -> Any:
             self.pooling = pooling
 
         def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-            return _pool(self.encoder(pixel_values=pixel_values), pooling)
+            output = self.encoder(pixel_values=pixel_values)
+            return _pool(output, pooling, _leading(output.last_hidden_state, pixel_values, encoder))
 
     return Pooled()
 
 
-def _pool(output: Any, pooling: Pooling) -> torch.Tensor:
+def _leading(states: torch.Tensor, pixels: torch.Tensor, encoder: Any) -> int:
+    """How many tokens stand before the patches: CLS, then distillation and register tokens.
+
+    Feature maps [n, d, h, w] and encoders that merge patches (Swin) have none.
+    """
+    patch = getattr(encoder.config, "patch_size", None)
+    if states.ndim != 3 or not patch:
+        return 0
+    height, width = patch if isinstance(patch, list | tuple) else (patch, patch)
+    patches: int = (pixels.shape[2] // height) * (pixels.shape[3] // width)
+    return max(0, states.shape[1] - patches)
+
+
+def _pool(output: Any, pooling: Pooling, leading: int) -> torch.Tensor:
     states: torch.Tensor = output.last_hidden_state
-    pooled: torch.Tensor | None = getattr(output, "image_embeds", None)
-    if pooled is None:
-        pooled = getattr(output, "pooler_output", None)
-    if pooling == "cls" and states.ndim == 3:
+    own: torch.Tensor | None = getattr(output, "image_embeds", None)
+    if own is None:
+        own = getattr(output, "pooler_output", None)
+    if pooling == "auto":
+        pooling = "pooler" if own is not None else "cls" if leading else "mean"
+    if pooling == "pooler" and own is not None:
+        return own.flatten(1)
+    if pooling == "cls" and leading:
         return states[:, 0]
     if pooling == "mean":
-        return states.flatten(2).mean(dim=2) if states.ndim == 4 else states[:, 1:].mean(dim=1)
-    if pooled is not None:
-        return pooled.flatten(1)
-    if pooling == "pooler" or states.ndim != 3:
-        raise UserError(f"this architecture has no output for pooling={pooling}", todo="choose another pooling")
-    return states[:, 0]
+        return states.flatten(2).mean(dim=2) if states.ndim == 4 else states[:, leading:].mean(dim=1)
+    raise UserError(f"this architecture has no output for pooling={pooling}", todo="choose another pooling")
 
 
-def _load(path: str, revision: str | None, dtype: torch.dtype) -> tuple[torch.nn.Module, Any]:
+def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
+    """Return the encoder and the image processor of a checkpoint."""
+    import torch
     import transformers
 
-    where = str(Path(path).expanduser()) if Path(path).expanduser().is_dir() else path
-    common = {"revision": revision, "trust_remote_code": False}
-    config = transformers.AutoConfig.from_pretrained(where, **common)
-    if config.model_type in _TOWERS:
-        kind = getattr(transformers, _TOWERS[config.model_type])
-    elif hasattr(config, "num_channels"):
-        kind = transformers.AutoModel
-    else:
-        raise UserError(f"a {config.model_type} is no vision encoder", where=f"hf:{path}", todo="name an image model")
-    # The ViT of transformers makes an untrained pooler unless it is told not to.
-    extra = {"add_pooling_layer": False} if config.model_type == "vit" else {}
-    encoder = kind.from_pretrained(where, use_safetensors=True, dtype=dtype, **common, **extra)
-    processor = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **common)
-    return encoder, processor
+    local = {"local_files_only": True, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(folder, **local)
+    name = config.model_type
+    kind, config = _kind(config, where)
+    encoder, report = kind.from_pretrained(
+        folder, config=config, use_safetensors=True, dtype=getattr(torch, dtype), output_loading_info=True, **local
+    )
+    missing = sorted(report["missing_keys"])
+    untrained = [key for key in missing if key.startswith("pooler.")]
+    if missing != untrained:
+        raise UserError(f"its weights lack {missing[0]}", where=where, todo="save the whole encoder")
+    if untrained or name in _TANH_POOLER:
+        encoder.pooler = None
+    return encoder, transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
 
 
-def _commit(path: str, revision: str | None) -> str:
-    """The commit that a hub id stands for, from the local cache or the hub."""
+def _kind(config: Any, where: str) -> tuple[Any, Any]:
+    """Return the class to load and its config: for a model of images and text, those of its vision part."""
     import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
 
-    config = transformers.AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
-    commit = getattr(config, "_commit_hash", None)
-    if not commit:
-        raise UserError("cannot tell which version this is", where=f"hf:{path}", todo="use a local folder")
-    return str(commit)
-
-
-def _loading(path: str) -> AbstractContextManager[None]:
-    """Turn whatever transformers raises about a checkpoint into one line."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def guard() -> Iterator[None]:
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-        try:
-            yield
-        except UserError:
-            raise
-        except ImportError as error:
-            raise UserError(f"cannot import transformers: {error}", todo="pip install 'adaptbench[torch]'") from error
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            local = Path(path).expanduser().is_dir()
-            todo = (
-                "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
-                if local
-                else "check the hub id and the network, or give the path of a local folder"
-            )
-            raise UserError(f"cannot load it: {_first_line(error)}", where=f"hf:{path}", todo=todo) from error
-
-    return guard()
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    name = config.model_type
+    if name in _TOWERS:
+        vision = config.vision_config
+        if name == "clip":
+            vision.projection_dim = config.projection_dim  # some checkpoints state it right only here
+        return getattr(transformers, _TOWERS[name]), vision
+    if _PROJECTED in (config.architectures or ()):
+        return getattr(transformers, _PROJECTED), config
+    known = name in CLASSIFIERS or name.startswith("dinov3")
+    if name.endswith("_vision_model") or (known and hasattr(config, "num_channels")):
+        return transformers.AutoModel, config
+    raise UserError(f"a {name} is no image encoder", where=where, todo="name an image model")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .errors import UserError
+from .faults import blamed_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .batching import Batches
-    from .contracts import FloatArray, Input, Sample, Task
+    from .contracts import FloatArray, Input, Sample
     from .store import FeatureStore
 
 
@@ -23,66 +24,84 @@ class Answering(Protocol):
     """Samples to score and to record at a time."""
 
     def answers(self, samples: Sequence[Sample]) -> Any:
-        """Return ``answers`` as `Task.outputs` takes them, filled for these samples."""
+        """Return ``answers`` as `Task.outputs` takes them, filled at least for these samples.
+
+        They do not depend on which samples were asked for before: a resumed run starts in the middle.
+        """
         ...
 
 
 class Embedding:
     """Capability ``embed``: each block of inputs is encoded once, whatever task or resumed run asks for it.
 
-    Blocks are fixed runs of ``task.inputs``. They do not depend on which samples are asked for or on what was stored
-    before, so the same matrices are multiplied however often a run was interrupted.
+    Blocks are fixed runs of the task's inputs. They do not depend on what was stored before, so the same matrices are
+    multiplied however often a run was interrupted. All blocks that the cell needs are there before its first answer.
 
     Args:
         model: Returns the model; called only when something has to be encoded.
-        progress: Told (inputs answered, inputs in all).
+        inputs: All of the task's inputs.
+        samples: All of the cell's samples.
+        progress: Told (inputs answered, inputs to answer).
     """
 
-    chunk = 250
+    chunk = 500
 
     def __init__(
         self,
         model: Callable[[], Any],
-        task: Task,
+        inputs: Sequence[Input],
+        samples: Sequence[Sample],
         batches: Batches,
         store: FeatureStore,
         progress: Callable[[int, int], None],
     ) -> None:
         self._model, self._batches, self._store, self._progress = model, batches, store, progress
-        self._inputs = task.inputs
-        self._size = batches.size
-        self._filled = np.zeros(-(-len(self._inputs) // self._size), dtype=bool)
+        self._inputs, self._samples = inputs, samples
         self._vectors: FloatArray | None = None
 
-    def answers(self, samples: Sequence[Sample]) -> FloatArray:
-        """Return float32 [len(inputs), d]; rows of blocks that no sample so far needed are zero."""
-        needed = np.unique(np.concatenate([np.asarray(s.inputs, dtype=np.int64) for s in samples]) // self._size)
-        for block in needed[~self._filled[needed]]:
-            rows = slice(block * self._size, (block + 1) * self._size)
-            vectors = self._block(self._inputs[rows])
-            if self._vectors is None:
-                self._vectors = np.zeros((len(self._inputs), vectors.shape[1]), dtype=np.float32)
-            if vectors.shape[1] != self._vectors.shape[1]:
-                raise UserError(
-                    f"embed() returned vectors of {vectors.shape[1]} numbers after vectors of {self._vectors.shape[1]}",
-                    todo="one model has one width",
-                )
-            self._vectors[rows] = vectors
-            self._filled[block] = True
-            self._progress(min(int(self._filled.sum()) * self._size, len(self._inputs)), len(self._inputs))
-        if self._vectors is None:
+    def answers(self, samples: Sequence[Sample]) -> FloatArray:  # noqa: ARG002 - they are among the cell's
+        """Return float32 [len(inputs), d]; rows of blocks that no sample of the cell needs are zero."""
+        vectors = self._vectors if self._vectors is not None else self._encode()
+        self._vectors = vectors
+        return vectors
+
+    def _encode(self) -> FloatArray:
+        size = self._batches.size
+        needed = np.unique(np.concatenate([np.asarray(s.inputs, dtype=np.int64) for s in self._samples]) // size)
+        if not len(needed):
             raise UserError("these samples ask nothing of a model", todo="give each sample its inputs")
-        return self._vectors
+        rows = [range(len(self._inputs))[block * size : (block + 1) * size] for block in needed.tolist()]
+        done, total = 0, sum(map(len, rows))
+        vectors = np.zeros((0, 0), dtype=np.float32)
+        for block in rows:
+            encoded = self._block(self._inputs[block.start : block.stop])
+            if done == 0:
+                vectors = np.zeros((len(self._inputs), encoded.shape[1]), dtype=np.float32)
+            _same_width(encoded, vectors)
+            vectors[block.start : block.stop] = encoded
+            done += len(block)
+            self._progress(done, total)
+        return vectors
 
     def _block(self, inputs: Sequence[Input]) -> FloatArray:
         digests = [item.digest for item in inputs]
         vectors = self._store.get(digests)
         if vectors is None:
             model = self._model()
-            images = [item.load() for item in inputs]
-            vectors = np.concatenate(self._batches(lambda batch: _embed(model, batch), images))
+            first, *others = self._batches(lambda batch: _embed(model, batch), _loaded(inputs))
+            for other in others:
+                _same_width(other, first)
+            vectors = np.concatenate([first, *others])
             self._store.put(digests, vectors)
         return vectors
+
+
+def _loaded(inputs: Sequence[Input]) -> list[Any]:
+    loaded = []
+    for item in inputs:
+        with blamed_on("the task's load()", f"input {item.digest[:16]}"):
+            loaded.append(item.load())
+    return loaded
 
 
 def _embed(model: Any, images: Sequence[Any]) -> FloatArray:
@@ -95,22 +114,36 @@ def _embed(model: Any, images: Sequence[Any]) -> FloatArray:
     return vectors
 
 
-class Generation:
-    """Capability ``generate``: texts are kept in the records, so a resumed run asks only what is not recorded."""
+def _same_width(vectors: FloatArray, before: FloatArray) -> None:
+    if vectors.shape[1] != before.shape[1]:
+        raise UserError(
+            f"embed() returned vectors of {vectors.shape[1]} numbers after vectors of {before.shape[1]}",
+            todo="one model has one width",
+        )
 
-    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches) -> None:
-        self._model, self._batches = model, batches
-        self._inputs = task.inputs
-        self._texts: list[str | None] = [None] * len(self._inputs)
+
+class Generation:
+    """Capability ``generate``: texts are kept in the records, so a resumed run asks only what is not recorded.
+
+    A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
+    asked for it too.
+    """
+
+    def __init__(self, model: Callable[[], Any], inputs: Sequence[Input], batches: Batches) -> None:
+        self._model, self._inputs, self._batches = model, inputs, batches
+        self._texts: list[str | None] = [None] * len(inputs)
+        self._filled: list[int] = []
         self.chunk = batches.size
 
     def answers(self, samples: Sequence[Sample]) -> list[str | None]:
-        """Return one text an input, ``None`` where no sample so far needed it."""
-        asked = {int(i): None for sample in samples for i in sample.inputs if self._texts[i] is None}
-        positions = list(asked)
+        """Return one text an input, ``None`` where none of these samples needs it."""
+        for position in self._filled:
+            self._texts[position] = None
+        self._filled = list(dict.fromkeys(int(i) for sample in samples for i in sample.inputs))
         model = self._model()
-        texts = self._batches(lambda batch: _generate(model, batch), [self._inputs[i].load() for i in positions])
-        for position, text in zip(positions, (text for batch in texts for text in batch), strict=True):
+        prompts = _loaded([self._inputs[position] for position in self._filled])
+        texts = [text for batch in self._batches(lambda batch: _generate(model, batch), prompts) for text in batch]
+        for position, text in zip(self._filled, texts, strict=True):
             self._texts[position] = text
         return self._texts
 

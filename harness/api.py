@@ -47,7 +47,13 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
 
     Raises:
         UserError: Something that the caller can mend; what was recorded so far stays.
+        TypeError: There is no such option.
     """
+    unknown = options.keys() - RunOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(
+            f"run() has no option {', '.join(sorted(unknown))}; it has {', '.join(RunOptions.__annotations__)}"
+        )
     plugins = load_plugins(options.get("plugins", ()))
     request = Request(_listed(models), _listed(tasks), options.get("budgets", ()), options.get("seeds", (0,)))
     spec = RunSpec(

@@ -18,16 +18,28 @@ _Answer = TypeVar("_Answer")
 
 
 class Batches:
-    """Calls a model on batches of at most ``size`` items, and halves that size for good each time memory runs out.
+    """Calls a model on batches of at most ``size`` items, and halves a batch for which memory runs out.
+
+    What has once been too large is not tried again. How items are cut depends only on the items and on what fits, not
+    on what was asked before: a resumed run cuts them as an uninterrupted one does.
 
     Args:
-        size: Where to start.
+        size: Items in a batch if memory allows.
         name: What is called, for messages.
     """
 
     def __init__(self, size: int, name: str) -> None:
         self.size = size
         self._name = name
+        self._too_large = size + 1
+
+    @property
+    def fitting(self) -> int:
+        """A size that fits: ``size`` until memory has run out, then less, but more than half of what fits."""
+        fitting = self.size
+        while fitting >= self._too_large:
+            fitting -= fitting // 2
+        return fitting
 
     def __call__(self, call: Callable[[Sequence[_Item]], _Answer], items: Sequence[_Item]) -> list[_Answer]:
         """Return ``call`` of each batch of ``items``, in order.
@@ -36,20 +48,26 @@ class Batches:
             UserError: Even a single item does not fit into memory.
         """
         answers: list[_Answer] = []
-        start = 0
-        while start < len(items):
-            batch = items[start : start + self.size]
+        pending = [items[start : start + self.size] for start in range(0, len(items), self.size)][::-1]
+        while pending:
+            batch = pending.pop()
+            if len(batch) >= self._too_large:
+                middle = len(batch) - len(batch) // 2
+                pending += [batch[middle:], batch[:middle]]
+                continue
             try:
                 answers.append(call(batch))
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 if len(batch) == 1:
-                    raise UserError("a single input does not fit into memory", where=self._name) from error
-                self.size = len(batch) // 2
-                logger.warning("%s: out of memory with %d inputs; going on with %d", self._name, len(batch), self.size)
+                    raise UserError(
+                        "a single input does not fit into memory", where=self._name, todo="use a machine with more"
+                    ) from error
+                self._too_large = len(batch)
+                pending.append(batch)
+                logger.warning("%s: out of memory with %d inputs; going on with fewer", self._name, len(batch))
             else:
-                start += len(batch)
                 continue
             _free_memory()  # outside the handler, whose traceback keeps the tensors of the failed call alive
         return answers

@@ -1,4 +1,4 @@
-"""The conformance kit: does a plugin's model or task keep its contract?
+"""The conformance kit: do a plugin's models, methods and tasks keep their contracts?
 
 ``adaptbench plugin check NAME`` runs it; from pytest::
 
@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,17 +22,20 @@ from .contracts import Embedder, Generator, Prompt, Record
 from .errors import UserError
 from .hashing import canonical_json
 from .identity import sample_digests, samples_digest
-from .specs import parse_call
+from .specs import Call, did_you_mean
 from .summary import summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from PIL.Image import Image
 
-    from .contracts import Task
+    from .contracts import FloatArray, Sample, Task
     from .plugins import Plugins
-    from .registry import Entry
+    from .registry import Entry, Kind
+
+_Look: TypeAlias = "Callable[[Any, Callable[[], Any]], None]"
+"""Looks at a model or a task; the second argument builds it anew."""
 
 _TOLERANCE = 1e-4
 _HOSTILE_OUTPUTS: tuple[Any, ...] = (
@@ -61,52 +65,102 @@ class Finding:
 
 
 def check(plugins: Plugins, name: str) -> list[Finding]:
-    """Check all that a plugin registered. It must be among the loaded ones."""
+    """Check all that a plugin registered. It must be among the loaded ones.
+
+    A model or a task that cannot be built from its name alone is not checked; the finding says so. A method is tried
+    on a model that offers what it needs, of its own plugin if there is one.
+    """
     plugin = next((p for p in plugins.loaded if p.name == name), None)
     if plugin is None:
-        known = ", ".join(p.name for p in plugins.loaded)
-        raise UserError(f"there is no plugin {name!r}", todo=f"choose from {known}, or give a file")
+        known = [p.name for p in plugins.loaded]
+        raise UserError(
+            f"there is no plugin {name!r}{did_you_mean(name, known)}",
+            todo=f"choose from {', '.join(known)}, or give a file or a module",
+        )
     if plugin.error:
         return [Finding(f"plugin {name}: loads", False, plugin.error)]
-    registered = [*plugins.registry.entries("model"), *plugins.registry.entries("task")]
-    entries = [entry for entry in registered if entry.owner == name]
-    findings = [Finding(f"plugin {name}: loads and registers names", bool(plugin.names), "it registered nothing")]
-    return findings + [finding for entry in entries for finding in _check_entry(entry)]
+    findings = [Finding(f"plugin {name}: registers names", bool(plugin.names), "" if plugin.names else "it has none")]
+    kinds: tuple[Kind, ...] = ("model", "method", "task")
+    for entry in (e for kind in kinds for e in plugins.registry.entries(kind) if e.owner == name):
+        findings += _check_method(plugins, entry) if entry.kind == "method" else _check_entry(entry)
+    return findings
 
 
 def _check_entry(entry: Entry) -> Iterator[Finding]:
     title = f"{entry.kind} {entry.name}"
     try:
-        arguments = entry.bind(parse_call(entry.name), seed=0, device="cpu")
+        arguments = entry.bind(Call(entry.name), seed=0, device="cpu")
     except UserError as error:
-        if "missing" in error.what:
-            yield Finding(f"{title}: not checked", True, f"{error.what}: it cannot be built from its name alone")
-        else:
-            yield Finding(f"{title}: can be found", False, str(error))
+        yield _unbound(title, error)
         return
-    checks: tuple[Callable[[Any, Any], None], ...]
-    if entry.kind == "task":
-        checks = (_task_samples, _task_repeats, _task_scores)
-    elif "embed" in entry.card.capabilities:
-        checks = (_embeds, _embeds_alike)
-    else:
-        checks = (_generates,)
+    of_task = (_task_samples, _task_repeats, _task_answers, _task_scores)
+    looks = of_task if entry.kind == "task" else _model_looks(entry)
+    yield from _look(title, lambda: entry.factory()(**arguments), looks)
+
+
+def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
+    """Try a method on a model."""
+    title = f"method {entry.name}"
+    budget = {"budget": 0.5} if entry.card.takes_budget else {}
     try:
-        subject = entry.factory()(**arguments)
-    except Exception as error:
+        arguments = entry.bind(Call(entry.name), seed=0, device="cpu", **budget)
+    except UserError as error:
+        yield _unbound(title, error)
+        return
+    if entry.card.takes_budget and "budget" not in arguments:
+        yield Finding(f"{title}: takes a budget", False, "its card says so, but its factory has no argument 'budget'")
+    found = _base_for(plugins, entry)
+    if found is None:
+        needs = ", ".join(sorted(entry.card.needs)) or "nothing"
+        yield Finding(f"{title}: not checked", True, f"no model that can be built from its name alone offers {needs}")
+        return
+    base, model, before = found
+    method = entry.factory()
+
+    def leaves_base_alone(_result: Any, _build: Callable[[], Any]) -> None:
+        """The model that it is given stays as it was."""
+        _require(bool(np.array_equal(before, _answers(base, model))), "the given model answers otherwise than before")
+
+    title = f"{title} on {base.name}"
+    yield from _look(title, lambda: method(model, **arguments), (*_model_looks(base), leaves_base_alone))
+
+
+def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
+    """A model to try a method on, built, and its answers. The plugin's own come before others, landmarks last."""
+    offers = [e for e in plugins.registry.entries("model") if method.card.needs <= e.card.offers]
+    for entry in sorted(offers, key=lambda e: (e.owner != method.owner, e.card.reference, e.name)):
+        # One that wants arguments, or something that is not installed, is passed over.
+        with contextlib.suppress(Exception, SystemExit):
+            model = entry.factory()(**entry.bind(Call(entry.name), seed=0, device="cpu"))
+            return entry, model, _answers(entry, model)
+    return None
+
+
+def _unbound(title: str, error: UserError) -> Finding:
+    """What to say of a name whose factory cannot be called: only a missing argument is no fault."""
+    if "is missing" in error.what:
+        return Finding(f"{title}: not checked", True, f"{error.what}: it cannot be built from its name alone")
+    return Finding(f"{title}: can be found", False, str(error))
+
+
+def _look(title: str, build: Callable[[], Any], looks: Iterable[_Look]) -> Iterator[Finding]:
+    """Build what a name stands for, and look at it from every side."""
+    try:
+        subject = build()
+    except (Exception, SystemExit) as error:
         yield Finding(f"{title}: can be built", False, _story(error))
         return
-    for look in checks:
+    for look in looks:
         what = (look.__doc__ or "").strip().rstrip(".")
         try:
-            look(subject, lambda: entry.factory()(**arguments))
-        except Exception as error:
+            look(subject, build)
+        except (Exception, SystemExit) as error:
             yield Finding(f"{title}: {what}", False, _story(error))
         else:
             yield Finding(f"{title}: {what}", True)
 
 
-def _story(error: Exception) -> str:
+def _story(error: BaseException) -> str:
     if isinstance(error, _Broken | UserError):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -129,33 +183,57 @@ def _images() -> list[Image]:
     return [Image.fromarray(rng.integers(0, 256, size=(40, 40, 3), dtype=np.uint8)) for _ in range(3)]
 
 
+def _model_looks(entry: Entry) -> tuple[_Look, ...]:
+    embeds = "embed" in entry.card.capabilities
+    generates = "generate" in entry.card.capabilities
+    return (*((_embeds, _embeds_alike, _embeds_again) if embeds else ()), *((_generates,) if generates else ()))
+
+
+def _answers(entry: Entry, model: Any) -> Any:
+    return _vectors(model) if "embed" in entry.card.capabilities else _texts(model)
+
+
+def _vectors(model: Any, images: Sequence[Image] | None = None) -> FloatArray:
+    """Vectors of images; by default of three."""
+    given = _images() if images is None else images
+    _require(isinstance(model, Embedder), "it has no method embed")
+    vectors = np.asarray(model.embed(given), dtype=np.float32)
+    shaped = vectors.ndim == 2 and len(vectors) == len(given)
+    _require(shaped, f"{len(given)} images gave an array of shape {list(vectors.shape)}, not [{len(given)}, d]")
+    return vectors
+
+
 def _embeds(model: Any, _build: Callable[[], Any]) -> None:
     """embed(images) gives one finite vector an image."""
-    _require(isinstance(model, Embedder), "it has no method embed")
-    vectors = np.asarray(model.embed(_images()), dtype=np.float32)
-    _require(
-        vectors.ndim == 2 and len(vectors) == 3, f"3 images gave an array of shape {list(vectors.shape)}, not [3, d]"
-    )
-    _require(bool(np.isfinite(vectors).all()), "a vector holds NaN or infinity")
+    _require(bool(np.isfinite(_vectors(model)).all()), "a vector holds NaN or infinity")
 
 
 def _embeds_alike(model: Any, _build: Callable[[], Any]) -> None:
     """The same image has the same vector, alone or in a batch."""
-    images = _images()
-    once, twice = (np.asarray(model.embed(images), dtype=np.float32) for _ in range(2))
+    once, twice = _vectors(model), _vectors(model)
     _require(bool(np.array_equal(once, twice)), "the same call twice gave different vectors")
-    alone = np.concatenate([np.asarray(model.embed([image]), dtype=np.float32) for image in images])
+    alone = np.concatenate([_vectors(model, [image]) for image in _images()])
+    _require(alone.shape == once.shape, f"vectors have {alone.shape[1]} numbers alone and {once.shape[1]} in a batch")
     scale = float(np.abs(once).max()) or 1.0
     _require(
         bool(np.abs(alone - once).max() <= _TOLERANCE * scale), "an image's vector depends on the rest of its batch"
     )
 
 
+def _embeds_again(model: Any, build: Callable[[], Any]) -> None:
+    """Building it twice gives the same vectors."""
+    one, two = _vectors(model), _vectors(build())
+    _require(bool(np.array_equal(one, two)), "two builds with the same seed gave different vectors")
+
+
+def _texts(model: Any) -> list[Any]:
+    _require(isinstance(model, Generator), "it has no method generate")
+    return list(model.generate([Prompt("What is this?", (image,)) for image in _images()]))
+
+
 def _generates(model: Any, _build: Callable[[], Any]) -> None:
     """generate(prompts) gives one text a prompt, the same each time."""
-    _require(isinstance(model, Generator), "it has no method generate")
-    prompts = [Prompt("What is this?", (image,)) for image in _images()]
-    once, twice = (list(model.generate(prompts)) for _ in range(2))
+    once, twice = _texts(model), _texts(model)
     _require(len(once) == 3 and all(isinstance(text, str) for text in once), f"3 prompts gave {once!r}")
     _require(once == twice, "the same call twice gave different texts")
 
@@ -167,8 +245,9 @@ def _task_samples(task: Task, _build: Callable[[], Any]) -> None:
     _require(len(set(ids)) == len(ids), "two samples have the same id")
     digests = [item.digest for item in task.inputs]
     _require(len(set(digests)) == len(digests), "two inputs have the same digest")
-    highest = max((int(max(s.inputs)) for s in task.samples if len(s.inputs)), default=-1)
-    _require(0 <= highest < len(digests), f"a sample asks for input {highest} of {len(digests)}")
+    for sample in task.samples:
+        for position in (int(min(sample.inputs)), int(max(sample.inputs))) if len(sample.inputs) else ():
+            _require(0 <= position < len(digests), f"sample {sample.id} asks for input {position} of {len(digests)}")
     task.inputs[0].load()
 
 
@@ -178,11 +257,32 @@ def _task_repeats(task: Task, build: Callable[[], Any]) -> None:
     _require(one == two, "the samples differ between two builds with the same seed")
 
 
+def _task_answers(task: Task, _build: Callable[[], Any]) -> None:
+    """A model's answers are scored in every metric, the same each time."""
+    samples = task.samples[:3]
+    rng = np.random.Generator(np.random.PCG64(0))
+    if task.card.capability == "embed":
+        answers: Any = rng.standard_normal((len(task.inputs), 8)).astype(np.float32)
+    else:
+        answers = ["yes"] * len(task.inputs)
+    once, twice = (_scored(task, samples, task.outputs(samples, answers)) for _ in range(2))
+    _require(once == twice, "the same answers were scored differently the second time")
+
+
 def _task_scores(task: Task, _build: Callable[[], Any]) -> None:
     """Any output is parsed and scored or left unscored, never an exception."""
     sample = task.samples[0]
-    for output in _HOSTILE_OUTPUTS:
+    for output in (*_HOSTILE_OUTPUTS, sample.target):
+        _scored(task, [sample], [output])
+
+
+def _scored(task: Task, samples: Sequence[Sample], outputs: Sequence[Any]) -> list[Record]:
+    """Records of raw outputs, after what the runner and the store would find wrong with them."""
+    _require(len(outputs) == len(samples), f"outputs() gave {len(outputs)} outputs for {len(samples)} samples")
+    records = []
+    for sample, output in zip(samples, outputs, strict=True):
         parsed = task.parse(output)
-        canonical_json(parsed)
-        record = Record(sample.id, "", output, parsed, task.score(sample, parsed))
-        summarise(task.card, [sample], [record])
+        canonical_json([output, parsed])
+        records.append(Record(sample.id, "", output, parsed, task.score(sample, parsed)))
+    summarise(task.card, samples, records)
+    return records

@@ -6,6 +6,7 @@ Subclassing a protocol explicitly is allowed too, and gives the defaults that it
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -103,16 +104,21 @@ class Task(Protocol):
 
     A sample's way through a cell: the model answers ``inputs``; `outputs` makes of the answers the sample's raw
     output, which is stored; `parse` and `score`, together the scoring rule, make of that the figures.
+
+    ``inputs`` and ``samples`` may be properties, or attributes that ``__init__`` sets.
     """
 
     card: TaskCard
 
-    @property
+    def __init__(self) -> None:
+        """Take no arguments; without this, typing gives a subclass an ``__init__`` that seems to take any."""
+
+    @functools.cached_property
     def inputs(self) -> Sequence[Input]:
         """All that a model may be asked, each content once."""
         ...
 
-    @property
+    @functools.cached_property
     def samples(self) -> Sequence[Sample]:
         """The samples, in an order that never changes."""
         ...
@@ -132,8 +138,11 @@ class Task(Protocol):
         return output
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
-        """Return a value for each metric of the card, or ``None`` for "cannot be scored", which is not "wrong"."""
-        ...
+        """Return a value for each metric of the card, or ``None`` for "cannot be scored", which is not "wrong".
+
+        By default 1 if what was parsed equals the target, else 0, for the card's first metric.
+        """
+        return {self.card.metrics[0].name: float(parsed == sample.target)}
 
 
 @dataclass(frozen=True, slots=True)

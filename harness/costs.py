@@ -3,90 +3,102 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contracts import Embedder, Traceable
+from .contracts import Traceable
 from .errors import UserError
+from .faults import blamed_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from .contracts import Task
-    from .identity import Settings
+    from .contracts import Input
     from .results import FlopCount, Timing
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+class Counted(NamedTuple):
+    """FLOPs of one input and parameters of the module; ``missing`` says why ``flops`` is ``None``."""
+
+    flops: FlopCount | None
+    missing: str
+    parameters: int | None
 
 
 class Costs:
-    """The costs of one model on one task. Nothing is loaded or measured before it is asked for.
+    """The costs of one model with the capability ``embed``. Nothing is loaded or measured before it is asked for.
 
     Args:
         model: Returns the model.
-        task: Its inputs are what is counted and timed.
-        settings: Batch size, device and waived operators.
+        waive: Names of operators that may stay uncounted.
     """
 
-    def __init__(self, model: Callable[[], Any], task: Task, settings: Settings) -> None:
-        self._model, self._task, self._settings = model, task, settings
-        self.flops_missing = ""
-        """Why `flops` is ``None``, after it was asked for."""
+    def __init__(self, model: Callable[[], Any], waive: Sequence[str] = ()) -> None:
+        self._model, self._waive = model, waive
+        self._counted: dict[str, Counted] = {}
 
-    @functools.cached_property
-    def flops(self) -> FlopCount | None:
-        """FLOPs of one input."""
+    def count(self, inputs: Sequence[Input]) -> Counted:
+        """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
         if not isinstance(model, Traceable):
-            self.flops_missing = "not counted: the model is not a torch module"
-            return None
-        from .measure.flops import count_flops
+            return Counted(None, "not counted: the model is not a torch module", None)
+        prepared = _prepared(model, inputs[:1])
+        shapes = str([(name, _shape(value)) for name, value in prepared.items()])
+        if shapes not in self._counted:
+            self._counted[shapes] = self._count(model, prepared)
+        return self._counted[shapes]
 
+    def _count(self, model: Traceable, prepared: Mapping[str, Any]) -> Counted:
+        from .measure.flops import count_flops, parameters
+
+        size = parameters(model.module)
         try:
-            return count_flops(model.module, self._prepared(1), waive=self._settings.waive).stored()
-        except UserError as error:
-            self.flops_missing = f"not counted: {error}"
-            return None
+            with blamed_on("the trace", type(model.module).__name__):
+                flops = count_flops(model.module, prepared, waive=self._waive).stored()
+        except UserError as error:  # a model that cannot be counted is still scored and timed
+            return Counted(None, f"not counted: {_ADDRESS.sub('0x..', str(error))}", size)
+        return Counted(flops, "", size)
 
-    @property
-    def parameters(self) -> int | None:
-        """Parameters of the module."""
-        model = self._model()
-        if not isinstance(model, Traceable):
-            return None
-        from .measure.flops import parameters
-
-        return parameters(model.module)
-
-    def time(self) -> Timing | None:
-        """Measure one batch, now; ``None`` if the clock cannot tell, or for a capability that is not timed yet."""
+    def time(self, inputs: Sequence[Input]) -> Timing | None:
+        """Measure one batch, now; ``None`` if the clock cannot tell."""
         from .measure.timing import TooShort, measure
 
         model = self._model()
-        if not isinstance(model, Embedder):
-            return None
-        count = min(self._settings.batch_size, len(self._task.inputs))
-        call, what, memory = self._call(model, count)
+        if isinstance(model, Traceable):
+            call, what, device = _forward(model, inputs)
+        else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
+            images = [item.load() for item in inputs]
+            call, what, device = functools.partial(model.embed, images), f"embed() of {len(inputs)} images", "cpu"
         try:
-            timing = measure(call, what=what, inputs=count, device=self._settings.device)
+            timing = measure(call, what=what, inputs=len(inputs), device=device)
         except TooShort:
             return None
-        return timing.model_copy(update={"peak_memory": memory()})
-
-    def _call(self, model: Any, count: int) -> tuple[Callable[[], object], str, Callable[[], int | None]]:
-        """What to time, its name, and how to measure its memory."""
         if not isinstance(model, Traceable):
-            images = [item.load() for item in self._task.inputs[:count]]
-            return functools.partial(model.embed, images), f"embed() of {count} images", lambda: None
-        import torch
-
+            return timing
         from .measure.memory import peak_memory
 
-        prepared, module = self._prepared(count), model.module
+        return timing.model_copy(update={"peak_memory": peak_memory(call, device)})
 
-        def forward() -> object:
-            with torch.inference_mode():
-                return module(**prepared)
 
-        return forward, f"forward of {count} images", lambda: peak_memory(forward, self._settings.device)
+def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
+    """What to time of a torch model, its name, and the device that it is on."""
+    import torch
 
-    def _prepared(self, count: int) -> Mapping[str, Any]:
-        prepared: Mapping[str, Any] = self._model().prepare([item.load() for item in self._task.inputs[:count]])
-        return prepared
+    prepared, module = _prepared(model, inputs), model.module
+
+    def forward() -> object:
+        with torch.inference_mode():
+            return module(**prepared)
+
+    weight = next(module.parameters(), None)
+    return forward, f"forward of {len(inputs)} images", "cpu" if weight is None else str(weight.device)
+
+
+def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:
+    return model.prepare([item.load() for item in inputs])
+
+
+def _shape(value: Any) -> object:
+    return (tuple(value.shape), str(value.dtype)) if hasattr(value, "shape") else type(value).__name__

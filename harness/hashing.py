@@ -10,22 +10,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
     from PIL.Image import Image
 
+_CONTAINERS = (dict, list, tuple)
+_LEAVES = frozenset((type(None), bool, int, float, str))
 _CODE = ("harness", "tasks", "models", "adapters")
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: Any, name: str = "value") -> bytes:
     """Return the one UTF-8 JSON text of a value: sorted keys, no blanks, tuples as lists.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written as JSON's escape, so that any text can be stored.
+
+    Args:
+        value: What to write.
+        name: What messages call it.
 
     Raises:
         ValueError: A float is not finite, a key is no string, or a type is not JSON's; the message names the place.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, TypeError) as error:
-        raise ValueError(_fault(value, "value") or str(error)) from error
+        if isinstance(value, _CONTAINERS) and not _keys_are_text(value):
+            raise ValueError(_fault(value, name))
+        try:
+            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        except (ValueError, TypeError) as error:
+            raise ValueError(_fault(value, name) or str(error)) from error
+    except RecursionError as error:
+        raise ValueError(f"{name} holds itself, or is nested too deeply") from error
+    return text.encode("utf-8", "backslashreplace")
 
 
 def sha256_hex(*parts: bytes) -> str:
@@ -44,16 +60,24 @@ def sha256_file(path: str | Path) -> str:
 
 
 def array_digest(array: npt.NDArray[Any]) -> str:
-    """Return the hash of an array's type, shape and content, the same on machines of either byte order."""
+    """Return the hash of an array's type, shape and content, the same on machines of either byte order.
+
+    Raises:
+        ValueError: It holds Python objects.
+    """
     import numpy as np
 
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    if array.dtype.hasobject:
+        raise ValueError("an array of Python objects has no digest")
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return sha256_hex(little.dtype.str.encode(), str(little.shape).encode(), little.tobytes())
 
 
 def image_digest(image: Image) -> str:
-    """Return the hash of a PIL image's mode, size and pixels."""
-    return sha256_hex(image.mode.encode(), str(image.size).encode(), image.tobytes())
+    """Return the hash of a PIL image's mode, size, pixels and, if it has one, palette."""
+    palette = image.getpalette()
+    colours = () if palette is None else (bytes(palette),)
+    return sha256_hex(image.mode.encode(), str(image.size).encode(), image.tobytes(), *colours)
 
 
 @functools.cache
@@ -68,12 +92,23 @@ def package_source_digest() -> str:
     )
 
 
+def _keys_are_text(value: Iterable[Any]) -> bool:
+    """Whether every key is a string: `json` would write a number as one, and two values would have one text."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return False
+        value = value.values()
+    if _LEAVES.issuperset(map(type, value)):  # what most lists are, and ten times as fast
+        return True
+    return all(_keys_are_text(item) for item in value if isinstance(item, _CONTAINERS))
+
+
 def _fault(value: Any, place: str) -> str:
     """Say where a value stops being JSON; empty if it does not."""
     if isinstance(value, dict):
-        wrong = next((key for key in value if not isinstance(key, str)), None)
-        if wrong is not None:
-            return f"{place} has the key {wrong!r}, which is no text"
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            return f"{place} has the key {wrong[0]!r}, which is no text"
         return next(filter(None, (_fault(item, f"{place}.{key}") for key, item in value.items())), "")
     if isinstance(value, list | tuple):
         return next(filter(None, (_fault(item, f"{place}[{i}]") for i, item in enumerate(value))), "")

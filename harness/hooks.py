@@ -108,3 +108,7 @@ def run_finished(event: RunFinished) -> None:
 @hookspec
 def board_context(event: BoardContext) -> None:
     """Called before a board is rendered."""
+
+
+NAMES = tuple(name for name, value in list(globals().items()) if hasattr(value, f"{NAMESPACE}_spec"))
+"""The hooks that there are."""

@@ -1,29 +1,36 @@
 """What makes two cells the same cell: the keys under which answers are kept.
 
 A key covers all that can change an answer: the model spec, the identity of its weights, the samples with the content of
-their inputs and their targets, the scoring rule, the settings, and the code of the package.
+their inputs and their targets, the scoring rule, the settings, and the code of the package and of the plugins.
+
+A registered factory is known by its function ``fingerprint(**arguments) -> str`` if it has one. Otherwise it is known
+by the source of the package (or file) that defines it, by what it captured there if it is a Python object, and by the
+content of the files and folders that its arguments name.
+
+A Python object is known by its attribute ``fingerprint`` (a text) if it has one. Otherwise a model is known by the
+source of its class and by all that its attributes hold, weights included. A task is known by the source of its class
+and its plain attributes; its samples are part of the key anyway.
+
+What cannot be told, such as an object that a library in another language made, is new in every run: none of its answers
+is used again.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contracts import Traceable
-from .errors import UserError
-from .hashing import array_digest, canonical_json, package_source_digest, sha256_file, sha256_hex
+from .fingerprints import named_files, object_digest, source_digest
+from .hashing import canonical_json, package_source_digest, sha256_hex
 from .registry import OBJECT_OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .contracts import Sample, Task
-    from .planning import PlannedCell, PlannedModel, Step
+    from .planning import PlannedCell, PlannedModel, PlannedTask, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +78,43 @@ class Built:
             model = step.entry.factory()(model, **arguments)
         return model
 
-    def key(self, settings: Settings) -> str:
-        """Key of the encoder: all that can change an answer of this model to a given input."""
+    def key(self, settings: Settings, run: str) -> str:
+        """Key of the encoder: all that can change an answer of this model to a given input.
+
+        Args:
+            settings: How it is run.
+            run: Random name of this run of the runner: part of the key of a model that cannot be told from others.
+        """
         steps = (self.model.base, *self.model.methods)
-        prints = [_fingerprint(step, given) for step, given in zip(steps, self.arguments, strict=True)]
-        arguments = [{name: str(value) for name, value in given.items()} for given in self.arguments]
+        prints = [_fingerprint(step, given) or run for step, given in zip(steps, self.arguments, strict=True)]
+        arguments = [{name: repr(value) for name, value in given.items()} for given in self.arguments]
         return _key(str(self.model.spec), prints, arguments, settings.answering(), package_source_digest())
 
 
-def cell_key(cell: PlannedCell, model_key: str, samples: str) -> str:
-    """Key of a cell, from the key of its model and the digest of its samples."""
+def cell_key(cell: PlannedCell, model_key: str, samples: Sequence[str], settings: Settings) -> str:
+    """Key of a cell.
+
+    Args:
+        cell: Its id and the scoring rule of its task.
+        model_key: From `Built.key`.
+        samples: What tells the samples from others: their digest, the code that scores them, which part they are.
+        settings: How it is run.
+    """
     card = cell.task.card
-    return _key(asdict_of(cell), model_key, samples, card.rule, card.rule_version)[:32]
+    return _key(cell.id.model_dump(mode="json"), model_key, samples, card.rule, card.rule_version, settings.waive)[:32]
 
 
-def asdict_of(cell: PlannedCell) -> dict[str, Any]:
-    """The cell's id as JSON."""
-    return cell.id.model_dump(mode="json")
+def task_fingerprint(planned: PlannedTask, task: Task) -> str | None:
+    """Identity of the code that makes outputs of a task's answers and scores them; ``None`` if it cannot be told."""
+    if planned.step.entry.owner != OBJECT_OWNER:
+        return _factory_digest(planned.step)
+    own = getattr(task, "fingerprint", None)
+    if isinstance(own, str):
+        return own
+    plain = {
+        n: v for n, v in getattr(task, "__dict__", {}).items() if v is None or isinstance(v, bool | int | float | str)
+    }
+    return object_digest([type(task), plain])
 
 
 def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
@@ -97,58 +124,31 @@ def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
 
 
 def samples_digest(samples: Sequence[Sample], inputs: Sequence[str]) -> str:
-    """Hash of samples: ids, content of inputs (from `sample_digests`), targets. Only equal ones are compared."""
-    rows = [[sample.id, content, sample.target] for sample, content in zip(samples, inputs, strict=True)]
-    return sha256_hex(canonical_json(rows))
-
-
-def weights_digest(module: Any) -> str:
-    """Hash of a torch module's parameters and buffers."""
-    state: Mapping[str, Any] = module.state_dict()
-    parts = [f"{name}={array_digest(value.detach().cpu().float().numpy())}" for name, value in sorted(state.items())]
-    return sha256_hex(*(part.encode() for part in parts))
+    """Hash of samples: ids, contents (from `sample_digests`), targets and groups. Only equal ones are compared."""
+    rows = [[s.id, content, s.target, s.group] for s, content in zip(samples, inputs, strict=True)]
+    return sha256_hex(canonical_json(rows, "samples"))
 
 
 def _key(*parts: Any) -> str:
     return sha256_hex(*(canonical_json(part) for part in parts))
 
 
-def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str:
-    """Identity of what a factory will return, without building it.
-
-    A factory may have a function ``fingerprint(**arguments)``. Otherwise it is the source file that defines it: its
-    arguments are part of the key anyway.
-    """
+def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str | None:
+    """Identity of what a factory will return, without building it; ``None`` if it cannot be told."""
     factory = step.entry.factory()
-    own = getattr(factory, "fingerprint", None)
-    if callable(own):
-        return str(own(**arguments))
-    if step.entry.owner == OBJECT_OWNER:
-        return _object_fingerprint(factory())
-    return f"source:{_source_digest(factory)}"
-
-
-def _object_fingerprint(value: Any) -> str:
-    own = getattr(value, "fingerprint", None)
+    subject = factory() if step.entry.owner == OBJECT_OWNER else factory
+    own = getattr(subject, "fingerprint", None)
     if isinstance(own, str):
         return own
-    if isinstance(value, Traceable):
-        return f"weights:{weights_digest(value.module)}"
-    from .measure.hardware import session_id
+    if subject is not factory:
+        return object_digest(subject)
+    if callable(own):
+        return str(own(**arguments))
+    code = _factory_digest(step)
+    return None if code is None else _key(code, named_files(arguments))
 
-    return f"object:{session_id()}"  # unknown state: never taken for the answers of another session
 
-
-def _source_digest(factory: Any) -> str:
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    try:
-        path = inspect.getsourcefile(inspect.unwrap(factory))
-    except TypeError:
-        path = None
-    if path is None or not Path(path).is_file():
-        raise UserError(
-            f"cannot tell which version of {factory!r} this is: it has no source file",
-            todo="give the factory a function `fingerprint(**arguments) -> str`",
-        )
-    return sha256_file(path)
+def _factory_digest(step: Step) -> str | None:
+    """A name's factory by its source; a factory that is a Python object also by what it captured."""
+    factory = step.entry.factory()
+    return source_digest(factory) if isinstance(step.entry.target, str) else object_digest(factory)

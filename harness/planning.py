@@ -7,14 +7,16 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import specs
+from .cards import ModelCard, TaskCard
+from .contracts import Embedder, Generator
 from .errors import UserError
 from .registry import OBJECT_OWNER, Entry
 from .results import CellId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from .cards import MethodCard, ModelCard, TaskCard
+    from .cards import MethodCard
     from .registry import Registry
     from .specs import Call, Spec
 
@@ -50,6 +52,29 @@ class PlannedModel:
     def takes_budget(self) -> bool:
         """Whether a method of it takes a budget."""
         return any(card.takes_budget for card in self.method_cards.values())
+
+    def bind(self, **offered: Any) -> tuple[dict[str, Any], ...]:
+        """Return the arguments of the base's factory and of each method's, checked against their signatures.
+
+        Args:
+            offered: What a factory gets if it takes it and the user gave none, such as ``seed`` and ``device``.
+
+        Raises:
+            UserError: A factory cannot be imported, or an argument is unknown or missing.
+        """
+        return (self.base.entry.bind(self.base.call, **offered), *(self._bind(step, offered) for step in self.methods))
+
+    def _bind(self, step: Step, offered: dict[str, Any]) -> dict[str, Any]:
+        budget = self.spec.budget if step.entry.card.takes_budget else None
+        given = step.entry.bind(step.call, **offered, **({} if budget is None else {"budget": budget}))
+        if budget is not None and "budget" not in given:
+            raise UserError(
+                f"its card says that it takes a budget, but its factory has no argument 'budget' "
+                f"(plugin {step.entry.owner!r})",
+                where=f"method {step.entry.name!r}",
+                todo="mend the plugin",
+            )
+        return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +128,18 @@ class Request:
 def plan(registry: Registry, request: Request) -> Plan:
     """Cross models with tasks wherever the capability fits.
 
+    All that the cards can tell is checked first. Only a plan that passes has its factories imported, for their
+    arguments.
+
     Raises:
-        UserError: A name is unknown, methods exclude each other, or a model or a task has no counterpart at all.
+        UserError: A name is unknown, methods exclude each other, a model or a task has no counterpart at all, or an
+            argument is unknown or missing.
     """
-    models = [m for model in _models(registry, request.models) for m in _with_budgets(model, request.budgets)]
+    _check_numbers(request)
+    named = list(_models(registry, request.models))
+    models = [m for model in named for m in _with_budgets(model, request.budgets)]
+    if named and len(request.budgets) > 0 and models == named:
+        raise UserError("no model of this run leaves its budget open", where="budgets", todo="leave the budgets out")
     tasks = plan_tasks(registry, request)
     cells, left_out = [], []
     for model in models:
@@ -124,24 +157,24 @@ def plan(registry: Registry, request: Request) -> Plan:
     _refuse_idle([m.spec for m in models], [c.model.spec for c in cells], "model", "task")
     _refuse_idle([t.step.call for t in tasks], [c.task.step.call for c in cells], "task", "model")
     _refuse_doubles(cells)
+    for model in models:
+        model.bind(seed=0, device="cpu")
+    for task in tasks:
+        task.step.entry.bind(task.step.call, seed=0)
     return Plan(tuple(cells), tuple(left_out))
 
 
 def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
-    """Look up every name of a model spec; refuse methods that lack a part of the model or exclude each other."""
+    """Look up every name of a model spec; refuse methods that lack a part of the model or exclude each other.
+
+    Nothing is imported for it: cards tell.
+    """
     base = Step(registry.find("model", spec.base.name), spec.base)
     methods = tuple(Step(registry.find("method", call.name), call) for call in spec.methods)
     model = PlannedModel(spec, base, methods)
     where = f"model spec '{spec}'"
     for step in methods:
-        missing = step.entry.card.needs - model.card.offers
-        if missing:
-            offers = ", ".join(sorted(model.card.offers)) or "nothing that a method can act on"
-            raise UserError(
-                f"method {step.call.name!r} needs {', '.join(sorted(missing))}; {base.call.name!r} offers {offers}",
-                where=where,
-                todo="choose another model or leave the method out",
-            )
+        _refuse_lack(step, model, where)
     for one, two in combinations(methods, 2):
         _refuse_clash(one, two, where)
     if spec.budget is not None and not model.takes_budget:
@@ -150,10 +183,20 @@ def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
             where=where,
             todo="leave the budget out or add a method that takes one",
         )
-    _bind(base)
-    for step in methods:
-        _bind(step)
     return model
+
+
+def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:
+    """Look up the tasks of a request."""
+    return list(_tasks(registry, request.tasks))
+
+
+def _check_numbers(request: Request) -> None:
+    for budget in request.budgets:
+        specs.check_budget(budget, "budgets")
+    for seed in request.seeds:
+        if seed < 0:
+            raise UserError(f"seed {seed} is negative", where="seeds", todo="give 0 or more")
 
 
 def _models(registry: Registry, models: Sequence[Any]) -> Iterator[PlannedModel]:
@@ -161,31 +204,26 @@ def _models(registry: Registry, models: Sequence[Any]) -> Iterator[PlannedModel]
         if isinstance(model, str):
             yield plan_model(registry, specs.parse(model))
         else:
-            step = _object_step("model", model, _card_of(model))
-            yield PlannedModel(specs.Spec(step.call, (), None), step, ())
-
-
-def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:
-    """Look up the tasks of a request and check their arguments."""
-    return list(_tasks(registry, request.tasks))
+            step = _object_step("model", model, _model_card)
+            yield PlannedModel(specs.Spec(step.call), step, ())
 
 
 def _tasks(registry: Registry, tasks: Sequence[Any]) -> Iterator[PlannedTask]:
     for task in tasks:
         if isinstance(task, str):
             call = specs.parse_call(task)
-            step = Step(registry.find("task", call.name), call)
-            _bind(step)
+            yield PlannedTask(Step(registry.find("task", call.name), call))
         else:
-            step = _object_step("task", task, task.card)
-        yield PlannedTask(step)
+            yield PlannedTask(_object_step("task", task, _task_card))
 
 
-def _object_step(kind: Literal["model", "task"], value: Any, card: Any) -> Step:
+def _object_step(kind: Literal["model", "task"], value: Any, card_of: Callable[[Any], Any]) -> Step:
     """A Python object, under its attribute ``name`` or the name of its class."""
-    name = str(getattr(value, "name", type(value).__name__))
-    entry = Entry(kind, name, lambda: value, OBJECT_OWNER, card=card)
-    return Step(entry, specs.Call(name, None, ()))
+    if isinstance(value, type):
+        raise UserError(f"{value.__name__} is a class", where=kind, todo=f"give an object: {value.__name__}(...)")
+    name = specs.check_name(str(getattr(value, "name", type(value).__name__)), kind)
+    entry = Entry(kind, name, lambda: value, OBJECT_OWNER, card=card_of(value))
+    return Step(entry, specs.Call(name))
 
 
 def _with_budgets(model: PlannedModel, budgets: Sequence[float]) -> list[PlannedModel]:
@@ -195,10 +233,7 @@ def _with_budgets(model: PlannedModel, budgets: Sequence[float]) -> list[Planned
     return [PlannedModel(model.spec.with_budget(budget), model.base, model.methods) for budget in budgets]
 
 
-def _card_of(model: Any) -> ModelCard:
-    from .cards import ModelCard
-    from .contracts import Embedder, Generator
-
+def _model_card(model: Any) -> ModelCard:
     card = getattr(model, "card", None)
     if isinstance(card, ModelCard):
         return card
@@ -208,14 +243,31 @@ def _card_of(model: Any) -> ModelCard:
     if not capabilities:
         raise UserError(
             f"a model needs a method embed(images) or generate(prompts); {type(model).__name__} has neither",
-            todo="see harness.contracts",
+            todo="see docs/plugins.md",
         )
     return ModelCard(summary="A Python object", capabilities=capabilities)
 
 
-def _bind(step: Step) -> None:
-    """Check the arguments of a name against its factory."""
-    step.entry.bind(step.call)
+def _task_card(task: Any) -> TaskCard:
+    card = getattr(task, "card", None)
+    if not isinstance(card, TaskCard):
+        raise UserError(
+            f"a task needs an attribute card, a TaskCard; {type(task).__name__} has none", todo="see docs/plugins.md"
+        )
+    return card
+
+
+def _refuse_lack(step: Step, model: PlannedModel, where: str) -> None:
+    missing = step.entry.card.needs - model.card.offers
+    if missing:
+        offers = ", ".join(sorted(model.card.offers)) or "nothing that a method can act on"
+        raise UserError(
+            f"method {step.call.name!r} needs {', '.join(sorted(missing))}; {model.base.call.name!r} offers {offers}",
+            where=where,
+            todo="choose another model or leave the method out",
+        )
+    if step.entry.card.takes_budget and "budget" in dict(step.call.args):
+        raise UserError("a budget stands after '@'", where=where, todo=f"write it as in {step.call.name}@0.5")
 
 
 def _refuse_clash(one: Step, two: Step, where: str) -> None:
@@ -243,5 +295,8 @@ def _refuse_doubles(cells: Sequence[PlannedCell]) -> None:
     seen: set[CellId] = set()
     for cell in cells:
         if cell.id in seen:
-            raise UserError(f"asked for twice: {cell.id.model} on {cell.id.task}", todo="name each model and task once")
+            raise UserError(
+                f"asked for twice: {cell.id.model} on {cell.id.task}",
+                todo="name each model, task, budget and seed once; an object is told apart by its attribute name",
+            )
         seen.add(cell.id)

@@ -45,6 +45,7 @@ class Plugin:
         error: Why it is broken, in a line; empty if it is not.
         traceback: The whole story of ``error``.
         names: What it registered, as ``kind name``.
+        cause: The exception behind ``error``.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Plugin:
     error: str = ""
     traceback: str = ""
     names: tuple[str, ...] = ()
+    cause: BaseException | None = None
 
 
 class Plugins:
@@ -63,7 +65,7 @@ class Plugins:
         self.loaded: list[Plugin] = []
         self._manager = pluggy.PluginManager(hooks.NAMESPACE)
         self._manager.add_hookspecs(hooks)
-        if os.environ.get("ADAPTBENCH_TRACE"):
+        if os.environ.get("ADAPTBENCH_TRACE", "0") not in ("", "0"):
             self._manager.trace.root.setwriter(sys.stderr.write)
             self._manager.enable_tracing()
 
@@ -72,16 +74,17 @@ class Plugins:
         registrar = Registrar(name)
         plugin: object = None
         try:
+            self._check_name(name, origin)
             plugin = load()
             self._manager.register(plugin, name)
             self._check_hooks(plugin)
             self._call(plugin, "register", registry=registrar)
             self.registry.adopt(registrar.entries)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the one place where a stranger's code may fail in any way
-            if plugin is not None and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may fail in any way
+            if self._manager.get_plugin(name) is plugin is not None:
+                self._manager.unregister(name=name)
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            state = Plugin(name, origin, version, " ".join(reason.split()), traceback.format_exc())
+            state = Plugin(name, origin, version, " ".join(reason.split()), traceback.format_exc(), cause=error)
             self.registry.broken[name] = state.error
         else:
             state = Plugin(name, origin, version, names=tuple(f"{e.kind} {e.name}" for e in registrar.entries))
@@ -93,7 +96,7 @@ class Plugins:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 self._call(implementation.plugin, hook, event=event)
-            except Exception:
+            except (Exception, SystemExit):
                 logger.exception("plugin %r failed in hook %r", implementation.plugin_name, hook)
 
     def listens(self, hook: str) -> bool:
@@ -104,54 +107,88 @@ class Plugins:
         others = [p for p in self._manager.get_plugins() if p is not plugin]
         self._manager.subset_hook_caller(hook, others)(**arguments)
 
+    def _check_name(self, name: str, origin: str) -> None:
+        first = next((plugin for plugin in self.loaded if plugin.name == name), None)
+        if first is not None:
+            raise UserError(f"plugin {name!r} of {first.origin} has that name already", where=origin, todo="rename it")
+
     def _check_hooks(self, plugin: object) -> None:
         callers = self._manager.get_hookcallers(plugin) or []
-        known = [name for name in vars(self._manager.hook) if not name.startswith("_")]
         for caller in callers:
             if not caller.has_spec():
-                others = [name for name in known if name != caller.name]
-                raise UserError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, others)}")
+                raise UserError(f"there is no hook {caller.name!r}{did_you_mean(caller.name, hooks.NAMES)}")
         if not callers:
             raise UserError(
                 "it implements no hook", todo="mark a function `register(registry)` with @adaptbench.hookimpl"
             )
 
 
-def load_plugins(extra: Sequence[str | object] = ()) -> Plugins:
+def load_plugins(extra: Sequence[str | object] = (), *, strict: bool = True) -> Plugins:
     """Load the built-ins, the installed plugins, and ``extra``: paths of files, names of modules, or plugin objects.
 
+    Args:
+        extra: What to load besides. A text that ends with ``.py`` or holds a ``/`` is a path, another one a module.
+        strict: Whether a broken plugin of ``extra`` is an error: it was asked for by name.
+
     Raises:
-        UserError: A plugin of ``extra`` is broken: it was asked for by name.
+        UserError: A plugin that was asked for is broken or not there.
     """
     plugins = Plugins()
     points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
-    allowed = os.environ.get("ADAPTBENCH_PLUGINS")
+    allowed = _allowed([point.name for point in points if not _builtin(point)])
     for point in points:
-        if _builtin(point) or allowed is None or point.name in allowed.split(","):
+        if _builtin(point) or point.name in allowed:
             version = point.dist.version if point.dist else ""
             plugins.add(point.name, point.value, point.load, version)
     for item in extra:
         plugin = _add_extra(plugins, item)
-        if plugin.error:
-            logger.debug("%s", plugin.traceback)
+        if strict and plugin.error:
             raise UserError(
                 f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback"
-            )
+            ) from plugin.cause
     return plugins
+
+
+def plugin_name(item: str | object) -> str:
+    """Return the name under which `load_plugins` lists one of its ``extra``: a file's is its stem."""
+    if isinstance(item, Path) or (isinstance(item, str) and is_path(item)):
+        return Path(item).stem
+    return item if isinstance(item, str) else str(getattr(item, "__name__", type(item).__name__))
+
+
+def _allowed(names: Sequence[str]) -> Sequence[str]:
+    """Names of the installed plugins that ``ADAPTBENCH_PLUGINS`` lets in."""
+    wanted = os.environ.get("ADAPTBENCH_PLUGINS")
+    if wanted is None:
+        return names
+    listed = [name.strip() for name in wanted.split(",") if name.strip()]
+    for name in listed:
+        if name not in names:
+            raise UserError(
+                f"there is no installed plugin {name!r}{did_you_mean(name, names)}",
+                where="ADAPTBENCH_PLUGINS",
+                todo=f"choose from {', '.join(names)}" if names else "install it first",
+            )
+    return listed
 
 
 def _builtin(point: EntryPoint) -> bool:
     return point.dist is not None and point.dist.name == BUILTIN
 
 
+def is_path(item: str) -> bool:
+    """Whether ``--plugin`` takes a text for a file rather than for a module."""
+    return item.endswith(".py") or "/" in item or os.sep in item
+
+
 def _add_extra(plugins: Plugins, item: str | object) -> Plugin:
-    if not isinstance(item, str):
-        name = getattr(item, "__name__", type(item).__name__)
-        return plugins.add(name, repr(item), lambda: item)
-    path = Path(item)
-    if path.suffix == ".py" or path.exists():
-        return plugins.add(path.stem, str(path), lambda: _load_file(path))
-    return plugins.add(item, item, lambda: importlib.import_module(item))
+    name = plugin_name(item)
+    if isinstance(item, Path) or (isinstance(item, str) and is_path(item)):
+        path = Path(item)
+        return plugins.add(name, str(path), lambda: _load_file(path))
+    if isinstance(item, str):
+        return plugins.add(name, item, lambda: importlib.import_module(item))
+    return plugins.add(name, repr(item), lambda: item)
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -162,6 +199,10 @@ def _load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError("not a Python file", where=str(path))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses and others look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

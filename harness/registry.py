@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .cards import MethodCard, ModelCard, TaskCard
 from .errors import UserError
-from .specs import did_you_mean
+from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
-    from .cards import MethodCard, ModelCard, TaskCard
+    from .cards import Card
     from .specs import Call
 
 Kind: TypeAlias = Literal["model", "method", "task", "suite", "report"]
@@ -23,6 +25,8 @@ Target: TypeAlias = "str | Callable[..., Any]"
 
 OBJECT_OWNER = "your code"
 """Owner of models and tasks that are Python objects handed to the API."""
+
+_PLACE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +48,29 @@ class Entry:
     override: bool = False
 
     def factory(self) -> Callable[..., Any]:
-        """Import and return the factory."""
+        """Import and return the factory.
+
+        Raises:
+            UserError: It cannot be imported, whatever the reason, or cannot be called.
+        """
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            found = importlib.import_module(module)
+            found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)
         except UserError:
             raise
-        except (ImportError, AttributeError) as error:
-            raise UserError(
-                f"cannot load {self.target!r} of plugin {self.owner!r}: {error}",
-                where=f"{self.kind} {self.name!r}",
-                todo="see `adaptbench plugin list`, or install what it needs",
+        except (Exception, SystemExit) as error:  # importing runs a stranger's code, which may fail in any way
+            missing = isinstance(error, ModuleNotFoundError)
+            raise self._unusable(
+                f"{type(error).__name__}: {error}",
+                "install what it needs" if missing else "see --debug for the traceback",
             ) from error
-        return found  # type: ignore[return-value]
+        if not callable(found):
+            raise self._unusable(f"it is a {type(found).__name__}, which cannot be called", "register what makes it")
+        return found  # type: ignore[no-any-return]
 
     def bind(self, call: Call, **offered: Any) -> dict[str, Any]:
         """Return the keyword arguments for the factory, checked against its signature.
@@ -69,11 +79,14 @@ class Entry:
             call: The name with its target and arguments, as the user wrote it.
             offered: Arguments such as ``seed`` or ``device``, passed only if the factory takes them and the user gave
                 none.
+
+        Raises:
+            UserError: An argument is unknown or missing.
         """
         where = f"{self.kind} {call}"
-        parameters = inspect.signature(self.factory()).parameters
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        named = [name for name, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        parameters = self._parameters()
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         given = {**self.args, **dict(call.args)}
         if call.target is not None:
             first = next(iter(named), None)
@@ -84,20 +97,35 @@ class Entry:
             if name not in named and not open_ended:
                 known = f"it takes {', '.join(named)}" if named else "it takes no arguments"
                 raise UserError(f"unknown argument {name!r}{did_you_mean(name, named)}", where=where, todo=known)
-        for name, value in offered.items():
-            if name in named:
-                given.setdefault(name, value)
-        missing = [n for n in named if parameters[n].default is inspect.Parameter.empty and n not in given]
-        if self.kind == "method":
-            missing = missing[1:]  # the model itself
+        given = {name: value for name, value in offered.items() if name in named} | given
+        missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
         if missing:
             todo = f"write {self.name}:VALUE" if missing[0] == named[0] else f"write {self.name}({missing[0]}=VALUE)"
             raise UserError(f"argument {missing[0]!r} is missing", where=where, todo=todo)
         return given
 
+    def _parameters(self) -> list[inspect.Parameter]:
+        """Parameters of the factory that a user may fill; a method's first one is the model."""
+        try:
+            parameters = list(inspect.signature(self.factory()).parameters.values())
+        except (TypeError, ValueError) as error:
+            raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
+        return parameters[1:] if self.kind == "method" else parameters
+
+    def _unusable(self, why: str, todo: str) -> UserError:
+        return UserError(
+            f"cannot load {self.target!r} of plugin {self.owner!r}: {why}",
+            where=f"{self.kind} {self.name!r}",
+            todo=todo,
+        )
+
 
 class Registrar:
-    """What a plugin's ``register`` hook receives: it collects the names of one plugin."""
+    """What a plugin's ``register`` hook receives: it collects the names of one plugin.
+
+    What can be seen to be wrong without importing anything - a name that no spec can say, a target that is no place, a
+    card of another kind - is a `UserError` at once.
+    """
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
@@ -105,14 +133,14 @@ class Registrar:
 
     def model(self, name: str, target: Target, *, card: ModelCard, override: bool = False) -> None:
         """Register a model: ``target(**arguments)`` returns it."""
-        self.entries.append(Entry("model", name, target, self.owner, card, override=override))
+        self._add(Entry("model", name, target, self.owner, card, override=override), ModelCard)
 
     def method(self, name: str, target: Target, *, card: MethodCard, override: bool = False) -> None:
         """Register a method: ``target(model, **arguments)`` returns the modified model and leaves the given one alone.
 
         A method whose card says ``takes_budget`` is given ``budget=`` when the model spec has one.
         """
-        self.entries.append(Entry("method", name, target, self.owner, card, override=override))
+        self._add(Entry("method", name, target, self.owner, card, override=override), MethodCard)
 
     def task(
         self,
@@ -124,15 +152,37 @@ class Registrar:
         override: bool = False,
     ) -> None:
         """Register a task: ``target(**arguments)`` returns it; ``args`` are arguments that the name stands for."""
-        self.entries.append(Entry("task", name, target, self.owner, card, args or {}, override))
+        self._add(Entry("task", name, target, self.owner, card, dict(args or {}), override), TaskCard)
 
-    def suite(self, name: str, path: Path, *, override: bool = False) -> None:
+    def suite(self, name: str, path: str | Path, *, override: bool = False) -> None:
         """Register a suite file."""
-        self.entries.append(Entry("suite", name, lambda: path, self.owner, override=override))
+        self._add(Entry("suite", name, lambda: Path(path), self.owner, override=override))
 
     def report(self, suffix: str, target: Target, *, override: bool = False) -> None:
-        """Register a report format: ``target(runs, out)`` writes the runs to a file that ends with ``suffix``."""
-        self.entries.append(Entry("report", suffix, target, self.owner, override=override))
+        """Register a report format: ``target(runs, out, plugins)`` writes the runs to a file that ends with ``suffix``.
+
+        Args:
+            suffix: Ending of the file in small letters, such as ``.html``.
+            target: Called with a list of `RunDirectory`, the `Path` to write and the loaded `Plugins`.
+            override: Whether it may replace another plugin's.
+        """
+        if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+            raise UserError(f"{suffix!r} is no ending of a file name", todo="write one such as '.html'")
+        self._add(Entry("report", suffix, target, self.owner, override=override))
+
+    def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
+        where = f"{entry.kind} {entry.name!r}"
+        check_name(entry.name, entry.kind)
+        if isinstance(entry.target, str) and not _PLACE.fullmatch(entry.target):
+            raise UserError(
+                f"{entry.target!r} is no place to import from", where=where, todo="write 'module:attribute'"
+            )
+        if not isinstance(entry.target, str) and not callable(entry.target):
+            raise UserError("it cannot be called", where=where, todo="give a function, a class or 'module:attribute'")
+        if card is not None and not isinstance(entry.card, card):
+            found = type(entry.card).__name__
+            raise UserError(f"its card is a {found}", where=where, todo=f"give a {card.__name__}")
+        self.entries.append(entry)
 
 
 class Registry:
@@ -144,17 +194,21 @@ class Registry:
         """Plugins that failed to load -> the reason in a line."""
 
     def adopt(self, entries: Iterable[Entry]) -> None:
-        """Take over the names of a plugin: all, or none and a `UserError` that names both owners of a conflict."""
+        """Take over the names of a plugin: all, or none and a `UserError` that names both owners of a conflict.
+
+        Of two plugins that register one name, the one that says ``override`` has it, whichever was loaded first.
+        """
         new: dict[tuple[Kind, str], Entry] = {}
         for entry in entries:
             slot = (entry.kind, entry.name)
-            owner = new.get(slot) or self._entries.get(slot)
-            if owner is not None and not entry.override:
+            other = new.get(slot) or self._entries.get(slot)
+            if other is None or entry.override:
+                new[slot] = entry
+            elif other.owner == entry.owner or not other.override:
                 raise UserError(
-                    f"{entry.kind} {entry.name!r} of plugin {entry.owner!r} is registered by plugin {owner.owner!r}",
+                    f"{entry.kind} {entry.name!r} of plugin {entry.owner!r} is registered by plugin {other.owner!r}",
                     todo="rename one of them, or register with override=True",
                 )
-            new[slot] = entry
         self._entries |= new
 
     def entries(self, kind: Kind) -> list[Entry]:

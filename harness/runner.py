@@ -6,6 +6,7 @@ works on is put off and looked at again at the end: several processes may share 
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,24 +17,27 @@ from . import hooks
 from .answering import Answering, Embedding, Generation
 from .batching import Batches
 from .contracts import Record
-from .costs import Costs
+from .costs import Costs, Counted
 from .errors import UserError
-from .hashing import sha256_hex
-from .identity import Built, Settings, cell_key, sample_digests, samples_digest
+from .faults import blamed_on
+from .hashing import canonical_json, sha256_hex
+from .identity import Built, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
 from .measure import hardware
-from .progress import Progress
+from .progress import Progress, describe
 from .results import CellResult
 from .store import RunDirectory, Session
-from .summary import summarise
+from .summary import checked_scores, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     import pandas as pd
 
     from .contracts import Sample, Task
-    from .planning import Plan, PlannedCell
+    from .planning import Plan, PlannedCell, PlannedTask
     from .plugins import Plugins
+    from .results import CellId
     from .store import Journal
 
 
@@ -49,17 +53,19 @@ class Part:
     first: int | None = None
     drawn: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, count in (("--limit", self.first), ("--sample", self.drawn)):
+            if count is not None and count < 1:
+                raise UserError(f"{count} samples are not enough", where=name, todo="ask for one or more")
+
     def __str__(self) -> str:
         options = (("--limit", self.first), ("--sample", self.drawn))
         return " ".join(f"{name} {count}" for name, count in options if count is not None)
 
     def of(self, samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
         """Return the chosen samples, in their order."""
-        for count in (self.first, self.drawn):
-            if count is not None and count < 1:
-                raise UserError(f"{count} samples are not enough", where=str(self), todo="ask for one or more")
         if self.drawn is not None:
-            order = sorted(range(len(samples)), key=lambda i: sha256_hex(str(seed).encode(), samples[i].id.encode()))
+            order = sorted(range(len(samples)), key=lambda i: sha256_hex(canonical_json([seed, samples[i].id])))
             samples = [samples[i] for i in sorted(order[: self.drawn])]
         return samples if self.first is None else samples[: self.first]
 
@@ -115,9 +121,37 @@ def execute(plugins: Plugins, spec: RunSpec, progress: Progress | None = None) -
         if waiting and not patient:
             run.progress.note(f"waiting for another process that works on {len(waiting)} of these cells")
         patient = True
-    results = tuple(run.results[cell.id.model_dump_json()] for cell in spec.plan.cells)
+    results = tuple(run.results[cell.id] for cell in spec.plan.cells)
     plugins.fire("run_finished", hooks.RunFinished(path=spec.out, results=results))
     return RunResult(spec.out, results)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A task with those of its samples that a run asks."""
+
+    task: Task
+    samples: Sequence[Sample]
+    contents: Sequence[str]
+    """Digest of the inputs of each sample."""
+    digest: str
+    scoring: str | None
+    """Identity of the code that scores, if it can be told."""
+    partial: str | None
+
+    @classmethod
+    def of(cls, planned: PlannedTask, seed: int, part: Part) -> _Asked:
+        step = planned.step
+        task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=seed))
+        samples = part.of(task.samples, seed)
+        if not samples:
+            raise UserError("the task has no samples", todo="mend the task")
+        if len({sample.id for sample in samples}) < len(samples):
+            raise UserError("two samples have the same id", todo="mend the task")
+        contents = sample_digests(task, samples)
+        digest = samples_digest(samples, contents)
+        partial = str(part) if len(samples) < len(task.samples) else None
+        return cls(task, samples, contents, digest, task_fingerprint(planned, task), partial)
 
 
 class _Run:
@@ -126,8 +160,11 @@ class _Run:
     def __init__(self, plugins: Plugins, spec: RunSpec, progress: Progress) -> None:
         self.plugins, self.spec, self.progress = plugins, spec, progress
         self.directory = RunDirectory(spec.out)
-        self.results: dict[str, CellResult] = {}
-        self._tasks: dict[str, Task] = {}
+        self.results: dict[CellId, CellResult] = {}
+        self.name = secrets.token_hex(8)
+        self._asked: dict[tuple[str, int], _Asked] = {}
+        self._keys: dict[str, str] = {}
+        self._costs: dict[str, Costs] = {}
         self._model_key = ""
         self._model: Any = None
 
@@ -148,25 +185,37 @@ class _Run:
                 put_off.append(cell)
                 continue
             try:
-                self.results[cell.id.model_dump_json()] = work.complete()
+                self.results[cell.id] = work.complete()
             finally:
                 work.journal.release()
         return put_off
 
-    def task(self, cell: PlannedCell) -> Task:
-        """Build a task, or return the one built before."""
-        step = cell.task.step
-        arguments = step.entry.bind(step.call, seed=cell.seed)
-        name = f"{step.call} {arguments}"
-        if name not in self._tasks:
-            self._tasks[name] = step.entry.factory()(**arguments)
-        return self._tasks[name]
+    def asked(self, cell: PlannedCell) -> _Asked:
+        """Build a task and choose its samples, or return what was built before."""
+        name = (str(cell.task.step.call), cell.seed)
+        if name not in self._asked:
+            self._asked[name] = _Asked.of(cell.task, cell.seed, self.spec.part)
+        return self._asked[name]
+
+    def model_key(self, built: Built) -> str:
+        """Key of a model. Its weights are hashed once in a run."""
+        name = f"{built.model.spec} {built.arguments}"
+        if name not in self._keys:
+            self._keys[name] = built.key(self.spec.settings, self.name)
+        return self._keys[name]
+
+    def costs(self, built: Built, key: str) -> Costs:
+        """The costs of a model, which are counted once for all of its cells."""
+        if key not in self._costs:
+            self._costs[key] = Costs(lambda: self.model(built, key), self.spec.settings.waive)
+        return self._costs[key]
 
     def model(self, built: Built, key: str) -> Any:
         """Build a model, or return it if it is the one built last."""
         if key != self._model_key:
-            self._model = None  # let go of the last one before the next takes memory
-            self._model, self._model_key = built.load(), key
+            self._model, self._model_key = None, ""  # let go of the last one before the next takes memory
+            self._model = built.load()
+            self._model_key = key
         return self._model
 
 
@@ -175,14 +224,15 @@ class _Cell:
 
     def __init__(self, run: _Run, cell: PlannedCell) -> None:
         self.run, self.cell = run, cell
+        self.card = cell.task.card
         self.settings = run.spec.settings
-        self.task = run.task(cell)
-        self.samples = run.spec.part.of(self.task.samples, cell.seed)
-        self.contents = sample_digests(self.task, self.samples)
-        self.samples_digest = samples_digest(self.samples, self.contents)
-        self.built = Built.of(cell, self.settings)
-        self.model_key = self.built.key(self.settings)
-        self.key = cell_key(cell, self.model_key, self.samples_digest)
+        with self._of_task():
+            self.asked = run.asked(cell)
+        with self._of_model():
+            self.built = Built.of(cell, self.settings)
+            self.model_key = run.model_key(self.built)
+        samples = (self.asked.digest, self.asked.scoring or run.name, self.asked.partial or "")
+        self.key = cell_key(cell, self.model_key, samples, self.settings)
         self.journal: Journal = run.directory.claim(self.key, cell.id)
 
     def complete(self) -> CellResult:
@@ -191,20 +241,50 @@ class _Cell:
         result = self.journal.result()
         reused = result is not None
         if result is None:
-            answering = self._answering()
-            done = self._resume(answering.chunk)
-            run.plugins.fire("cell_started", hooks.CellStarted(cell=cell.id, samples=len(self.samples), done=len(done)))
-            run.progress.start(cell.id, len(self.samples), len(done))
-            result = self._work(answering, done)
+            result = self._work()
+        else:
+            self.journal.check()
         timing = self.journal.timing()
         run.progress.finish(result, timing, reused)
         run.plugins.fire("cell_finished", hooks.CellFinished(cell=cell.id, result=result, timing=timing, reused=reused))
         return result
 
+    def _work(self) -> CellResult:
+        run, asked = self.run, self.asked
+        batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
+        answering = self._answering(batches)
+        records = self._resume(answering.chunk)
+        event = hooks.CellStarted(cell=self.cell.id, samples=len(asked.samples), done=len(records))
+        run.plugins.fire("cell_started", event)
+        run.progress.start(self.cell.id, len(asked.samples), len(records))
+        self._attach_manifest()
+        costs, counted = self._count()
+        flops = counted.flops.value if counted.flops else None
+        while len(records) < len(asked.samples):
+            written = self._records(answering, slice(len(records), len(records) + answering.chunk), flops)
+            self.journal.append(written)
+            records += written
+            run.progress.recorded(len(records))
+            if run.plugins.listens("record_written"):
+                for record in written:
+                    run.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
+        result = self._result(records, counted)
+        with self._of_model():
+            timing = costs.time(asked.task.inputs[: batches.fitting]) if costs else None
+        self.journal.finish(result, timing)
+        return result
+
+    def _answering(self, batches: Batches) -> Answering:
+        task = self.asked.task
+        if self.card.capability == "generate":
+            return Generation(self._model, task.inputs, batches)
+        features = self.run.directory.features(self.model_key)
+        return Embedding(self._model, task.inputs, self.asked.samples, batches, features, self.run.progress.answered)
+
     def _resume(self, chunk: int) -> list[Record]:
-        done = self.journal.resume(chunk, len(self.samples))
-        expected = [sample.id for sample in self.samples[: len(done)]]
-        if [record.sample for record in done] != expected:
+        samples = self.asked.samples
+        done = self.journal.resume(chunk, len(samples))
+        if [record.sample for record in done] != [sample.id for sample in samples[: len(done)]]:
             raise UserError(
                 "the records are not those of this cell's first samples",
                 where=str(self.journal.path),
@@ -212,60 +292,59 @@ class _Cell:
             )
         return done
 
-    def _work(self, answering: Answering, records: list[Record]) -> CellResult:
-        run = self.run
-        manifest = getattr(self.task, "manifest", None)
-        if manifest is not None:
-            run.directory.attach(f"episodes/{manifest.digest[:32]}.json", manifest.write)
-        cost = Costs(self._model, self.task, self.settings)
-        flops = cost.flops.value if cost.flops else None
-        while len(records) < len(self.samples):
-            start = len(records)
-            written = self._records(answering, slice(start, start + answering.chunk), flops)
-            self.journal.append(written)
-            records += written
-            run.progress.recorded(len(records))
-            if run.plugins.listens("record_written"):
-                for record in written:
-                    run.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
-        result = CellResult(
+    def _attach_manifest(self) -> None:
+        """Keep the episodes that a task draws, if it says what they are."""
+        manifest: Any = getattr(self.asked.task, "manifest", None)
+        if hasattr(manifest, "digest") and hasattr(manifest, "write"):
+            self.run.directory.attach(f"episodes/{manifest.digest[:32]}.json", manifest.write)
+
+    def _count(self) -> tuple[Costs | None, Counted]:
+        """FLOPs of the cell's first input."""
+        if self.card.capability != "embed":
+            return None, Counted(None, f"not counted: the task asks the model to {self.card.capability}", None)
+        costs = self.run.costs(self.built, self.model_key)
+        with self._of_model():
+            return costs, costs.count(self.asked.task.inputs)
+
+    def _records(self, answering: Answering, rows: slice, flops_per_input: int | None) -> list[Record]:
+        task, samples = self.asked.task, self.asked.samples[rows]
+        with self._of_model():
+            answers = answering.answers(samples)
+        records = []
+        with self._of_task():
+            outputs = task.outputs(samples, answers)
+            for sample, content, output in zip(samples, self.asked.contents[rows], outputs, strict=True):
+                parsed = task.parse(output)
+                scores = checked_scores(self.card, sample.id, task.score(sample, parsed))
+                cost = {} if flops_per_input is None else {"flops": flops_per_input * len(sample.inputs)}
+                records.append(Record(sample.id, content, output, parsed, scores, cost))
+        return records
+
+    def _result(self, records: Sequence[Record], counted: Counted) -> CellResult:
+        return CellResult(
             key=self.key,
             cell=self.cell.id,
             model_card=self.cell.model.card,
             method_cards=self.cell.model.method_cards,
-            task_card=self.cell.task.card,
-            samples_digest=self.samples_digest,
-            partial=str(run.spec.part) or None,
-            flops=cost.flops,
-            flops_missing=cost.flops_missing,
-            parameters=cost.parameters,
+            task_card=self.card,
+            samples_digest=self.asked.digest,
+            partial=self.asked.partial,
+            flops=counted.flops,
+            flops_missing=counted.missing,
+            parameters=counted.parameters,
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
-            **summarise(self.cell.task.card, self.samples, records),
+            **summarise(self.card, self.asked.samples, records),
         )
-        self.journal.finish(result, cost.time())
-        return result
-
-    def _answering(self) -> Answering:
-        batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
-        if self.cell.task.card.capability == "generate":
-            return Generation(self._model, self.task, batches)
-        features = self.run.directory.features(self.model_key)
-        return Embedding(self._model, self.task, batches, features, self.run.progress.answered)
 
     def _model(self) -> Any:
         return self.run.model(self.built, self.model_key)
 
-    def _records(self, answering: Answering, rows: slice, flops_per_input: int | None) -> list[Record]:
-        samples = self.samples[rows]
-        outputs = self.task.outputs(samples, answering.answers(samples))
-        records = []
-        for sample, content, output in zip(samples, self.contents[rows], outputs, strict=True):
-            parsed = self.task.parse(output)
-            scores = self.task.score(sample, parsed)
-            cost = {} if flops_per_input is None else {"flops": flops_per_input * len(sample.inputs)}
-            records.append(Record(sample.id, content, output, parsed, scores, cost))
-        return records
+    def _of_model(self) -> AbstractContextManager[None]:
+        return blamed_on(f"model {self.cell.model.spec}", describe(self.cell.id))
+
+    def _of_task(self) -> AbstractContextManager[None]:
+        return blamed_on(f"task {self.cell.task.step.call}", describe(self.cell.id))
 
 
 def _git_revision() -> str:

@@ -86,7 +86,8 @@ def parse(text: str) -> Spec:
     """Read a model spec.
 
     Raises:
-        UserError: The text is none; the message says at which column, what was found and what was expected.
+        UserError: The text is none, or its budget is not in (0, 1]; the message says at which column, what was found
+            and what was expected.
     """
     scanner = _Scanner(text, "model spec")
     calls = [scanner.call()]
@@ -109,6 +110,13 @@ def parse_call(text: str) -> Call:
     return call
 
 
+def check_name(name: str, what: str) -> str:
+    """Return a name if a spec can say it, else raise a `UserError`."""
+    if not name or not all(c in _NAME for c in name):
+        raise UserError(f"{name!r} is no name for a {what}", todo="use letters, digits, '-', '_' and '.'")
+    return name
+
+
 def check_budget(budget: float, where: str) -> float:
     """Return a budget if it is in (0, 1], else raise a `UserError`."""
     if not 0 < budget <= 1:
@@ -119,11 +127,12 @@ def check_budget(budget: float, where: str) -> float:
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three known names that a mistyped one may stand for, the likeliest first."""
+    """Return up to three known names that a mistyped one may stand for, the likeliest first; case does not matter."""
     from rapidfuzz import fuzz, process
 
     names = list(known)
-    close = [match for match, _, _ in process.extract(name, names, scorer=fuzz.ratio, limit=3, score_cutoff=65)]
+    matches = process.extract(name, names, scorer=fuzz.ratio, processor=str.lower, limit=3, score_cutoff=65)
+    close = [match for match, _, _ in matches]
     longer = [other for other in names if name and other.startswith(name) and other not in close]
     return (close + longer)[:3]
 
@@ -194,10 +203,10 @@ class _Scanner:
 
     def budget(self) -> float:
         number = _NUMBER.match(self._text, self._skip())
-        if number is None:
-            raise self._error("a budget in (0, 1]")
+        if number is None or not 0 < float(number[0]) <= 1:
+            raise self._error("a budget in (0, 1]", number and number[0])
         self._at = number.end()
-        return check_budget(float(number[0]), self._where())
+        return float(number[0])
 
     def take(self, sign: str) -> bool:
         """Step over a sign if it comes next."""
@@ -266,9 +275,8 @@ class _Scanner:
     def _next(self) -> str:
         return self._text[self._skip() : self._at + 1]
 
-    def _where(self) -> str:
-        return f"{self._kind} {self._text!r}"
-
-    def _error(self, expected: str) -> UserError:
-        found = repr(self._text[self._at]) if self._at < len(self._text) else "the end"
-        return UserError(f"column {self._at + 1}: expected {expected}, found {found}", where=self._where())
+    def _error(self, expected: str, found: str | None = None) -> UserError:
+        shown = repr(found or self._text[self._at]) if self._at < len(self._text) else "the end"
+        return UserError(
+            f"column {self._at + 1}: expected {expected}, found {shown}", where=f"{self._kind} {self._text!r}"
+        )

@@ -48,19 +48,22 @@ def mean_interval(
         noun: What one value is called, for ``method``.
 
     Returns:
-        The estimate; its ends are ``None`` when fewer than two independent values are at hand.
+        The estimate; its ends are ``None`` when fewer than two independent values are at hand. Values that are all
+        the same have an interval of width zero.
+
+    Raises:
+        ValueError: There is no value, or one is not finite.
     """
     from scipy.special import stdtrit
 
     n = len(values)
     if n == 0 or not np.isfinite(values).all():
         raise ValueError("an interval needs finite values, at least one")
-    deviations = np.asarray(values, dtype=np.float64) - np.mean(values, dtype=np.float64)
-    if groups is not None:
-        _, index = np.unique(np.asarray(groups), return_inverse=True)
-        deviations = np.bincount(index, weights=deviations).astype(np.float64)
-    units = len(deviations)
     mean = float(np.mean(values, dtype=np.float64))
+    deviations: Values = np.asarray(values, dtype=np.float64) - mean
+    if groups is not None:
+        deviations = _totals(deviations, groups)
+    units = len(deviations)
     clusters = f" in {units:,} groups" if groups is not None else ""
     method = f"{level * 100:g} % t interval over {n:,} {noun}{'s' if n != 1 else ''}{clusters}"
     if units < 2:
@@ -78,11 +81,16 @@ def paired_p(a: Values, b: Values) -> float:
     differences and from 20,000 seeded draws above.
 
     Args:
-        a: Values of shape [n].
-        b: Values of shape [n], of the same samples.
+        a: Finite values of shape [n].
+        b: Finite values of shape [n], of the same samples.
+
+    Raises:
+        ValueError: The shapes differ, or a value is not finite.
     """
     from scipy.special import stdtr
 
+    if np.shape(a) != np.shape(b) or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a paired test needs finite values of the same samples")
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     nonzero = difference[difference != 0]
     if len(nonzero) == 0:
@@ -126,10 +134,10 @@ def rank_tiers(
         scores: Model -> values of shape [n], aligned on the same samples.
         higher_is_better: Direction of the metric.
         alpha: Chance of one or more wrong claims.
-        groups: Names of samples that belong together; their values are averaged before they are tested.
+        groups: Names of samples that belong together; their values are added up before they are tested.
     """
     names = list(scores)
-    values = {name: _by_group(scores[name], groups) for name in names}
+    values = {name: values if groups is None else _totals(values, groups) for name, values in scores.items()}
     pairs = list(combinations(names, 2))
     adjusted = holm([paired_p(values[one], values[two]) for one, two in pairs])
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
@@ -163,13 +171,11 @@ def _sign_flip_p(difference: Values) -> float:
         drawn = np.random.Generator(np.random.PCG64(n)).integers(0, 2, size=(_FLIPS, n))
         signs = np.concatenate([np.ones((1, n)), 1 - 2 * drawn])  # what was observed is one of the flips
     sums = np.abs(signs @ difference)
-    observed = abs(float(difference.sum()))
-    return float(np.mean(sums >= observed * (1 - 1e-12)))
+    ulps = 1e-12 * np.abs(difference).sum()  # equal sums may differ in their last digits
+    return float(np.mean(sums >= abs(difference.sum()) - ulps))
 
 
-def _by_group(values: Values, groups: Sequence[str] | None) -> Values:
-    if groups is None:
-        return values
+def _totals(values: Values, groups: Sequence[str]) -> Values:
+    """Sum within each group: groups are independent, and their totals rank models as the mean over samples does."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    means: Values = np.bincount(index, weights=values) / np.bincount(index)
-    return means
+    return np.bincount(index, weights=values).astype(np.float64)

@@ -17,7 +17,8 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r"^\w[\w .-]*$")
+    """Letters, digits, blanks and ``. _ -``: the run's folder is named after it."""
     description: str = ""
     models: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)
@@ -30,12 +31,19 @@ class Suite(BaseModel):
     @field_validator("models", "tasks", "budgets", "seeds", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
+        if not isinstance(value, list | tuple):
+            raise ValueError("write a list, one item a line after '- '")
         doubles = [item for index, item in enumerate(value) if item in value[:index]]
         if doubles:
             raise ValueError(f"{doubles[0]!r} stands there twice")
         return tuple(value)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(seed < 0 for seed in value):
+            raise ValueError("a seed is 0 or more")
+        return value
 
     @field_validator("models")
     @classmethod
@@ -62,8 +70,12 @@ def load_suite(path: str | Path) -> Suite:
     where = str(path)
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader, stricter
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read it: {error}", where=where, todo="name a suite file") from error
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror}", where=where, todo="name a suite file") from error
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8 text", where=where, todo="name a suite file") from error
+    except RecursionError as error:
+        raise UserError("not a suite: it is nested too deeply", where=where, todo="name a suite file") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -85,23 +97,32 @@ def load_suite(path: str | Path) -> Suite:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, which can blow up, and with each key once."""
+    """Safe YAML without aliases, which can blow up, and with each key once; every fault has its line."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+            raise _fault(self.peek_event(), "aliases are not allowed")  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # PyYAML's own, as for the date 2001-99-99
+            raise _fault(node, f"{node.value!r} cannot be read; put it in quotes") from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise _fault(key, "a key must be a text")
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
-                )
+                raise _fault(key, f"the key {key.value!r} stands there twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _fault(place: Any, what: str) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, place.start_mark)
 
 
 def _checked(check: Any, value: Any) -> Any:

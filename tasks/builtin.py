@@ -12,24 +12,42 @@ if TYPE_CHECKING:
 
 SUITES = Path(__file__).parent / "suites"
 
+_SOURCES = "adaptbench.tasks.fewshot.sources"
+_SHIPPED = {
+    "glyphs": (
+        (5, 15),
+        "Letters of the world's scripts",
+        {"source": "the fonts that matplotlib ships", "licence": "DejaVu and STIX font licences"},
+    ),
+    "digits": (
+        (5,),
+        "Handwritten digits",
+        {"source": "sklearn.datasets.load_digits", "licence": "BSD-3-Clause"},
+    ),
+}
+"""Images that come with a library: the ways that have names of their own, and what the card says."""
+_YOURS = {
+    "image-folder": "Images in a folder, one folder a class",
+    "image-csv": "Images that a csv file lists",
+    "image-json": "Images of the classes that a json file lists",
+    "hf-images": "Images of a Hugging Face data set",
+}
+
 
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register few-shot tasks and the suites."""
-    from .fewshot.episodes import Protocol
-    from .fewshot.task import few_shot_card
+    from .fewshot.protocol import Protocol, few_shot_card
 
-    here = "adaptbench.tasks.fewshot.sources"
-    sources = {
-        "glyphs": ("Letters of the world's scripts", (15,)),
-        "digits": ("Handwritten digits", (5,)),
-    }
-    for name, (summary, all_ways) in sources.items():
-        registry.task(name, f"{here}:{name}_task", card=few_shot_card(summary))
+    for name, (all_ways, summary, fields) in _SHIPPED.items():
+        target = f"{_SOURCES}:{name}_task"
+        registry.task(name, target, card=few_shot_card(summary, **fields))
         for ways in all_ways:
             for shots in (1, 5):
-                card = few_shot_card(summary, Protocol(ways=ways, shots=shots))
                 args = {"ways": ways, "shots": shots}
-                registry.task(f"{name}-{ways}way-{shots}shot", f"{here}:{name}_task", card=card, args=args)
+                card = few_shot_card(summary, Protocol(**args), **fields)
+                registry.task(f"{name}-{ways}way-{shots}shot", target, card=card, args=args)
+    for name, summary in _YOURS.items():
+        registry.task(name, f"{_SOURCES}:{name.replace('-', '_')}_task", card=few_shot_card(summary))
     for path in sorted(SUITES.glob("*.yaml")):
         registry.suite(path.stem, path)

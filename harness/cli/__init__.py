@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from typing import TYPE_CHECKING
 
-from ..errors import UserError
+if TYPE_CHECKING:
+    from typer import TyperException
 
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; a `UserError` is one line on standard error and exit status 2."""
-    from .app import app
+    """Run the command line.
 
-    arguments = [
-        argument for argument in sys.argv[1:] if argument != "--debug"
-    ]  # it may stand before or after the command
+    What the user can mend - a `UserError`, a misspelt option - is one line on standard error and exit status 2, or a
+    traceback with ``--debug``. Ctrl-C exits with status 130.
+    """
+    from typer import TyperException
+
+    from ..errors import UserError
+    from .app import app
+    from .output import printable
+
+    # It may stand before or after the command.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debugging = len(arguments) < len(sys.argv) - 1
     try:
-        app(arguments)
-    except UserError as error:
+        status = app(arguments, prog_name="adaptbench", standalone_mode=False)
+    except (UserError, TyperException) as error:
         if debugging:
             raise
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
+        message = str(error) if isinstance(error, UserError) else _usage(error)
+        sys.stderr.write(f"error: {printable(message)}\n")
+        status = 2
+    if status == INTERRUPTED:
         sys.stderr.write("stopped; the same command goes on where it stopped\n")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader has gone, as in `adaptbench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    sys.exit(status)
+
+
+def _usage(error: TyperException) -> str:
+    """Say in a line what is wrong with the options, and where to read about them."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "adaptbench"
+    return f"{' '.join(error.format_message().split()).rstrip('.')}; see `{command} --help`"

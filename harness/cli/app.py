@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..registry import Kind
+
+
+class _Group(TyperGroup):
+    """A group whose own flags are read without pydantic, which typer imports to convert anything but True and False."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the group's options, their flags off instead of unset."""
+        params = super().get_params(ctx)
+        for param in params:
+            if param.default is None and getattr(param, "is_flag", False):
+                param.default = False
+        return params
+
 
 app = typer.Typer(
     name="adaptbench",
+    cls=_Group,
     help="What does this adapted model get right, and what does it cost?",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-plugin_app = typer.Typer(help="List, make and check plugins.", no_args_is_help=True, rich_markup_mode=None)
+plugin_app = typer.Typer(cls=_Group, help="List, make and check plugins.", rich_markup_mode=None)
 app.add_typer(plugin_app, name="plugin")
 
 Plugins = Annotated[
@@ -33,14 +52,41 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+def _names(kind: Kind) -> Callable[[str], list[str]]:
+    """Complete a registered name in the shell."""
+
+    def complete(incomplete: str) -> list[str]:
+        from ..plugins import load_plugins
+
+        names = [entry.name for entry in load_plugins().registry.entries(kind)]
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def _show_help(context: typer.Context) -> None:
+    """Show the help of a group that was called without a command: something is missing, so the status is 2."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.callback(invoke_without_command=True)
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - `main` reads it
+    version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Read the options that stand before a command."""
+    _show_help(context)
+
+
+@plugin_app.callback(invoke_without_command=True)
+def plugin_root(context: typer.Context) -> None:
+    """List, make and check plugins."""
+    _show_help(context)
 
 
 @app.command("list")
@@ -49,7 +95,7 @@ def list_names(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Show the models, methods, tasks and suites that there are."""
+    """Show models, methods, tasks and suites."""
     from .listing import show_names
 
     show_names(kind, plugin or (), as_json=json)
@@ -57,15 +103,32 @@ def list_names(
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or a suite file; or use --model and --task.")] = "",
-    model: Annotated[Optional[list[str]], typer.Option(help="Model spec; may be given several times.")] = None,  # noqa: UP045
-    task: Annotated[Optional[list[str]], typer.Option(help="Task; may be given several times.")] = None,  # noqa: UP045
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a suite, or a suite file; or use --model and --task.", autocompletion=_names("suite")
+        ),
+    ] = "",
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Model spec; may be given several times.", autocompletion=_names("model")),
+    ] = None,
+    task: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Task; may be given several times.", autocompletion=_names("task")),
+    ] = None,
     budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1], for models that take one.")] = None,  # noqa: UP045
-    seed: Annotated[Optional[list[int]], typer.Option(help="Seed; may be given several times.")] = None,  # noqa: UP045
+    seed: Annotated[Optional[list[int]], typer.Option(min=0, help="Seed; may be given several times.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="Run directory; default runs/SUITE.")] = None,  # noqa: UP045
-    limit: Annotated[Optional[int], typer.Option(help="Only the first N samples: a partial run, never ranked.")] = None,  # noqa: UP045
-    sample: Annotated[Optional[int], typer.Option(help="Only N samples drawn by the seed: a partial run.")] = None,  # noqa: UP045
-    batch_size: Annotated[Optional[int], typer.Option(help="Inputs in a batch; default 64.")] = None,  # noqa: UP045
+    limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Only the first N samples: a partial run, never ranked."),
+    ] = None,
+    sample: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Only N samples drawn by the seed: a partial run, never ranked."),
+    ] = None,
+    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Inputs in a batch; default 64.")] = None,  # noqa: UP045
     device: Annotated[Optional[str], typer.Option(help="Where models run: cpu (default), cuda, cuda:1.")] = None,  # noqa: UP045
     waive: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -75,7 +138,10 @@ def run(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Run models on tasks; the same command again goes on where it was stopped."""
+    """Run models on tasks.
+
+    The same command again goes on where it was stopped.
+    """
     from .running import RunOptions, run_command
 
     run_command(
@@ -105,7 +171,10 @@ def report(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Make a leaderboard: .html, .md, .csv, .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html."""
+    """Make a leaderboard of runs.
+
+    As .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html.
+    """
     from .reporting import write_reports
 
     write_reports(runs, out or [], plugin or (), as_json=json)
@@ -113,15 +182,15 @@ def report(
 
 @app.command()
 def score(
-    task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.")],
+    task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.", autocompletion=_names("task"))],
     predictions: Annotated[
         Path, typer.Option(help="JSON lines with the fields sample and output, or a cell's folder.")
     ],
-    seed: Annotated[int, typer.Option(help="Seed of the task's samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the task's samples.")] = 0,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Score outputs that were made elsewhere, or score a run's raw outputs again."""
+    """Score raw outputs of a file or of a run."""
     from .scoring import score_predictions
 
     score_predictions(task, predictions, seed, plugin or (), as_json=json)
@@ -133,7 +202,10 @@ def doctor(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Say what this machine has, whether every plugin works, and whether runs are whole."""
+    """Look at machine, extras, plugins and runs.
+
+    Exit status 1 if a plugin is broken or a run is not whole. What is not installed is no fault.
+    """
     from .doctor import examine
 
     examine(runs or [], plugin or (), as_json=json)
@@ -141,7 +213,10 @@ def doctor(
 
 @plugin_app.command("list")
 def plugin_list(plugin: Plugins = None, json: Json = False) -> None:
-    """Show every plugin: where it comes from, what it registers, or why it is broken."""
+    """Show plugins and what they register.
+
+    A broken one is shown with its traceback.
+    """
     from .listing import show_plugins
 
     show_plugins(plugin or (), as_json=json)
@@ -152,7 +227,10 @@ def plugin_new(
     name: Annotated[str, typer.Argument(help="Name of the new package, such as my-models.")],
     folder: Annotated[Path, typer.Option("--in", help="Where to make it.")] = Path(),
 ) -> None:
-    """Write a plugin package with a model, a task and a test."""
+    """Write a package with a model and a task.
+
+    With it come a test and a README.
+    """
     from .plugin_new import write_package
 
     typer.echo(f"{write_package(name, folder)}")
@@ -163,7 +241,10 @@ def plugin_check(
     name: Annotated[str, typer.Argument(help="An installed plugin, a file, or a module.")],
     json: Json = False,
 ) -> None:
-    """Check a plugin's models and tasks against their contracts."""
+    """Check models, methods and tasks of a plugin.
+
+    Exit status 1 if one of them does not keep its contract.
+    """
     from .plugin_check import check_plugin
 
     check_plugin(name, as_json=json)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import UserError
 from ..measure import hardware
-from ..plugins import load_plugins
+from ..plugins import BUILTIN, load_plugins
 from ..store import RunDirectory
 from .output import write_columns, write_json
 
@@ -16,30 +19,75 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_FOR_USERS = ("torch", "gpu", "images", "datasets", "board")
+"""Extras that a user may want; the others are for work on AdaptBench itself."""
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
-    """Report on the machine, the plugins and the given runs; exit status 1 if anything is wrong."""
-    plugins = load_plugins(extra).loaded
-    checks = {str(path): _check_run(path) for path in runs}
+    """Report on the machine, the extras, the plugins and the given runs; exit status 1 if anything is wrong.
+
+    What is not installed is no fault: the report says how to get it.
+    """
+    plugins = load_plugins(extra, strict=False).loaded
     broken = {plugin.name: plugin.error for plugin in plugins if plugin.error}
+    found: dict[str, Any] = {
+        "machine": hardware.describe(),
+        "missing_extras": missing_extras(),
+        "browser": next(filter(None, map(shutil.which, _BROWSERS)), None),
+        "broken_plugins": broken,
+        "runs": {str(path): _check_run(path) for path in runs},
+    }
     if as_json:
-        write_json({"machine": hardware.describe(), "broken_plugins": broken, "runs": checks})
+        write_json(found)
     else:
-        typer.echo("machine")
-        write_columns([[key, _text(value)] for key, value in hardware.describe().items()])
-        typer.echo(f"plugins: {len(plugins) - len(broken)} ok, {len(broken)} broken")
-        write_columns([[name, error] for name, error in broken.items()])
-        for name, problems in checks.items():
-            typer.echo(f"run {name}: {'whole' if not problems else f'{len(problems)} problems'}")
-            write_columns([[problem] for problem in problems])
-    if broken or any(checks.values()):
+        _show(found, len(plugins))
+    if broken or any(found["runs"].values()):
         raise typer.Exit(1)
+
+
+def missing_extras() -> dict[str, list[str]]:
+    """Return the extras that are not wholly installed, with the packages that they lack."""
+    missing: dict[str, list[str]] = {}
+    for requirement in requires(BUILTIN) or ():
+        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
+        if extra is not None and extra[1] in _FOR_USERS:
+            package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            try:
+                version(package)
+            except PackageNotFoundError:
+                missing.setdefault(extra[1], []).append(package)
+    return missing
+
+
+def _show(found: dict[str, Any], plugins: int) -> None:
+    typer.echo("machine")
+    write_columns([[key, _text(value)] for key, value in found["machine"].items()])
+    missing = found["missing_extras"]
+    typer.echo("extras")
+    write_columns([[extra, _state(extra, missing.get(extra, ()))] for extra in _FOR_USERS])
+    browser = found["browser"] or "missing; only tests of the board need it: apt-get install chromium"
+    typer.echo(f"browser: {browser}")
+    broken = found["broken_plugins"]
+    typer.echo(f"plugins: {plugins - len(broken)} ok, {len(broken)} broken")
+    write_columns([[name, error] for name, error in broken.items()])
+    for name, problems in found["runs"].items():
+        typer.echo(f"run {name}: {'whole' if not problems else f'{len(problems)} problems'}")
+        write_columns([[problem] for problem in problems])
+
+
+def _state(extra: str, missing: Sequence[str]) -> str:
+    return f"lacks {', '.join(missing)}; pip install '{BUILTIN}[{extra}]'" if missing else "installed"
 
 
 def _check_run(path: Path) -> list[str]:
     """Everything that is wrong with a run: records that are not those of the result, or cells that are not complete."""
+    try:
+        journals = RunDirectory.existing(path).journals()
+    except UserError as error:
+        return [str(error)]
     problems = []
-    for journal in RunDirectory.existing(path).journals():
+    for journal in journals:
         try:
             if journal.result() is None:
                 done = sum(1 for _ in journal.records())

@@ -21,6 +21,8 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
     """Write the registered names of one kind, or of all."""
     registry = load_plugins(extra).registry
+    for plugin in registry.broken:
+        typer.echo(f"plugin {plugin!r} is broken; `adaptbench plugin list` shows why", err=True)
     kinds = [k for k in _KINDS if kind in ("all", k, f"{k}s")]
     if not kinds:
         names = ["all", *(f"{k}s" for k in _KINDS)]
@@ -35,7 +37,7 @@ def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
 
 def show_plugins(extra: Sequence[str], *, as_json: bool) -> None:
     """Write every plugin with what it registers or why it is broken."""
-    plugins = load_plugins(extra).loaded
+    plugins = load_plugins(extra, strict=False).loaded
     if as_json:
         fields = ("name", "origin", "version", "names", "error", "traceback")
         write_json([{field: getattr(plugin, field) for field in fields} for plugin in plugins])

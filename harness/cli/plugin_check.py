@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from importlib.util import find_spec
 
 import typer
 
 from ..conformance import check
-from ..plugins import load_plugins
+from ..plugins import is_path, load_plugins, plugin_name
 from .output import write_columns, write_json
 
 
 def check_plugin(name: str, *, as_json: bool) -> None:
     """Write what the conformance kit finds; exit status 1 if a contract is not kept."""
-    is_path = name.endswith(".py") or "/" in name
-    plugins = load_plugins((name,) if is_path else ())
-    findings = check(plugins, Path(name).stem if is_path else name)
+    plugins = load_plugins()
+    if name not in [plugin.name for plugin in plugins.loaded] and _can_be_loaded(name):
+        plugins = load_plugins((name,), strict=False)
+    findings = check(plugins, plugin_name(name))
     if as_json:
         write_json([asdict(finding) for finding in findings])
     else:
@@ -28,3 +29,8 @@ def check_plugin(name: str, *, as_json: bool) -> None:
         )
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _can_be_loaded(name: str) -> bool:
+    """Whether a name is a file's or a module's, rather than a misspelt plugin's."""
+    return is_path(name) or find_spec(name.partition(".")[0]) is not None

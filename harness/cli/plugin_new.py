@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import UserError
@@ -24,9 +26,11 @@ def write_package(name: str, folder: Path) -> Path:
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]*([-_][a-zA-Z0-9]+)*", name):
         raise UserError(f"{name!r} is no name for a package", todo="use letters, digits and '-', as in my-models")
     root = folder / name
+    package = name.replace("-", "_").lower()
     if root.exists():
         raise UserError("it exists already", where=str(root), todo="choose another name or --in another folder")
-    package = name.replace("-", "_").lower()
+    if keyword.iskeyword(package) or find_spec(package) is not None:
+        raise UserError(f"Python has a module or a word {package!r} already", todo="choose another name")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - Python and TOML
     templates = resources.files("adaptbench.harness.scaffold")
     for path, template in _FILES.items():

@@ -104,8 +104,6 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
 def _settings(batch_size: int | None, device: str | None, waive: tuple[str, ...]) -> Settings:
     from ..identity import Settings
 
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"a batch of {batch_size} inputs is no batch", where="--batch-size", todo="give 1 or more")
     default = Settings()
     return Settings(batch_size or default.batch_size, device or default.device, waive)
 

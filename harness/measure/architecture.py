@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _GATED = frozenset({"gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3"})
 """Decoders whose MLP is gate, up and down with rotary positions."""
+_GROUPED = _GATED | {"phi"}
+"""Decoders whose queries may share keys and values; elsewhere that field of a config means nothing."""
 _PLAIN_ROTARY = frozenset({"gpt_neox", "phi"})
 _PLAIN = frozenset({"gpt2", "opt"})
 _VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model", "vit"})
@@ -153,10 +155,11 @@ def _vision_config(config: Mapping[str, Any]) -> Vision:
 def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
     hidden = _number(config, "hidden_size", "n_embd")
     heads = _number(config, "num_attention_heads", "n_head")
-    kv_heads = _number(config, "num_key_value_heads", default=heads)
+    grouped = config.get("model_type") in _GROUPED
+    kv_heads = _number(config, "num_key_value_heads", default=heads) if grouped else heads
     head_dim = _number(config, "head_dim", default=hidden // heads)
     ratio = config.get("mlp_ratio")
-    ffn = _number(config, "intermediate_size", "n_inner", "ffn_dim", default=int((ratio or 4) * hidden))
+    ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int((ratio or 4) * hidden))
     layers = _number(config, "num_hidden_layers", "n_layer")
     return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UserError
-from .flops import Flops, count_flops
+from .flops import Flops, count_flops, count_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,24 +80,49 @@ class Counter:
         """
         if tokens < 0:
             raise UserError(f"{tokens} tokens are less than none", todo="give 0 or more")
-        coefficients, sample = self._polynomial(phase)
-        value = sum(c * tokens**power for power, c in enumerate(coefficients))
+        depth = self._blueprint.depth.get(phase)
+        if depth is not None:
+            return self.count_layers(phase, [tokens] * depth)
+        coefficients, sample = self._polynomial(phase, 1)
+        return Flops(int(_at(coefficients, tokens)), phase, sample.counter, sample.attention, sample.waived)
+
+    def count_layers(self, phase: str, lengths: Sequence[int]) -> Flops:
+        """FLOPs of a phase of which only ``len(lengths)`` layers run, each on its own number of tokens.
+
+        What stands beside the layers, such as a norm or an embedding's projection, runs on the longest.
+        """
+        one, sample = self._polynomial(phase, 1)
+        two, _ = self._polynomial(phase, 2)
+        layer = [b - a for a, b in zip(one, two, strict=True)]
+        beside = [a - b for a, b in zip(one, layer, strict=True)]
+        value = _at(beside, max(lengths, default=0)) + sum(_at(layer, tokens) for tokens in lengths)
         return Flops(int(value), phase, sample.counter, sample.attention, sample.waived)
+
+    def layer(self, phase: str, tokens: int) -> dict[str, int]:
+        """FLOPs of the direct children of the phase's first layer, by name; empty where no layer repeats."""
+        if phase not in self._blueprint.depth:
+            return {}
+        part = self._parts(1)[phase]
+        counts = count_modules(part.module, part.inputs(tokens))
+        block = next((name for name in counts if name.rpartition(".")[2] == "0"), "")
+        inside = {
+            name.removeprefix(f"{block}."): value for name, value in counts.items() if name.startswith(f"{block}.")
+        }
+        return {name: value for name, value in inside.items() if "." not in name}
 
     @functools.cache  # noqa: B019 - a counter lives as long as a command
     def _parts(self, layers: int) -> Mapping[str, Part]:
         return self._blueprint.parts(layers)
 
     @functools.cache  # noqa: B019
-    def _polynomial(self, phase: str) -> tuple[list[Fraction], Flops]:
-        """Coefficients by power, and one of the counts, for its convention."""
-        if phase == "vision":
-            whole = self._whole(phase, 1)
+    def _polynomial(self, phase: str, layers: int) -> tuple[list[Fraction], Flops]:
+        """Coefficients by power of a phase with so many layers, and one of its counts, for the convention."""
+        if phase == "vision":  # an image has one size
+            whole = self._trace(phase, 1, layers)
             return [Fraction(whole.value)], whole
-        counts = [self._whole(phase, length) for length in _LENGTHS]
+        counts = [self._trace(phase, length, layers) for length in _LENGTHS]
         coefficients = _through(_LENGTHS, [count.value for count in counts])
-        there = self._whole(phase, _CHECK).value
-        if there != sum(c * _CHECK**power for power, c in enumerate(coefficients)):
+        if self._trace(phase, _CHECK, layers).value != _at(coefficients, _CHECK):
             raise UserError(
                 f"the FLOPs of {phase} are no polynomial of degree two in the number of tokens",
                 where=self._blueprint.source,
@@ -105,19 +130,15 @@ class Counter:
             )
         return coefficients, counts[0]
 
-    def _whole(self, phase: str, tokens: int) -> Flops:
-        """The count with all layers, from one and two."""
-        one, depth = self._trace(phase, tokens, 1), self._blueprint.depth.get(phase, 1)
-        if depth == 1:
-            return one
-        two = self._trace(phase, tokens, 2)
-        value = one.value + (depth - 1) * (two.value - one.value)
-        return Flops(value, phase, two.counter, two.attention, two.waived)
-
     def _trace(self, phase: str, tokens: int, layers: int) -> Flops:
         part = self._parts(layers)[phase]
         self.traces += 1
         return count_flops(part.module, part.inputs(tokens), phase=phase, waive=self._waive)
+
+
+def _at(coefficients: Sequence[Fraction], x: int) -> Fraction:
+    """Value of a polynomial."""
+    return sum((c * x**power for power, c in enumerate(coefficients)), Fraction(0))
 
 
 def _through(lengths: Sequence[int], values: Sequence[int]) -> list[Fraction]:

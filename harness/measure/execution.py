@@ -62,7 +62,7 @@ class Execution:
         )
 
     def open_heads(self, stack: Stack, *, units: int, rank: int, prefix: int) -> Execution:
-        """Open ``units`` groups of ``rank`` heads and their MLP channels, spread evenly over the layers from ``prefix``.
+        """Open ``units`` groups of ``rank`` heads and their MLP channels, evenly over the layers from ``prefix`` on.
 
         Every such layer keeps at least its norms and residual additions if one head is open; a layer with none is
         skipped (dissertation section 5.2, AdaLLaVA-H).

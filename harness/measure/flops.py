@@ -1,8 +1,8 @@
 """FLOPs of a forward pass, counted twice on the real module and reconciled.
 
 Convention: the contractions - linear layers, matrix products, convolutions, einsums and attention - at 2 FLOPs a
-multiply-accumulate. Norms, activations, softmax and other elementwise operators are outside of it; `ELEMENTWISE` names
-them. An operator that is neither is an error unless it is waived by name.
+multiply-accumulate. Norms, activations, softmax and other elementwise operators are outside of it; `operators` names
+them all. An operator that is neither is an error unless it is waived by name.
 
 fvcore is the counter of record. Alone it drops fused attention, counts a broadcast product at a fraction and leaves out
 what a trace can prune; so it gets handles of its own, and every module's output is kept alive while it is traced.
@@ -12,49 +12,23 @@ torch's FlopCounterMode counts the same pass again; if they differ by more than 
 from __future__ import annotations
 
 import logging
-import math
 import warnings
-from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..results import FlopCount
+from .operators import EAGER, ELEMENTWISE, FUSED, handles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
     from fvcore.nn import FlopCountAnalysis
 
 _TOLERANCE = 0.01
-_FUSED = "aten::scaled_dot_product_attention"
-_OUTSIDE = tuple(
-    f"aten::{name}"
-    for name in """
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d batch_norm grid_sampler group_norm instance_norm
-    layer_norm upsample_bilinear2d upsample_nearest2d
-    """.split()
-)
-"""Operators that fvcore counts, though they are no contractions."""
-
-ELEMENTWISE = frozenset(
-    f"aten::{name}"
-    for name in """
-    abs add add_ all any arange argmax argsort avg_pool2d bitwise_and bitwise_not bitwise_or cat ceil clamp clamp_min
-    clone copy_ cos cumsum detach diff div div_ dropout elu embedding empty eq erf exp expand expand_as fill_ flip floor
-    floor_divide full full_like gather ge gelu gt hardswish hardtanh hardtanh_ index index_add index_put index_put_
-    index_select is_nonzero le leaky_relu lift_fresh linalg_norm linalg_vector_norm log log_softmax logical_and
-    logical_not logical_or lt masked_fill masked_fill_ max max_pool2d mean meshgrid min minimum maximum mish mul mul_
-    ne neg new_full new_ones new_zeros nonzero norm numel one_hot ones ones_like pad permute pow prod reciprocal
-    reflection_pad2d relu relu6 relu_ remainder repeat repeat_interleave reshape rms_norm roll round rsqrt rsub
-    scalar_tensor scatter scatter_ select_scatter sigmoid silu sin slice_scatter softmax softplus sort sqrt square
-    stack std sub sub_ sum tanh to topk transpose tril triu type_as unbind unflatten unique_dim upsample_bicubic2d var
-    var_mean where zeros zeros_like
-    """.split()
-)
-"""Operators outside the convention: they move, compare, normalise or map numbers one by one."""
 
 
 class ConventionError(UserError):
@@ -69,14 +43,15 @@ class Flops:
         value: FLOPs; one multiply-accumulate is two.
         phase: ``vision``, ``prefill`` or ``decode``.
         counter: What counted.
-        attention: ``sdpa`` if a fused kernel ran, else ``eager``. Both do the same arithmetic and count the same.
+        attention: ``sdpa`` if a fused kernel ran, ``eager`` if separate products did, ``mixed`` or ``none``. Fused and
+            eager do the same arithmetic and count the same.
         waived: Operators that stayed uncounted, waived by name.
     """
 
     value: int
     phase: str
     counter: str = "fvcore"
-    attention: str = "eager"
+    attention: str = "none"
     waived: tuple[str, ...] = ()
 
     def __add__(self, other: Flops) -> Flops:
@@ -86,7 +61,7 @@ class Flops:
                 f"and of {other.phase} counted by {other.counter}",
                 todo="report them apart",
             )
-        attention = self.attention if self.attention == other.attention else "mixed"
+        attention = _together({self.attention, other.attention} - {"none"})
         waived = tuple(sorted({*self.waived, *other.waived}))
         return Flops(self.value + other.value, self.phase, self.counter, attention, waived)
 
@@ -95,6 +70,12 @@ class Flops:
         return FlopCount(
             value=self.value, phase=self.phase, counter=self.counter, attention=self.attention, waived=self.waived
         )
+
+
+def _together(kinds: Iterable[str]) -> str:
+    """One word for the kinds of attention that took part."""
+    one, *more = [*kinds] or ["none"]
+    return "mixed" if more else one
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -114,21 +95,31 @@ def count_flops(
         waive: Operators that may stay uncounted, such as ``aten::fft_fft``.
 
     Raises:
-        UserError: An operator is not counted and not waived, or the two counters differ by more than 1 %.
+        UserError: The pass cannot be traced, an operator is not counted and not waived, or the two counters differ by
+            more than 1 %.
     """
+    return _counted(module, inputs, phase, waive)[1]
+
+
+def count_modules(module: torch.nn.Module, inputs: Mapping[str, Any], *, waive: Sequence[str] = ()) -> dict[str, int]:
+    """Count as `count_flops` does; return FLOPs by the path of each module, the whole under the empty path."""
+    counts, _ = _counted(module, inputs, "", waive)
+    return {name.removeprefix("inner").removeprefix("."): value for name, value in counts.items()}
+
+
+def _counted(
+    module: torch.nn.Module, inputs: Mapping[str, Any], phase: str, waive: Sequence[str]
+) -> tuple[dict[str, int], Flops]:
     import torch
 
     if not isinstance(module, torch.nn.Module):
         raise UserError("only a torch module's FLOPs can be counted", where=type(module).__name__)
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _quiet(), _evaluating(module):
             analysis = _trace(module, inputs)
             check = _torch_counts(module, inputs)
-    finally:
-        for part, training in modes.items():
-            part.training = training
+    except RuntimeError as error:
+        raise UserError(f"its forward pass cannot be traced: {error}", where=type(module).__name__) from error
     uncounted = analysis.unsupported_ops()
     unknown = sorted(op for op in uncounted if op not in ELEMENTWISE and op not in waive)
     if unknown:
@@ -139,9 +130,9 @@ def count_flops(
         )
     by_module = {name: 2 * round(value) for name, value in analysis.by_module().items()}
     _reconcile(by_module, check, type(module).__name__)
-    fused = any(_FUSED in counts for counts in analysis.by_module_and_operator().values())
+    attention = _together({EAGER, FUSED}.intersection(analysis.by_operator()))
     used = tuple(sorted(op for op in uncounted if op in waive))
-    return Flops(by_module[""], phase, attention="sdpa" if fused else "eager", waived=used)
+    return by_module, Flops(by_module[""], phase, attention=attention, waived=used)
 
 
 def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnalysis:
@@ -153,13 +144,37 @@ def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnaly
 
     analysis = FlopCountAnalysis(_traceable(module, tuple(inputs)), tuple(inputs.values()))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    analysis.set_op_handle(
-        **dict.fromkeys(_OUTSIDE, _nothing),
-        **{"aten::matmul": _matmul, "aten::bmm": _matmul, "aten::mm": _matmul, "aten::baddbmm": _baddbmm},
-        **{"aten::_convolution_mode": _convolution, _FUSED: _attention},
-    )
-    analysis.total()
+    analysis.set_op_handle(**handles())
+    with _convolutions_on_meta():
+        analysis.total()
     return analysis
+
+
+def _convolutions_on_meta() -> AbstractContextManager[object]:
+    """Compute convolutions of ``meta`` tensors for real, on zeros.
+
+    On ``meta`` a convolution has a shape rule in Python, which does not take a tracer's sizes and hides the operator
+    from it.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    convolutions = {getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3)}
+
+    def zeros(value: Any) -> Any:
+        meta = isinstance(value, torch.Tensor) and value.is_meta
+        return torch.zeros_like(value, dtype=torch.float32, device="cpu") if meta else value
+
+    class OnZeros(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            if func not in convolutions:
+                return func(*args, **kwargs)
+            image = args[0] if args else kwargs["input"]
+            result = func(*map(zeros, args), **{name: zeros(value) for name, value in kwargs.items()})
+            return result.to(image.device, image.dtype)
+
+    return OnZeros()
 
 
 def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
@@ -197,7 +212,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def _torch_counts(module: torch.nn.Module, inputs: Mapping[str, Any]) -> dict[str, int]:
-    """FLOPs by module as torch counts them, with attention taken apart into its products."""
+    """FLOPs by module as torch counts them, under fvcore's names, with attention taken apart into its products."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -206,52 +221,39 @@ def _torch_counts(module: torch.nn.Module, inputs: Mapping[str, Any]) -> dict[st
         module(**inputs)
     root = type(module).__name__
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    counts[""] = counter.get_total_flops()
-    return {name.removeprefix(f"{root}."): value for name, value in counts.items()}
+    inner = {name.replace(root, "inner", 1): value for name, value in counts.items() if name.startswith(root)}
+    return {**inner, "": counter.get_total_flops()}
 
 
 def _reconcile(ours: Mapping[str, int], torchs: Mapping[str, int], root: str) -> None:
-    """Refuse a disagreement, naming the smallest module that shows it."""
-    total, other = ours[""], torchs[""]
-    if abs(total - other) <= _TOLERANCE * max(total, other):
+    """Refuse a disagreement, naming the innermost module that shows it."""
+
+    def differs(name: str) -> bool:
+        a, b = ours[name], torchs.get(name, 0)
+        return abs(a - b) > _TOLERANCE * max(a, b)
+
+    if not differs(""):
         return
-    inner = sorted((name for name in torchs if f"inner.{name}" in ours), key=lambda name: -name.count("."))
-    for name in inner:
-        a, b = ours[f"inner.{name}"], torchs[name]
-        if abs(a - b) > _TOLERANCE * max(a, b):
-            where = f"{root}.{name}"
-            raise UserError(f"fvcore counts {a:,} FLOPs and torch {b:,}", where=where, todo="report this module")
-    raise UserError(f"fvcore counts {total:,} FLOPs and torch {other:,}", where=root, todo="report this model")
+    inmost = next(name for name in sorted(ours, key=lambda name: -name.count(".")) if differs(name))
+    both = f"fvcore counts {ours['']:,} FLOPs and torch {torchs['']:,}"
+    if inmost:
+        both += f", of which {ours[inmost]:,} and {torchs.get(inmost, 0):,} in {inmost.removeprefix('inner.')}"
+    raise UserError(both, where=root, todo="report this model")
 
 
-def _shape(value: Any) -> list[int]:
-    return list(value.type().sizes() or [])
-
-
-def _nothing(_inputs: Sequence[Any], _outputs: Sequence[Any]) -> Counter[str]:
-    """Count an operator that is outside the convention."""
-    return Counter()
-
-
-def _matmul(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
-    """Multiply-accumulates of a product of any, also broadcast, shapes: size of the result x the contracted length."""
-    return Counter({"matmul": math.prod(_shape(outputs[0])) * _shape(inputs[0])[-1]})
-
-
-def _baddbmm(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
-    return Counter({"matmul": math.prod(_shape(outputs[0])) * _shape(inputs[1])[-1]})
-
-
-def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
-    """Convolution with its padding given by name; fvcore itself knows the one with numbers."""
-    return Counter({"conv": math.prod(_shape(outputs[0])) * math.prod(_shape(inputs[1])[1:])})
-
-
-def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> Counter[str]:
-    """Both products of fused attention, q k' and p v, in full: [..., Lq, D] x [..., Lk, D] x [..., Lk, Dv]."""
-    *batch, queries, width = _shape(inputs[0])
-    keys, out = _shape(inputs[1])[-2], _shape(outputs[0])[-1]
-    return Counter({_FUSED: math.prod(batch) * queries * keys * (width + out)})
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode; give back its modes, and take away the hooks that a failed trace leaves."""
+    before = [(part, part.training, {*part._forward_hooks}, {*part._forward_pre_hooks}) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training, hooks, pre_hooks in before:
+            part.training = training
+            for found, known in ((part._forward_hooks, hooks), (part._forward_pre_hooks, pre_hooks)):
+                for key in found.keys() - known:
+                    del found[key]
 
 
 @contextmanager

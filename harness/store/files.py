@@ -26,36 +26,50 @@ _ADVICE = {
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
     """Turn an `OSError` about ``path`` into a `UserError` that says what to do. What was written before stays."""
     try:
         yield
     except OSError as error:
         todo = _ADVICE.get(error.errno or 0, "mend that and run the same command again; nothing written so far is lost")
-        raise UserError(f"cannot write: {error.strerror or error}", where=str(path), todo=todo) from error
+        raise UserError(f"cannot {doing}: {error.strerror or error}", where=str(path), todo=todo) from error
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder with its parents, and return it."""
-    with disk_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+    """Create a folder with its parents, and return it; on return it is on disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        with disk_errors(path):
+            path.mkdir(exist_ok=True)
+            _sync_folder(path.parent)
     return path
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file: readers see the old content or the new one, whenever the power fails."""
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a whole file: readers see the old content or the new one.
+
+    The draft always has the same name, so that a killed process leaves nothing that the next one does not replace.
+    Whoever calls this in a folder that processes share holds a lock.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        durable: Whether it must be on disk on return, whatever the power does.
+    """
     make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.tmp")
     with disk_errors(path):
         try:
             with draft.open("wb") as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -67,6 +81,8 @@ def append(path: Path, data: bytes) -> None:
             while view:
                 view = view[stream.write(view) :]
             os.fsync(stream.fileno())
+            if before == 0:
+                _sync_folder(path.parent)
         except OSError:
             if path.is_file():
                 stream.truncate(before)

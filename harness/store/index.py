@@ -1,22 +1,24 @@
-"""An SQLite index of a run's scores, for whoever asks across records. It can be deleted at any time: it is rebuilt."""
+"""An SQLite index of scores, for whoever asks across records. It can be deleted at any time: it is made again."""
 
 from __future__ import annotations
 
-import os
+import json
+import logging
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .files import disk_errors
-
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     from .journal import Journal
     from .run import RunDirectory
 
+logger = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cell(key TEXT PRIMARY KEY, model TEXT, task TEXT, budget REAL, seed INTEGER, records TEXT);
 CREATE TABLE IF NOT EXISTS score(key TEXT, position INTEGER, sample TEXT, metric TEXT, value REAL,
@@ -32,31 +34,46 @@ class Scores(NamedTuple):
 
 
 class Index:
-    """The index of one run, brought up to date cell by cell when it is asked."""
+    """The index of one run, brought up to date cell by cell when it is asked.
+
+    Sample ids are stored as JSON texts, which hold any character. Where the file cannot be used, an index in memory
+    takes its place for the moment.
+    """
 
     def __init__(self, run: RunDirectory) -> None:
         self._path = run.path / "index.sqlite"
 
     def scores(self, journal: Journal, metric: str) -> Scores:
-        """Return one metric of a complete cell, in sample order."""
-        try:
-            return self._scores(journal, metric)
-        except sqlite3.DatabaseError:  # garbled, or not a database: it holds nothing that the records do not hold
-            with disk_errors(self._path):
-                self._path.unlink(missing_ok=True)
-            return self._scores(journal, metric)
+        """Return one metric of a complete cell, in sample order.
 
-    def _scores(self, journal: Journal, metric: str) -> Scores:
-        place = self._path if os.access(self._path.parent, os.W_OK) else ":memory:"
-        with closing(sqlite3.connect(place, timeout=60)) as database:
-            database.executescript(_SCHEMA)
-            _refresh(database, journal)
-            rows = database.execute(
-                "SELECT sample, value FROM score WHERE key = ? AND metric = ? ORDER BY position",
-                (journal.folder.name, metric),
-            ).fetchall()
-        values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
-        return Scores([sample for sample, _ in rows], values)
+        Raises:
+            UserError: The records are not those that the result was made from.
+        """
+        try:
+            return _scores(self._path, journal, metric)
+        except sqlite3.OperationalError as error:  # it cannot be written, is locked for long, or of another version
+            logger.debug("%s: %s", self._path, error)
+        except (sqlite3.DatabaseError, ValueError):  # garbled: it holds nothing that the records do not hold
+            logger.warning("%s: damaged, and made again", self._path)
+            self._discard()
+        return _scores(":memory:", journal, metric)
+
+    def _discard(self) -> None:
+        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _scores(place: str | Path, journal: Journal, metric: str) -> Scores:
+    with closing(sqlite3.connect(place, timeout=60)) as database:
+        database.executescript(_SCHEMA)
+        _refresh(database, journal)
+        rows = database.execute(
+            "SELECT sample, value FROM score WHERE key = ? AND metric = ? ORDER BY position",
+            (journal.folder.name, metric),
+        ).fetchall()
+    values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
+    return Scores([json.loads(sample) for sample, _ in rows], values)
 
 
 def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
@@ -70,7 +87,7 @@ def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
     journal.check()
     metrics = [metric.name for metric in result.task_card.metrics]
     rows = (
-        (key, position, record.sample, metric, None if record.scores is None else record.scores.get(metric))
+        (key, position, json.dumps(record.sample), metric, None if record.scores is None else record.scores.get(metric))
         for position, record in enumerate(journal.records())
         for metric in metrics
     )

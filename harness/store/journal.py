@@ -2,13 +2,17 @@
 
 Order of writing: records (fsynced), then ``timing.json``, then ``result.json``. Whoever sees a ``result.json`` sees a
 complete cell. A kill between two bytes leaves at most one torn last line, which is cut off when the cell is resumed.
+
+A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of what stands before it. A damaged line is
+found, also in a cell that is not complete.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+import zlib
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
+_TAIL = b',"check":"%08x"}\n'
+_TAIL_LENGTH = len(_TAIL % 0)
 _Stored = TypeVar("_Stored", bound=BaseModel)
 
 
@@ -42,11 +48,11 @@ class Journal:
             wait: Wait until the other process is done.
         """
         make_folder(self.folder)
-        try:
-            with disk_errors(self.folder):
+        with disk_errors(self.folder):
+            try:
                 self._lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            return False
+            except Timeout:  # an OSError too
+                return False
         return True
 
     def release(self) -> None:
@@ -65,12 +71,14 @@ class Journal:
         """
         if not self.path.exists():
             return []
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        whole = sum(line.endswith(b"\n") for line in lines)
-        keep = whole if whole == total else whole - whole % chunk
-        if keep < len(lines):
+        with disk_errors(self.path, "read"):
+            data = self.path.read_bytes()
+        lines = data.split(b"\n")[:-1]  # what stands after the last line feed is torn
+        keep = len(lines) if len(lines) == total else len(lines) - len(lines) % chunk
+        safe = sum(len(line) + 1 for line in lines[:keep])
+        if safe < len(data):
             with disk_errors(self.path), self.path.open("r+b") as stream:
-                stream.truncate(sum(map(len, lines[:keep])))
+                stream.truncate(safe)
         return list(self.records())
 
     def records(self) -> Iterator[Record]:
@@ -81,21 +89,23 @@ class Journal:
         """
         if not self.path.exists():
             return
-        with self.path.open("rb") as stream:
+        with disk_errors(self.path, "read"), self.path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 try:
-                    yield _record(json.loads(line))
+                    record = _record(line)
                 except (ValueError, TypeError) as error:
                     raise UserError(
-                        f"line {number} is not a record: {error}",
-                        where=str(self.path),
-                        todo=f"move the folder {self.folder.name} away and run the same command again",
+                        f"line {number} is not a record: {error}", where=str(self.path), todo=self._advice
                     ) from error
+                yield record
 
     def append(self, records: Sequence[Record]) -> None:
-        """Add records; on return they are on disk."""
-        lines = (canonical_json(dataclasses.asdict(record)) + b"\n" for record in records)
-        append(self.path, b"".join(lines))
+        """Add records; on return they are on disk.
+
+        Raises:
+            UserError: A record holds what JSON cannot, such as NaN; or the disk is full: then none of them is added.
+        """
+        append(self.path, b"".join(map(_line, records)))
 
     def finish(self, result: CellResult, timing: Timing | None) -> None:
         """Complete the cell."""
@@ -122,25 +132,45 @@ class Journal:
             raise UserError(
                 "the records are not those that result.json was made from",
                 where=str(self.path),
-                todo=f"move the folder {self.folder.name} away and run the same command again",
+                todo=self._advice,
             )
 
+    @property
+    def _advice(self) -> str:
+        return f"move the folder {self.folder.name} away and run the same command again"
 
-def _record(fields: Any) -> Record:
-    if not isinstance(fields, dict) or set(fields) != _FIELDS:
+
+def _line(record: Record) -> bytes:
+    try:
+        body = canonical_json({name: getattr(record, name) for name in _FIELDS}, "record")[:-1]
+    except ValueError as error:
+        raise UserError(str(error), where=f"sample {record.sample}", todo="mend the task or the model") from error
+    return body + _TAIL % zlib.crc32(body)
+
+
+def _record(line: bytes) -> Record:
+    body = line[:-_TAIL_LENGTH]
+    if line[-_TAIL_LENGTH:] != _TAIL % zlib.crc32(body):
+        raise ValueError("it does not have its checksum, so it was damaged or changed by hand")
+    fields = json.loads(body + b"}")
+    if set(fields) != _FIELDS:
         raise ValueError("its fields are not those of a record")
     return Record(**fields)
 
 
 def _pretty(model: BaseModel) -> bytes:
-    return (json.dumps(model.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    # sorted: the order of a set changes from process to process
+    text = json.dumps(model.model_dump(), default=sorted, indent=1, sort_keys=True, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _read(path: Path, kind: type[_Stored]) -> _Stored | None:
     if not path.exists():
         return None
+    with disk_errors(path, "read"):
+        data = path.read_bytes()
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -47,7 +47,8 @@ class Manifest(BaseModel):
     created: str
     sessions: tuple[Session, ...] = ()
     cells: dict[str, CellId] = {}
-    """Key -> cell. When a cell is run again under other conditions, its new key takes the place of the old one."""
+    """Key -> cell, in the order of the cells, whichever process was first. When a cell is run again under other
+    conditions, its new key takes the place of the old one."""
 
 
 class RunDirectory:
@@ -89,19 +90,13 @@ class RunDirectory:
     def begin(self, session: Session) -> None:
         """Create the directory if need be and note a session."""
         make_folder(self.path)
-        if not self._manifest_path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
-            raise UserError(
-                "the folder is not empty and not a run directory", where=str(self.path), todo="choose another --out"
-            )
         self._update(lambda m: m.model_copy(update={"sessions": (*m.sessions, session)}), created=session.started)
 
     def claim(self, key: str, cell: CellId) -> Journal:
         """Note a cell in the manifest and return its journal."""
         manifest = self.manifest()
         if manifest.cells.get(key) != cell:
-            self._update(
-                lambda m: m.model_copy(update={"cells": {k: c for k, c in m.cells.items() if c != cell} | {key: cell}})
-            )
+            self._update(lambda m: m.model_copy(update={"cells": _with(m.cells, key, cell)}))
         return self.journal(key)
 
     def journal(self, key: str) -> Journal:
@@ -109,7 +104,7 @@ class RunDirectory:
         return Journal(self.path / "cells" / key)
 
     def journals(self) -> list[Journal]:
-        """The journals of the run's cells, in the order in which they were first begun."""
+        """The journals of the run's cells, in the order of the cells: model, task, budget, seed."""
         return [self.journal(key) for key in self.manifest().cells]
 
     def features(self, encoder: str) -> FeatureStore:
@@ -119,9 +114,9 @@ class RunDirectory:
     def attach(self, name: str, write: Callable[[Path], object]) -> None:
         """Let ``write`` make the file ``name`` below the run, unless it is there already."""
         path = self.path / name
-        if not path.exists():
-            make_folder(path.parent)
-            with disk_errors(path):
+        with disk_errors(self.path), FileLock(self.path / ".lock"):
+            if not path.exists():
+                make_folder(path.parent)
                 write(path)
 
     def _update(self, change: Callable[[Manifest], Manifest], created: str = "") -> None:
@@ -129,8 +124,29 @@ class RunDirectory:
             if self._manifest_path.exists():
                 manifest = self.manifest()
             else:
+                self._refuse_strangers()
                 manifest = Manifest(name=self.path.resolve().name, created=created)
             write_atomic(self._manifest_path, _pretty(change(manifest).model_dump(mode="json")))
+
+    def _refuse_strangers(self) -> None:
+        """Refuse to make a run of a folder that holds something; a run killed at its very start left only dot files."""
+        names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
+        if "cells" in names:
+            raise UserError(
+                "the folder holds cells but no manifest.json",
+                where=str(self.path),
+                todo="put it back, or choose another --out and copy cells/ and features/ there",
+            )
+        if names:
+            raise UserError(
+                "the folder is not empty and not a run directory", where=str(self.path), todo="choose another --out"
+            )
+
+
+def _with(cells: Mapping[str, CellId], key: str, cell: CellId) -> dict[str, CellId]:
+    """The cells with one more, or under another key than before, in their order."""
+    kept = {k: c for k, c in cells.items() if c != cell} | {key: cell}
+    return dict(sorted(kept.items(), key=lambda item: (item[1].model, item[1].task, item[1].budget, item[1].seed)))
 
 
 def _pretty(value: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,8 @@ from ...harness.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+_WHERE = "method layers"
+
 
 def layers(model: Any, *, keep: int | None = None, budget: float | None = None) -> HFVisionEncoder:
     """Keep the first blocks of a transformers encoder; its last norm and its pooling stay.
@@ -28,51 +30,42 @@ def layers(model: Any, *, keep: int | None = None, budget: float | None = None) 
             given.
     """
     if (keep is None) == (budget is None):
-        raise UserError("say how many layers to keep, once", where="method layers", todo="layers(keep=3) or layers@0.5")
+        raise UserError("say how many layers to keep, once", where=_WHERE, todo="layers(keep=3) or layers@0.5")
     if not isinstance(model, HFVisionEncoder):
-        raise UserError("only a transformers encoder has layers to cut", where="method layers", todo="leave it out")
-    owner, name, blocks = find_blocks(model.encoder)
+        raise UserError("only a transformers encoder has layers to cut", where=_WHERE, todo="leave it out")
+    count = len(find_blocks(model.encoder)[1])
     if keep is None:
-        keep = max(1, math.floor(Fraction(str(budget)) * len(blocks)))
-    if not 1 <= keep <= len(blocks):
-        raise UserError(
-            f"cannot keep {keep} of {len(blocks)} layers", where="method layers", todo=f"keep 1 to {len(blocks)}"
-        )
-    return model.with_encoder(_cut(model.encoder, owner, name, keep))
+        keep = max(1, math.floor(Fraction(str(budget)) * count))
+    if not 1 <= keep <= count:
+        raise UserError(f"cannot keep {keep} of {count} layers", where=_WHERE, todo=f"keep 1 to {count}")
+    return model.with_encoder(_cut(model.encoder, keep))
 
 
-def find_blocks(encoder: torch.nn.Module) -> tuple[str, str, torch.nn.ModuleList]:
-    """Return where an encoder keeps its transformer blocks: (path of the owner, attribute, list)."""
+def find_blocks(encoder: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:
+    """Return an encoder's list of transformer blocks, and its path such as ``encoder.layer``.
+
+    Raises:
+        UserError: It has none, or several lists of them (Swin).
+    """
     import torch
 
-    for path, owner in encoder.named_modules():
-        for name in ("layer", "layers"):
-            blocks = getattr(owner, name, None)
-            if (
-                isinstance(blocks, torch.nn.ModuleList)
-                and len({type(block) for block in blocks}) == 1
-                and _transformer(blocks[0])
-            ):
-                return path, name, blocks
-    raise UserError(f"{type(encoder).__name__} has no transformer blocks", where="method layers", todo="leave it out")
+    lists = [(path, part) for path, part in encoder.named_modules() if isinstance(part, torch.nn.ModuleList)]
+    found = [(path, part) for path, part in lists if len({*map(type, part)}) == 1 and _attends(part[0])]
+    if len(found) != 1:
+        what = f"it takes one list of transformer blocks; {type(encoder).__name__} has {len(found) or 'none'}"
+        raise UserError(what, where=_WHERE, todo="leave it out")
+    return found[0]
 
 
-def _transformer(block: torch.nn.Module) -> bool:
+def _attends(block: torch.nn.Module) -> bool:
     return any("attention" in name or "attn" in name for name, _ in block.named_children())
 
 
-def _cut(encoder: torch.nn.Module, owner: str, name: str, keep: int) -> torch.nn.Module:
-    """Copy the modules on the way to the blocks, share everything else, and shorten the list."""
-    root = _shallow(encoder)
-    place = root
-    for part in owner.split(".") if owner else ():
-        place._modules[part] = _shallow(getattr(place, part))
-        place = getattr(place, part)
-    place._modules[name] = getattr(place, name)[:keep]
-    return root
-
-
-def _shallow(module: torch.nn.Module) -> torch.nn.Module:
-    other = copy.copy(module)
-    other._modules = dict(module._modules)
-    return other
+def _cut(encoder: torch.nn.Module, keep: int) -> torch.nn.Module:
+    """Copy an encoder's structure but not its tensors, and shorten its list of blocks."""
+    tensors = [*encoder.parameters(), *encoder.buffers()]
+    shorter = copy.deepcopy(encoder, memo={id(tensor): tensor for tensor in tensors})
+    path, blocks = find_blocks(shorter)
+    owner, _, name = path.rpartition(".")
+    setattr(shorter.get_submodule(owner), name, blocks[:keep])
+    return shorter

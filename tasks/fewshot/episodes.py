@@ -17,6 +17,7 @@ import numpy as np
 from ...harness.errors import UserError
 from ...harness.hashing import array_digest, canonical_json, sha256_hex
 from ...harness.store.files import write_atomic
+from .protocol import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,30 +30,7 @@ GENERATOR = "adaptbench-episodes/1"
 """Name and version of the way episodes are drawn; a change of what is drawn changes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What an episode is made of. The defaults are the dissertation's target tasks (section 3.4, A.5).
-
-    Attributes:
-        ways: Classes in an episode (N).
-        shots: Support images of each class (K).
-        queries: Query images of each class (Q).
-        episodes: How many to draw.
-    """
-
-    ways: int = 15
-    shots: int = 1
-    queries: int = 15
-    episodes: int = 1500
-
-    def __post_init__(self) -> None:
-        for name, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="episodes")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Manifest:
     """A stored, hashed list of episodes over one set of images.
 
@@ -63,6 +41,7 @@ class Manifest:
         split: Name of the image set.
         seed: Seed of the draw.
         generator: How they were drawn.
+        path: Where it was read from, for messages.
     """
 
     support: IntArray
@@ -71,6 +50,13 @@ class Manifest:
     split: str
     seed: int
     generator: str = GENERATOR
+    path: str = ""
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the episodes are made of."""
+        episodes, ways, shots = self.support.shape
+        return Protocol(ways, shots, self.query.shape[2], episodes)
 
     @property
     def digest(self) -> str:
@@ -100,20 +86,55 @@ class Manifest:
         try:
             content = json.loads(Path(path).read_bytes())
             digest = content.pop("digest")
-            support, query = (np.array(content.pop(name), dtype=np.int64) for name in ("support", "query"))
-            manifest = cls(support, query, **content)
-            shaped = manifest.support.ndim == manifest.query.ndim == 3
+            support, query = (_whole_numbers(content.pop(name)) for name in ("support", "query"))
+            manifest = cls(support, query, **content, path=str(path))
+            intact = manifest.digest == digest
         except OSError as error:
             raise UserError(
                 f"cannot read it: {error.strerror}", where=str(path), todo="name an episode manifest"
             ) from error
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise UserError(f"not an episode manifest: {error}", where=str(path), todo="restore the file") from error
-        if not shaped or manifest.digest != digest:
+        if not intact or support.ndim != 3 or query.ndim != 3 or support.shape[:2] != query.shape[:2]:
             raise UserError(
                 "its content does not have its digest: it was changed", where=str(path), todo="restore the file"
             )
         return manifest
+
+    def check(self, labels: IntArray, data: str) -> None:
+        """Refuse to be replayed on images that it was not drawn from.
+
+        Args:
+            labels: Class of each image, int64 [n].
+            data: `data_digest` of the images.
+
+        Raises:
+            UserError: They are other images, or the positions are those of no episode.
+        """
+        if self.data != data:
+            raise UserError(
+                "its episodes are of other images than these",
+                where=self.path,
+                todo="use the images that it was drawn from",
+            )
+        used = np.concatenate([self.support, self.query], axis=2)
+        if used.min(initial=0) < 0 or used.max(initial=0) >= len(labels):
+            raise UserError("it names images that do not exist", where=self.path, todo="restore the file")
+        each, classes = labels[used], np.sort(labels[used[:, :, 0]], axis=1)
+        flat = np.sort(used.reshape(len(used), -1), axis=1)
+        if (each != each[:, :, :1]).any() or (np.diff(classes) == 0).any() or (np.diff(flat) == 0).any():
+            raise UserError(
+                "in an episode of it a class or an image stands twice, or a class is mixed",
+                where=self.path,
+                todo="restore the file",
+            )
+
+
+def _whole_numbers(values: Any) -> IntArray:
+    array = np.array(values)
+    if array.dtype.kind != "i":
+        raise ValueError("positions are not whole numbers")
+    return array.astype(np.int64)
 
 
 def data_digest(images: Sequence[str], labels: IntArray) -> str:
@@ -165,6 +186,7 @@ def _episode(table: IntArray, ways: int, each: int, words: np.random.PCG64) -> I
     rows = table[np.argsort(words.random_raw(len(table)), kind="stable")[:ways]]
     keys = words.random_raw(rows.size).reshape(rows.shape)
     keys[rows < 0] = np.iinfo(np.uint64).max  # padding comes last
-    order = np.argsort(keys, axis=1, kind="stable")[:, :each]
-    picked: IntArray = np.take_along_axis(rows, order, axis=1)
+    smallest = np.argpartition(keys, each - 1, axis=1)[:, :each]  # spares sorting classes of thousands of images
+    order = np.argsort(np.take_along_axis(keys, smallest, axis=1), axis=1, kind="stable")
+    picked: IntArray = np.take_along_axis(rows, np.take_along_axis(smallest, order, axis=1), axis=1)
     return picked

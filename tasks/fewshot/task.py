@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from operator import eq
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Input, Json, Sample, Task
-from ...harness.errors import UserError
 from .centroid import Centroid, predict
-from .episodes import Manifest, Protocol, data_digest, draw
+from .episodes import Manifest, data_digest, draw
+from .protocol import Protocol, few_shot_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ...harness.contracts import FloatArray
     from .episodes import IntArray
     from .images import ImageSet
-
-
-def few_shot_card(summary: str, protocol: Protocol | None = None, **fields: Any) -> TaskCard:
-    """Return the card of a few-shot task.
-
-    Args:
-        summary: What the images are, such as ``Letters of novel scripts``.
-        protocol: The protocol that the name fixes, if it fixes one.
-        fields: Further fields of the card.
-    """
-    shape = f", {protocol.ways}-way {protocol.shots}-shot" if protocol else ""
-    return TaskCard(
-        summary=f"{summary}{shape}: nearest centroid with cosine",
-        capability="embed",
-        metrics=(Metric(name="accuracy"),),
-        rule="nearest-centroid-cosine",
-        sample_noun="episode",
-        chance=1 / protocol.ways if protocol else None,
-        citation="dissertation section 3.4",
-        **fields,
-    )
 
 
 class FewShot(Task):
@@ -50,7 +28,7 @@ class FewShot(Task):
         images: What to draw from. Images of equal content count once.
         protocol: Ways, shots, queries, episodes.
         seed: Of the draw.
-        manifest: File of a stored `Manifest` to replay instead of drawing; the protocol is then the manifest's.
+        manifest: Stored episodes to replay instead of drawing; the protocol is then theirs.
         centroid: See `predict`.
     """
 
@@ -60,12 +38,12 @@ class FewShot(Task):
         protocol: Protocol | None = None,
         *,
         seed: int = 0,
-        manifest: str | Path | None = None,
+        manifest: Manifest | None = None,
         centroid: Centroid = "mean",
     ) -> None:
         self.images = images
-        self.protocol = protocol or Protocol()
-        self._seed, self._path, self._centroid = seed, manifest, centroid
+        self.protocol = manifest.protocol if manifest else protocol or Protocol()
+        self._seed, self._stored, self._centroid = seed, manifest, centroid
         self.card = few_shot_card(images.name, self.protocol)
 
     @functools.cached_property
@@ -83,19 +61,17 @@ class FewShot(Task):
 
     @functools.cached_property
     def manifest(self) -> Manifest:
-        """The episodes; positions refer to ``inputs``."""
+        """The episodes; positions refer to ``inputs``.
+
+        Raises:
+            UserError: There are too few classes, or the stored episodes are of other images.
+        """
         labels = self.images.labels[self._first]
         data = data_digest([image.digest for image in self.inputs], labels)
-        if self._path is None:
+        if self._stored is None:
             return draw(labels, self.protocol, seed=self._seed, split=self.images.name, data=data)
-        manifest = Manifest.read(self._path)
-        if manifest.data != data:
-            raise UserError(
-                f"its episodes are of other images than these of {self.images.name}",
-                where=str(self._path),
-                todo="use the images that it was drawn from",
-            )
-        return manifest
+        self._stored.check(labels, data)
+        return self._stored
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
@@ -108,19 +84,21 @@ class FewShot(Task):
 
     def outputs(self, samples: Sequence[Sample], answers: FloatArray) -> list[Json]:
         """Return the predicted class of each query, episode by episode."""
-        rows = np.array([int(sample.id.removeprefix("episode-")) for sample in samples])
+        rows = np.array([int(sample.id.removeprefix("episode-")) for sample in samples], dtype=np.int64)
         predicted = predict(answers, self.manifest.support[rows], self.manifest.query[rows], centroid=self._centroid)
         listed: list[Json] = predicted.tolist()
         return listed
 
     def parse(self, output: Json) -> Json | None:
         """Return the predictions if there is a class for each query, else ``None``."""
-        _, ways, queries = self.manifest.query.shape
-        whole = isinstance(output, list) and len(output) == ways * queries
-        return output if whole and all(type(c) is int and 0 <= c < ways for c in output) else None
+        ways, queries = self.protocol.ways, self.protocol.queries
+        if not isinstance(output, list) or len(output) != ways * queries:
+            return None
+        whole = set(map(type, output)) == {int} and min(output) >= 0 and max(output) < ways
+        return output if whole else None
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
         """Return the share of queries whose class is right; an episode without predictions is not scored."""
         if parsed is None:
             return None
-        return {"accuracy": sum(map(int.__eq__, parsed, sample.target)) / len(sample.target)}
+        return {"accuracy": sum(map(eq, parsed, sample.target)) / len(sample.target)}

@@ -1,0 +1,70 @@
+"""Measured prefill of a transformers language model: the time to the first token, and that of each further one.
+
+The weights are random: how long a pass takes does not depend on them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..harness.errors import UserError
+from ..harness.measure.timing import TooShort, measure
+
+if TYPE_CHECKING:
+    from ..harness.results import Timing
+    from .transformers_meta import Blueprint
+
+
+def measure_prefill(
+    blueprint: Blueprint,
+    *,
+    tokens: int,
+    batch: int = 1,
+    layers: int | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> tuple[Timing, Timing]:
+    """Measure the language model of an architecture.
+
+    Args:
+        blueprint: What to build; one with a causal language model.
+        tokens: Tokens of the prompt, visual ones included.
+        batch: Prompts in a batch.
+        layers: Blocks that run; default all. Skipped blocks are not built.
+        device: Where to run.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+
+    Returns:
+        Time to the first token - the prompt through all blocks, and the head at its last position - and time of the
+        next token with the keys and values of the prompt kept.
+
+    Raises:
+        UserError: There is no causal language model, it does not fit into memory, or a pass is over before the clock
+            can tell.
+    """
+    import torch
+
+    model, head = blueprint.language(device, getattr(torch, dtype), layers)
+    width = model.config.hidden_size
+    prompt = torch.randn(batch, tokens, width, dtype=model.dtype, device=device)
+
+    def first() -> torch.Tensor:
+        states = model(inputs_embeds=prompt, use_cache=True)
+        logits: torch.Tensor = head(states.last_hidden_state[:, -1:])
+        return logits
+
+    def following() -> torch.Tensor:
+        states = model(inputs_embeds=prompt[:, -1:], past_key_values=cache, use_cache=True)
+        cache.crop(tokens)
+        logits: torch.Tensor = head(states.last_hidden_state)
+        return logits
+
+    try:
+        with torch.inference_mode():
+            cache = model(inputs_embeds=prompt, use_cache=True).past_key_values
+            return (
+                measure(first, what=f"prefill of {tokens} tokens", inputs=batch, device=device),
+                measure(following, what=f"token after {tokens}", inputs=batch, device=device),
+            )
+    except TooShort as error:
+        raise UserError(str(error), where=blueprint.source, todo="measure a longer prompt or a larger batch") from error

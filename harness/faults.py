@@ -1,0 +1,34 @@
+"""Whose fault it is: an exception out of a plugin becomes one line that names the plugin."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def blamed_on(who: str, where: str) -> Iterator[None]:
+    """Turn whatever a plugin's code raises into a `UserError`.
+
+    Args:
+        who: The model or task whose code runs: ``model pixels``.
+        where: The cell that it runs for.
+    """
+    try:
+        yield
+    except UserError as error:
+        place = f"{where}, {error.where}" if error.where else where
+        raise UserError(error.what, where=place, todo=error.todo) from error
+    except (Exception, SystemExit) as error:
+        lines = str(error).strip().splitlines()
+        story = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise UserError(
+            f"{who} failed with {story}",
+            where=where,
+            todo="mend it and run the same command again (--debug shows the traceback)",
+        ) from error

@@ -1,0 +1,171 @@
+"""What accuracy is drawn against: which cells may stand on one cost axis, and which of them are on the frontier."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from ..harness.stats import pareto
+from . import wording
+from .ranking import commonest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from .collect import Row
+    from .ranking import Section, Standing
+
+Kind: TypeAlias = Literal["frontier", "open", "dominated", "landmark"]
+
+KINDS: dict[Kind, str] = {
+    "frontier": "on the Pareto frontier",
+    "open": "behind the frontier, but not significantly",
+    "dominated": "dominated: a model that costs no more is significantly better",
+    "landmark": "landmark, not ranked",
+}
+
+
+class Cost(NamedTuple):
+    """What one cell costs on an axis.
+
+    Attributes:
+        low: Lower end of its spread; equal to ``value`` for what is counted.
+        grounds: Only costs with equal grounds share an axis.
+        text: For the reader.
+    """
+
+    value: float
+    low: float
+    high: float
+    grounds: Hashable
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A cell in a chart. Scores are scaled as they are shown."""
+
+    standing: Standing
+    cost: Cost
+    score: float
+    low: float
+    high: float
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart without its looks.
+
+    Attributes:
+        cost_name: What the horizontal axis shows, such as ``FLOPs``.
+        axis: Title of that axis.
+        points: In order of cost.
+        left_out: Reason -> names of the cells that the chart does not show.
+        note: What else the reader must know.
+    """
+
+    name: str
+    section: Section
+    cost_name: str
+    axis: str
+    points: tuple[Point, ...]
+    left_out: dict[str, list[str]]
+    note: str = ""
+
+
+def plots(section: Section) -> list[Plot]:
+    """The charts of a task: accuracy against FLOPs and against time."""
+    return [flops_plot(section), time_plot(section)]
+
+
+def flops_plot(section: Section) -> Plot:
+    """Accuracy against FLOPs per input, of the cells that were counted under one convention."""
+    drawn, left_out = _comparable(section, _flops, "FLOPs counted under another convention: {}")
+    counts = [standing.row.result.flops for standing, _ in drawn]
+    how = f" ({counts[0].phase}, {counts[0].counter}, 1 MAC = 2 FLOPs)" if counts and counts[0] else ""
+    return Plot("flops", section, "FLOPs", f"FLOPs per input{how}", _points(section, drawn), left_out)
+
+
+def time_plot(section: Section) -> Plot:
+    """Accuracy against measured time per input, of the cells that were timed on one machine."""
+    drawn, left_out = _comparable(section, _time, "timed elsewhere: {}")
+    timings = [standing.row.timing for standing, _ in drawn]
+    ways = Counter(timing.what for timing in timings if timing)
+    note = ""
+    if len(ways) > 1:
+        note = f"Not everything was timed alike: {wording.listed([f'{what} ({n})' for what, n in ways.items()])}."
+    where = f" ({timings[0].machine}, {timings[0].device})" if timings and timings[0] else ""
+    return Plot("time", section, "time", f"time per input{where}", _points(section, drawn), left_out, note)
+
+
+def _flops(row: Row) -> Cost | str:
+    count = row.result.flops
+    if count is None:
+        return f"FLOPs {row.result.flops_missing or 'not counted'}"
+    convention = count.convention()
+    return Cost(count.value, count.value, count.value, convention, wording.si(count.value, "FLOP"))
+
+
+def _time(row: Row) -> Cost | str:
+    timing = row.timing
+    if timing is None:
+        return "not timed"
+    median, q1, q3 = (seconds / timing.inputs for seconds in (timing.median, timing.q1, timing.q3))
+    grounds = (timing.machine, timing.device, f"{timing.inputs} inputs at once")
+    return Cost(median, q1, q3, grounds, wording.spread(median, q1, q3))
+
+
+def _comparable(
+    section: Section, measure: Callable[[Row], Cost | str], otherwise: str
+) -> tuple[list[tuple[Standing, Cost]], dict[str, list[str]]]:
+    """Split a section into what shares the commonest grounds, and the rest by reason."""
+    drawn: list[tuple[Standing, Cost]] = []
+    left_out: dict[str, list[str]] = {}
+    for standing in section.standings:
+        cost = standing.reason or measure(standing.row)
+        if isinstance(cost, Cost):
+            drawn.append((standing, cost))
+        else:
+            left_out.setdefault(cost, []).append(standing.name)
+    if not drawn:
+        return [], left_out
+    chosen = commonest(cost.grounds for _, cost in drawn)
+    for standing, cost in drawn:
+        if cost.grounds != chosen:
+            reason = otherwise.format(_words(cost.grounds))
+            left_out.setdefault(reason, []).append(standing.name)
+    kept = [(standing, cost) for standing, cost in drawn if cost.grounds == chosen]
+    return sorted(kept, key=lambda pair: pair[1].value), left_out
+
+
+def _words(grounds: Hashable) -> str:
+    return ", ".join(map(str, grounds)) if isinstance(grounds, tuple) else str(grounds)
+
+
+def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[Point, ...]:
+    factor = wording.scale(section.metric)
+    sign = 1 if section.metric.better == "higher" else -1
+    rivals = {s.name: (c.value, sign * s.headline.value) for s, c in drawn if s.headline and not s.landmark}
+    frontier = pareto(rivals)
+    points = []
+    for standing, cost in drawn:
+        figure = standing.headline
+        if figure is None:
+            continue
+        low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
+        kind = _kind(standing, cost, drawn, frontier)
+        points.append(Point(standing, cost, factor * figure.value, factor * low, factor * high, kind))
+    return tuple(points)
+
+
+def _kind(standing: Standing, cost: Cost, drawn: Sequence[tuple[Standing, Cost]], frontier: set[str]) -> Kind:
+    if standing.landmark:
+        return "landmark"
+    if standing.name in frontier:
+        return "frontier"
+    own = standing.tier
+    # Tiers that do not overlap are a claim at the level of the tests: whoever is in the better one is better.
+    beaten = any(other.tier and own and other.tier.worst < own.best and c.value <= cost.value for other, c in drawn)
+    return "dominated" if beaten else "open"

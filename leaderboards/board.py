@@ -1,0 +1,80 @@
+"""The board: what every report format is made from."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..harness.errors import UserError
+from ..harness.hooks import BoardContext
+from .collect import collect
+from .ranking import sections
+from .wording import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..harness.plugins import Plugins
+    from ..harness.store import RunDirectory
+    from .collect import Missing, Run
+    from .ranking import Section, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What the runs say, ranked.
+
+    Attributes:
+        missing: Cells that have no figures.
+        notes: Texts of plugins that listen to ``board_context``.
+    """
+
+    runs: tuple[Run, ...]
+    sections: tuple[Section, ...]
+    missing: tuple[Missing, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The names of the runs."""
+        return listed([run.name for run in self.runs])
+
+    @property
+    def unranked(self) -> list[tuple[Section, Standing]]:
+        """Cells with figures but without a rank, landmarks aside."""
+        return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
+
+
+def make_board(directories: Sequence[RunDirectory], plugins: Plugins) -> Board:
+    """Read and rank runs, and let plugins add their notes.
+
+    Raises:
+        UserError: No cell of the runs is complete.
+    """
+    found = collect(directories)
+    if not found.rows:
+        reasons = "; ".join(f"{miss.cell.model} on {miss.cell.task}: {miss.reason}" for miss in found.missing[:3])
+        raise UserError(
+            f"no cell is complete{f' ({reasons})' if reasons else ''}",
+            where=listed([str(run.directory.path) for run in found.runs]),
+            todo="run the same `adaptbench run` command again to its end",
+        )
+    board = Board(found.runs, sections(found.rows), found.missing)
+    notes: list[str] = []
+    plugins.fire("board_context", BoardContext(board=board, notes=notes))
+    return Board(board.runs, board.sections, board.missing, tuple(map(str, notes)))
+
+
+def need(module: str) -> Any:
+    """Import a library of the ``board`` extra.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"this report needs {error.name}, which is not installed", todo="pip install 'adaptbench[board]'"
+        ) from error

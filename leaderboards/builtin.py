@@ -1,0 +1,23 @@
+"""The built-in report formats, registered like anybody's plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..harness.hooks import hookimpl
+
+if TYPE_CHECKING:
+    from ..harness.registry import Registrar
+
+_HERE = "adaptbench.leaderboards"
+
+
+@hookimpl
+def register(registry: Registrar) -> None:
+    """Register the page, the tables and the charts."""
+    registry.report(".html", f"{_HERE}.page:write_html")
+    registry.report(".md", f"{_HERE}.tables:write_markdown")
+    registry.report(".csv", f"{_HERE}.tables:write_csv")
+    registry.report(".parquet", f"{_HERE}.tables:write_parquet")
+    registry.report(".svg", f"{_HERE}.charts:write_svg")
+    registry.report(".pdf", f"{_HERE}.charts:write_pdf")

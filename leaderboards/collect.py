@@ -1,0 +1,146 @@
+"""From run directories to rows: one a cell that is complete, and a reason for each that is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..harness.errors import UserError
+from ..harness.store import Index
+from .wording import budgeted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..harness.contracts import Record
+    from ..harness.results import CellId, CellResult, Timing
+    from ..harness.store import Journal, Manifest, RunDirectory, Scores, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that the board is made from.
+
+    Attributes:
+        name: The manifest's name; with the path if two runs have the same one.
+        episodes: Digests of the episode manifests that it holds.
+    """
+
+    name: str
+    directory: RunDirectory
+    manifest: Manifest
+    episodes: tuple[str, ...]
+
+    def session(self, name: str) -> Session | None:
+        """The session of that name; the only session there is when the name is not known."""
+        sessions = self.manifest.sessions
+        found = next((session for session in sessions if session.id == name), None)
+        return found or (sessions[0] if len(sessions) == 1 else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One complete cell.
+
+    Attributes:
+        scores: The metric that ranks, sample by sample.
+        also_in: Names of further runs that hold the very same cell.
+    """
+
+    run: Run
+    journal: Journal
+    result: CellResult
+    timing: Timing | None
+    scores: Scores
+    also_in: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Model spec with its budget."""
+        return budgeted(self.result.cell.model, self.result.cell.budget)
+
+    @property
+    def session(self) -> Session | None:
+        """The session that made it, as far as is known."""
+        return self.run.session(self.timing.session if self.timing else "")
+
+    def first_records(self, count: int) -> list[Record]:
+        """The first records."""
+        return list(islice(self.journal.records(), count))
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cell without figures, and why it has none."""
+
+    run: str
+    cell: CellId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """All that the runs hold."""
+
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+    missing: tuple[Missing, ...]
+
+
+def collect(directories: Sequence[RunDirectory]) -> Collected:
+    """Read runs. The same cell in several runs is one row; of a directory given twice, the second is left aside.
+
+    Raises:
+        UserError: A manifest cannot be read. A cell that cannot be read is listed with the reason instead.
+    """
+    runs = _runs(directories)
+    rows: dict[str, Row] = {}
+    missing = []
+    for run in runs:
+        for key, cell in run.manifest.cells.items():
+            found = _read(run, key, cell)
+            if isinstance(found, Missing):
+                missing.append(found)
+            elif key in rows:
+                rows[key] = replace(rows[key], also_in=(*rows[key].also_in, run.name))
+            else:
+                rows[key] = found
+    return Collected(runs, tuple(rows.values()), tuple(missing))
+
+
+def _runs(directories: Sequence[RunDirectory]) -> tuple[Run, ...]:
+    unique: dict[Path, RunDirectory] = {}
+    for directory in directories:
+        unique.setdefault(directory.path.resolve(), directory)
+    opened = [(directory, directory.manifest()) for directory in unique.values()]
+    names = Counter(manifest.name for _, manifest in opened)
+    return tuple(
+        Run(
+            name=manifest.name if names[manifest.name] == 1 else f"{manifest.name} ({directory.path})",
+            directory=directory,
+            manifest=manifest,
+            episodes=tuple(sorted(path.stem for path in (directory.path / "episodes").glob("*.json"))),
+        )
+        for directory, manifest in opened
+    )
+
+
+def _read(run: Run, key: str, cell: CellId) -> Row | Missing:
+    journal = run.directory.journal(key)
+    try:
+        result = journal.result()
+        if result is None:
+            return Missing(run.name, cell, f"not complete: {_recorded(journal)} recorded so far")
+        journal.check()
+        scores = Index(run.directory).scores(journal, result.task_card.metrics[0].name)
+        return Row(run, journal, result, journal.timing(), scores)
+    except UserError as error:
+        return Missing(run.name, cell, f"{error.what}; {error.todo}")
+
+
+def _recorded(journal: Journal) -> str:
+    count = journal.path.read_bytes().count(b"\n") if journal.path.exists() else 0
+    return f"{count:,} sample{'' if count == 1 else 's'}"

@@ -1,0 +1,88 @@
+"""Where a point's name fits beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CHARACTER = 6.3
+_LINE = 13.0
+_MARK = 6.0
+_AIR = 1.0
+
+
+class Side(NamedTuple):
+    """An offset from the point in pixels, downwards positive, and which end of the text stands there."""
+
+    dx: int
+    dy: int
+    align: str
+
+
+_SIDES = (
+    Side(9, 0, "left"),
+    Side(-9, 0, "right"),
+    Side(6, 12, "left"),
+    Side(-6, -11, "right"),
+    Side(6, -11, "left"),
+    Side(-6, 12, "right"),
+)
+"""Tried in turn: beside the point, then below and above it."""
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels from the upper left corner; a line is one without width or height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two have more than an edge in common."""
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
+
+
+class Spot(NamedTuple):
+    """A point to be named, in pixels from the upper left corner."""
+
+    x: float
+    y: float
+    text: str
+
+
+def place(spots: Sequence[Spot], lines: Sequence[Box], width: float, height: float) -> list[Side | None]:
+    """Choose a side for each name such that it covers no other name, point, line or edge; ``None`` where none fits.
+
+    Args:
+        spots: The more important first: they choose first.
+        lines: What else is drawn.
+        width: Of the plot, in pixels.
+        height: Of the plot, in pixels.
+    """
+    taken = [Box(s.x - _MARK, s.y - _MARK, s.x + _MARK, s.y + _MARK) for s in spots]
+    taken += [Box(b.left - _AIR, b.top - _AIR, b.right + _AIR, b.bottom + _AIR) for b in lines]
+    chosen: list[Side | None] = []
+    for spot in spots:
+        side = next((side for side in _SIDES if _fits(box(spot, side), taken, width, height)), None)
+        chosen.append(side)
+        if side is not None:
+            taken.append(box(spot, side))
+    return chosen
+
+
+def box(spot: Spot, side: Side) -> Box:
+    """The rectangle of a name on that side of its point."""
+    length = _CHARACTER * len(spot.text)
+    anchor, middle = spot.x + side.dx, spot.y + side.dy
+    left = anchor - length if side.align == "right" else anchor
+    return Box(left, middle - _LINE / 2, left + length, middle + _LINE / 2)
+
+
+def _fits(area: Box, taken: Sequence[Box], width: float, height: float) -> bool:
+    inside = area.left >= 0 and area.top >= 0 and area.right <= width and area.bottom <= height
+    return inside and not any(area.meets(other) for other in taken)

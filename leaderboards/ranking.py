@@ -1,0 +1,267 @@
+"""Who may be compared with whom, and which ranks the samples leave open.
+
+A cell is ranked only among cells of the same task that were scored on the same samples by the same version of the same
+rule, whole, and with enough samples. Every other cell is shown with the reason why it has no rank.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..harness.stats import Tier, rank_tiers
+from .wording import seeded, tier
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from ..harness.cards import Metric, TaskCard
+    from ..harness.results import Estimate
+    from .collect import Row
+
+_Value = TypeVar("_Value", bound="Hashable")
+
+ALPHA = 0.05
+"""Chance of one or more wrong claims among the ranks of a task."""
+LEAST_SAMPLES = 10
+"""Below it, no difference survives the correction for half a dozen models, however clear it is."""
+MOST_UNSCORED = 0.05
+"""Share of samples that may lack a score: who leaves out the hard ones must not gain by it."""
+
+
+class Grounds(NamedTuple):
+    """What must be equal for two cells of a task to be compared."""
+
+    samples: str
+    rule: str
+    version: int
+    metric: str
+
+    def difference(self, other: Grounds) -> str:
+        """Say how a cell with these grounds differs from those that are ranked, whose grounds are ``other``."""
+        if self.samples != other.samples:
+            return f"scored on other samples ({self.samples[:8]}, the ranked cells on {other.samples[:8]})"
+        if self.metric != other.metric:
+            return f"measured by {self.metric}, the ranked cells by {other.metric}"
+        return f"scored by rule {self.rule} v{self.version}, the ranked cells by {other.rule} v{other.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A cell on the board of its task.
+
+    Attributes:
+        name: Model spec with budget, unique in the section.
+        tier: Ranks that are open; ``None`` for a landmark and for whatever is not ranked.
+        reason: Why it is not comparable; empty if it is.
+    """
+
+    row: Row
+    name: str
+    tier: Tier | None = None
+    reason: str = ""
+
+    @property
+    def landmark(self) -> bool:
+        """A constant or random predictor: shown, compared, never ranked."""
+        return self.row.result.model_card.reference
+
+    @property
+    def comparable(self) -> bool:
+        """It may stand in a chart with the ranked cells."""
+        return not self.reason
+
+    @property
+    def rank(self) -> str:
+        """The rank as text."""
+        return "landmark" if self.landmark and self.comparable else tier(self.tier)
+
+    @property
+    def headline(self) -> Estimate | None:
+        """The metric that ranks."""
+        return self.row.result.metrics.get(self.row.result.task_card.metrics[0].name)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One task with one seed of its samples.
+
+    Attributes:
+        standings: Best first; what is not ranked last.
+        paired: Number of samples that the ranks were decided on.
+    """
+
+    task: str
+    seed: int
+    card: TaskCard
+    standings: tuple[Standing, ...]
+    paired: int
+
+    @property
+    def title(self) -> str:
+        """The task's name."""
+        return seeded(self.task, self.seed)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that ranks."""
+        return self.card.metrics[0]
+
+    @property
+    def ranked(self) -> int:
+        """Number of models with a rank."""
+        return sum(standing.tier is not None for standing in self.standings)
+
+    @property
+    def noun(self) -> str:
+        """What its samples are called."""
+        return f"{self.card.sample_noun}s"
+
+
+def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
+    """Rank the cells of each task."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        cell = row.result.cell
+        groups.setdefault((cell.task, cell.seed), []).append(row)
+    return tuple(_section(task, seed, group) for (task, seed), group in groups.items())
+
+
+def warnings(section: Section, standing: Standing) -> list[str]:
+    """What a reader of a cell's figures must know."""
+    result = standing.row.result
+    said = [standing.reason]
+    if result.unscored:
+        said.append(f"{result.unscored:,} of {result.samples:,} {section.noun} could not be scored")
+    if standing.tier:
+        marks = [s for s in section.standings if s.landmark and s.comparable]
+        said += [f"not clearly better than {s.name}" for s in marks if not _clears(standing, s, section.metric)]
+    said += _cost_warnings(section, standing.row)
+    if standing.row.also_in:
+        said.append(f"also in run {', '.join(standing.row.also_in)}")
+    return [text for text in said if text]
+
+
+def _cost_warnings(section: Section, row: Row) -> list[str]:
+    """How a cell's costs differ from those of most cells in its table."""
+    said, rows = [], [standing.row for standing in section.standings]
+    count, timing = row.result.flops, row.timing
+    if count is not None:
+        if count.convention() != commonest(r.result.flops.convention() for r in rows if r.result.flops):
+            said.append(f"FLOPs under another convention: {', '.join(count.convention())}")
+        if count.waived:
+            said.append(f"FLOPs without {', '.join(count.waived)}")
+    if timing is not None:
+        timings = [r.timing for r in rows if r.timing]
+        if (timing.machine, timing.device) != commonest((t.machine, t.device) for t in timings):
+            said.append(f"timed elsewhere: {timing.machine}, {timing.device}")
+        elif timing.session != commonest(t.session for t in timings):
+            said.append("timed in another session")
+        said.append(timing.note)
+    return said
+
+
+def commonest(values: Iterable[_Value]) -> _Value | None:
+    """The value that stands there most often, the first of several; ``None`` if there is none."""
+    return next((value for value, _ in Counter(values).most_common(1)), None)
+
+
+def _section(task: str, seed: int, rows: Sequence[Row]) -> Section:
+    standings = [Standing(row, row.label, reason=_own_fault(row)) for row in rows]
+    chosen = commonest(_grounds(s.row) for s in standings if s.comparable)
+    if chosen is not None:
+        eligible = [s for s in standings if s.comparable and _grounds(s.row) == chosen]
+        holders = {s.row.label: s for s in reversed(eligible)}
+        standings = [_compared(standing, chosen, holders) for standing in standings]
+    labels = Counter(row.label for row in rows)
+    standings = [s if s.comparable or labels[s.name] == 1 else _with_run(s) for s in standings]
+    card = next((s for s in standings if s.comparable), standings[0]).row.result.task_card
+    standings, paired = _ranked(standings, card.metrics[0])
+    upwards = card.metrics[0].better == "higher"
+    return Section(task, seed, card, tuple(sorted(standings, key=lambda s: _order(s, upwards))), paired)
+
+
+def _with_run(standing: Standing) -> Standing:
+    """Tell it by its run from other cells of the same model."""
+    return replace(standing, name=f"{standing.name} [{standing.row.run.name}]")
+
+
+def _own_fault(row: Row) -> str:
+    """Why a cell cannot be ranked whatever it is compared with; empty if it can."""
+    result = row.result
+    if result.partial:
+        return f"partial: {result.partial}"
+    figure = result.metrics.get(result.task_card.metrics[0].name)
+    if figure is None:
+        return "nothing could be scored"
+    if figure.n < LEAST_SAMPLES:
+        return f"too few samples: {figure.n} scored, a rank takes {LEAST_SAMPLES}"
+    if result.unscored > MOST_UNSCORED * result.samples:
+        share = f"{100 * result.unscored / result.samples:.0f} %"
+        return f"{share} of the samples could not be scored, a rank allows {100 * MOST_UNSCORED:g} %"
+    if " in " in figure.method and figure.method.endswith("groups"):
+        # Paired tests would have to be made by group, and records do not say which group a sample belongs to.
+        return "its samples come in groups, which the records do not name"
+    return ""
+
+
+def _grounds(row: Row) -> Grounds:
+    card = row.result.task_card
+    metric = card.metrics[0]
+    how = f"{metric.name} ({metric.better} is better)"
+    return Grounds(row.result.samples_digest, card.rule, card.rule_version, how)
+
+
+def _compared(standing: Standing, chosen: Grounds, holders: Mapping[str, Standing]) -> Standing:
+    """Say why a standing is not comparable with the section's ``chosen`` grounds, if it is not.
+
+    Args:
+        standing: Any of the section.
+        chosen: What the ranked cells have in common.
+        holders: Label -> the first cell of that label with those grounds.
+    """
+    holder = holders.get(standing.row.label)
+    if not standing.comparable or holder is standing:
+        return standing
+    own = _grounds(standing.row)
+    if own == chosen and holder:
+        reason = f"run {holder.row.run.name}, given first, holds this cell with other weights, settings or code"
+    else:
+        reason = own.difference(chosen)
+        reason += f"; run {holder.row.run.name} holds the same cell as the others have it" if holder else ""
+    return replace(standing, reason=reason)
+
+
+def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standing], int]:
+    """Add the tiers, and return how many samples decided them: those that every rival has a score for."""
+    rivals = {s.name: s.row.scores.values for s in standings if s.comparable and not s.landmark}
+    if not rivals:
+        return list(standings), 0
+    shared = np.logical_and.reduce([np.isfinite(values) for values in rivals.values()])
+    paired = int(shared.sum())
+    if paired < LEAST_SAMPLES:
+        reason = f"only {paired} samples were scored for every model, a rank takes {LEAST_SAMPLES}"
+        return [replace(s, reason=reason) if s.name in rivals else s for s in standings], 0
+    aligned = {name: values[shared] for name, values in rivals.items()}
+    tiers = rank_tiers(aligned, higher_is_better=metric.better == "higher", alpha=ALPHA)
+    return [replace(s, tier=tiers.get(s.name)) for s in standings], paired
+
+
+def _clears(standing: Standing, landmark: Standing, metric: Metric) -> bool:
+    """Whether the near end of a model's interval is beyond a landmark's figure."""
+    own, mark = standing.headline, landmark.headline
+    if own is None or mark is None:
+        return True
+    if metric.better == "higher":
+        return (own.value if own.low is None else own.low) > mark.value
+    return (own.value if own.high is None else own.high) < mark.value
+
+
+def _order(standing: Standing, upwards: bool) -> tuple[bool, float, str]:
+    figure = standing.headline
+    if figure is None:
+        return (True, 0.0, standing.name)
+    return (not standing.comparable, -figure.value if upwards else figure.value, standing.name)

@@ -1,0 +1,50 @@
+"""What the words and marks of a board mean, for its reader."""
+
+from __future__ import annotations
+
+from .ranking import ALPHA, LEAST_SAMPLES, MOST_UNSCORED
+
+HOW_TO_READ: tuple[tuple[str, str], ...] = (
+    (
+        "Interval",
+        "63.21 ± 0.34 is a mean and the half-width of its 95 % t interval over the samples of the task, which are the "
+        "unit of chance here: episodes or questions. Overlapping intervals do not say that two models are equal.",
+    ),
+    (
+        "Rank",
+        "The ranks that the samples leave open. All pairs of models are compared sample by sample with paired tests; "
+        f"the p values are adjusted for their number (Holm, level {ALPHA:g} for the whole task). A model ranked 2–3 is "
+        "significantly worse than one model, and at most one more may be better. Bold figures in the overview: no "
+        "other model is significantly better.",
+    ),
+    (
+        "Not ranked",
+        "A rank takes equal samples, the same version of the same scoring rule, a whole run, at least "
+        f"{LEAST_SAMPLES} scored samples and scores for {100 - 100 * MOST_UNSCORED:g} % of them. Whatever lacks one of "
+        "these is shown in grey with the reason.",
+    ),
+    (
+        "Landmarks",
+        "Constant and random predictors. They show what no skill scores on the same samples, and take no rank.",
+    ),
+    (
+        "Unscored, unparsed",
+        "Unscored samples have no score, which is not a score of zero. Unparsed ones had no answer that the scoring "
+        "rule could read; the rule decides what that is worth.",
+    ),
+    (
+        "FLOPs",
+        "Counted for the forward pass of one input: one multiply-accumulate is two FLOPs; norms, activations and other "
+        "elementwise work are not counted. Counts made under another convention do not share a chart.",
+    ),
+    (
+        "Time",
+        "Measured on the task's own first batch and divided by its inputs: median with quartiles. Only times of the "
+        "same machine, device and batch size share a chart. A time is never taken from a cache.",
+    ),
+    (
+        "Frontier",
+        "The line joins the models that no other beats in both cost and score, landmarks aside. A model behind it is "
+        "called dominated only if one that costs no more stands in a better tier that does not overlap with its own.",
+    ),
+)

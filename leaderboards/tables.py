@@ -1,0 +1,208 @@
+"""The board as tables: Markdown for people, CSV and Parquet with one row a cell and metric for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..harness.store.files import write_atomic
+from . import views
+from .board import make_board, need
+from .ranking import warnings
+from .reading import HOW_TO_READ
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from ..harness.cards import Metric
+    from ..harness.plugins import Plugins
+    from ..harness.results import CellId, CellResult, Timing
+    from ..harness.store import RunDirectory
+    from .board import Board
+    from .collect import Row
+    from .ranking import Section, Standing
+    from .views import Cell
+
+_INTEGERS = (
+    "seed", "n", "samples", "unscored", "unparsed", "rank_best", "rank_worst", "flops", "parameters", "time_inputs",
+    "time_repeats", "time_warmup", "peak_memory_bytes", "rule_version",
+)  # fmt: skip
+"""Columns of whole numbers, in which some are missing."""
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
+
+
+def write_markdown(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+    """Write a table for each task."""
+    write_atomic(out, markdown(make_board(directories, plugins)).encode())
+
+
+def write_csv(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+    """Write one row a cell and metric."""
+    table = frame(make_board(directories, plugins))
+    write_atomic(out, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def write_parquet(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+    """Write one row a cell and metric."""
+    need("pyarrow")
+    table = frame(make_board(directories, plugins))
+    content = io.BytesIO()
+    table.to_parquet(content, engine="pyarrow", index=False)
+    write_atomic(out, content.getvalue())
+
+
+def frame(board: Board) -> pd.DataFrame:
+    """One row a cell and metric, with all that tells where a figure comes from.
+
+    Values and intervals are as they were recorded: a metric of unit ``%`` is a share in [0, 1]. Times are in seconds
+    per input, memory is in bytes. A cell without figures has one row, whose metric is missing.
+    """
+    pandas = need("pandas")
+    table: pd.DataFrame = pandas.DataFrame(list(_rows(board)))
+    for column in _INTEGERS:
+        table[column] = table[column].astype("Int64")
+    return table
+
+
+def markdown(board: Board) -> str:
+    """The board as GitHub-flavoured Markdown."""
+    parts = [f"# {_plain(board.title)}", "\n".join(f"- {_plain(fact)}" for fact in views.facts(board))]
+    parts += [f"> {_plain(note)}" for note in board.notes]
+    parts += ["## Overview", *_overview(views.overview(board))]
+    for section in board.sections:
+        table = views.task_table(section)
+        heads = ["rank", "model", *table["heads"], "notes"]
+        rows = [
+            [row.rank.text, row.name, *(cell.text for cell in row.cells), "; ".join(row.remarks)]
+            for row in table["rows"]
+        ]
+        parts += [f"## {_plain(section.title)}", _plain(section.card.summary), _plain(table["caption"])]
+        parts.append(_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
+    unranked = [list(row.values()) for row in views.unranked(board)]
+    if unranked:
+        parts += ["## Not ranked, and why", _table(["model", "task", "run", "reason"], _escaped(unranked))]
+    parts.append("## How to read this page")
+    parts.append("\n".join(f"- **{word}.** {_plain(meaning)}" for word, meaning in HOW_TO_READ))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _overview(table: Mapping[str, Any]) -> list[str]:
+    heads = ["model", *(f"{task}: {metric}" for task, metric in table["scores"]), *table["costs"]]
+    lines = [[_plain(row.name), *(_figure(cell) for cell in row.cells)] for row in table["rows"]]
+    return [_plain(table["caption"]), _table(heads, lines, numbers=range(1, len(heads)))]
+
+
+def _figure(cell: Cell) -> str:
+    return f"**{_plain(cell.text)}**" if cell.best else _plain(cell.text)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    rule = ["---:" if column in numbers else "---" for column in range(len(heads))]
+    lines = [[_plain(head) for head in heads], rule, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[_plain(text) for text in row] for row in rows]
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return text.translate(_SPECIAL)
+
+
+def _rows(board: Board) -> Iterator[dict[str, Any]]:
+    for section in board.sections:
+        for standing in section.standings:
+            for metric in standing.row.result.task_card.metrics:
+                yield _row(section, standing, metric)
+    for miss in board.missing:
+        yield _cell(miss.run, miss.cell) | {"status": "incomplete", "reason": miss.reason}
+
+
+def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]:
+    row, result = standing.row, standing.row.result
+    figure = result.metrics.get(metric.name)
+    tier = standing.tier if metric.name == section.metric.name else None
+    status = "not ranked" if standing.reason else "landmark" if standing.landmark else "ranked"
+    return {
+        **_cell(row.run.name, result.cell),
+        "status": status,
+        "reason": standing.reason or None,
+        "rank_best": tier.best if tier else None,
+        "rank_worst": tier.worst if tier else None,
+        "metric": metric.name,
+        "unit": metric.unit or None,
+        "better": metric.better,
+        "value": figure.value if figure else None,
+        "low": figure.low if figure else None,
+        "high": figure.high if figure else None,
+        "n": figure.n if figure else 0,
+        "interval": figure.method if figure else None,
+        "samples": result.samples,
+        "unscored": result.unscored,
+        "unparsed": result.unparsed,
+        "partial": result.partial,
+        **_flops(result),
+        **_time(row.timing),
+        "notes": "; ".join(warnings(section, standing)) or None,
+        **_origin(row),
+    }
+
+
+def _cell(run: str, cell: CellId) -> dict[str, Any]:
+    return {"run": run, "model": cell.model, "budget": cell.budget, "task": cell.task, "seed": cell.seed}
+
+
+def _flops(result: CellResult) -> dict[str, Any]:
+    count = result.flops
+    return {
+        "flops": count.value if count else None,
+        "flops_unit": count.unit if count else None,
+        "flops_phase": count.phase if count else None,
+        "flops_counter": count.counter if count else None,
+        "flops_attention": count.attention if count else None,
+        "flops_waived": " ".join(count.waived) or None if count else None,
+        "flops_missing": result.flops_missing or None,
+        "parameters": result.parameters,
+    }
+
+
+def _time(timing: Timing | None) -> dict[str, Any]:
+    def seconds(figure: float) -> float | None:
+        return figure / timing.inputs if timing else None
+
+    return {
+        "time_median": seconds(timing.median) if timing else None,
+        "time_q1": seconds(timing.q1) if timing else None,
+        "time_q3": seconds(timing.q3) if timing else None,
+        "time_p95": seconds(timing.p95) if timing else None,
+        "time_what": timing.what if timing else None,
+        "time_inputs": timing.inputs if timing else None,
+        "time_repeats": timing.repeats if timing else None,
+        "time_warmup": timing.warmup if timing else None,
+        "peak_memory_bytes": timing.peak_memory if timing else None,
+        "machine": timing.machine if timing else None,
+        "device": timing.device if timing else None,
+    }
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    result, session = row.result, row.session
+    environment = session.environment if session else {}
+    return {
+        "rule": result.task_card.rule,
+        "rule_version": result.task_card.rule_version,
+        "samples_digest": result.samples_digest,
+        "records_sha256": result.records_sha256,
+        "key": result.key,
+        "settings": json.dumps(result.settings, sort_keys=True),
+        "session": session.id if session else None,
+        "started": session.started if session else None,
+        "git_revision": environment.get("git_revision") or None,
+        "packages": json.dumps(environment.get("packages", {}), sort_keys=True),
+    }

@@ -1,0 +1,89 @@
+// Everything here adds to a page that is complete without it: sorting, filtering, a theme, charts that answer the mouse.
+const root = document.documentElement;
+const $ = window.itables.jQuery;
+
+const tools = document.querySelector(".tools");
+tools.hidden = false;
+
+// Theme: the system's, until the button says otherwise.
+const THEME = "adaptbench-theme";
+const button = document.getElementById("theme");
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (root.dataset.theme ?? (systemDark.matches ? "dark" : "light")) === "dark";
+const remember = (act) => {
+  try {
+    return act(localStorage);
+  } catch {
+    return null; // storage can be forbidden for files
+  }
+};
+const show = () => {
+  button.textContent = isDark() ? "Light" : "Dark";
+  button.setAttribute("aria-label", `Use the ${isDark() ? "light" : "dark"} theme`);
+};
+const kept = remember((storage) => storage.getItem(THEME));
+if (kept === "light" || kept === "dark") root.dataset.theme = kept;
+show();
+systemDark.addEventListener("change", show);
+button.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  remember((storage) => storage.setItem(THEME, root.dataset.theme));
+  show();
+});
+
+// Tables: figures sort by their value, and what is missing stays last in either direction.
+const missingLast = (sign) => (a, b) => {
+  if (a === "" || b === "") return (a === "") - (b === "");
+  return sign * (a - b);
+};
+$.fn.dataTable.ext.type.order["figure-asc"] = missingLast(1);
+$.fn.dataTable.ext.type.order["figure-desc"] = missingLast(-1);
+const tables = $("table.sortable").DataTable({
+  autoWidth: false,
+  columnDefs: [
+    { targets: "figure", type: "figure" },
+    { targets: "fixed", orderable: false },
+  ],
+  info: false,
+  language: { emptyTable: "Nothing here", zeroRecords: "No model matches the filter" },
+  layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
+  order: [],
+  paging: false,
+});
+
+const filter = document.getElementById("filter");
+const matches = document.getElementById("matches");
+filter.addEventListener("input", () => {
+  tables.tables().search(filter.value, { smart: false }).draw();
+  const overview = tables.table("#overview table").page.info();
+  matches.textContent = filter.value ? `${overview.recordsDisplay} of ${overview.recordsTotal}` : "";
+});
+
+// Charts: drawn when they come near the window. `ast` interprets expressions, so that the page may forbid eval.
+const specs = JSON.parse(document.getElementById("charts").textContent);
+const draw = async (figure) => {
+  const spec = { ...specs[figure.id], width: "container", autosize: { type: "fit-x", contains: "padding" } };
+  figure.classList.add("ready");
+  try {
+    await window.vegaEmbed(figure.querySelector(".live"), spec, {
+      actions: false,
+      ast: true,
+      defaultStyle: false,
+      renderer: "svg",
+      tooltip: { disableDefaultStyle: true },
+    });
+  } catch (error) {
+    figure.classList.remove("ready"); // the still picture says the same
+    console.error(error);
+  }
+};
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries.filter((seen) => seen.isIntersecting)) {
+      near.unobserve(entry.target);
+      draw(entry.target);
+    }
+  },
+  { rootMargin: "400px" },
+);
+for (const figure of document.querySelectorAll("figure[id]")) near.observe(figure);

@@ -1,0 +1,102 @@
+"""Figures as text: the same on the page, in Markdown and in a chart's tooltip."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..harness.cards import Metric
+    from ..harness.results import Estimate
+    from ..harness.stats import Tier
+
+MISSING = "–"
+PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
+
+
+def scale(metric: Metric) -> int:
+    """By what a metric's values are multiplied when they are shown."""
+    return 100 if metric.unit == "%" else 1
+
+
+def estimate(figure: Estimate | None, metric: Metric) -> str:
+    """A metric with the half-width of its interval: ``63.21 ± 0.34``."""
+    if figure is None:
+        return MISSING
+    factor = scale(metric)
+    wide, fine = (".2f", ".2f") if metric.unit == "%" else (".4g", ".2g")
+    text = f"{factor * figure.value:{wide}}"
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} ± {factor * (figure.high - figure.low) / 2:{fine}}"
+
+
+def with_unit(metric: Metric) -> str:
+    """A metric's name for a heading: ``accuracy, %``."""
+    return f"{metric.name}, {metric.unit}" if metric.unit else metric.name
+
+
+def tier(ranks: Tier | None) -> str:
+    """The ranks that are open: ``1``, or from-to."""
+    if ranks is None:
+        return MISSING
+    return str(ranks.best) if ranks.best == ranks.worst else f"{ranks.best}–{ranks.worst}"
+
+
+def si(value: float | None, unit: str = "") -> str:
+    """A quantity in three digits with its prefix: ``1.05 M``, ``44.0 µs``."""
+    if value is None:
+        return MISSING
+    power = exponent(value)
+    return f"{_digits(value / 10**power)} {PREFIXES[power]}{unit}".rstrip()
+
+
+def si_range(values: Sequence[float], unit: str = "") -> str:
+    """The lowest and the highest of some quantities in one prefix."""
+    if not values:
+        return MISSING
+    low, high = (si(bound, unit) for bound in (min(values), max(values)))
+    if low == high:
+        return low
+    (first, *first_unit), (last, *last_unit) = low.split(" "), high.split(" ")
+    return f"{first}–{last} {' '.join(last_unit)}".rstrip() if first_unit == last_unit else f"{low} – {high}"
+
+
+def spread(median: float, q1: float, q3: float) -> str:
+    """A time with its quartiles, in one unit: ``44.0 µs [25.5, 95.9]``."""
+    power = exponent(median)
+    low, high = (_digits(quartile / 10**power) for quartile in (q1, q3))
+    return f"{si(median, 's')} [{low}, {high}]"
+
+
+def budgeted(model: str, budget: float) -> str:
+    """A model spec with its budget, if that is not the whole."""
+    return model if budget == 1 else f"{model}@{budget:g}"
+
+
+def seeded(task: str, seed: int) -> str:
+    """A task with the seed of its samples, if that is not 0."""
+    return task if seed == 0 else f"{task}, seed {seed}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row: ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def exponent(value: float) -> int:
+    """The power of ten of the prefix that shows a value in one to three digits before the point."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    power = 3 * math.floor(math.log10(abs(float(f"{value:.3g}"))) / 3)
+    return min(max(power, min(PREFIXES)), max(PREFIXES))
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.3g}")))))
+    return f"{value:.{min(decimals, 3)}f}"

@@ -1,0 +1,53 @@
+"""What a few-shot task asks, without any library that takes time to import: names are registered with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...harness.cards import Metric, TaskCard
+from ...harness.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What an episode is made of. The defaults are the dissertation's target tasks (section 3.4, A.5).
+
+    Attributes:
+        ways: Classes in an episode (N).
+        shots: Support images of each class (K).
+        queries: Query images of each class (Q).
+        episodes: How many to draw.
+    """
+
+    ways: int = 15
+    shots: int = 1
+    queries: int = 15
+    episodes: int = 1500
+
+    def __post_init__(self) -> None:
+        for name, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="episodes")
+
+
+def few_shot_card(summary: str, protocol: Protocol | None = None, /, **fields: Any) -> TaskCard:
+    """Return the card of a few-shot task.
+
+    Args:
+        summary: What the images are, such as ``Letters of novel scripts``.
+        protocol: The protocol that the name fixes, if it fixes one.
+        fields: Further fields of the card.
+    """
+    shape = f", {protocol.ways}-way {protocol.shots}-shot" if protocol else ""
+    return TaskCard(
+        summary=f"{summary}{shape}: nearest centroid with cosine",
+        capability="embed",
+        metrics=(Metric(name="accuracy"),),
+        rule="nearest-centroid-cosine",
+        sample_noun="episode",
+        chance=1 / protocol.ways if protocol else None,
+        citation="dissertation section 3.4",
+        **fields,
+    )

@@ -1,0 +1,134 @@
+"""Architectures on the meta device: what is extrapolated equals what is traced whole, and equals the closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from adaptbench.adapters.transformers_meta import Blueprint, card, pretrained
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.measure import reconcile as reconciling
+from adaptbench.harness.measure.architecture import read_architecture
+from adaptbench.harness.measure.closed_form import COUNTED
+from adaptbench.harness.measure.counting import Counter
+from adaptbench.harness.measure.flops import count_flops
+from adaptbench.harness.measure.reconcile import reconcile
+from adaptbench.harness.measure.work import Work
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "vocab_size": 50, **HEADS}
+IMAGE = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+CLIP = {"model_type": "clip_vision_model", "intermediate_size": 24, "projection_dim": 8, **IMAGE}
+TINY: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama", **TEXT},
+    "mistral": {"model_type": "mistral", **TEXT},
+    "qwen2": {"model_type": "qwen2", **TEXT},
+    "phi": {"model_type": "phi", **TEXT, "num_key_value_heads": 4, "partial_rotary_factor": 0.5},
+    "gpt_neox": {"model_type": "gpt_neox", **TEXT},
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 50},
+    "opt": {"model_type": "opt", **TEXT, "ffn_dim": 40, "word_embed_proj_dim": 32},
+    "bert": {"model_type": "bert", **TEXT},
+    "roberta": {"model_type": "roberta", **TEXT},
+    "clip": CLIP,
+    "siglip": {"model_type": "siglip_vision_model", "intermediate_size": 24, "vision_use_head": False, **IMAGE},
+    "vit": {"model_type": "vit", "intermediate_size": 640, **IMAGE},
+    "dinov2": {"model_type": "dinov2", "mlp_ratio": 2, **IMAGE},
+    "llava": {
+        "model_type": "llava",
+        "vision_config": CLIP,
+        "text_config": {"model_type": "llama", **TEXT},
+        "image_token_index": 49,
+    },
+}
+LONG = 21
+
+
+@pytest.fixture(params=TINY)
+def blueprint(request: pytest.FixtureRequest) -> Blueprint:
+    return Blueprint(TINY[request.param], request.param)
+
+
+def test_one_and_two_layers_tell_what_all_cost(blueprint: Blueprint) -> None:
+    counter = Counter(blueprint)
+    for phase, part in blueprint.parts().items():
+        whole = count_flops(part.module, part.inputs(LONG)).value
+        assert counter.count(phase, LONG).value == whole
+
+
+def test_the_closed_form_is_what_the_counters_see(blueprint: Blueprint) -> None:
+    off = reconcile(Counter(blueprint), blueprint)
+    assert max(off.values()) < 0.01
+    if "vision" not in off:
+        assert max(off.values()) == 0
+
+
+def test_a_hundred_lengths_cost_no_further_trace() -> None:
+    counter = Counter(Blueprint(TINY["llama"], "llama"))
+    counter.count("prefill", 5)
+    before = counter.traces
+    counts = [counter.count("prefill", n).value for n in range(1, 101)]
+    assert counter.traces == before <= 8
+    assert counts == sorted(counts)
+
+
+def test_layers_on_their_own_numbers_of_tokens() -> None:
+    blueprint = Blueprint(TINY["llama"], "llama")
+    counter, model = Counter(blueprint), read_architecture(blueprint.config)
+    work = Work.whole(model, text_tokens=20)
+    execution = work.language[1].drop_tokens(8, before=2).keep_layers(3)
+    closed = sum(o.flops for o in work.with_execution(execution).operators(COUNTED) if o.module != "head")
+    assert counter.count_layers("prefill", [layer.tokens for layer in execution.layers]).value == closed
+
+
+def test_a_disagreement_names_module_and_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {**TINY["llama"], "intermediate_size": 64}
+    monkeypatch.setattr(reconciling, "read_architecture", lambda _: read_architecture(wrong))
+    blueprint = Blueprint(TINY["llama"], "tiny")
+    with pytest.raises(UserError, match=r"tiny, prefill: .*in a block's mlp \(gate, up, down\)"):
+        reconcile(Counter(blueprint), blueprint)
+
+
+def test_a_local_folder(tmp_path: Path) -> None:
+    import transformers
+
+    transformers.LlamaConfig(**TEXT).save_pretrained(tmp_path)
+    assert Counter(pretrained(str(tmp_path))).count("prefill", 9) == Counter(Blueprint(TINY["llama"], "llama")).count(
+        "prefill", 9
+    )
+
+
+def test_shipped_architectures_have_the_parameters_that_their_makers_state() -> None:
+    from importlib import resources
+
+    from adaptbench.harness.measure.flops import parameters
+
+    stated = {  # in millions, of the whole checkpoint (vision towers: of the tower)
+        "llama-2-7b": 6738, "llama-2-13b": 13016, "llama-2-70b": 68977, "llama-3-8b": 8030, "mistral-7b": 7242,
+        "phi-2": 2780, "pythia-6.9b": 6857, "clip-vit-l-336": 303.5, "dinov2-s": 22.1, "dinov2-b": 86.6,
+        "siglip-so400m-384": 428.2, "llava-1.5-7b": 7063, "llava-1.5-13b": 13351,
+    }  # fmt: skip
+    folder = resources.files("adaptbench.models") / "architectures"
+    for name, millions in stated.items():
+        parts = card(str(folder / f"{name}.json")).parts()
+        assert sum(parameters(part.module) for part in parts.values()) / 1e6 == pytest.approx(millions, rel=3e-3), name
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "no-such-model"}, "no-such-model"),
+        ({"hidden_size": 8}, "names no model_type"),
+    ],
+)
+def test_a_bad_config_is_refused_in_a_line(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        Blueprint(config, "mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_negative_tokens_are_refused() -> None:
+    with pytest.raises(UserError, match="-1 tokens"):
+        Counter(Blueprint(TINY["llama"], "llama")).count("prefill", -1)

@@ -1,0 +1,104 @@
+"""What docs/plugins.md and docs/install.md show works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import adaptbench
+import pytest
+import yaml
+
+ROOT = Path(adaptbench.__file__).parent
+DOCS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
+def section(title):
+    return DOCS.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def example(title):
+    """File name, code and command of an example."""
+    text = section(title)
+    name = re.search(r"into `(\w+\.py)`", text)[1]
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    command = re.search(r"^    adaptbench (.*)$", text, re.MULTILINE)[1]
+    return name, code, shlex.split(command)
+
+
+@pytest.mark.parametrize("title", ["A model in twelve lines", "A task in twelve lines"])
+class TestTwelveLines:
+    def test_are_twelve_lines(self, title):
+        code = example(title)[1]
+        assert len([line for line in code.splitlines() if line.strip()]) <= 12
+
+    def test_run_as_they_stand(self, cli, tmp_path, title):
+        name, code, command = example(title)
+        (tmp_path / name).write_text(code)
+        done = cli(*command, "--limit", 5, "--json")
+        assert done.status == 0, done.err
+        (cell,) = json.loads(done.out)["cells"]
+        assert 0 <= cell["metrics"]["accuracy"]["value"] <= 1
+        assert cell["samples"] == 5
+
+    def test_keep_their_contracts(self, cli, tmp_path, title):
+        name, code, _ = example(title)
+        (tmp_path / name).write_text(code)
+        done = cli("plugin", "check", name)
+        assert (done.status, done.err) == (0, "")
+        assert "FAILED" not in done.out
+
+
+def test_the_public_api_is_documented():
+    names = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section("Public API"), re.MULTILINE)))
+    assert sorted(names) == sorted(adaptbench.__all__)
+
+
+def test_every_field_of_every_card_is_documented():
+    rows = dict(re.findall(r"^\| (?:`(\w+)`|all) \| (.*) \|$", section("Cards"), re.MULTILINE))
+    fields = {card: set(re.findall(r"`([a-z_]+)`", text)) for card, text in rows.items()}
+    shared = fields.pop("")
+    for card in ("ModelCard", "MethodCard", "TaskCard"):
+        assert fields.pop(card) | shared == set(getattr(adaptbench, card).model_fields)
+    assert set(adaptbench.Metric.model_fields) <= fields.pop("Metric")
+    assert fields == {}
+
+
+def test_every_registration_is_documented_with_its_signature():
+    from inspect import signature
+
+    from adaptbench.harness.registry import Registrar
+
+    calls = dict(re.findall(r"^\| `registry\.(\w+)\((.*?)\)`", section("What the registry takes"), re.MULTILINE))
+    for kind in ("model", "method", "task", "suite", "report"):
+        parameters = list(signature(getattr(Registrar, kind)).parameters.values())[1:]
+        shown = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in parameters]
+        first_by_name = next(i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY)
+        assert calls[kind] == ", ".join([*shown[:first_by_name], "*", *shown[first_by_name:]])
+
+
+def test_every_environment_variable_is_documented():
+    used = {
+        name for path in (ROOT / "harness").rglob("*.py") for name in re.findall(r"ADAPTBENCH_[A-Z]+", path.read_text())
+    }
+    assert used == set(re.findall(r"^\| `(ADAPTBENCH_[A-Z]+)`", DOCS, re.MULTILINE))
+
+
+def test_every_extra_is_documented_with_its_packages():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) ?\|$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE))
+    assert set(rows) == set(project["optional-dependencies"])
+    for extra in ("torch", "gpu", "images", "datasets", "board"):
+        wanted = {re.match(r"[\w-]+", requirement)[0] for requirement in project["optional-dependencies"][extra]}
+        shown = {name.strip() for name in rows[extra].split(",")}
+        assert {name.removesuffix("-python") for name in wanted} == shown
+
+
+def test_the_suite_that_ships_runs_what_there_is(cli):
+    done = cli("run", "demo", "--dry-run", "--json")
+    assert done.status == 0, done.err
+    suite = yaml.safe_load((ROOT / "tasks" / "suites" / "demo.yaml").read_text())
+    assert len(json.loads(done.out)["cells"]) == len(suite["models"]) * len(suite["tasks"])

@@ -1,0 +1,163 @@
+"""``adaptbench run`` and ``adaptbench report``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PLUGIN = """
+import adaptbench
+import numpy as np
+from PIL import Image
+
+class Model:
+    def embed(self, images):
+        return np.stack([np.asarray(image, dtype=np.float32).mean(axis=(0, 1)) for image in images])
+
+class Spending(Model):
+    def __init__(self, model, budget):
+        self.model = model
+
+class Talker:
+    def generate(self, prompts):
+        return [prompt.text for prompt in prompts]
+
+class Look(adaptbench.Task):
+    card = adaptbench.TaskCard(capability="embed")
+    def __init__(self, seed=0, count=20):
+        grey = lambda g: Image.new("RGB", (8, 8), (g, g, g))
+        self.inputs = [adaptbench.Input(f"grey-{g}", lambda g=g: grey(g)) for g in range(count)]
+        self.samples = [adaptbench.Sample(f"{seed}-{g}", [g], target=g > 10) for g in range(count)]
+    def outputs(self, samples, answers):
+        return [bool(answers[sample.inputs[0]].mean() > 5) for sample in samples]
+
+class Ask(adaptbench.Task):
+    card = adaptbench.TaskCard(capability="generate", sample_noun="question")
+    inputs = [adaptbench.Input(f"q{i}", lambda i=i: adaptbench.Prompt(f"q{i}")) for i in range(4)]
+    samples = [adaptbench.Sample(f"q{i}", [i], target="q1") for i in range(4)]
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.model("m", Model, card=adaptbench.ModelCard(capabilities=("embed",)))
+    registry.model("talker", Talker, card=adaptbench.ModelCard(capabilities=("generate",)))
+    registry.method("spend", Spending, card=adaptbench.MethodCard(takes_budget=True))
+    registry.task("look", Look, card=Look.card)
+    registry.task("ask", Ask, card=Ask.card)
+"""
+
+
+@pytest.fixture
+def bench(cli, tmp_path):
+    """``adaptbench run`` with a small plugin."""
+    (tmp_path / "small.py").write_text(PLUGIN)
+
+    def run(*arguments, command="run"):
+        return cli(command, *arguments, "--plugin", "small.py")
+
+    return run
+
+
+def test_dry_run_shows_cells_and_what_is_left_out_and_writes_nothing(bench, tmp_path):
+    done = bench("--model", "m", "--model", "talker", "--task", "look", "--task", "ask", "--dry-run")
+    assert done.status == 0
+    assert done.out == (
+        "2 cells would be run in runs/latest\n"
+        "  1  m on look\n"
+        "  2  talker on ask\n"
+        "  left out: m x ask: the task needs generate, the model has embed\n"
+        "  left out: talker x look: the task needs embed, the model has generate\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_dry_run_as_json(bench):
+    done = bench(
+        "--model", "m+spend", "--task", "look", "--budget", 0.5, "--budget", 1, "--seed", 3, "--dry-run", "--json"
+    )
+    made = json.loads(done.out)
+    assert [(cell["model"], cell["task"], cell["budget"], cell["seed"]) for cell in made["cells"]] == [
+        ("m+spend", "look", 0.5, 3),
+        ("m+spend", "look", 1.0, 3),
+    ]
+    assert (made["out"], made["left_out"]) == ("runs/latest", [])
+
+
+def test_a_run_prints_its_plan_its_figures_and_what_to_do_next(bench):
+    done = bench("--model", "m", "--task", "look", "--out", "runs/a b")
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[:2] == ["1 cells in runs/a b", "  1  m on look"]
+    assert "m on look  accuracy 75.00 +- " in done.out
+    assert lines[-1] == "board: adaptbench report 'runs/a b'"
+
+
+def test_a_run_as_json_says_nothing_else_on_standard_output(bench):
+    done = bench("--model", "m", "--task", "look", "--json", "--out", "r")
+    (cell,) = json.loads(done.out)["cells"]
+    assert cell["metrics"]["accuracy"]["value"] == 0.75
+    assert cell["partial"] is None
+
+
+@pytest.mark.parametrize(("option", "partial"), [("--limit", "--limit 4"), ("--sample", "--sample 4")])
+def test_a_part_is_marked(bench, option, partial):
+    done = bench("--model", "m", "--task", "look", option, 4, "--json", "--out", "r")
+    (cell,) = json.loads(done.out)["cells"]
+    assert (cell["samples"], cell["partial"]) == (4, partial)
+
+
+def test_the_same_command_again_does_nothing_twice(bench):
+    first = bench("--model", "m", "--task", "look", "--json", "--out", "r")
+    again = bench("--model", "m", "--task", "look", "--json", "--out", "r")
+    assert json.loads(first.out) == json.loads(again.out)
+    assert "(complete before)" in again.err
+
+
+def test_a_generating_model(bench):
+    done = bench("--model", "talker", "--task", "ask", "--json", "--out", "r")
+    (cell,) = json.loads(done.out)["cells"]
+    assert cell["metrics"]["accuracy"]["value"] == 0.25
+
+
+class TestSuites:
+    SUITE = "name: My suite\nmodels: [m+spend]\ntasks: [look]\nbudgets: [0.5]\nseeds: [2]\n"
+
+    def cells(self, bench, tmp_path, *arguments, text=SUITE):
+        (tmp_path / "mine.yaml").write_text(text)
+        done = bench("mine.yaml", *arguments, "--dry-run", "--json")
+        assert done.status == 0, done.err
+        made = json.loads(done.out)
+        return made["out"], [(c["model"], c["task"], c["budget"], c["seed"]) for c in made["cells"]]
+
+    def test_the_run_is_named_after_it(self, bench, tmp_path):
+        assert self.cells(bench, tmp_path) == ("runs/My-suite", [("m+spend", "look", 0.5, 2)])
+
+    def test_options_add_models_and_tasks_and_replace_numbers(self, bench, tmp_path):
+        out, cells = self.cells(bench, tmp_path, "--model", "m", "--budget", 0.9, "--seed", 7, "--out", "elsewhere")
+        assert out == "elsewhere"
+        assert cells == [("m+spend", "look", 0.9, 7), ("m", "look", 1.0, 7)]
+
+
+class TestReport:
+    def test_an_ending_that_nobody_writes(self, bench):
+        bench("--model", "m", "--task", "look", "--out", "r")
+        done = bench("r", "--out", "board.htlm", command="report")
+        assert done.status == 2
+        assert "unknown report '.htlm' (did you mean '.html'?)" in done.err
+
+    def test_a_file_name_without_an_ending(self, bench):
+        bench("--model", "m", "--task", "look", "--out", "r")
+        done = bench("r", "--out", "board", command="report")
+        assert done.status == 2
+        assert ".html" in done.err
+
+    def test_a_plugins_own_format(self, cli, bench, tmp_path):
+        bench("--model", "m", "--task", "look", "--out", "r")
+        (tmp_path / "count.py").write_text(
+            "import adaptbench\n"
+            "def write(runs, out, plugins):\n    out.write_text(str(len(runs)))\n"
+            "@adaptbench.hookimpl\ndef register(registry):\n    registry.report('.count', write)\n"
+        )
+        done = cli("report", "r", "r", "--out", "board.count", "--plugin", "count.py", "--plugin", "small.py")
+        assert (done.status, done.out) == (0, "board.count\n")
+        assert (tmp_path / "board.count").read_text() == "2"

@@ -1,0 +1,137 @@
+"""``adaptbench score``: outputs made elsewhere, and a run's own outputs again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+PLUGIN = """
+import adaptbench
+import numpy as np
+from PIL import Image
+
+class Model:
+    def embed(self, images):
+        return np.stack([np.asarray(image, dtype=np.float32).mean(axis=(0, 1)) for image in images])
+
+class Look(adaptbench.Task):
+    card = adaptbench.TaskCard(
+        capability="embed", sample_noun="question", rule="mine", rule_version=3,
+        metrics=(adaptbench.Metric(name="accuracy"), adaptbench.Metric(name="length", unit="")),
+    )
+    def __init__(self, seed=0):
+        greys = range(seed, 40 + seed)
+        self.inputs = [adaptbench.Input(f"grey-{g}", lambda g=g: Image.new("RGB", (8, 8), (g, g, g))) for g in greys]
+        self.samples = [
+            adaptbench.Sample(f"s{i}", [i], target=i > 10, group=f"g{i // 4}") for i in range(40)
+        ]
+    def outputs(self, samples, answers):
+        return ["yes\\u2028" if answers[s.inputs[0]].mean() > 5 else "no" for s in samples]
+    def parse(self, output):
+        return {"yes": True, "no": False}.get(output.strip()) if isinstance(output, str) else None
+    def score(self, sample, parsed):
+        return None if parsed is None else {"accuracy": float(parsed == sample.target), "length": 1.5}
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.model("m", Model, card=adaptbench.ModelCard(capabilities=("embed",)))
+    registry.task("look", Look, card=Look.card)
+"""
+
+
+@pytest.fixture
+def score(cli, tmp_path):
+    """``adaptbench score look`` on a file with this content."""
+    (tmp_path / "small.py").write_text(PLUGIN)
+
+    def run(content, *arguments):
+        path = tmp_path / "outputs.jsonl"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return cli("score", "look", "--predictions", path, "--plugin", "small.py", *arguments)
+
+    return run
+
+
+@pytest.fixture
+def cell(cli, tmp_path):
+    """Folder and figures of a cell that was run."""
+    (tmp_path / "small.py").write_text(PLUGIN)
+    done = cli("run", "--model", "m", "--task", "look", "--plugin", "small.py", "--out", "r", "--json")
+    assert done.status == 0, done.err
+    (folder,) = (tmp_path / "r" / "cells").iterdir()
+    return folder, json.loads(done.out)["cells"][0]
+
+
+def line(sample, output):
+    return json.dumps({"sample": sample, "output": output}) + "\n"
+
+
+@pytest.mark.parametrize("what", ["", "records.jsonl"])
+def test_a_cells_own_folder_gives_its_figures_again(cli, cell, what):
+    folder, result = cell
+    done = cli("score", "look", "--predictions", folder / what, "--plugin", "small.py", "--json")
+    assert done.status == 0, done.err
+    scored = json.loads(done.out)
+    assert scored["metrics"] == result["metrics"]
+    assert (scored["unscored"], scored["unparsed"]) == (result["unscored"], result["unparsed"])
+    assert (scored["matched"], scored["missing"], scored["unmatched"]) == (40, 0, 0)
+    assert (scored["task"], scored["rule"]) == ("look", "mine/3")
+
+
+def test_records_of_other_inputs_are_refused(cli, cell):
+    folder, _ = cell
+    done = cli("score", "look", "--seed", 1, "--predictions", folder, "--plugin", "small.py")
+    assert done.status == 2
+    assert "the output of sample 's0' is about other inputs than this task's; check task and seed" in done.err
+
+
+def test_the_figures_for_a_reader(score):
+    done = score(line("s0", "no") + line("s20", "no") + line("s30", "yes") + line("s39", None) + line("other", "no"))
+    assert done.status == 0
+    assert done.out == (
+        "look, rule mine/3\n"
+        "  samples    40\n  matched    4\n  missing    36\n  unmatched  1\n  unparsed   1\n  unscored   1\n"
+        "  accuracy  66.67 [-76.76, 210.09] %  (95 % t interval over 3 questions in 3 groups)\n"
+        "  length  1.50 [1.50, 1.50]   (95 % t interval over 3 questions in 3 groups)\n"
+    )
+
+
+def test_a_byte_order_mark_blank_lines_and_windows_line_ends_are_no_matter(score):
+    text = "\ufeff" + line("s0", "no").replace("\n", "\r\n") + "\r\n\n" + line("s1", "no").rstrip()
+    assert json.loads(score(text, "--json").out)["matched"] == 2
+
+
+def test_a_line_separator_within_a_text_ends_no_line(score):
+    text = '{"sample": "s0", "output": "no\u2028\u0085\x7f"}\n' + line("s1", "no")
+    assert json.loads(score(text, "--json").out)["matched"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (line("s0", 1) + line("s1", 1) + line("s0", 2), "outputs.jsonl, line 3: sample 's0' stands there twice"),
+        (line("s0", 1) + "{oops\n", "outputs.jsonl, line 2: not JSON"),
+        (line("s0", 1) + "\n[1]\n", "outputs.jsonl, line 3: not an object with the fields sample and output"),
+        ('{"sample": 1, "output": 2}', "line 1: not an object"),
+        ('{"sample": "s0"}', "line 1: not an object"),
+        ('{"sample": "s0", "output": NaN}', "line 1: not JSON: NaN is not a number that JSON has"),
+        ('{"sample": "s0", "output": ' + "[" * 100_000, "line 1: not JSON"),
+        ('{"sample": "s0", "output": ' + "9" * 10_000 + "}", "line 1: not JSON"),
+        (b"\xff\xfe{", "outputs.jsonl: not UTF-8 text"),
+        ("", "none of its 0 outputs is for a sample of this task"),
+        (line("other", 1), "none of its 1 outputs is for a sample of this task; check task and seed"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_line(score, content, message):
+    done = score(content)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_folder_without_records(cli, tmp_path):
+    (tmp_path / "small.py").write_text(PLUGIN)
+    done = cli("score", "look", "--predictions", tmp_path, "--plugin", "small.py")
+    assert done.status == 2
+    assert "records.jsonl: cannot read it" in done.err

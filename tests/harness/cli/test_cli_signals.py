@@ -1,0 +1,70 @@
+"""Ctrl-C and a reader that has gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+SLOW = """
+import adaptbench, sys, time
+
+class Model:
+    def embed(self, images):
+        sys.stderr.write("embedding\\n")
+        sys.stderr.flush()
+        time.sleep(60)
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.model("slow", Model, card=adaptbench.ModelCard(capabilities=("embed",)))
+"""
+MANY = """
+import adaptbench
+
+@adaptbench.hookimpl
+def register(registry):
+    for i in range(20_000):
+        registry.model(f"m{i}", "m:f", card=adaptbench.ModelCard(capabilities=("embed",)))
+"""
+
+
+def test_ctrl_c_stops_with_one_line_and_status_130(command, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    arguments = ["run", "--plugin", "slow.py", "--model", "slow", "--task", "digits-5way-1shot", "--out", "r"]
+    process = subprocess.Popen([*command, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        said = []
+        deadline = time.monotonic() + 120
+        while "embedding\n" not in said and time.monotonic() < deadline:
+            said.append(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    assert rest == "stopped; the same command goes on where it stopped\n"
+
+
+def test_a_reader_that_has_gone_is_no_error_to_tell_of(command, tmp_path):
+    (tmp_path / "many.py").write_text(MANY)
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [*command, "list", "--plugin", "many.py"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    os.read(read, 10)
+    os.close(read)
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+
+
+def test_a_closed_pipe_from_the_start(command, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*command, "list"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert done.stderr == ""

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+from adaptbench import Input, Sample, UserError
+from adaptbench.harness.answering import Embedding, Generation
+from adaptbench.harness.batching import Batches
+from adaptbench.harness.store import FeatureStore
+
+
+def inputs(count):
+    return [Input(f"{n:04x}", lambda n=n: n) for n in range(count)]
+
+
+def sample(*rows):
+    return Sample("-".join(map(str, rows)), rows)
+
+
+class Model:
+    """A number's vector is (number, size of the batch that it was asked in)."""
+
+    def __init__(self, limit=1000):
+        self.batches, self.limit = [], limit
+
+    def embed(self, images):
+        if len(images) > self.limit:
+            raise MemoryError
+        self.batches.append(list(images))
+        return [[image, len(images)] for image in images]
+
+    def generate(self, prompts):
+        self.batches.append(list(prompts))
+        return [f"{prompt} of {len(prompts)}" for prompt in prompts]
+
+
+def embedding(model, folder, samples, count=10, size=4, progress=lambda done, total: None):
+    batches = Batches(size, "m")
+    return Embedding(lambda: model, inputs(count), samples, batches, FeatureStore(folder, "e" * 64), progress)
+
+
+def test_blocks_are_runs_of_the_inputs_and_only_needed_ones_are_encoded(tmp_path):
+    model, samples = Model(), [sample(0, 2), sample(9)]
+    told = []
+    asked = embedding(model, tmp_path, samples, progress=lambda *place: told.append(place))
+    vectors = asked.answers(samples[1:])
+    assert model.batches == [[0, 1, 2, 3], [8, 9]]
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[[0, 3, 8, 9]], [[0, 4], [3, 4], [8, 2], [9, 2]])
+    np.testing.assert_array_equal(vectors[4:8], 0)
+    assert told == [(4, 6), (6, 6)]
+
+
+def test_no_block_is_encoded_twice_whoever_asks(tmp_path):
+    model, samples = Model(), [sample(*range(10))]
+    first = embedding(model, tmp_path, samples).answers(samples)
+    asked = embedding(model, tmp_path, samples)
+    np.testing.assert_array_equal(asked.answers(samples), first)
+    np.testing.assert_array_equal(asked.answers(samples), first)
+    assert len(model.batches) == 3
+
+
+def test_the_answers_do_not_depend_on_which_samples_were_asked_for_before(tmp_path):
+    samples = [sample(n) for n in range(10)]
+    asked = embedding(Model(), tmp_path / "whole", samples)
+    whole = [asked.answers([one]).copy() for one in samples]
+    for start in range(10):
+        resumed = embedding(Model(), tmp_path / str(start), samples)
+        np.testing.assert_array_equal(resumed.answers(samples[start : start + 1]), whole[start])
+
+
+def test_the_model_is_not_built_where_all_is_stored(tmp_path):
+    samples = [sample(0, 5)]
+    embedding(Model(), tmp_path, samples).answers(samples)
+
+    def build():
+        raise AssertionError("not needed")
+
+    store = FeatureStore(tmp_path, "e" * 64)
+    Embedding(build, inputs(10), samples, Batches(4, "m"), store, lambda *_: None).answers(samples)
+
+
+def test_a_block_that_memory_cut_into_pieces_is_stored_whole(tmp_path):
+    samples = [sample(*range(10))]
+    model = Model(limit=3)
+    vectors = embedding(model, tmp_path, samples).answers(samples)
+    assert [len(batch) for batch in model.batches] == [2, 2, 2, 2, 2]
+    np.testing.assert_array_equal(vectors[:, 0], range(10))
+    np.testing.assert_array_equal(embedding(Model(), tmp_path, samples).answers(samples), vectors)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda images: np.zeros((len(images) + 1, 2)), r"returned shape \[5, 2\] for 4 images; return \[4, d\]"),
+        (lambda images: np.zeros(len(images)), r"returned shape \[4\] for 4 images"),
+        (lambda images: np.zeros((len(images), len(images))), "vectors of 2 numbers after vectors of 4"),
+    ],
+)
+def test_vectors_of_another_shape_are_refused(tmp_path, answer, message):
+    model = Model()
+    model.embed = answer
+    with pytest.raises(UserError, match=message):
+        embedding(model, tmp_path, [sample(*range(10))]).answers([sample(0)])
+
+
+def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
+    model = Model(limit=2)
+    model.embed, calls = lambda images: np.zeros((len(images), 3 + len(calls.append(0) or calls))), []
+    batches = Batches(4, "m")
+    batches._too_large = 3
+    store = FeatureStore(tmp_path, "e" * 64)
+    with pytest.raises(UserError, match=r"vectors of 5 numbers after vectors of 4"):
+        Embedding(lambda: model, inputs(4), [sample(0)], batches, store, lambda *_: None).answers([sample(0)])
+    assert store.get([item.digest for item in inputs(4)]) is None
+
+
+def test_samples_that_ask_nothing_of_a_model_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"these samples ask nothing of a model"):
+        embedding(Model(), tmp_path, [sample()]).answers([sample()])
+
+
+def test_an_input_that_cannot_be_loaded_is_named(tmp_path):
+    def gone():
+        raise FileNotFoundError("no such image")
+
+    broken = [Input("abcd" * 16, gone)]
+    store = FeatureStore(tmp_path, "e" * 64)
+    message = r"^input abcdabcdabcdabcd: the task's load\(\) failed with FileNotFoundError: no such image"
+    with pytest.raises(UserError, match=message):
+        Embedding(Model, broken, [sample(0)], Batches(4, "m"), store, lambda *_: None).answers([sample(0)])
+    with pytest.raises(UserError, match=message):
+        Generation(Model, broken, Batches(4, "m")).answers([sample(0)])
+
+
+def test_a_chunk_asks_each_of_its_prompts_once_in_order():
+    model = Model()
+    asked = Generation(lambda: model, inputs(6), Batches(3, "m"))
+    assert asked.chunk == 3
+    assert asked.answers([sample(4, 1), sample(1, 0)]) == ["0 of 3", "1 of 3", None, None, "4 of 3", None]
+    assert model.batches == [[4, 1, 0]]
+
+
+def test_a_chunk_is_asked_as_it_is_in_a_resumed_run():
+    chunks = [[sample(0, 1), sample(2)], [sample(1), sample(3)], [sample(0, 1, 2, 3)]]
+    model = Model()
+    asked = Generation(lambda: model, inputs(4), Batches(2, "m"))
+    whole = [list(asked.answers(chunk)) for chunk in chunks]
+    for start, chunk in enumerate(chunks):
+        assert Generation(Model, inputs(4), Batches(2, "m")).answers(chunk) == whole[start]
+
+
+@pytest.mark.parametrize("answer", [["a"], ["a", "b", "c"], ["a", 1], ["a", None]])
+def test_texts_must_be_one_a_prompt(answer):
+    model = Model()
+    model.generate = lambda _prompts: answer
+    with pytest.raises(UserError, match=rf"generate\(\) of Model returned {len(answer)} answers for 2 prompts"):
+        Generation(lambda: model, inputs(2), Batches(2, "m")).answers([sample(0, 1)])

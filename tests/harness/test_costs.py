@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from adaptbench import Input
+from adaptbench.harness.costs import Costs
+from adaptbench.harness.measure import flops, memory, timing
+
+
+def inputs(count, size=4):
+    return [Input(f"{size}-{n}", lambda n=n: np.full(size, n, dtype=np.float32)) for n in range(count)]
+
+
+class Net:
+    def __init__(self, module=None):
+        self.module = module or torch.nn.Linear(4, 3)
+        self.asked = []
+
+    def prepare(self, loaded):
+        self.asked.append(len(loaded))
+        return {"input": torch.from_numpy(np.stack(loaded))}
+
+    def embed(self, images):
+        return self.module(**self.prepare(images)).detach().numpy()
+
+
+class Plain:
+    def __init__(self):
+        self.asked = []
+
+    def embed(self, images):
+        self.asked.append(len(images))
+        sum(range(20_000))
+        return np.zeros((len(images), 2))
+
+
+def test_flops_and_parameters_are_those_of_one_input():
+    counted = Costs(Net).count(inputs(5))
+    assert (counted.flops.value, counted.missing, counted.parameters) == (24, "", 15)
+
+
+def test_inputs_of_equal_shapes_are_counted_once_for_all_tasks(monkeypatch):
+    calls = []
+    real = flops.count_flops
+    monkeypatch.setattr(flops, "count_flops", lambda *a, **k: calls.append(1) or real(*a, **k))
+    net = Net(torch.nn.Sequential(torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 3)))
+    net.prepare = lambda loaded: {"input": torch.from_numpy(np.stack(loaded))[:, None]}
+    costs = Costs(lambda: net)
+    first = costs.count(inputs(5))
+    assert costs.count(inputs(3)[1:]) == first
+    assert len(calls) == 1
+    costs.count(inputs(2, size=8))
+    assert len(calls) == 2
+
+
+def test_what_is_no_torch_module_is_not_counted_and_says_so():
+    assert Costs(Plain).count(inputs(1)) == (None, "not counted: the model is not a torch module", None)
+
+
+def test_an_operator_that_nobody_counts_leaves_the_flops_out_unless_it_is_waived():
+    class Fourier(torch.nn.Module):
+        def forward(self, input):
+            return torch.fft.fft(input).abs()
+
+    counted = Costs(lambda: Net(Fourier())).count(inputs(1))
+    assert counted.flops is None
+    assert "nobody counts the operator aten::fft_fft" in counted.missing
+    assert "--waive-op aten::fft_fft" in counted.missing
+    waived = Costs(lambda: Net(Fourier()), ["aten::fft_fft"]).count(inputs(1))
+    assert waived.flops.waived == ("aten::fft_fft",)
+
+
+def test_a_module_that_cannot_be_traced_leaves_the_flops_out_with_the_same_words_in_each_session():
+    class Odd(torch.nn.Module):
+        def forward(self, input):
+            raise ValueError(f"no trace of {object()}\nat all")
+
+    counted = Costs(lambda: Net(Odd())).count(inputs(1))
+    assert counted.flops is None
+    assert "ValueError: no trace of <object object at 0x..>" in counted.missing
+    assert "\n" not in counted.missing
+
+
+def test_the_forward_pass_of_a_module_is_timed_and_its_memory_measured(quick):
+    net = Net(torch.nn.Sequential(torch.nn.Linear(4, 300), torch.nn.Linear(300, 300)))
+    measured = Costs(lambda: net).time(inputs(7))
+    assert (measured.what, measured.inputs, measured.device) == ("forward of 7 images", 7, "cpu")
+    assert measured.peak_memory >= 7 * 300 * 4
+    assert net.asked == [7], "preparing is no part of the forward pass"
+
+
+def test_a_module_is_timed_by_the_clock_of_the_device_that_it_is_on(quick, monkeypatch):
+    devices = []
+    real = timing.measure
+    monkeypatch.setattr(timing, "measure", lambda *a, device, **k: devices.append(device) or real(*a, **k))
+    monkeypatch.setattr(memory, "peak_memory", lambda _call, device: devices.append(device) or 0)
+    Costs(lambda: Net(torch.nn.Linear(4, 3))).time(inputs(2))
+    Costs(lambda: Net(torch.nn.ReLU())).time(inputs(2))
+    assert devices == ["cpu"] * 4
+
+
+def test_any_other_model_is_timed_whole(quick):
+    model = Plain()
+    measured = Costs(lambda: model).time(inputs(5))
+    assert (measured.what, measured.inputs, measured.peak_memory) == ("embed() of 5 images", 5, None)
+    assert set(model.asked) == {5}
+
+
+def test_what_the_clock_cannot_tell_is_not_reported(monkeypatch):
+    def too_short(*_args, **_options):
+        raise timing.TooShort
+
+    monkeypatch.setattr(timing, "measure", too_short)
+    assert Costs(Plain).time(inputs(1)) is None
+
+
+def test_nothing_is_built_before_it_is_asked_for():
+    Costs(lambda: pytest.fail("built"))

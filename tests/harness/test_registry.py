@@ -1,0 +1,203 @@
+"""Names and what they stand for."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from adaptbench import MethodCard, ModelCard, TaskCard, UserError
+from adaptbench.harness.registry import Registrar, Registry
+from adaptbench.harness.specs import parse_call
+
+MODEL = ModelCard(capabilities=("embed",))
+TASK = TaskCard(capability="embed")
+
+
+def bind(text, factory, kind="model", args=None, **offered):
+    registrar = Registrar("mine")
+    name = parse_call(text).name
+    if kind == "task":
+        registrar.task(name, factory, card=TASK, args=args)
+    elif kind == "method":
+        registrar.method(name, factory, card=MethodCard())
+    else:
+        registrar.model(name, factory, card=MODEL)
+    return registrar.entries[0].bind(parse_call(text), **offered)
+
+
+class TestRegistrar:
+    @pytest.mark.parametrize("target", ["module", "module:", ":attribute", "a b:c", "mod/ule:f", "module:f()", 3, None])
+    def test_a_target_is_a_place_or_can_be_called(self, target):
+        with pytest.raises(UserError, match="model 'x'"):
+            Registrar("mine").model("x", target, card=MODEL)
+
+    @pytest.mark.parametrize("name", ["", "a b", "a:b", "a+b", "a@1", "a(b)"])
+    def test_a_name_is_one_that_a_spec_can_say(self, name):
+        with pytest.raises(UserError, match="is no name"):
+            Registrar("mine").model(name, "m:f", card=MODEL)
+
+    @pytest.mark.parametrize("card", [None, {"capabilities": ["embed"]}, TASK, ModelCard])
+    def test_a_card_is_one_of_its_kind(self, card):
+        with pytest.raises(UserError, match="give a ModelCard"):
+            Registrar("mine").model("x", "m:f", card=card)
+
+    @pytest.mark.parametrize("suffix", ["html", ".", ".HTML", ".tar.gz", ""])
+    def test_a_report_is_named_by_the_ending_of_its_file(self, suffix):
+        with pytest.raises(UserError, match="ending"):
+            Registrar("mine").report(suffix, "m:f")
+
+    def test_registers_every_kind(self, tmp_path):
+        registrar = Registrar("mine")
+        registrar.model("a", "m:f", card=MODEL)
+        registrar.method("b", "m:f", card=MethodCard())
+        registrar.task("c", "m:f", card=TASK, args={"ways": 5})
+        registrar.suite("d", str(tmp_path / "d.yaml"))
+        registrar.report(".txt", "m:f")
+        assert [(e.kind, e.name, e.owner) for e in registrar.entries] == [
+            ("model", "a", "mine"),
+            ("method", "b", "mine"),
+            ("task", "c", "mine"),
+            ("suite", "d", "mine"),
+            ("report", ".txt", "mine"),
+        ]
+        assert registrar.entries[3].factory()() == tmp_path / "d.yaml"
+
+
+class TestNames:
+    def registry(self, *plugins):
+        registry = Registry()
+        for owner, override in plugins:
+            registrar = Registrar(owner)
+            registrar.model("x", "m:f", card=MODEL, override=override)
+            registrar.model(f"only-{owner}", "m:f", card=MODEL)
+            registry.adopt(registrar.entries)
+        return registry
+
+    def test_a_conflict_names_both_owners_and_registers_nothing(self):
+        registry = self.registry(("one", False))
+        registrar = Registrar("two")
+        registrar.model("y", "m:f", card=MODEL)
+        registrar.model("x", "m:f", card=MODEL)
+        with pytest.raises(UserError, match=r"model 'x' of plugin 'two' is registered by plugin 'one'.*override=True"):
+            registry.adopt(registrar.entries)
+        assert [e.name for e in registry.entries("model")] == ["only-one", "x"]
+
+    @pytest.mark.parametrize("plugins", [(("one", False), ("two", True)), (("two", True), ("one", False))])
+    def test_override_wins_whichever_is_loaded_first(self, plugins):
+        registry = self.registry(*plugins)
+        assert registry.find("model", "x").owner == "two"
+        assert {e.name for e in registry.entries("model")} == {"x", "only-one", "only-two"}
+
+    def test_one_plugin_cannot_have_a_name_twice(self):
+        registrar = Registrar("one")
+        registrar.model("x", "m:f", card=MODEL)
+        registrar.model("x", "m:g", card=MODEL)
+        with pytest.raises(UserError, match="is registered by plugin 'one'"):
+            Registry().adopt(registrar.entries)
+
+    def test_kinds_do_not_mix(self):
+        registrar = Registrar("one")
+        registrar.model("x", "m:f", card=MODEL)
+        registrar.task("x", "m:f", card=TASK)
+        registry = Registry()
+        registry.adopt(registrar.entries)
+        assert registry.find("task", "x").kind == "task"
+
+    def test_an_unknown_name_offers_the_nearest_and_mentions_broken_plugins(self):
+        registry = self.registry(("one", False))
+        registry.broken["other"] = "ImportError: no"
+        with pytest.raises(UserError) as caught:
+            registry.find("model", "only-oen")
+        message = str(caught.value)
+        assert "did you mean 'only-one'" in message
+        assert "plugin 'other' failed to load (ImportError: no)" in message
+        assert "adaptbench list models" in message
+
+
+class TestFactory:
+    @pytest.mark.parametrize(
+        ("source", "story"),
+        [
+            ("import no_such_module_at_all", "ModuleNotFoundError.*no_such_module_at_all.*install what it needs"),
+            ("def f(:", "SyntaxError"),
+            ("1 / 0", "ZeroDivisionError"),
+            ("raise SystemExit('bye')", "SystemExit: bye"),
+            ("g = 1", "AttributeError.*'f'"),
+            ("f = 1", "it is a int, which cannot be called"),
+        ],
+    )
+    def test_what_cannot_be_loaded_is_a_user_error(self, source, story, tmp_path, monkeypatch):
+        (tmp_path / "broken_factory.py").write_text(source)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "broken_factory", raising=False)
+        registrar = Registrar("mine")
+        registrar.model("x", "broken_factory:f", card=MODEL)
+        with pytest.raises(UserError, match=f"(?s)model 'x'.*of plugin 'mine'.*{story}"):
+            registrar.entries[0].factory()
+
+    def test_an_interrupt_is_no_fault_of_the_plugin(self, tmp_path, monkeypatch):
+        (tmp_path / "stopped_factory.py").write_text("raise KeyboardInterrupt")
+        monkeypatch.syspath_prepend(tmp_path)
+        registrar = Registrar("mine")
+        registrar.model("x", "stopped_factory:f", card=MODEL)
+        with pytest.raises(KeyboardInterrupt):
+            registrar.entries[0].factory()
+
+    def test_a_nested_attribute_is_found(self):
+        registrar = Registrar("mine")
+        registrar.model("x", "os:path.join", card=MODEL)
+        assert registrar.entries[0].factory()("a", "b")
+
+
+class TestBind:
+    def test_arguments_come_from_the_name_the_spec_and_the_offer_in_this_order(self):
+        def factory(a, b=0, c=0, seed=0, device="cpu"): ...
+
+        given = bind("t(b=2)", factory, "task", {"a": 1, "b": 1}, seed=7, other=3)
+        assert given == {"a": 1, "b": 2, "seed": 7}
+        assert bind("t(seed=9)", factory, "task", {"a": 1}, seed=7) == {"a": 1, "seed": 9}
+
+    def test_the_target_fills_the_first_parameter(self):
+        assert bind("m:some/path(k=1)", lambda path, k=0: ...) == {"path": "some/path", "k": 1}
+
+    @pytest.mark.parametrize("text", ["m:x", "m:x(path=y)"])
+    def test_a_target_that_nobody_takes_is_refused(self, text):
+        with pytest.raises(UserError, match="takes nothing after ':'"):
+            bind(text, (lambda: ...) if text == "m:x" else (lambda path: ...))
+
+    def test_an_unknown_argument_offers_the_nearest(self):
+        with pytest.raises(UserError, match=r"unknown argument 'szie' \(did you mean 'size'\?\); it takes size, mode"):
+            bind("m(szie=1)", lambda size=1, mode=2: ...)
+        with pytest.raises(UserError, match="it takes no arguments"):
+            bind("m(size=1)", lambda: ...)
+
+    @pytest.mark.parametrize(
+        ("text", "factory", "todo"),
+        [("m", lambda path: ..., "write m:VALUE"), ("m:x", lambda path, k: ..., r"write m\(k=VALUE\)")],
+    )
+    def test_a_missing_argument_is_named(self, text, factory, todo):
+        with pytest.raises(UserError, match=f"is missing; {todo}"):
+            bind(text, factory)
+
+    def test_a_factory_that_takes_anything_is_given_anything(self):
+        assert bind("m(a=1)", lambda **rest: ..., seed=3) == {"a": 1}
+
+    def test_a_method_is_given_its_model_and_no_user_can_name_it(self):
+        def method(model, keep=1): ...
+
+        assert bind("m(keep=2)", method, "method") == {"keep": 2}
+        assert bind("m:3", method, "method") == {"keep": "3"}
+        with pytest.raises(UserError, match="unknown argument 'model'"):
+            bind("m(model=3)", method, "method")
+
+    def test_a_class_that_inherits_a_task_takes_no_arguments(self):
+        from adaptbench import Task
+
+        class Mine(Task): ...
+
+        with pytest.raises(UserError, match="it takes no arguments"):
+            bind("t(a=1)", Mine, "task")
+
+    def test_a_factory_without_a_signature_is_a_user_error(self):
+        with pytest.raises(UserError, match="its arguments are unknown"):
+            bind("m", min)

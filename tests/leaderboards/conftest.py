@@ -1,0 +1,167 @@
+"""Runs made by hand through the store, so that every figure of a board is known."""
+
+import numpy as np
+import pytest
+from adaptbench.harness.cards import Metric, ModelCard, TaskCard
+from adaptbench.harness.contracts import Record, Sample
+from adaptbench.harness.plugins import Plugins
+from adaptbench.harness.results import CellId, CellResult, FlopCount, Timing
+from adaptbench.harness.store import RunDirectory, Session
+from adaptbench.harness.summary import summarise
+
+MACHINE = "Test CPU, 2 cores"
+TASK_CARD = TaskCard(
+    summary="Toy questions", capability="embed", rule="exact", sample_noun="question", licence="CC0-1.0", chance=0.25
+)
+
+
+class SyntheticRun:
+    """A run directory that is filled cell by cell."""
+
+    def __init__(self, path, session="session-1", machine=MACHINE):
+        self.path, self.machine = path, machine
+        self.directory = RunDirectory(path)
+        self.begin(session)
+
+    def begin(self, session):
+        self.session = session
+        environment = {
+            "machine": self.machine,
+            "platform": "TestOS 1.0",
+            "python": "3.11.0",
+            "memory_bytes": 8_000_000_000,
+            "gpu": {},
+            "packages": {"adaptbench": "0.1.0", "numpy": "2.0.0"},
+            "git_revision": "abc1234",
+        }
+        started = "2026-01-02T03:04:05+00:00"
+        self.directory.begin(
+            Session(id=session, started=started, command="adaptbench run toy", environment=environment)
+        )
+        return self
+
+    def cell(self, model, scores, *, task="toy", budget=1.0, seed=0, key="", card=TASK_CARD, **changes):
+        """Complete a cell; ``scores`` has a number a sample, or ``None`` for one that cannot be scored."""
+        outputs = changes.pop("outputs", [f"answer {i}" for i in range(len(scores))])
+        groups = changes.pop("groups", [None] * len(scores))
+        timing = changes.pop("timing", self.timing())
+        samples = [Sample(f"q{i}", [i], group=group) for i, group in enumerate(groups)]
+        names = [metric.name for metric in card.metrics]
+        records = [
+            Record(f"q{i}", f"{i:064}", output, output, None if score is None else dict.fromkeys(names, score))
+            for i, (score, output) in enumerate(zip(scores, outputs, strict=True))
+        ]
+        cell = CellId(model=model, task=task, budget=budget, seed=seed)
+        journal = self.directory.claim(key or f"{len(self.directory.journals()):032x}", cell)
+        journal.acquire()
+        journal.append(records)
+        fields = {
+            "key": journal.folder.name,
+            "cell": cell,
+            "model_card": ModelCard(summary=f"The model {model}", capabilities=("embed",)),
+            "task_card": card,
+            "samples_digest": "5a" * 32,
+            "partial": None,
+            "flops": None,
+            "flops_missing": "" if changes.get("flops") else "not counted: the model is not a torch module",
+            "settings": {"batch_size": 64, "device": "cpu"},
+            "records_sha256": journal.digest(),
+            **summarise(card, samples, records),
+        }
+        journal.finish(CellResult(**(fields | changes)), timing)
+        journal.release()
+        return self
+
+    def unfinished(self, model, task="toy", records=3):
+        """Begin a cell and leave it."""
+        journal = self.directory.claim("f" * 32, CellId(model=model, task=task))
+        journal.acquire()
+        journal.append([Record(f"q{i}", "0" * 64, "answer") for i in range(records)])
+        journal.release()
+        return self
+
+    def timing(self, median=0.064, **changes):
+        fields = {
+            "session": self.session,
+            "machine": self.machine,
+            "device": "cpu",
+            "what": "forward of 64 images",
+            "inputs": 64,
+            "warmup": 3,
+            "repeats": 20,
+            "median": median,
+            "q1": 0.9 * median,
+            "q3": 1.2 * median,
+            "p95": 1.5 * median,
+            "peak_memory": 1_000_000,
+        }
+        return Timing(**(fields | changes))
+
+
+def landmark_card():
+    return ModelCard(summary="A landmark", capabilities=("embed",), reference=True)
+
+
+def flops(value, **changes):
+    return FlopCount(**({"value": value, "phase": "vision", "counter": "fvcore", "attention": "eager"} | changes))
+
+
+def scores(mean, n=200, noise=0.0, seed=1):
+    """Scores of common samples: what is hard for one model is hard for all; ``noise`` is the model's own."""
+    common = np.random.default_rng(0).normal(0, 0.2, n)
+    own = np.random.default_rng(seed).normal(0, noise, n)
+    return (mean + common - common.mean() + own - own.mean()).tolist()
+
+
+@pytest.fixture
+def new_run(tmp_path):
+    return lambda name="run", **options: SyntheticRun(tmp_path / name, **options)
+
+
+@pytest.fixture
+def make():
+    """What tests make cells of."""
+
+    class Make:
+        flops = staticmethod(flops)
+        landmark_card = staticmethod(landmark_card)
+        scores = staticmethod(scores)
+        task_card = TASK_CARD
+        metric = Metric
+
+    return Make
+
+
+def build_example(path):
+    """Make a run with something of everything."""
+    run = SyntheticRun(path)
+    timing = run.timing
+    run.cell("small", scores(0.6, noise=0.05), flops=flops(2_000_000), parameters=1_000_000, timing=timing(0.0128))
+    run.cell("large", scores(0.8, noise=0.05, seed=2), flops=flops(90_000_000), parameters=45_000_000)
+    run.cell("wasteful", scores(0.62, noise=0.05, seed=3), flops=flops(120_000_000), timing=timing(0.2))
+    run.cell("uncounted", [None] * 4 + scores(0.7, noise=0.05, seed=4)[4:], unparsed=2)
+    run.cell("random", scores(0.25, noise=0.3, seed=5), model_card=landmark_card(), timing=timing(0.001))
+    run.cell("hasty", scores(0.8)[:12], partial="--limit 12", samples_digest="1b" * 32)
+    two = TASK_CARD.model_copy(
+        update={"metrics": (Metric(name="accuracy"), Metric(name="loss", unit="", better="lower"))}
+    )
+    run.cell("small", scores(0.3), task="toy|hard", card=two, flops=flops(2_000_000), timing=None)
+    run.cell("large", scores(0.3, noise=0.3, seed=6), task="toy|hard", card=two, flops=flops(90_000_000))
+    return run.unfinished("slow", task="toy|hard")
+
+
+@pytest.fixture
+def example(tmp_path):
+    """The golden files are of this run, and the browser looks at it."""
+    return build_example(tmp_path / "example")
+
+
+@pytest.fixture(scope="session")
+def shared_example(tmp_path_factory):
+    """The same for tests that only read it."""
+    return build_example(tmp_path_factory.mktemp("shared") / "example")
+
+
+@pytest.fixture
+def plugins():
+    return Plugins()

@@ -1,0 +1,235 @@
+"""The page in a real browser: it draws, sorts, filters, explains, prints, and asks nobody for anything."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from adaptbench.harness.plugins import Plugins
+from adaptbench.leaderboards import page as board_page
+from adaptbench.leaderboards.board import make_board
+from playwright.sync_api import sync_playwright
+
+pytestmark = pytest.mark.browser
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.fail("Chromium is missing, and the page is not tested without it: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Seen:
+    """What a page did that it should not do."""
+
+    def __init__(self, page):
+        self.console, self.requests, self.dialogs = [], [], []
+        page.on("console", lambda message: self.console.append(message.text))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """Open the board of a run, or a board that is written already; in the end it must have kept quiet."""
+    opened = []
+
+    def open_page(what, notes=(), **options):
+        path = what if isinstance(what, Path) else write(what, tmp_path / "board.html", notes)
+        context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
+        page = context.new_page()
+        opened.append((context, Seen(page), path.as_uri()))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context, seen, address in opened:
+        context.close()
+        assert seen.console == []
+        assert seen.dialogs == []
+        assert set(seen.requests) == {address}
+
+
+@pytest.fixture(scope="module")
+def example(shared_example, tmp_path_factory):
+    """The board of the example, written once."""
+    return write(shared_example, tmp_path_factory.mktemp("board") / "board.html")
+
+
+def write(run, path, notes=()):
+    board = make_board([run.directory], Plugins())
+    path.write_text(board_page.render(replace(board, notes=tuple(notes))), "utf-8")
+    return path
+
+
+def models(page, table="#overview"):
+    return page.locator(f"{table} tbody tr:visible th").all_inner_texts()
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def live_marks(page, figure):
+    page.locator(f"#{figure}").scroll_into_view_if_needed()
+    page.wait_for_selector(f"#{figure}.ready .live svg .mark-symbol path")
+    return page.locator(f"#{figure} .live .mark-symbol path")
+
+
+def test_tables_and_charts_are_there(example, visit):
+    page = visit(example)
+    assert models(page) == ["large", "uncounted", "small", "wasteful", "random", "hasty"]
+    assert live_marks(page, "task-1-flops").count() == 3
+    assert live_marks(page, "task-1-time").count() == 5
+    assert page.locator("figure .still:visible").count() == page.locator("figure[id]:not(.ready)").count()
+
+
+def test_a_click_sorts_and_a_second_one_turns_the_order(example, visit):
+    page = visit(example)
+    heading = page.locator("#task-1 thead th", has_text="time per input")
+    heading.click()
+    assert models(page, "#task-1")[0] == "random"
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.click()
+    assert models(page, "#task-1")[0] == "wasteful"
+    assert heading.get_attribute("aria-sort") == "descending"
+
+
+def test_a_missing_figure_stays_last_in_either_order(example, visit):
+    page = visit(example)
+    heading = page.locator("#task-1 thead th", has_text="FLOPs per input")
+    uncounted = {"uncounted", "random", "hasty"}
+    for first in ("small", "wasteful"):
+        heading.click()
+        assert models(page, "#task-1")[0] == first
+        assert set(models(page, "#task-1")[3:]) == uncounted
+
+
+def test_the_keyboard_sorts_too(example, visit):
+    page = visit(example)
+    page.locator("#task-1 thead th", has_text="model").locator("[tabindex='0']").focus()
+    page.keyboard.press("Enter")
+    assert models(page, "#task-1") == sorted(models(page, "#task-1"))
+
+
+def test_the_keyboard_reaches_the_skip_link_first_and_sees_where_it_is(example, visit):
+    page = visit(example)
+    page.keyboard.press("Tab")
+    focused = page.evaluate("[document.activeElement.className, getComputedStyle(document.activeElement).outlineStyle]")
+    assert focused == ["skip", "solid"]
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+
+
+def test_the_filter_narrows_every_table(example, visit):
+    page = visit(example)
+    page.get_by_role("searchbox", name="Filter models").fill("larg")
+    assert models(page) == ["large"]
+    assert models(page, "#task-1") == ["large"]
+    assert models(page, "#task-2") == ["large"]
+    assert page.locator("#matches").inner_text() == "1 of 6"
+    page.get_by_role("searchbox").fill("nothing like it")
+    assert "No model matches" in page.locator("#overview tbody").inner_text()
+    page.get_by_role("searchbox").fill("")
+    assert len(models(page)) == 6
+
+
+def test_a_point_explains_itself_when_the_mouse_rests_on_it(example, visit):
+    page = visit(example)
+    live_marks(page, "task-1-flops").nth(0).hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    text = page.locator("#vg-tooltip-element").inner_text()
+    for part in ("small", "accuracy 60.00 ± 2.70 %", "2.00 MFLOP per input", "on the Pareto frontier", "200 questions"):
+        assert part in text
+
+
+def test_hostile_text_is_shown_and_not_obeyed(new_run, make, visit):
+    card = make.task_card.model_copy(update={"summary": EVIL, "rule": EVIL})
+    run = new_run("evil").begin(EVIL)
+    fields = {"task": EVIL, "card": card, "outputs": [EVIL] * 20, "flops": make.flops(10)}
+    run.cell(EVIL, make.scores(0.5, n=20), timing=run.timing(note=EVIL, what=EVIL, machine=EVIL), **fields)
+    run.unfinished(EVIL)
+    page = visit(run, notes=[EVIL])
+    live_marks(page, "task-1-flops").nth(0).hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert EVIL in page.locator("#vg-tooltip-element").inner_text()
+    page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
+    assert page.locator("body").inner_text().count(EVIL) >= 15
+    page.get_by_role("searchbox").fill(EVIL)
+    page.locator("#task-1 thead th", has_text="model").click()
+    assert models(page) == [EVIL]
+    assert page.locator("img").count() == 0
+    page.wait_for_timeout(200)
+
+
+def test_without_javascript_nothing_is_missing(example, visit):
+    page = visit(example, java_script_enabled=False)
+    assert page.locator("#overview tbody tr").count() == 6
+    assert page.locator("figure .still svg").count() == 4
+    assert all(page.locator("figure .still svg").nth(i).is_visible() for i in range(4))
+    assert not page.locator(".tools").is_visible()
+    page.locator("#cards summary").first.click()
+    assert page.locator("#cards dl").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_window_makes_the_page_wider_than_itself(example, visit, scheme):
+    page = visit(example, color_scheme=scheme)
+    for width in (1920, 768, 380):
+        page.set_viewport_size({"width": width, "height": 800})
+        live_marks(page, "task-2-time")
+        assert overflow(page) <= 0
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    channels = [int(channel) for channel in re.findall(r"\d+", background)]
+    assert max(channels) < 64 if scheme == "dark" else min(channels) > 192
+
+
+def test_names_without_a_blank_break_in_a_narrow_window(new_run, make, visit):
+    run = new_run().cell("m" * 300, make.scores(0.5), flops=make.flops(10), task="t" * 300)
+    page = visit(run, viewport={"width": 380, "height": 800})
+    live_marks(page, "task-1-flops")
+    assert overflow(page) <= 0
+
+
+def test_the_button_changes_the_theme_and_charts_follow(example, visit):
+    page = visit(example, color_scheme="light")
+    marks = live_marks(page, "task-1-flops")
+    colour = "e => getComputedStyle(e).fill"
+    light = marks.nth(0).evaluate(colour)
+    page.get_by_role("button", name="Use the dark theme").click()
+    assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    assert marks.nth(0).evaluate(colour) != light
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_it_prints_on_white_with_the_still_pictures(example, visit):
+    page = visit(example, color_scheme="dark")
+    live_marks(page, "task-1-flops")
+    page.emulate_media(media="print")
+    assert page.locator("#task-1-flops .still svg").is_visible()
+    assert not page.locator("#task-1-flops .live").is_visible()
+    assert not page.locator(".bar").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("#cards dl").first.is_visible()
+    printed = page.pdf(format="A4")
+    assert printed.startswith(b"%PDF-")
+    assert len(printed) > 20_000

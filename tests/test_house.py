@@ -1,0 +1,107 @@
+"""The rules of the house, where no linter keeps them."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import adaptbench
+import pytest
+
+ROOT = Path(adaptbench.__file__).parent
+TOP = ("adapters", "harness", "leaderboards", "models", "tasks")
+FILES = [ROOT / "__init__.py", *sorted(path for top in TOP for path in (ROOT / top).rglob("*.py"))]
+RUFF = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def named(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(path):
+    """Names of what a file calls, as far as they stand there: ``time.perf_counter``."""
+    return {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
+
+
+def imports(path):
+    """Modules that a file imports, and what it takes from them."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def public(node, inside=()):
+    """The public modules, classes and functions of a file, as (name, node)."""
+    if isinstance(node, ast.Module):
+        yield "module", node
+    for child in node.body:
+        if isinstance(child, (*FUNCTIONS, ast.ClassDef)) and not child.name.startswith("_"):
+            yield ".".join([*inside, child.name]), child
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, (*inside, child.name))
+
+
+def test_there_are_files_to_look_at():
+    assert len(FILES) > 50
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+class TestEveryFile:
+    def test_has_at_most_500_lines(self, path):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+    def test_has_functions_of_at_most_60_lines(self, path):
+        functions = [node for node in ast.walk(tree(path)) if isinstance(node, FUNCTIONS)]
+        long = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
+        # The options of one command are its parameters; the function itself is one call.
+        if named(path) == "harness/cli/app.py":
+            long = {node.name: node.end_lineno - node.body[0].lineno + 1 for node in functions}
+        assert {name: lines for name, lines in long.items() if lines > 60} == {}
+
+    def test_lets_no_clock_but_the_measuring_one_tell_times(self, path):
+        clocks = {
+            f"time.{name}{ns}" for name in ("time", "perf_counter", "monotonic", "process_time") for ns in ("", "_ns")
+        }
+        if not named(path).startswith("harness/measure/"):
+            assert (calls(path) | set(imports(path))) & clocks == set()
+
+    def test_neither_pickles_nor_evaluates(self, path):
+        assert {name.partition(".")[0] for name in imports(path)} & {"pickle", "marshal", "shelve", "dill"} == set()
+        assert calls(path) & {"eval", "exec", "compile", "__import__", "torch.load"} == set()
+
+    def test_imports_its_own_package_relatively(self, path):
+        assert [name for name in imports(path) if name.partition(".")[0] == "adaptbench"] == []
+
+
+def test_public_names_have_docstrings():
+    found = [(f"{named(path)}: {name}", node) for path in FILES for name, node in public(tree(path))]
+    bare = [name for name, node in found if ast.get_docstring(node) is None]
+    assert len(bare) <= 0.05 * len(found), bare
+
+
+def test_folders_nest_two_deep_at_most():
+    deep = [named(path) for path in FILES if len(path.relative_to(ROOT).parts) > 3]
+    assert deep == []
+
+
+def test_ruff_keeps_the_other_rules_for_the_library():
+    # Annotations, broad excepts, unsafe calls and asserts, prints, docstrings.
+    assert set(RUFF["lint"]["select"]) >= {"ANN", "BLE", "S", "T20", "D", "PL"}
+    given_up = {"ANN", "BLE", "S", "T20", "D"}
+    assert [rule for rule in RUFF["lint"]["ignore"] if rule in given_up] == []
+    for files, rules in RUFF["lint"]["per-file-ignores"].items():
+        if not files.startswith(("tests/", "ci/")):
+            assert set(rules) & (given_up - {"BLE"}) == set(), files
+
+
+def test_test_files_have_names_of_their_own():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
