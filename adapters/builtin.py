@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register the bridges to other people's libraries."""
+    registry.architecture("hf", "adaptbench.adapters.transformers_meta:pretrained")
     registry.model(
         "hf",
         "adaptbench.adapters.transformers_vision:HFVisionEncoder",

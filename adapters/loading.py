@@ -11,19 +11,20 @@ from safetensors import SafetensorError
 from ..harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*")
 _INSTALL = "pip install 'adaptbench[torch]'"
 
 
-def checkpoint(path: str, revision: str | None = None) -> Path:
+def checkpoint(path: str, revision: str | None = None, files: Sequence[str] = _FILES) -> Path:
     """Return the folder of a checkpoint.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id such as ``facebook/dinov2-small``. What the hub has of
             it now is downloaded; without network the local cache of the hub is enough.
         revision: Branch, tag or commit of a hub id.
+        files: Patterns of the files that are wanted from the hub.
 
     Raises:
         UserError: There is no such folder, or the hub does not give it.
@@ -36,7 +37,7 @@ def checkpoint(path: str, revision: str | None = None) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(path, revision=revision, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(path, revision=revision, allow_patterns=list(files)))
     except ImportError as error:
         raise UserError(f"cannot import huggingface_hub: {error}", where=where, todo=_INSTALL) from error
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.memory import free_memory
-from .loading import loading
+from .loading import checkpoint, loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -208,10 +208,9 @@ def card(path: str) -> Blueprint:
 
 def pretrained(path: str, revision: str | None = None) -> Blueprint:
     """The architecture of a local folder or of a hub id; only its config is read."""
+    folder = checkpoint(path, revision, ("config.json",))
     with loading(path):
         import transformers
 
-        folder = Path(path).expanduser()
-        where = str(folder) if folder.is_dir() else path
-        config = transformers.AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     return Blueprint({"model_type": config.model_type, **config.to_dict()}, path)

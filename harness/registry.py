@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .cards import Card
     from .specs import Call
 
-Kind: TypeAlias = Literal["model", "method", "task", "suite", "report"]
+Kind: TypeAlias = Literal["model", "method", "task", "suite", "report", "architecture", "plan"]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
 
@@ -105,12 +105,12 @@ class Entry:
         return given
 
     def _parameters(self) -> list[inspect.Parameter]:
-        """Parameters of the factory that a user may fill; a method's first one is the model."""
+        """Parameters of the factory that a user may fill; the first one of a method or a plan is what it changes."""
         try:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind == "method" else parameters
+        return parameters[1:] if self.kind in {"method", "plan"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -169,6 +169,26 @@ class Registrar:
         if not re.fullmatch(r"\.[a-z0-9]+", suffix):
             raise UserError(f"{suffix!r} is no ending of a file name", todo="write one such as '.html'")
         self._add(Entry("report", suffix, target, self.owner, override=override))
+
+    def architecture(
+        self, name: str, target: Target, *, args: Mapping[str, Any] | None = None, override: bool = False
+    ) -> None:
+        """Register an architecture for ``adaptbench cost``: ``target(**arguments)`` returns a `Blueprint`.
+
+        Args:
+            name: How a spec calls it.
+            target: See `harness.measure.counting.Blueprint` for what it returns.
+            args: Arguments that the name stands for.
+            override: Whether it may replace another plugin's.
+        """
+        self._add(Entry("architecture", name, target, self.owner, None, dict(args or {}), override))
+
+    def plan(self, name: str, target: Target, *, override: bool = False) -> None:
+        """Register what a method leaves to be done: ``target(work, **arguments)`` returns the lesser `Work`.
+
+        A rule that takes a budget has an argument ``budget``. See `harness.measure.work`.
+        """
+        self._add(Entry("plan", name, target, self.owner, override=override))
 
     def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
         where = f"{entry.kind} {entry.name!r}"

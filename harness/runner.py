@@ -1,7 +1,7 @@
 """The runner: from planned cells to records and results.
 
 Cells are grouped by model, so that each model is built once and let go before the next. A cell that another process
-works on is put off and looked at again at the end: several processes may share one run directory.
+works on is put off, and waited for at the end: several processes may share one run directory.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..harness.cards import MethodCard, ModelCard
@@ -11,6 +12,15 @@ if TYPE_CHECKING:
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.models.reference"
+_ARCHITECTURES = Path(__file__).parent / "architectures"
+_PLANS = {
+    "adallava-h": "adaptive.plans:adallava_h",
+    "adallava-l": "adaptive.plans:adallava_l",
+    "fastv": "pruning.plans:fastv",
+    "layers": "adaptive.plans:layers",
+    "prumerge": "pruning.plans:prumerge",
+    "prumerge-plus": "pruning.plans:prumerge_plus",
+}
 
 
 def _landmark(summary: str) -> ModelCard:
@@ -53,6 +63,10 @@ def register(registry: Registrar) -> None:
             offers=frozenset({"layers"}),
         ),
     )
+    for path in sorted(_ARCHITECTURES.glob("*.json")):
+        registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
+    for name, place in _PLANS.items():
+        registry.plan(name, f"adaptbench.models.{place}")
     registry.method(
         "layers",
         f"{_HERE}.layers:layers",

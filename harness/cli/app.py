@@ -91,7 +91,9 @@ def plugin_root(context: typer.Context) -> None:
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="models, methods, tasks, suites, reports, or all.")] = "all",
+    kind: Annotated[
+        str, typer.Argument(help="models, methods, tasks, suites, reports, architectures, plans, or all.")
+    ] = "all",
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -158,6 +160,55 @@ def run(
             device=device,
             waive=tuple(waive or ()),
             dry_run=dry_run,
+            plugins=tuple(plugin or ()),
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def cost(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            help="Architecture with methods, such as llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l, or a hub id or folder.",
+            autocompletion=_names("architecture"),
+        ),
+    ],
+    text_tokens: Annotated[int, typer.Option(help="Tokens of the prompt that are not visual.")] = 64,
+    visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of an image.")] = None,  # noqa: UP045
+    batch: Annotated[int, typer.Option(help="Prompts in a batch.")] = 1,
+    budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1]; may be given several times.")] = None,  # noqa: UP045
+    plan: Annotated[Optional[list[str]], typer.Option(help="Part that runs: layers=N, or a method.")] = None,  # noqa: UP045
+    hardware: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on your own, described in a YAML file."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp16",
+    preset: Annotated[
+        str, typer.Option(help="What the closed form counts: default, llm-viewer or counted.")
+    ] = "default",
+    by: Annotated[str, typer.Option(help="Also show the parts, by module or operator.")] = "phase",
+    count: Annotated[bool, typer.Option(help="Count on the real modules too, and reconcile.")] = True,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Say what a model costs, by its config alone."""
+    from .cost import CostOptions, show_cost
+
+    show_cost(
+        CostOptions(
+            spec=spec,
+            text_tokens=text_tokens,
+            visual_tokens=visual_tokens,
+            batch=batch,
+            budgets=tuple(budget or ()),
+            plan=tuple(plan or ()),
+            hardware=tuple(hardware or ()),
+            precision=precision,
+            preset=preset,
+            by=by,
+            count=count,
             plugins=tuple(plugin or ()),
             as_json=json,
         )

@@ -48,7 +48,7 @@ def forked(out, before=lambda: None):
 
 
 class Switch:
-    """Kills its process at the n-th call of a function; at a write, after half of the bytes."""
+    """Kills its process at the n-th call of a function; writing or appending to a file, after half of the bytes."""
 
     def __init__(self, call, number, log=None):
         self.call, self.left, self.log = call, number, log
@@ -60,11 +60,11 @@ class Switch:
         return self.left == 0
 
     def install(self):
-        if self.call == "write":
+        if self.call in ("write", "append"):
             open_path = Path.open
 
             def opened(path, mode="r", *args, **kwargs):
-                if mode not in ("wb", "ab"):
+                if mode != {"write": "wb", "append": "ab"}[self.call]:
                     return open_path(path, mode, *args, **kwargs)
                 return Torn(path, mode, self)
 
@@ -119,7 +119,7 @@ def kill_at_moments(folder, reference, seconds, count, rng):
 
 def kill_at_calls(folder, reference, count):
     killed, unequal, calls = 0, {}, {}
-    for call in ("fsync", "replace", "write"):
+    for call in ("fsync", "replace", "write", "append"):
         with (folder / call).open("wb", buffering=0) as log:
             ended(forked(folder / f"count-{call}" / "run", Switch(call, -1, log).install))
         calls[call] = (folder / call).stat().st_size

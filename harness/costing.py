@@ -1,0 +1,196 @@
+"""What a model spec costs before it exists as a model: from the spec to a plan of work, FLOPs and predicted times.
+
+A spec's base names an architecture, its methods plan rules: both are registered names, like models and methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import UserError
+from .measure.architecture import read_architecture
+from .measure.closed_form import CONVENTIONS, Convention, Operator
+from .measure.counting import Blueprint, Counter
+from .measure.roofline import BYTES, Accelerator, Precision, predict
+from .measure.work import Work
+from .specs import Call, Spec, did_you_mean, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .registry import Registry
+
+PHASES = ("vision", "projector", "prefill", "head")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a cost is asked for.
+
+    Attributes:
+        text_tokens: Tokens of the prompt that are not visual.
+        visual_tokens: Visual tokens that enter the language model; default all of an image.
+        batch: Prompts in a batch.
+        precision: Of weights, activations, keys and values.
+        convention: What the closed form counts.
+        accelerators: Where time is predicted for.
+    """
+
+    text_tokens: int
+    visual_tokens: int | None = None
+    batch: int = 1
+    precision: Precision = "fp16"
+    convention: Convention = CONVENTIONS["default"]
+    accelerators: tuple[Accelerator, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UserError(f"a batch of {self.batch} prompts is no batch", todo="give 1 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one spec costs.
+
+    Attributes:
+        spec: Canonical text.
+        work: What runs.
+        flops: Phase -> FLOPs of one prompt by the closed form under the convention asked for.
+        counted: The same by the counters on the real modules; ``None`` where only part of a layer runs.
+        share: FLOPs of the language model's prefill and head as a share of the same prompt with every switch on.
+        decode: FLOPs of one further token.
+        memory: Bytes of weights, keys and values and one block's activations, for the batch.
+        predicted: Accelerator -> seconds of prefill and of one further token, for the batch.
+    """
+
+    spec: str
+    work: Work
+    flops: Mapping[str, int]
+    counted: Mapping[str, int] | None
+    share: float
+    decode: int
+    memory: int
+    predicted: Mapping[str, tuple[float, float]]
+    operators: tuple[Operator, ...]
+
+
+class Costing:
+    """Costs of the variants of one architecture, which is built and traced once.
+
+    Args:
+        registry: Where architectures and plan rules are looked up.
+        spec: Model spec; its base is a registered architecture.
+    """
+
+    def __init__(self, registry: Registry, spec: str) -> None:
+        self._registry, self._spec = registry, parse(spec)
+        self.blueprint = _blueprint(registry, self._spec.base)
+        self.architecture = read_architecture(self.blueprint.config)
+        self.counter = Counter(self.blueprint)
+
+    def cost(self, question: Question, budget: float | None = None, *, count: bool = False) -> Cost:
+        """Return the cost at a budget, or at the spec's own.
+
+        Args:
+            question: What to compute.
+            budget: Instead of the spec's.
+            count: Whether to count on the real modules as well, which imports torch and traces.
+
+        Raises:
+            UserError: A method is unknown, takes other arguments, or cannot act on this architecture.
+        """
+        spec = self._spec if budget is None else self._spec.with_budget(budget)
+        whole = Work.whole(self.architecture, text_tokens=question.text_tokens, visual_tokens=question.visual_tokens)
+        every, work = self._plan(spec, whole)
+        operators = tuple(work.operators(question.convention))
+        decoding = list(work.decode(question.convention))
+        seconds = {
+            chip.name: tuple(
+                predict(part, chip, question.precision, question.batch)
+                for part in ([o for o in operators if o.phase == "prefill"], decoding)
+            )
+            for chip in question.accelerators
+        }
+        return Cost(
+            spec=str(spec),
+            work=work,
+            flops=_by_phase(operators),
+            counted=self.counted(work) if count else None,
+            share=_language(operators) / (_language(every.operators(question.convention)) or 1),
+            decode=sum(o.flops for o in decoding),
+            memory=work.memory(BYTES[question.precision], question.batch),
+            predicted=seconds,  # type: ignore[arg-type]
+            operators=operators,
+        )
+
+    def counted(self, work: Work) -> dict[str, int] | None:
+        """FLOPs by phase as the counters see them, or ``None`` where only part of a layer runs."""
+        execution = work.execution
+        heads = self.architecture.language.stack.heads if self.architecture.language else 0
+        if execution and any(layer.heads < heads or layer.mlp < 1 for layer in execution.layers):
+            return None
+        tokens = {"vision": 1, "projector": work.visual_tokens if execution else 1, "head": 1}
+        counts = {p: self.counter.count(p, tokens[p]).value for p in self.counter.phases() if p != "prefill"}
+        if execution:
+            lengths = [layer.tokens for layer in execution.layers]
+            counts["prefill"] = self.counter.count_layers("prefill", lengths).value
+        return {phase: counts[phase] for phase in PHASES if phase in counts}
+
+    def _plan(self, spec: Spec, whole: Work) -> tuple[Work, Work]:
+        """The work with every switch on - tokens pruned before the language model are gone already - and what is left.
+
+        DESIGN's budget is a share of the same model's prefill, its token selection included.
+        """
+        takers = [call for call in spec.methods if "budget" in self._parameters(call)]
+        if spec.budget is not None and not takers:
+            raise UserError(
+                f"none of its methods takes a budget, so '@{spec.budget:g}' means nothing",
+                where=f"model spec '{spec}'",
+                todo=f"add one: {', '.join(e.name for e in self._registry.entries('plan'))}",
+            )
+        every = work = whole
+        for call in spec.methods:
+            entry = self._registry.find("plan", call.name)
+            given = entry.bind(call)
+            due = {} if spec.budget is None or call not in takers else {"budget": spec.budget}
+            work = entry.factory()(work, **{**given, **due})
+            fuller = entry.factory()(every, **({**given, "budget": 1.0} if call in takers else given))
+            every = every if _switches_off(every, fuller) else fuller
+        return every, work
+
+    def _parameters(self, call: Call) -> set[str]:
+        import inspect
+
+        return set(inspect.signature(self._registry.find("plan", call.name).factory()).parameters)
+
+
+def _switches_off(before: Work, after: Work) -> bool:
+    """Whether a rule left out layers or heads, rather than tokens."""
+    shapes = [
+        [(layer.layer, layer.heads, layer.mlp) for layer in w.execution.layers] for w in (before, after) if w.execution
+    ]
+    return len(shapes) == 2 and shapes[0] != shapes[1]
+
+
+def _blueprint(registry: Registry, base: Call) -> Blueprint:
+    known = [entry.name for entry in registry.entries("architecture")]
+    if base.name not in known:
+        raise UserError(
+            f"unknown architecture {base.name!r}{did_you_mean(base.name, known)}",
+            todo="`adaptbench list architectures` shows what there is; hf:PATH reads a local folder or a hub id",
+        )
+    entry = registry.find("architecture", base.name)
+    blueprint: Blueprint = entry.factory()(**entry.bind(base))
+    return blueprint
+
+
+def _by_phase(operators: Iterable[Operator]) -> dict[str, int]:
+    sums = dict.fromkeys(PHASES, 0)
+    for operator in operators:
+        sums["head" if operator.module == "head" else operator.phase] += operator.flops
+    return {phase: value for phase, value in sums.items() if value}
+
+
+def _language(operators: Iterable[Operator]) -> int:
+    return sum(operator.flops for operator in operators if operator.phase == "prefill")
