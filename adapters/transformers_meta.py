@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from ..harness.results import Timing
+
     Inputs = Mapping[str, torch.Tensor]
 
 _LAYERS = ("num_hidden_layers", "n_layer")
@@ -79,6 +81,15 @@ class Blueprint:
         if self._config.model_type == "llava":
             vision, text = self._config.vision_config, self._config.text_config
         return {"vision": _layers(vision), "prefill": _layers(text)}
+
+    def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
+        """Time the language model (see `measure_prefill`) in float32 on this machine's GPU, or its CPU."""
+        import torch
+
+        from .transformers_prefill import measure_prefill
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return measure_prefill(self, tokens=tokens, batch=batch, layers=layers, device=device)
 
     def language(self, device: str, dtype: torch.dtype, layers: int | None = None) -> tuple[Any, torch.nn.Module]:
         """Build the causal language model with random weights, for timing; return its body and its head.

@@ -55,7 +55,7 @@ def measure_prefill(
 
     def following() -> torch.Tensor:
         states = model(inputs_embeds=prompt[:, -1:], past_key_values=cache, use_cache=True)
-        cache.crop(tokens)
+        cache.crop(-1)  # the next repetition starts from the prompt again
         logits: torch.Tensor = head(states.last_hidden_state)
         return logits
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import UserError
+from .faults import blamed_on
 from .measure.architecture import read_architecture
 from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .registry import Registry
+    from .results import Timing
 
 PHASES = ("vision", "projector", "prefill", "head")
 
@@ -124,6 +126,19 @@ class Costing:
             operators=operators,
         )
 
+    def measure(self, question: Question, budget: float | None = None) -> tuple[Timing, Timing]:
+        """Time what a plan leaves of the language model: the first token, and one further token.
+
+        Raises:
+            UserError: The plan prunes tokens between layers, or parts of layers, which only the method's own model can
+                run, or the model does not fit into memory.
+        """
+        work = self.cost(question, budget).work
+        stack, execution = work.language
+        if {(layer.tokens, layer.heads, layer.mlp) for layer in execution.layers} - {(work.tokens, stack.heads, 1)}:
+            raise UserError("only whole layers on the whole prompt can be timed", todo="leave --measure out")
+        return self.blueprint.measure(tokens=work.tokens, batch=question.batch, layers=len(execution.layers))
+
     def counted(self, work: Work) -> dict[str, int] | None:
         """FLOPs by phase as the counters see them, or ``None`` where only part of a layer runs."""
         execution = work.execution
@@ -154,8 +169,9 @@ class Costing:
             entry = self._registry.find("plan", call.name)
             given = entry.bind(call)
             due = {} if spec.budget is None or call not in takers else {"budget": spec.budget}
-            work = entry.factory()(work, **{**given, **due})
-            fuller = entry.factory()(every, **({**given, "budget": 1.0} if call in takers else given))
+            with blamed_on(f"plan {call}", f"model spec '{spec}'"):
+                work = entry.factory()(work, **{**given, **due})
+                fuller = entry.factory()(every, **({**given, "budget": 1.0} if call in takers else given))
             every = every if _switches_off(every, fuller) else fuller
         return every, work
 

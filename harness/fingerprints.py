@@ -77,7 +77,7 @@ def object_digest(value: Any) -> str | None:
     """
     try:
         return sha256_hex(canonical_json(_state(value, frozenset())))
-    except (UserError, TypeError):
+    except (UserError, TypeError, ValueError, RuntimeError):  # also: an empty cell, a tensor without data, a deep tree
         return None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .cards import Card
     from .specs import Call
 
-Kind: TypeAlias = Literal["model", "method", "task", "suite", "report", "architecture", "plan"]
+Kind: TypeAlias = Literal["model", "method", "task", "suite", "report", "architecture", "plan", "comparison"]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
 
@@ -189,6 +189,10 @@ class Registrar:
         A rule that takes a budget has an argument ``budget``. See `harness.measure.work`.
         """
         self._add(Entry("plan", name, target, self.owner, override=override))
+
+    def comparison(self, name: str, target: Target, *, override: bool = False) -> None:
+        """Register a published table that can be computed again: ``target(registry)`` returns one mapping a row."""
+        self._add(Entry("comparison", name, target, self.owner, override=override))
 
     def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
         where = f"{entry.kind} {entry.name!r}"

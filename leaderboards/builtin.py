@@ -14,7 +14,8 @@ _HERE = "adaptbench.leaderboards"
 
 @hookimpl
 def register(registry: Registrar) -> None:
-    """Register the page, the tables and the charts."""
+    """Register the page, the tables, the charts, and the published table that can be computed again."""
+    registry.comparison("efficiency", f"{_HERE}.efficiency:efficiency")
     registry.report(".html", f"{_HERE}.page:write_html")
     registry.report(".md", f"{_HERE}.tables:write_markdown")
     registry.report(".csv", f"{_HERE}.tables:write_csv")

@@ -92,7 +92,7 @@ def plugin_root(context: typer.Context) -> None:
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(help="models, methods, tasks, suites, reports, architectures, plans, or all.")
+        str, typer.Argument(help="models, methods, tasks, suites, reports, architectures, plans, comparisons, or all.")
     ] = "all",
     plugin: Plugins = None,
     json: Json = False,
@@ -190,6 +190,7 @@ def cost(
     ] = "default",
     by: Annotated[str, typer.Option(help="Also show the parts, by module or operator.")] = "phase",
     count: Annotated[bool, typer.Option(help="Count on the real modules too, and reconcile.")] = True,
+    measure: Annotated[bool, typer.Option("--measure", help="Time it too, here, with random weights.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -209,6 +210,7 @@ def cost(
             preset=preset,
             by=by,
             count=count,
+            measure=measure,
             plugins=tuple(plugin or ()),
             as_json=json,
         )
@@ -217,8 +219,17 @@ def cost(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories; their cells are put on one board.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run directories; their cells are put on one board.")
+    ] = None,
     out: Annotated[Optional[list[Path]], typer.Option(help="File to write; its ending chooses the format.")] = None,  # noqa: UP045
+    published: Annotated[
+        str,
+        typer.Option(
+            help="Show a published table beside what we compute, such as efficiency.",
+            autocompletion=_names("comparison"),
+        ),
+    ] = "",
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -226,9 +237,12 @@ def report(
 
     As .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html.
     """
-    from .reporting import write_reports
+    from .reporting import show_published, write_reports
 
-    write_reports(runs, out or [], plugin or (), as_json=json)
+    if published:
+        show_published(published, plugin or (), as_json=json)
+    if runs or not published:
+        write_reports(runs or [], out or [], plugin or (), as_json=json)
 
 
 @app.command()
@@ -250,6 +264,7 @@ def score(
 @app.command()
 def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
+    cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine instead, on known cases.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -257,8 +272,11 @@ def doctor(
 
     Exit status 1 if a plugin is broken or a run is not whole. What is not installed is no fault.
     """
-    from .doctor import examine
+    from .doctor import examine, examine_costs
 
+    if cost:
+        examine_costs(plugin or (), as_json=json)
+        return
     examine(runs or [], plugin or (), as_json=json)
 
 

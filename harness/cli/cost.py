@@ -19,6 +19,8 @@ from .output import write_columns, write_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ..results import Timing
+
 _BY = ("phase", "module", "operator")
 
 
@@ -37,6 +39,7 @@ class CostOptions:
     preset: str
     by: str
     count: bool
+    measure: bool
     plugins: tuple[str, ...]
     as_json: bool
 
@@ -58,11 +61,18 @@ def show_cost(options: CostOptions) -> None:
     costs = [costing.cost(question, budget, count=options.count) for budget in options.budgets or (None,)]
     if options.count:
         reconcile(costing.counter, costing.blueprint)
+    timings = [costing.measure(question, b) for b in options.budgets or (None,)] if options.measure else []
     if options.as_json:
-        write_json([_as_json(cost, options) for cost in costs])
+        rows = [_as_json(cost, options) for cost in costs]
+        for row, times in zip(rows, timings, strict=False):
+            row["measured"] = [timing.model_dump(mode="json") for timing in times]
+        write_json(rows)
         return
     typer.echo(f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}")
     write_columns([*_rows(costs, question)])
+    for cost, times in zip(costs, timings, strict=False):
+        typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
+        write_columns([[t.what, f"{1e3 * t.median:.2f} ms", _spread(t)] for t in times])
     if options.by != "phase":
         for cost in costs:
             typer.echo(f"\n{cost.spec}, by {options.by}")
@@ -138,6 +148,11 @@ def _as_json(cost: Cost, options: CostOptions) -> dict[str, Any]:
         "predicted_seconds": {name: {"prefill": p, "token": t} for name, (p, t) in cost.predicted.items()},
     }
     return content if options.by == "phase" else content | {"parts": _breakdown(cost, options.by)}
+
+
+def _spread(timing: Timing) -> str:
+    quartiles = f"quartiles {1e3 * timing.q1:.2f} to {1e3 * timing.q3:.2f}, 95 % below {1e3 * timing.p95:.2f} ms"
+    return f"{quartiles}, {timing.repeats} repeats" + (f"; {timing.note}" if timing.note else "")
 
 
 def _flops(value: int) -> str:

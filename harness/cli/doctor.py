@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 
 _FOR_USERS = ("torch", "gpu", "images", "datasets", "board")
 """Extras that a user may want; the others are for work on AdaptBench itself."""
+_CHECKED = ("clip-vit-l-336", "llama-2-7b", "llava-1.5-7b", "mistral-7b", "phi-2", "roberta-large")
+"""Architectures, one of a kind, whose closed form `doctor --cost` holds against the counters."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def examine_costs(extra: Sequence[str], *, as_json: bool) -> None:
+    """Check the cost engine on cases whose answer is known; exit status 1 if one comes out otherwise."""
+    from dataclasses import asdict
+
+    from ..measure.selfcheck import check_costs
+
+    registry = load_plugins(extra, strict=False).registry
+    entries = [entry for entry in registry.entries("architecture") if entry.name in _CHECKED]
+    checks = list(check_costs([entry.factory()(**entry.args) for entry in entries]))
+    if as_json:
+        write_json([asdict(check) for check in checks])
+    else:
+        write_columns([["ok" if check.ok else "FAILED", check.name, check.detail] for check in checks])
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
 
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:

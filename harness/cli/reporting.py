@@ -9,7 +9,7 @@ import typer
 from ..errors import UserError
 from ..plugins import load_plugins
 from ..store import RunDirectory
-from .output import write_json
+from .output import write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
     """Write each file in the format that its ending names."""
+    if not runs:
+        raise UserError(
+            "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
+        )
     plugins = load_plugins(extra)
     directories = [RunDirectory.existing(path) for path in runs]
     targets = outs or [runs[0] / "leaderboard.html"]
@@ -36,3 +40,13 @@ def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[st
         return
     for out in targets:
         typer.echo(str(out))
+
+
+def show_published(name: str, extra: Sequence[str], *, as_json: bool) -> None:
+    """Write a published table with what is computed again beside it."""
+    registry = load_plugins(extra).registry
+    rows = registry.find("comparison", name).factory()(registry)
+    if as_json:
+        write_json(rows)
+        return
+    write_columns([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])

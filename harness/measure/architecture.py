@@ -129,14 +129,14 @@ def _llava(config: Mapping[str, Any]) -> Architecture:
 
 def _language(config: Mapping[str, Any]) -> Language:
     kind = str(config.get("model_type", ""))
+    if kind not in _GATED | _PLAIN_ROTARY | _PLAIN | _MASKED:
+        raise UserError(
+            f"there is no closed form for the model type {kind!r}", todo=f"it knows {', '.join(_SUPPORTED)}"
+        )
     stack = _stack(config, gated=kind in _GATED, rotary=kind in _GATED | _PLAIN_ROTARY)
     out = Linear("lm_head", stack.hidden, _number(config, "vocab_size"))
     if kind in _MASKED:
         return Language(stack, (Linear("lm_head.dense", stack.hidden, stack.hidden), out), causal=False)
-    if kind not in _GATED | _PLAIN_ROTARY | _PLAIN:
-        raise UserError(
-            f"there is no closed form for the model type {kind!r}", todo=f"it knows {', '.join(_SUPPORTED)}"
-        )
     return Language(stack, (out,), causal=True)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from ..results import Timing
+
 _LENGTHS = (3, 5, 8)
 _CHECK = 13
 """Another length, at which the polynomial must be right."""
@@ -48,6 +50,10 @@ class Blueprint(Protocol):
     @property
     def depth(self) -> Mapping[str, int]:
         """Phase -> its equal layers; a phase that is absent has none that repeat."""
+        ...
+
+    def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
+        """Time the prefill up to the first token, and one further token, with random weights, on this machine."""
         ...
 
     def parts(self, layers: int | None = None) -> Mapping[str, Part]:

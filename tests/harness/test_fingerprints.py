@@ -113,6 +113,7 @@ def test_tensors_are_compared_bit_by_bit():
         object(),
         np.array([object()]),
         torch.Generator(),
+        torch.empty(2, device="meta"),
         type("Mine", (np.random.Generator,), {})(np.random.PCG64(0)),
     ],
     ids=lambda value: type(value).__name__,

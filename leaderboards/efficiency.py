@@ -1,0 +1,69 @@
+"""Table C.2 of the dissertation, computed again: FLOPs and prefill time of every row, ours beside what is printed.
+
+The table was made at 645 prompt tokens - 576 visual, 69 others, the latency token among them - on a V100 with the
+convention ``llm-viewer``. PruMerge's own numbers of visual tokens are not printed; those used here are what its
+two base rows fit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..harness.costing import Costing, Question
+from ..harness.measure.closed_form import LLM_VIEWER
+from ..harness.measure.roofline import find_accelerator
+from .published import read
+
+if TYPE_CHECKING:
+    from ..harness.registry import Registry
+
+_ARCHITECTURES = {"Vicuna-7B": "llava-1.5-7b", "Vicuna-13B": "llava-1.5-13b"}
+_SELECTIONS = {
+    "LLaVA-1.5": "",
+    "Prumerge": "+prumerge(tokens=40)",
+    "Prumerge+": "+prumerge-plus(tokens=164)",
+    "FastV (K=2,R=0.5)": "+fastv(k=2,r=0.5)",
+}
+_SCHEDULERS = {
+    "w/ AdaLLaVA-L": "+adallava-l(latency_token=false)",
+    "w/ AdaLLaVA-H": "+adallava-h(latency_token=false)",
+}
+_TEXT_TOKENS = 69
+_CHIP = "V100"
+
+
+def efficiency(registry: Registry) -> list[dict[str, Any]]:
+    """Return one mapping a row of the table that prints figures: its label, the spec, and both figures of each."""
+    question = Question(_TEXT_TOKENS, convention=LLM_VIEWER, accelerators=(find_accelerator(_CHIP),))
+    printed: dict[str, dict[str, float]] = {}
+    for cell in read("C.2"):
+        if isinstance(cell.value, float):
+            printed.setdefault(cell.row, {})[cell.column] = cell.value
+    costings: dict[str, Costing] = {}
+    rows = []
+    for row, figures in printed.items():
+        spec, budget = _spec(row)
+        costing = costings.setdefault(spec, Costing(registry, spec))
+        cost = costing.cost(question, budget)
+        ours = round((cost.flops["prefill"] + cost.flops["head"]) / 1e12, 1), round(1e3 * cost.predicted[_CHIP][0])
+        theirs = figures["FLOPs (T)"], figures["Prefill time (ms)"]
+        rows.append(
+            {
+                "row": row,
+                "TFLOPs": ours[0],
+                "printed TFLOPs": theirs[0],
+                "TFLOPs off by": round(ours[0] - theirs[0], 1),
+                "ms": ours[1],
+                "printed ms": round(theirs[1]),
+                "ms off by": ours[1] - round(theirs[1]),
+                "spec": cost.spec,
+            }
+        )
+    return rows
+
+
+def _spec(row: str) -> tuple[str, float | None]:
+    """Spec of a row such as ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``, and its budget if it has a scheduler."""
+    selection, *scheduler, model, budget = row.split(" | ")
+    spec = _ARCHITECTURES[model] + _SELECTIONS[selection] + "".join(_SCHEDULERS[name] for name in scheduler)
+    return spec, float(budget) / 100 if scheduler else None

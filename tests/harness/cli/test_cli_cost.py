@@ -1,0 +1,110 @@
+"""`adaptbench cost`, `report --published` and `doctor --cost` as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_a_table_for_a_person(cli):
+    done = cli(
+        "cost", "llava-1.5-7b", "--text-tokens", "69", "--preset", "llm-viewer", "--hardware", "V100", "--no-count"
+    )
+    assert (done.status, done.err) == (0, "")
+    lines = {line.split("  ")[1]: line.split() for line in done.out.splitlines()[2:]}
+    assert lines["prefill"][-2:] == ["8.576", "T"]
+    assert lines["prefill on V100, predicted"][-2:] == ["81.5", "ms"]
+    assert lines["tokens"][1:] == ["645", "(576", "visual)"]
+
+
+def test_json_for_a_program_with_the_counters_beside(cli):
+    done = cli("cost", "llama-2-7b", "--text-tokens", "647", "--preset", "counted", "--json")
+    (cost,) = json.loads(done.out)
+    assert cost["flops"] == cost["counted_flops"]
+    assert cost["flops"]["prefill"] == pytest.approx(8.5994e12, rel=1e-5)
+
+
+def test_budgets_and_parts_of_a_plan(cli):
+    budgets = ("--budget", "1", "--budget", "0.5")
+    done = cli("cost", "llava-1.5-7b+adallava-l", *budgets, "--no-count", "--json", "--by", "module")
+    whole, half = json.loads(done.out)
+    assert (whole["prefill_share"], half["prefill_share"]) == (1, pytest.approx(0.5, abs=0.01))
+    assert sum(whole["parts"].values()) == sum(whole["flops"].values())
+    assert any("layers.31" in name for name in whole["parts"])
+    assert not any("layers.16" in name and "prefill" in name for name in half["parts"])
+    (planned,) = json.loads(cli("cost", "llava-1.5-7b", "--plan", "layers=27", "--no-count", "--json").out)
+    assert planned["spec"] == "llava-1.5-7b+layers(keep=27)"
+
+
+def test_a_local_folder(cli, tmp_path):
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2})
+    )
+    (cost,) = json.loads(cli("cost", str(tmp_path), "--json").out)
+    assert cost["spec"] == f"hf:{tmp_path}"
+    assert cost["counted_flops"]["prefill"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no/such-model",),
+        ("llava-1.5-7b+adallava-l", "--budget", "0"),
+        ("llava-1.5-7b+adallava-l", "--budget", "1.2"),
+        ("llava-1.5-7b", "--text-tokens", "-1"),
+        ("llava-1.5-7b", "--hardware", "V1000"),
+        ("llava-1.5-7b", "--preset", "llm-viewr"),
+        ("llava-1.5-7b", "--by", "layer"),
+        ("llava-1.5-7b", "--precision", "fp61"),
+        ("llava-1.5-7b", "--plan", "layers=many"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(cli, arguments):
+    done = cli("cost", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_a_config_with_an_unsupported_layer(cli, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba", "hidden_size": 64}))
+    done = cli("cost", str(tmp_path))
+    assert done.status == 2
+    assert "no closed form for the model type 'mamba'" in done.err
+
+
+def test_the_published_table_beside_ours(cli):
+    done = cli("report", "--published", "efficiency")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 36
+    assert json.loads(cli("report", "--published", "efficiency", "--json").out)[0]["TFLOPs"] == 8.6
+    assert "did you mean 'efficiency'" in cli("report", "--published", "eficiency").err
+
+
+def test_the_cost_engine_checks_itself(cli):
+    done = cli("doctor", "--cost")
+    assert done.status == 0, done.out
+    assert all(line.startswith("  ok") for line in done.out.splitlines())
+    assert "Mistral" in done.out
+
+
+def test_a_measured_prefill(cli, tmp_path):
+    config = {
+        "model_type": "llama",
+        "hidden_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "vocab_size": 99,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    measured = ("--text-tokens", "128", "--measure", "--no-count", "--json")
+    (cost,) = json.loads(cli("cost", str(tmp_path), *measured).out)
+    first, following = cost["measured"]
+    assert (first["what"], following["what"]) == ("prefill of 128 tokens", "token after 128")
+    assert 0 < following["q1"] <= following["median"] <= following["p95"]
+    assert first["median"] > following["median"]
+    refused = cli("cost", "llava-1.5-7b+fastv", "--measure", "--no-count")
+    assert (refused.status, refused.err.count("whole layers")) == (2, 1)
+    large = cli("cost", "llama-2-70b", "--measure", "--no-count")
+    assert (large.status, large.err.count("GiB are free")) == (2, 1)
