@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import UserError
-from .specs import check_budget, did_you_mean, parse, parse_call
+from .specs import check_budget, parse, parse_call
+from .yaml_files import read_yaml, validated
 
 
 class Suite(BaseModel):
@@ -67,62 +67,8 @@ def load_suite(path: str | Path) -> Suite:
     Raises:
         UserError: The file cannot be read, or is no suite; the message names the line or the field.
     """
-    where = str(path)
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader, stricter
-    except OSError as error:
-        raise UserError(f"cannot read it: {error.strerror}", where=where, todo="name a suite file") from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=where, todo="name a suite file") from error
-    except RecursionError as error:
-        raise UserError("not a suite: it is nested too deeply", where=where, todo="name a suite file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="mend it"
-        ) from error
-    if not isinstance(content, dict):
-        raise UserError("not a suite: it holds no fields", where=where, todo="write name, models and tasks")
-    try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        hint = did_you_mean(field, Suite.model_fields) if first["type"] == "extra_forbidden" else ""
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(
-            f"{field}: {message}{hint}", where=where, todo="see `adaptbench list suites` for examples"
-        ) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, which can blow up, and with each key once; every fault has its line."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise _fault(self.peek_event(), "aliases are not allowed")  # type: ignore[no-untyped-call]
-        return super().compose_node(parent, index)
-
-    def construct_object(self, node: Any, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # PyYAML's own, as for the date 2001-99-99
-            raise _fault(node, f"{node.value!r} cannot be read; put it in quotes") from error
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if not isinstance(key, yaml.ScalarNode):
-                raise _fault(key, "a key must be a text")
-            if key.value in seen:
-                raise _fault(key, f"the key {key.value!r} stands there twice")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _fault(place: Any, what: str) -> yaml.constructor.ConstructorError:
-    return yaml.constructor.ConstructorError(None, None, what, place.start_mark)
+    content = read_yaml(path, kind="suite", fields="name, models and tasks")
+    return validated(Suite, content, where=str(path), todo="see `adaptbench list suites` for examples")
 
 
 def _checked(check: Any, value: Any) -> Any:

@@ -14,17 +14,26 @@ from .specs import did_you_mean
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path, *, kind: str, fields: str) -> dict[str, Any]:
     """Read a file that holds a mapping.
+
+    Args:
+        path: The file, in UTF-8.
+        kind: What it should be, for messages: ``suite``.
+        fields: What to write into one, for messages.
 
     Raises:
         UserError: The file cannot be read, is not YAML, or holds something else.
     """
-    where = str(path)
+    where, todo = str(path), f"name a {kind} file"
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader, stricter
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read it: {error}", where=where, todo="name a YAML file") from error
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror}", where=where, todo=todo) from error
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8 text", where=where, todo=todo) from error
+    except RecursionError as error:
+        raise UserError(f"not a {kind}: it is nested too deeply", where=where, todo=todo) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -32,7 +41,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="mend it"
         ) from error
     if not isinstance(content, dict):
-        raise UserError("it holds no fields", where=where, todo="write one 'field: value' a line")
+        raise UserError(f"not a {kind}: it holds no fields", where=where, todo=f"write {fields}")
     return content
 
 
@@ -49,20 +58,29 @@ def validated(model: type[_Model], content: dict[str, Any], *, where: str, todo:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, which can blow up, and with each key once."""
+    """Safe YAML without aliases, which can blow up, and with each key once; every fault has its line."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+            raise _fault(self.peek_event(), "aliases are not allowed")  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # PyYAML's own, as for the date 2001-99-99
+            raise _fault(node, f"{node.value!r} cannot be read; put it in quotes") from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise _fault(key, "a key must be a text")
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
-                )
+                raise _fault(key, f"the key {key.value!r} stands there twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _fault(place: Any, what: str) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, what, place.start_mark)

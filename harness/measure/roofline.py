@@ -95,9 +95,9 @@ def find_accelerator(name: str) -> Accelerator:
 
 
 def _read(path: Path) -> dict[str, Accelerator]:
-    todo = "write NAME: {bandwidth: BYTES_A_SECOND, peak: {fp16: OPERATIONS_A_SECOND}}"
+    form = "NAME: {bandwidth: BYTES_A_SECOND, peak: {fp16: OPERATIONS_A_SECOND}}"
     found: dict[str, Accelerator] = {}
-    for name, fields in read_yaml(path).items():
+    for name, fields in read_yaml(path, kind="hardware", fields=form).items():
         content: dict[str, Any] = {"name": str(name), **(fields if isinstance(fields, dict) else {"bandwidth": fields})}
-        found[str(name)] = validated(Accelerator, content, where=f"{path}, {name}", todo=todo)
+        found[str(name)] = validated(Accelerator, content, where=f"{path}, {name}", todo=f"write {form}")
     return found
