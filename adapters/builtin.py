@@ -25,3 +25,31 @@ def register(registry: Registrar) -> None:
             source="https://huggingface.co/docs/transformers",
         ),
     )
+    registry.model(
+        "llava",
+        "adaptbench.adapters.transformers_multimodal:HFMultimodal",
+        card=ModelCard(
+            summary="A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
+            capabilities=("generate",),
+            offers=frozenset({"decoder", "visual-tokens"}),
+            source="https://huggingface.co/docs/transformers",
+        ),
+    )
+    registry.model(
+        "hf-vlm",
+        "adaptbench.adapters.transformers_image_text:HFImageTextToText",
+        card=ModelCard(
+            summary="Any transformers model of images and text, by local path or hub id",
+            capabilities=("generate",),
+            source="https://huggingface.co/docs/transformers",
+        ),
+    )
+    registry.model(
+        "replay",
+        "adaptbench.adapters.replay:Replay",
+        card=ModelCard(
+            summary="Predictions made elsewhere: replay:answers.jsonl, in any format that `adaptbench score` reads",
+            capabilities=("embed", "generate"),
+            replays=True,
+        ),
+    )

@@ -54,10 +54,15 @@ def loading(path: str) -> Iterator[None]:
     """
     where = f"hf:{path}"
     try:
+        from huggingface_hub.errors import StrictDataclassError
+
         with _quiet():
             yield
     except ImportError as error:
         raise UserError(f"cannot import what it needs: {error}", where=where, todo=_INSTALL) from error
+    except StrictDataclassError as error:
+        cause = _first_line(error.__cause__ or error)
+        raise UserError(f"transformers refuses its config: {cause}", where=where, todo="mend config.json") from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         todo = "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
         raise UserError(f"cannot load it: {_first_line(error)}", where=where, todo=todo) from error
@@ -79,6 +84,6 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip().rstrip(".:") for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -10,10 +10,14 @@ import functools
 import inspect
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
+from ..harness.measure.architecture import read_architecture
+from ..harness.measure.counting import Record
 from ..harness.measure.memory import free_memory
 from .loading import checkpoint, loading
 
@@ -55,32 +59,31 @@ class Blueprint:
     Args:
         config: As ``config.json`` holds it.
         source: Where it comes from, for the reader.
+        recorded: Phase -> what `Counter.record` said of it.
     """
 
-    def __init__(self, config: Mapping[str, Any], source: str) -> None:
-        self.source = source
-        with loading(source):
-            import transformers
-
-            kind = config.get("model_type")
-            if not isinstance(kind, str):
-                raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
-            rest = {name: value for name, value in config.items() if name != "model_type"}
-            self._config = transformers.AutoConfig.for_model(kind, **rest)
+    def __init__(
+        self, config: Mapping[str, Any], source: str, recorded: Mapping[str, Record] = MappingProxyType({})
+    ) -> None:
+        if not isinstance(config.get("model_type"), str):
+            raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
+        self.config, self.source, self.recorded = config, source, recorded
 
     @functools.cached_property
-    def config(self) -> dict[str, Any]:
-        """The config with all defaults of its model type."""
-        full: dict[str, Any] = self._config.to_dict()
-        return full
+    def _config(self) -> Any:
+        """The config as transformers has it."""
+        with loading(self.source):
+            import transformers
+
+            rest = {name: value for name, value in self.config.items() if name != "model_type"}
+            return transformers.AutoConfig.for_model(self.config["model_type"], **rest)
 
     @functools.cached_property
     def depth(self) -> dict[str, int]:
         """Layers of the vision tower and of the language model."""
-        vision, text = self._config, self._config
-        if self._config.model_type == "llava":
-            vision, text = self._config.vision_config, self._config.text_config
-        return {"vision": _layers(vision), "prefill": _layers(text)}
+        model = read_architecture(self.config)
+        stacks = {"vision": model.vision, "prefill": model.language}
+        return {phase: part.stack.layers for phase, part in stacks.items() if part is not None}
 
     def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
         """Time the language model (see `measure_prefill`) in float32 on this machine's GPU, or its CPU."""
@@ -156,11 +159,6 @@ def _new(kind: Any, config: Any) -> torch.nn.Module:
     return built
 
 
-def _layers(config: Any) -> int:
-    count: int = next((getattr(config, name) for name in _LAYERS if hasattr(config, name)), 1)
-    return count
-
-
 def _shorten(config: Any, layers: int) -> None:
     """Leave so many layers, the first ones where they are of several kinds."""
     for name in _LAYERS:
@@ -212,16 +210,22 @@ def _states(module: torch.nn.Module, width: int) -> Part:
 
 
 def card(path: str) -> Blueprint:
-    """A shipped architecture: a JSON file with the fields ``source`` and ``config``."""
+    """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record."""
     content = json.loads(Path(path).read_text(encoding="utf-8"))
-    return Blueprint(content["config"], content["source"])
+    recorded = {
+        phase: Record(tuple(map(Fraction, told["one"])), tuple(map(Fraction, told["two"])), told["attention"])
+        for phase, told in content["counted"].items()
+    }
+    return Blueprint(content["config"], content["source"], recorded)
 
 
 def pretrained(path: str, revision: str | None = None) -> Blueprint:
     """The architecture of a local folder or of a hub id; only its config is read."""
-    folder = checkpoint(path, revision, ("config.json",))
-    with loading(path):
-        import transformers
-
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    return Blueprint({"model_type": config.model_type, **config.to_dict()}, path)
+    file = checkpoint(path, revision, ("config.json",)) / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read it: {error}", where=str(file), todo="give a whole config.json") from error
+    if not isinstance(config, dict):
+        raise UserError("it holds no fields", where=str(file), todo="give a whole config.json")
+    return Blueprint(config, path)

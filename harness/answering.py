@@ -1,33 +1,57 @@
-"""How each capability is asked: the only place that calls a model for its answers."""
+"""How each capability is asked: the only place that calls a model for its answers.
+
+A sample's raw output is made in two steps, so that a failure is blamed on whose it is: `Answering.ask` runs the model's
+code, `Answering.outcomes` the task's.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .errors import UserError
+from .contracts import Answer, Prefilling
+from .errors import BadSample, UserError
 from .faults import blamed_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .batching import Batches
-    from .contracts import FloatArray, Input, Sample
+    from .contracts import FloatArray, Input, Json, Sample, Task
     from .store import FeatureStore
 
 
+class Outcome(NamedTuple):
+    """What a sample came to before it is scored.
+
+    Attributes:
+        output: Raw output; ``None`` if there is none.
+        cost: What all of the sample's answers cost.
+        fault: Why there is no output.
+    """
+
+    output: Json
+    cost: Mapping[str, int] = {}
+    fault: str = ""
+
+
 class Answering(Protocol):
-    """Answers a task's inputs with one model."""
+    """Has one model answer a task's samples."""
 
     chunk: int
     """Samples to score and to record at a time."""
 
-    def answers(self, samples: Sequence[Sample]) -> Any:
-        """Return ``answers`` as `Task.outputs` takes them, filled at least for these samples.
+    def ask(self, samples: Sequence[Sample]) -> None:
+        """Have the model answer these samples.
 
-        They do not depend on which samples were asked for before: a resumed run starts in the middle.
+        The answers do not depend on which samples were asked for before: a resumed run starts in the middle.
         """
+        ...
+
+    def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Return what the answers to the samples that were asked last come to."""
         ...
 
 
@@ -39,7 +63,7 @@ class Embedding:
 
     Args:
         model: Returns the model; called only when something has to be encoded.
-        inputs: All of the task's inputs.
+        task: Whose inputs are encoded.
         samples: All of the cell's samples.
         progress: Told (inputs answered, inputs to answer).
     """
@@ -49,21 +73,24 @@ class Embedding:
     def __init__(
         self,
         model: Callable[[], Any],
-        inputs: Sequence[Input],
+        task: Task,
         samples: Sequence[Sample],
         batches: Batches,
         store: FeatureStore,
         progress: Callable[[int, int], None],
     ) -> None:
         self._model, self._batches, self._store, self._progress = model, batches, store, progress
-        self._inputs, self._samples = inputs, samples
+        self._task, self._inputs, self._samples = task, task.inputs, samples
         self._vectors: FloatArray | None = None
 
-    def answers(self, samples: Sequence[Sample]) -> FloatArray:  # noqa: ARG002 - they are among the cell's
-        """Return float32 [len(inputs), d]; rows of blocks that no sample of the cell needs are zero."""
-        vectors = self._vectors if self._vectors is not None else self._encode()
-        self._vectors = vectors
-        return vectors
+    def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - they are among the cell's
+        """Encode all blocks that the cell needs, unless that was done."""
+        if self._vectors is None:
+            self._vectors = self._encode()
+
+    def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Hand float32 [len(inputs), d] to the task; rows of blocks that no sample of the cell needs are zero."""
+        return [Outcome(output) for output in self._task.outputs(samples, self._vectors)]
 
     def _encode(self) -> FloatArray:
         size = self._batches.size
@@ -126,33 +153,77 @@ class Generation:
     """Capability ``generate``: texts are kept in the records, so a resumed run asks only what is not recorded.
 
     A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
-    asked for it too.
+    asked for it too. A sample one of whose inputs is a `BadSample` is not asked.
     """
 
-    def __init__(self, model: Callable[[], Any], inputs: Sequence[Input], batches: Batches) -> None:
-        self._model, self._inputs, self._batches = model, inputs, batches
-        self._texts: list[str | None] = [None] * len(inputs)
-        self._filled: list[int] = []
+    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches) -> None:
+        self._model, self._task, self._batches = model, task, batches
+        self._texts: list[str | None] = [None] * len(task.inputs)
+        self._answers: dict[int, Answer] = {}
+        self._faults: dict[int, str] = {}
         self.chunk = batches.size
 
-    def answers(self, samples: Sequence[Sample]) -> list[str | None]:
-        """Return one text an input, ``None`` where none of these samples needs it."""
-        for position in self._filled:
-            self._texts[position] = None
-        self._filled = list(dict.fromkeys(int(i) for sample in samples for i in sample.inputs))
+    def ask(self, samples: Sequence[Sample]) -> None:
+        """Have the model answer what the samples need."""
+        needed = dict.fromkeys(int(i) for sample in samples for i in sample.inputs)
+        self._faults, prompts = {}, {}
+        for position in needed:
+            try:
+                prompts[position] = _loaded([self._task.inputs[position]])[0]
+            except BadSample as error:
+                self._faults[position] = str(error)
         model = self._model()
-        prompts = _loaded([self._inputs[position] for position in self._filled])
-        texts = [text for batch in self._batches(lambda batch: _generate(model, batch), prompts) for text in batch]
-        for position, text in zip(self._filled, texts, strict=True):
-            self._texts[position] = text
-        return self._texts
+        batches = self._batches(lambda batch: _answered(model, batch), list(prompts.values()))
+        answers = [answer for batch in batches for answer in batch]
+        for position in self._answers:
+            self._texts[position] = None
+        self._answers = dict(zip(prompts, answers, strict=True))
+        for position, answer in self._answers.items():
+            self._texts[position] = answer.text
+
+    def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Hand the texts to the task; ``None`` stands for those that none of these samples needs."""
+        faults = [next((self._faults[i] for i in s.inputs if i in self._faults), "") for s in samples]
+        whole = [sample for sample, fault in zip(samples, faults, strict=True) if not fault]
+        outputs = self._task.outputs(whole, self._texts) if whole else ()
+        said = {s.id: Outcome(o, self._cost(s)) for s, o in zip(whole, outputs, strict=True)}
+        return [said.get(s.id) or Outcome(None, fault=fault) for s, fault in zip(samples, faults, strict=True)]
+
+    def _cost(self, sample: Sample) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for position in sample.inputs:
+            total.update(self._answers[position].cost)
+        return dict(total)
 
 
-def _generate(model: Any, prompts: Sequence[Any]) -> list[str]:
-    texts = list(model.generate(prompts))
-    if len(texts) != len(prompts) or not all(isinstance(text, str) for text in texts):
+def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
+    counted = isinstance(model, Prefilling)
+    texts = list(model.answer(prompts) if counted else model.generate(prompts))
+    answers = [text if isinstance(text, Answer) else Answer(text) for text in texts]
+    if len(texts) != len(prompts) or not all(isinstance(answer.text, str) for answer in answers):
         raise UserError(
-            f"generate() of {type(model).__name__} returned {len(texts)} answers for {len(prompts)} prompts",
+            f"{'answer' if counted else 'generate'}() of {type(model).__name__} returned {len(texts)} answers for "
+            f"{len(prompts)} prompts",
             todo="return one text a prompt",
         )
-    return texts
+    return answers
+
+
+class Replay:
+    """A model whose outputs were stored: it is asked for nothing but those."""
+
+    chunk = 500
+
+    def __init__(self, model: Callable[[], Any], task: Task) -> None:
+        self._model, self._task = model, task
+        self._outputs: Mapping[str, Json] | None = None
+
+    def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - all are looked up at once
+        """Look the task's outputs up, unless that was done."""
+        if self._outputs is None:
+            self._outputs = self._model().replay(self._task)
+
+    def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
+        """Return the stored outputs; a sample without one is not scored."""
+        stored = self._outputs or {}
+        return [Outcome(stored[s.id]) if s.id in stored else Outcome(None, fault="no prediction") for s in samples]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .contracts import Capability
 
@@ -31,6 +31,8 @@ class ModelCard(Card):
     training_data: str = "unknown"
     offers: frozenset[str] = frozenset()
     """Parts that a method may act on, such as ``layers`` or ``visual-tokens``."""
+    replays: bool = False
+    """Its answers were given elsewhere: it is `Replayed`, and nothing of it is counted or timed."""
     reference: bool = False
     """A landmark such as a constant or random predictor: shown on every board, never ranked first by merit."""
 
@@ -56,17 +58,27 @@ class Metric(BaseModel):
     unit: Literal["%", ""] = "%"
     """``%``: values are shares in [0, 1] and are shown times 100."""
     better: Literal["higher", "lower"] = "higher"
+    kind: Literal["mean", "derived"] = "mean"
+    """``mean``: over the samples' scores. ``derived``: what `Task.figures` makes of them, such as an F1."""
 
 
 class TaskCard(Card):
-    """Card of a task. The first metric is the one that ranks."""
+    """Card of a task. The first metric is the one that ranks, so it is a mean."""
 
     capability: Capability
     metrics: tuple[Metric, ...] = (Metric(name="accuracy"),)
     rule: str = "official"
     """Name of the scoring rule."""
     rule_version: int = 1
+    rules: dict[str, int] = {}
+    """Rules to choose from by the task's argument ``rule``, each with its version, where there are several."""
     sample_noun: str = "sample"
     """What one sample is called: episode, question."""
     chance: float | None = None
     """Expected first metric of a uniform guess."""
+
+    @model_validator(mode="after")
+    def _ranks_by_a_mean(self) -> TaskCard:
+        if not self.metrics or self.metrics[0].kind != "mean":
+            raise ValueError("the first metric ranks by paired samples, so it must be a mean")
+        return self

@@ -281,7 +281,7 @@ def _scored(task: Task, samples: Sequence[Sample], outputs: Sequence[Any]) -> li
     _require(len(outputs) == len(samples), f"outputs() gave {len(outputs)} outputs for {len(samples)} samples")
     records = []
     for sample, output in zip(samples, outputs, strict=True):
-        parsed = task.parse(output)
+        parsed = task.parse(sample, output)
         canonical_json([output, parsed])
         records.append(Record(sample.id, "", output, parsed, task.score(sample, parsed)))
     summarise(task.card, samples, records)

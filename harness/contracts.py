@@ -7,7 +7,9 @@ Subclassing a protocol explicitly is allowed too, and gives the defaults that it
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -43,10 +45,38 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a `Generator` is asked: a text and the images that it speaks of."""
+    """What a `Generator` is asked: a message, and the images that it speaks of.
+
+    How a message becomes a conversation, and where the images stand in it, is the model's business.
+
+    Attributes:
+        text: The user's message, with no placeholder for the images.
+        images: In mode RGB.
+        digests: Content digest of each image. Images of equal digests have equal pixels, so that a model may use again
+            what it computed for one of them. Empty where they are not known.
+        max_new_tokens: Tokens after which an answer ends.
+        stop: Texts at which an answer ends; they are no part of it.
+    """
 
     text: str
     images: tuple[Image, ...] = ()
+    digests: tuple[str, ...] = ()
+    max_new_tokens: int = 128
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with what it cost.
+
+    Attributes:
+        text: What the model said.
+        cost: Deterministic costs: ``flops`` of the prefill, ``text_tokens``, ``visual_tokens``, and what else the model
+            counts. Never a time.
+    """
+
+    text: str
+    cost: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +88,66 @@ class Sample:
         inputs: Positions in ``task.inputs`` of what a model must have answered before this sample can be scored.
         target: The right answer.
         group: Name shared by samples that are not independent (questions on one image); intervals are clustered by it.
+        subsets: Axis -> where the sample stands on it, such as ``{"split": "random"}``; figures are given for each.
     """
 
     id: str
     inputs: Sequence[int]
     target: Json = None
     group: str | None = None
+    subsets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of n samples, for figures that are no mean over samples.
+
+    Attributes:
+        values: Metric -> float64 [n].
+        subsets: Axis -> object array [n] of names; empty text where a sample is not on the axis.
+        weights: How often each sample counts, float64 [n]: 1 for the figure itself, other whole numbers when its
+            interval is drawn. Figures must use them.
+    """
+
+    values: Mapping[str, npt.NDArray[np.float64]]
+    subsets: Mapping[str, npt.NDArray[np.object_]]
+    weights: npt.NDArray[np.floating[Any]]
+
+    def mean(self, metric: str, where: npt.NDArray[np.bool_] | None = None) -> float:
+        """Weighted mean of a metric, of all samples or of those where ``where`` is true; NaN of no samples."""
+        weights = self.weights if where is None else self.weights * where
+        total = float(weights.sum())
+        return float(weights @ self.values[metric]) / total if total else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Raw outputs made elsewhere, matched with the samples of a task.
+
+    Attributes:
+        outputs: Sample id -> raw output.
+        unmatched: Names of predictions that belong to no sample of the task.
+        notes: What a reader must know, such as that the last of two predictions for one question was taken.
+        inputs: Sample id -> hash of the inputs that its output answers, where it is stated.
+    """
+
+    outputs: Mapping[str, Json]
+    unmatched: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class PredictionReader(Protocol):
+    """A task that reads predictions in formats of its own, besides AdaptBench's."""
+
+    def predictions(self, path: Path) -> Predictions:
+        """Read a file or a folder.
+
+        Raises:
+            UserError: It cannot be read; the message names file, line and reason.
+        """
+        ...
 
 
 @runtime_checkable
@@ -81,6 +165,31 @@ class Generator(Protocol):
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[str]:
         """Return one text a prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class Prefilling(Protocol):
+    """A `Generator` whose prefill is counted and timed. Optional: without it, answers have no cost."""
+
+    convention: Mapping[str, str]
+    """How ``flops`` are counted: ``phase``, ``counter`` and ``attention`` of a `FlopCount`."""
+
+    def answer(self, prompts: Sequence[Prompt]) -> Sequence[Answer]:
+        """Return what `Generator.generate` returns, with the cost of each answer."""
+        ...
+
+    def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
+        """Return what does the whole prefill of these prompts once, sharing nothing with any other call."""
+        ...
+
+
+@runtime_checkable
+class Replayed(Protocol):
+    """A model whose answers were given elsewhere: it is not asked, its outputs are looked up."""
+
+    def replay(self, task: Task) -> Mapping[str, Json]:
+        """Return sample id -> raw output, for those samples of the task that it has an output for."""
         ...
 
 
@@ -133,7 +242,7 @@ class Task(Protocol):
         """
         return [answers[sample.inputs[0]] for sample in samples]
 
-    def parse(self, output: Json) -> Json | None:
+    def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - some rules look at the options
         """Read the answer out of a raw output; ``None`` says that there is none to be read."""
         return output
 
@@ -143,6 +252,13 @@ class Task(Protocol):
         By default 1 if what was parsed equals the target, else 0, for the card's first metric.
         """
         return {self.card.metrics[0].name: float(parsed == sample.target)}
+
+    def figures(self, scores: Scores) -> Mapping[str, float]:  # noqa: ARG002 - most tasks have none
+        """Return the card's derived metrics, such as an F1, from the scores of samples; NaN where there is none.
+
+        It is asked for all samples, for every subset, and for samples drawn again when intervals are made.
+        """
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +272,8 @@ class Record:
         parsed: What the scoring rule read out of it.
         scores: Metric -> value; ``None`` when the sample could not be scored.
         cost: Deterministic costs of this sample, such as ``{"flops": 1200}``; never a time.
+        group: Name shared by samples that are not independent.
+        fault: Why the model was not asked, such as a picture that cannot be read.
     """
 
     sample: str
@@ -164,3 +282,5 @@ class Record:
     parsed: Json = None
     scores: Mapping[str, float] | None = None
     cost: Mapping[str, int] = field(default_factory=dict)
+    group: str | None = None
+    fault: str = ""

@@ -5,7 +5,8 @@ A spec's base names an architecture, its methods plan rules: both are registered
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import UserError
@@ -20,7 +21,7 @@ from .specs import Call, Spec, did_you_mean, parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .registry import Registry
+    from .registry import Entry, Registry
     from .results import Timing
 
 PHASES = ("vision", "projector", "prefill", "head")
@@ -63,7 +64,9 @@ class Cost:
         share: FLOPs of the language model's prefill and head as a share of the same prompt with every switch on.
         decode: FLOPs of one further token.
         memory: Bytes of weights, keys and values and one block's activations, for the batch.
-        predicted: Accelerator -> seconds of prefill and of one further token, for the batch.
+        predicted: Accelerator -> part of the work (``vision``, ``projector``, ``prefill`` with the head, and ``token``,
+            which is one further token) -> seconds for the batch.
+        operators: What the FLOPs are the sum of.
     """
 
     spec: str
@@ -73,7 +76,7 @@ class Cost:
     share: float
     decode: int
     memory: int
-    predicted: Mapping[str, tuple[float, float]]
+    predicted: Mapping[str, Mapping[str, float]]
     operators: tuple[Operator, ...]
 
 
@@ -106,23 +109,15 @@ class Costing:
         whole = Work.whole(self.architecture, text_tokens=question.text_tokens, visual_tokens=question.visual_tokens)
         every, work = self._plan(spec, whole)
         operators = tuple(work.operators(question.convention))
-        decoding = list(work.decode(question.convention))
-        seconds = {
-            chip.name: tuple(
-                predict(part, chip, question.precision, question.batch)
-                for part in ([o for o in operators if o.phase == "prefill"], decoding)
-            )
-            for chip in question.accelerators
-        }
         return Cost(
             spec=str(spec),
             work=work,
             flops=_by_phase(operators),
             counted=self.counted(work) if count else None,
             share=_language(operators) / (_language(every.operators(question.convention)) or 1),
-            decode=sum(o.flops for o in decoding),
-            memory=work.memory(BYTES[question.precision], question.batch),
-            predicted=seconds,  # type: ignore[arg-type]
+            decode=sum(o.flops for o in work.decode(question.convention)),
+            memory=work.memory(question.convention, BYTES[question.precision], question.batch),
+            predicted={chip.name: _seconds(work, chip, question) for chip in question.accelerators},
             operators=operators,
         )
 
@@ -157,12 +152,12 @@ class Costing:
 
         DESIGN's budget is a share of the same model's prefill, its token selection included.
         """
-        takers = [call for call in spec.methods if "budget" in self._parameters(call)]
+        takers = [call for call in spec.methods if _takes_budget(self._registry.find("plan", call.name))]
         if spec.budget is not None and not takers:
             raise UserError(
                 f"none of its methods takes a budget, so '@{spec.budget:g}' means nothing",
                 where=f"model spec '{spec}'",
-                todo=f"add one: {', '.join(e.name for e in self._registry.entries('plan'))}",
+                todo=f"add one: {', '.join(e.name for e in self._registry.entries('plan') if _takes_budget(e))}",
             )
         every = work = whole
         for call in spec.methods:
@@ -175,10 +170,9 @@ class Costing:
             every = every if _switches_off(every, fuller) else fuller
         return every, work
 
-    def _parameters(self, call: Call) -> set[str]:
-        import inspect
 
-        return set(inspect.signature(self._registry.find("plan", call.name).factory()).parameters)
+def _takes_budget(plan: Entry) -> bool:
+    return "budget" in inspect.signature(plan.factory()).parameters
 
 
 def _switches_off(before: Work, after: Work) -> bool:
@@ -199,6 +193,17 @@ def _blueprint(registry: Registry, base: Call) -> Blueprint:
     entry = registry.find("architecture", base.name)
     blueprint: Blueprint = entry.factory()(**entry.bind(base))
     return blueprint
+
+
+def _seconds(work: Work, chip: Accelerator, question: Question) -> dict[str, float]:
+    """Predicted seconds of each part of the work on one accelerator."""
+    convention = question.convention
+    if convention.depends_on_chip:
+        convention = replace(convention, on_chip=chip.on_chip_bytes / BYTES[question.precision])
+    parts: dict[str, list[Operator]] = {}
+    for operator in (*work.operators(convention), *work.decode(convention)):
+        parts.setdefault("token" if operator.phase == "decode" else operator.phase, []).append(operator)
+    return {part: predict(own, chip, question.precision, question.batch) for part, own in parts.items()}
 
 
 def _by_phase(operators: Iterable[Operator]) -> dict[str, int]:

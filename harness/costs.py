@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contracts import Traceable
-from .errors import UserError
+from .contracts import Prefilling, Traceable
+from .errors import BadSample, UserError
 from .faults import blamed_on
+from .results import FlopCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .contracts import Input
-    from .results import FlopCount, Timing
+    from .contracts import Capability, Input, Record, Sample
+    from .results import Timing
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class Counted(NamedTuple):
-    """FLOPs of one input and parameters of the module; ``missing`` says why ``flops`` is ``None``."""
+    """FLOPs of one input and parameters of the module.
+
+    ``missing`` says why ``flops`` is ``None``; a ``convention`` says that they come with the answers.
+    """
 
     flops: FlopCount | None
     missing: str
     parameters: int | None
+    convention: Mapping[str, str] | None = None
+
+
+def answered_flops(
+    convention: Mapping[str, str] | None, samples: Sequence[Sample], records: Sequence[Record]
+) -> FlopCount | None:
+    """Return the mean FLOPs of an input from the costs that came with its answers; ``None`` if none did."""
+    pairs = [(r.cost["flops"], len(s.inputs)) for s, r in zip(samples, records, strict=True) if "flops" in r.cost]
+    if convention is None or not pairs:
+        return None
+    total, inputs = map(sum, zip(*pairs, strict=True))
+    return FlopCount(value=round(total / inputs), **convention)
 
 
 class Costs:
-    """The costs of one model with the capability ``embed``. Nothing is loaded or measured before it is asked for.
+    """The costs of one model. Nothing is loaded or measured before it is asked for.
 
     Args:
         model: Returns the model.
@@ -39,9 +56,13 @@ class Costs:
         self._model, self._waive = model, waive
         self._counted: dict[str, Counted] = {}
 
-    def count(self, inputs: Sequence[Input]) -> Counted:
+    def count(self, inputs: Sequence[Input], capability: Capability = "embed") -> Counted:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
+        if capability == "generate":
+            if isinstance(model, Prefilling):
+                return Counted(None, "not counted: no answer came with its FLOPs", _size(model), model.convention)
+            return Counted(None, "not counted: the model does not say what its prefill costs", None)
         if not isinstance(model, Traceable):
             return Counted(None, "not counted: the model is not a torch module", None)
         prepared = _prepared(model, inputs[:1])
@@ -61,12 +82,16 @@ class Costs:
             return Counted(None, f"not counted: {_ADDRESS.sub('0x..', str(error))}", size)
         return Counted(flops, "", size)
 
-    def time(self, inputs: Sequence[Input]) -> Timing | None:
-        """Measure one batch, now; ``None`` if the clock cannot tell."""
+    def time(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:
+        """Measure one batch, now; ``None`` if the clock cannot tell, or a generator has no prefill of its own."""
         from .measure.timing import TooShort, measure
 
         model = self._model()
-        if isinstance(model, Traceable):
+        if capability == "generate":
+            if not isinstance(model, Prefilling):
+                return None
+            call, what, device = _prefill(model, inputs)
+        elif isinstance(model, Traceable):
             call, what, device = _forward(model, inputs)
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
             images = [item.load() for item in inputs]
@@ -75,7 +100,7 @@ class Costs:
             timing = measure(call, what=what, inputs=len(inputs), device=device)
         except TooShort:
             return None
-        if not isinstance(model, Traceable):
+        if capability == "embed" and not isinstance(model, Traceable):
             return timing
         from .measure.memory import peak_memory
 
@@ -94,6 +119,23 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], ob
 
     weight = next(module.parameters(), None)
     return forward, f"forward of {len(inputs)} images", "cpu" if weight is None else str(weight.device)
+
+
+def _prefill(model: Prefilling, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
+    """What to time of a generator: the prefill of the first prompts that can be loaded."""
+    prompts = []
+    for item in inputs:
+        with suppress(BadSample):
+            prompts.append(item.load())
+    module: Any = getattr(model, "module", None)
+    weight = None if module is None else next(module.parameters(), None)
+    return model.prefill(prompts), f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
+
+
+def _size(model: Any) -> int | None:
+    from .measure.flops import parameters
+
+    return parameters(model.module) if hasattr(model, "module") else None
 
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:

@@ -19,3 +19,7 @@ class UserError(Exception):
         place = f"{where}: " if where else ""
         advice = f"; {todo}" if todo else ""
         super().__init__(" ".join(f"{place}{what}{advice}".split()))
+
+
+class BadSample(UserError):
+    """One input cannot be used, such as a picture that is cut off: its sample is not scored, and the run goes on."""

@@ -23,7 +23,7 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
         yield
     except UserError as error:
         place = f"{where}, {error.where}" if error.where else where
-        raise UserError(error.what, where=place, todo=error.todo) from error
+        raise type(error)(error.what, where=place, todo=error.todo) from error
     except (Exception, SystemExit) as error:
         lines = str(error).strip().splitlines()
         story = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -87,7 +87,16 @@ class PlannedTask:
     def card(self) -> TaskCard:
         """Card of the task."""
         card: TaskCard = self.step.entry.card
-        return card
+        rule = dict(self.step.call.args).get("rule")
+        if rule is None or not card.rules:
+            return card
+        if rule not in card.rules:
+            raise UserError(
+                f"no rule {rule!r}{specs.did_you_mean(str(rule), card.rules)}",
+                where=f"task {self.step.call}",
+                todo=f"choose rule= from {', '.join(card.rules)}",
+            )
+        return card.model_copy(update={"rule": rule, "rule_version": card.rules[rule]})
 
 
 @dataclass(frozen=True, slots=True)

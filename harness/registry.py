@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .cards import Card
     from .specs import Call
 
-Kind: TypeAlias = Literal["model", "method", "task", "suite", "report", "architecture", "plan", "comparison"]
+Kind: TypeAlias = Literal[
+    "model", "method", "task", "suite", "report", "architecture", "plan", "comparison", "chart", "recipe"
+]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
 
@@ -105,12 +107,12 @@ class Entry:
         return given
 
     def _parameters(self) -> list[inspect.Parameter]:
-        """Parameters of the factory that a user may fill; the first one of a method or a plan is what it changes."""
+        """Parameters that a user may fill. The first one of a method, a plan or a recipe is ours to fill."""
         try:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind in {"method", "plan"} else parameters
+        return parameters[1:] if self.kind in {"method", "plan", "recipe"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -166,9 +168,7 @@ class Registrar:
             target: Called with a list of `RunDirectory`, the `Path` to write and the loaded `Plugins`.
             override: Whether it may replace another plugin's.
         """
-        if not re.fullmatch(r"\.[a-z0-9]+", suffix):
-            raise UserError(f"{suffix!r} is no ending of a file name", todo="write one such as '.html'")
-        self._add(Entry("report", suffix, target, self.owner, override=override))
+        self._suffixed("report", suffix, target, override)
 
     def architecture(
         self, name: str, target: Target, *, args: Mapping[str, Any] | None = None, override: bool = False
@@ -193,6 +193,25 @@ class Registrar:
     def comparison(self, name: str, target: Target, *, override: bool = False) -> None:
         """Register a published table that can be computed again: ``target(registry)`` returns one mapping a row."""
         self._add(Entry("comparison", name, target, self.owner, override=override))
+
+    def chart(self, suffix: str, target: Target, *, override: bool = False) -> None:
+        """Register a format for the chart of ``adaptbench cost``: ``target(costs, title, out)`` draws and writes it.
+
+        Args:
+            suffix: Ending of the file in small letters, such as ``.svg``.
+            target: Called with a list of `Cost`, what to write above them, and the `Path`.
+            override: Whether it may replace another plugin's.
+        """
+        self._suffixed("chart", suffix, target, override)
+
+    def recipe(self, name: str, target: Target, *, override: bool = False) -> None:
+        """Register how a model is trained: ``target(out, **arguments)`` trains it into a folder, and resumes there."""
+        self._add(Entry("recipe", name, target, self.owner, override=override))
+
+    def _suffixed(self, kind: Literal["report", "chart"], suffix: str, target: Target, override: bool) -> None:
+        if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+            raise UserError(f"{suffix!r} is no ending of a file name", todo="write one such as '.html'")
+        self._add(Entry(kind, suffix, target, self.owner, override=override))
 
     def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
         where = f"{entry.kind} {entry.name!r}"

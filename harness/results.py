@@ -81,6 +81,10 @@ class CellResult(_Stored):
     partial: str | None
     """``None`` for a whole run; else why not, such as ``--limit 10``. Never ranked."""
     metrics: dict[str, Estimate]
+    breakdown: dict[str, dict[str, dict[str, Estimate]]] = {}
+    """Axis -> subset -> its metrics."""
+    costs: dict[str, Estimate] = {}
+    """Mean cost of a sample, such as its ``flops`` and ``visual_tokens``."""
     flops: FlopCount | None
     flops_missing: str = ""
     """Why ``flops`` is ``None``."""
@@ -109,5 +113,7 @@ class Timing(_Stored):
     q3: float
     p95: float
     peak_memory: int | None = None
+    gpu: dict[str, int] = {}
+    """State of the GPU right after: clock and power with their limits, temperature, other processes."""
     note: str = ""
     """Anything that makes the figure suspect."""

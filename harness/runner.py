@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import hooks
-from .answering import Answering, Embedding, Generation
+from .answering import Answering, Embedding, Generation, Replay
 from .batching import Batches
 from .contracts import Record
-from .costs import Costs, Counted
+from .costs import Costs, Counted, answered_flops
 from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
@@ -270,16 +270,19 @@ class _Cell:
                     run.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
         result = self._result(records, counted)
         with self._of_model():
-            timing = costs.time(asked.task.inputs[: batches.fitting]) if costs else None
+            inputs = asked.task.inputs[: batches.fitting]
+            timing = costs.time(inputs, self.card.capability) if costs else None
         self.journal.finish(result, timing)
         return result
 
     def _answering(self, batches: Batches) -> Answering:
         task = self.asked.task
+        if self.cell.model.card.replays:
+            return Replay(self._model, task)
         if self.card.capability == "generate":
-            return Generation(self._model, task.inputs, batches)
+            return Generation(self._model, task, batches)
         features = self.run.directory.features(self.model_key)
-        return Embedding(self._model, task.inputs, self.asked.samples, batches, features, self.run.progress.answered)
+        return Embedding(self._model, task, self.asked.samples, batches, features, self.run.progress.answered)
 
     def _resume(self, chunk: int) -> list[Record]:
         samples = self.asked.samples
@@ -299,28 +302,33 @@ class _Cell:
             self.run.directory.attach(f"episodes/{manifest.digest[:32]}.json", manifest.write)
 
     def _count(self) -> tuple[Costs | None, Counted]:
-        """FLOPs of the cell's first input."""
-        if self.card.capability != "embed":
-            return None, Counted(None, f"not counted: the task asks the model to {self.card.capability}", None)
+        """FLOPs of the cell's first input; those of a `Prefilling` model come with its answers."""
+        if self.cell.model.card.replays:
+            return None, Counted(None, "not counted: the answers were given elsewhere", None)
         costs = self.run.costs(self.built, self.model_key)
         with self._of_model():
-            return costs, costs.count(self.asked.task.inputs)
+            return costs, costs.count(self.asked.task.inputs, self.card.capability)
 
     def _records(self, answering: Answering, rows: slice, flops_per_input: int | None) -> list[Record]:
         task, samples = self.asked.task, self.asked.samples[rows]
         with self._of_model():
-            answers = answering.answers(samples)
+            answering.ask(samples)
         records = []
         with self._of_task():
-            outputs = task.outputs(samples, answers)
-            for sample, content, output in zip(samples, self.asked.contents[rows], outputs, strict=True):
-                parsed = task.parse(output)
-                scores = checked_scores(self.card, sample.id, task.score(sample, parsed))
-                cost = {} if flops_per_input is None else {"flops": flops_per_input * len(sample.inputs)}
-                records.append(Record(sample.id, content, output, parsed, scores, cost))
+            outcomes = answering.outcomes(samples)
+            for sample, content, (output, cost, fault) in zip(
+                samples, self.asked.contents[rows], outcomes, strict=True
+            ):
+                parsed = None if fault else task.parse(sample, output)
+                scores = None if fault else checked_scores(self.card, sample.id, task.score(sample, parsed))
+                if flops_per_input is not None:
+                    cost = {"flops": flops_per_input * len(sample.inputs)}  # noqa: PLW2901 - counted, not answered
+                records.append(Record(sample.id, content, output, parsed, scores, cost, sample.group, fault))
         return records
 
     def _result(self, records: Sequence[Record], counted: Counted) -> CellResult:
+        asked = self.asked
+        flops = counted.flops or answered_flops(counted.convention, asked.samples, records)
         return CellResult(
             key=self.key,
             cell=self.cell.id,
@@ -329,12 +337,12 @@ class _Cell:
             task_card=self.card,
             samples_digest=self.asked.digest,
             partial=self.asked.partial,
-            flops=counted.flops,
-            flops_missing=counted.missing,
+            flops=flops,
+            flops_missing=counted.missing if flops is None else "",
             parameters=counted.parameters,
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
-            **summarise(self.card, self.asked.samples, records),
+            **summarise(self.card, asked.samples, records, getattr(asked.task, "figures", None)),
         )
 
     def _model(self) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from .results import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _FEW = 30
 """Below so many non-zero differences the sign-flip test takes the place of the t test."""
 _FLIPS = 20_000
+_DRAWS = 1_000
+"""Bootstrap draws."""
 
 
 class Tier(NamedTuple):
@@ -30,6 +32,17 @@ class Tier(NamedTuple):
 
     best: int
     worst: int
+
+
+def cluster_names(samples: Sequence[str], groups: Sequence[str | None]) -> list[str] | None:
+    """Name the cluster of each sample, or return ``None`` if they are all independent.
+
+    Samples without a group are clusters of their own, whatever the groups are called.
+    """
+    if all(group is None for group in groups):
+        return None
+    pairs = zip(samples, groups, strict=True)
+    return [f"sample {sample}" if group is None else f"group {group}" for sample, group in pairs]
 
 
 def mean_interval(
@@ -71,6 +84,53 @@ def mean_interval(
     error = np.sqrt(units / (units - 1) * np.sum(deviations**2)) / n
     half = float(stdtrit(units - 1, (1 + level) / 2) * error)
     return Estimate(value=mean, low=mean - half, high=mean + half, n=n, method=method)
+
+
+def drawn_intervals(
+    figures: Callable[[Values], Mapping[str, float]],
+    n: int,
+    groups: Sequence[str] | None = None,
+    *,
+    level: float = 0.95,
+    noun: str = "sample",
+) -> dict[str, Estimate]:
+    """Return figures that are no mean over samples, each with its percentile interval from the bootstrap.
+
+    Samples - with ``groups``, whole groups - are drawn with replacement 1,000 times from a fixed seed (Efron).
+
+    Args:
+        figures: Weights float64 [n] -> the figures. Weights are whole numbers: how often each sample was drawn.
+        n: Number of samples, 1 or more.
+        groups: A name for each sample; samples of one group are drawn together.
+        level: Confidence level.
+        noun: What one sample is called, for ``method``.
+
+    Returns:
+        The estimates. A figure that is no finite number is left out; it has no interval if fewer than two independent
+        samples are at hand, or if most draws give no finite number.
+    """
+    values = {name: value for name, value in figures(np.ones(n)).items() if np.isfinite(value)}
+    index = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    units = int(index.max()) + 1
+    clusters = f" in {units:,} groups" if groups is not None else ""
+    method = f"{level * 100:g} % bootstrap interval over {n:,} {noun}{'s' if n != 1 else ''}{clusters}"
+    ends: dict[str, tuple[float, float] | None] = dict.fromkeys(values)
+    if values and units > 1:
+        generator = np.random.Generator(np.random.PCG64(n))
+        share = np.full(units, 1 / units)
+        drawn = [figures(generator.multinomial(units, share)[index].astype(np.float64)) for _ in range(_DRAWS)]
+        for name in values:
+            found = np.array([draw.get(name, np.nan) for draw in drawn])
+            found = found[np.isfinite(found)]
+            if 2 * len(found) > _DRAWS:
+                low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+                ends[name] = float(low), float(high)
+    return {
+        name: Estimate(
+            value=float(value), low=end and end[0], high=end and end[1], n=n, method=method if end else "no interval"
+        )
+        for (name, value), end in zip(values.items(), ends.values(), strict=True)
+    }
 
 
 def paired_p(a: Values, b: Values) -> float:

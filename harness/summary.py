@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from .contracts import Scores
 from .errors import UserError
-from .stats import mean_interval
+from .stats import cluster_names, drawn_intervals, mean_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
 
     from .cards import TaskCard
     from .contracts import Record, Sample
     from .results import Estimate
+    from .stats import Values
 
 _TODO = "mend the task"
 
@@ -28,6 +32,8 @@ class Summary(TypedDict):
     unscored: int
     unparsed: int
     metrics: dict[str, Estimate]
+    breakdown: dict[str, dict[str, dict[str, Estimate]]]
+    costs: dict[str, Estimate]
 
 
 def checked_scores(card: TaskCard, sample: str, scores: Mapping[str, float] | None) -> dict[str, float] | None:
@@ -41,7 +47,7 @@ def checked_scores(card: TaskCard, sample: str, scores: Mapping[str, float] | No
     if not isinstance(scores, Mapping):
         raise UserError(f"score() gave a {type(scores).__name__}", where=f"sample {sample}", todo=_TODO)
     checked = {}
-    for name in {metric.name: None for metric in card.metrics} | dict.fromkeys(scores):
+    for name in {metric.name: None for metric in card.metrics if metric.kind == "mean"} | dict.fromkeys(scores):
         try:
             checked[name] = float(scores[name])
         except KeyError as error:
@@ -54,24 +60,104 @@ def checked_scores(card: TaskCard, sample: str, scores: Mapping[str, float] | No
     return checked
 
 
-def summarise(card: TaskCard, samples: Sequence[Sample], records: Sequence[Record]) -> Summary:
-    """Average each metric of the card over the samples that could be scored, with its interval.
+def summarise(
+    card: TaskCard,
+    samples: Sequence[Sample],
+    records: Sequence[Record],
+    figures: Callable[[Scores], Mapping[str, float]] | None = None,
+) -> Summary:
+    """Return each metric of the card over the samples that could be scored, with its interval; whole and by subset.
+
+    Args:
+        card: Of the task.
+        samples: What the records are of.
+        records: One a sample.
+        figures: The task's `Task.figures`, which makes the derived metrics.
 
     Raises:
-        UserError: A score lacks a metric of the card or is not finite.
+        UserError: A score lacks a metric of the card or is not finite, or a derived metric is not on the card.
     """
     checked = [checked_scores(card, record.sample, record.scores) for record in records]
-    scored = [(sample, scores) for sample, scores in zip(samples, checked, strict=True) if scores is not None]
-    grouped = any(sample.group is not None for sample, _ in scored)
-    # Samples without a group are groups of their own, whatever the groups are called.
-    groups = [f"sample {s.id}" if s.group is None else f"group {s.group}" for s, _ in scored] if grouped else None
-    metrics = {}
-    for metric in card.metrics if scored else ():
-        values = np.array([scores[metric.name] for _, scores in scored], dtype=np.float64)
-        metrics[metric.name] = mean_interval(values, groups, noun=card.sample_noun)
+    scored = [position for position, scores in enumerate(checked) if scores is not None]
+    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], figures)
     return Summary(
         samples=len(records),
         unscored=len(records) - len(scored),
         unparsed=sum(record.parsed is None for record in records),
-        metrics=metrics,
+        metrics=estimator.metrics(np.arange(len(scored))),
+        breakdown=estimator.breakdown(),
+        costs=_costs(samples, records, card.sample_noun),
     )
+
+
+class _Estimator:
+    """Makes the figures of any part of the scored samples."""
+
+    def __init__(
+        self,
+        card: TaskCard,
+        samples: Sequence[Sample],
+        scores: Sequence[Mapping[str, float]],
+        figures: Callable[[Scores], Mapping[str, float]] | None,
+    ) -> None:
+        self._card = card
+        groups = _clusters(samples)
+        self._groups = None if groups is None else np.array(groups, dtype=object)
+        self._values = {
+            metric.name: np.array([score[metric.name] for score in scores], dtype=np.float64)
+            for metric in card.metrics
+            if metric.kind == "mean"
+        }
+        axes = dict.fromkeys(axis for sample in samples for axis in sample.subsets)
+        self._subsets = {
+            axis: np.array([sample.subsets.get(axis, "") for sample in samples], dtype=object) for axis in axes
+        }
+        self._derived = {metric.name for metric in card.metrics if metric.kind == "derived"}
+        self._figures = figures if self._derived else None
+
+    def metrics(self, rows: npt.NDArray[np.intp]) -> dict[str, Estimate]:
+        """Return each metric over these rows, in the card's order."""
+        if not len(rows):
+            return {}
+        groups = None if self._groups is None else list(self._groups[rows])
+        noun = self._card.sample_noun
+        found = {name: mean_interval(values[rows], groups, noun=noun) for name, values in self._values.items()}
+        if self._figures is not None:
+            found |= drawn_intervals(self._weighted(rows), len(rows), groups, noun=noun)
+        return {metric.name: found[metric.name] for metric in self._card.metrics if metric.name in found}
+
+    def breakdown(self) -> dict[str, dict[str, dict[str, Estimate]]]:
+        """Return axis -> subset -> its metrics, subsets by name."""
+        return {
+            axis: {name: self.metrics(np.flatnonzero(places == name)) for name in sorted(set(places) - {""})}
+            for axis, places in self._subsets.items()
+        }
+
+    def _weighted(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
+        """The task's figures of these rows, as a function of weights."""
+        figures = self._figures
+        values = {name: values[rows] for name, values in self._values.items()}
+        subsets = {axis: places[rows] for axis, places in self._subsets.items()}
+
+        def weighted(weights: Values) -> dict[str, float]:
+            found = figures(Scores(values, subsets, weights)) if figures else {}
+            strange = set(found) - self._derived
+            if strange:
+                raise UserError(f"figures() gave {min(strange)!r}, which is no derived metric of the card", todo=_TODO)
+            return {name: float(value) for name, value in found.items()}
+
+        return weighted
+
+
+def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:
+    """Mean of each cost over the samples that have it."""
+    found = {}
+    for name in dict.fromkeys(name for record in records for name in record.cost):
+        rows = [i for i, record in enumerate(records) if name in record.cost]
+        values = np.array([records[i].cost[name] for i in rows], dtype=np.float64)
+        found[name] = mean_interval(values, _clusters([samples[i] for i in rows]), noun=noun)
+    return found
+
+
+def _clusters(samples: Sequence[Sample]) -> list[str] | None:
+    return cluster_names([sample.id for sample in samples], [sample.group for sample in samples])

@@ -15,6 +15,8 @@ _HERE = "adaptbench.leaderboards"
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register the page, the tables, the charts, and the published table that can be computed again."""
+    for suffix in (".svg", ".pdf", ".png", ".html"):
+        registry.chart(suffix, f"{_HERE}.cost_chart:write_chart")
     registry.comparison("efficiency", f"{_HERE}.efficiency:efficiency")
     registry.report(".html", f"{_HERE}.page:write_html")
     registry.report(".md", f"{_HERE}.tables:write_markdown")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import Record
     from ..harness.results import CellId, CellResult, Timing
-    from ..harness.store import Journal, Manifest, RunDirectory, Scores, Session
+    from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Row:
     journal: Journal
     result: CellResult
     timing: Timing | None
-    scores: Scores
+    scores: MetricColumn
     also_in: tuple[str, ...] = ()
 
     @property

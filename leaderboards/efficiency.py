@@ -45,7 +45,10 @@ def efficiency(registry: Registry) -> list[dict[str, Any]]:
         spec, budget = _spec(row)
         costing = costings.setdefault(spec, Costing(registry, spec))
         cost = costing.cost(question, budget)
-        ours = round((cost.flops["prefill"] + cost.flops["head"]) / 1e12, 1), round(1e3 * cost.predicted[_CHIP][0])
+        ours = (
+            round((cost.flops["prefill"] + cost.flops["head"]) / 1e12, 1),
+            round(1e3 * cost.predicted[_CHIP]["prefill"]),
+        )
         theirs = figures["FLOPs (T)"], figures["Prefill time (ms)"]
         rows.append(
             {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..harness.stats import Tier, rank_tiers
+from ..harness.stats import Tier, cluster_names, rank_tiers
 from .wording import seeded, tier
 
 if TYPE_CHECKING:
@@ -202,8 +202,8 @@ def _own_fault(row: Row) -> str:
     if result.unscored > MOST_UNSCORED * result.samples:
         share = f"{100 * result.unscored / result.samples:.0f} %"
         return f"{share} of the samples could not be scored, a rank allows {100 * MOST_UNSCORED:g} %"
-    if " in " in figure.method and figure.method.endswith("groups"):
-        # Paired tests would have to be made by group, and records do not say which group a sample belongs to.
+    if figure.method.endswith("groups") and all(group is None for group in row.scores.groups):
+        # Paired tests would have to be made by group, and records of an earlier version do not say which it is.
         return "its samples come in groups, which the records do not name"
     return ""
 
@@ -246,7 +246,10 @@ def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standin
         reason = f"only {paired} samples were scored for every model, a rank takes {LEAST_SAMPLES}"
         return [replace(s, reason=reason) if s.name in rivals else s for s in standings], 0
     aligned = {name: values[shared] for name, values in rivals.items()}
-    tiers = rank_tiers(aligned, higher_is_better=metric.better == "higher", alpha=ALPHA)
+    some = next(s.row.scores for s in standings if s.name in rivals)
+    groups = cluster_names(some.samples, some.groups)
+    kept = None if groups is None else [group for group, keep in zip(groups, shared, strict=True) if keep]
+    tiers = rank_tiers(aligned, higher_is_better=metric.better == "higher", alpha=ALPHA, groups=kept)
     return [replace(s, tier=tiers.get(s.name)) for s in standings], paired
 
 

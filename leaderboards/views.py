@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import wording
 from .axes import plots
 from .ranking import commonest, warnings
+from .subsets import subset_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..harness.cards import Card, Metric
+    from ..harness.contracts import Record
     from ..harness.results import Estimate, FlopCount, Timing
     from ..harness.store import Session
     from .axes import Plot
@@ -110,6 +112,7 @@ def task_table(section: Section) -> dict[str, Any]:
         "caption": f"{decided}{made}{regular}{rule}",
         "heads": [*map(wording.with_unit, section.card.metrics), "n", *odd, "FLOPs per input", "time per input"],
         "rows": [_task_row(section, standing, odd) for standing in section.standings],
+        "subsets": subset_tables(section),
         "records": [{"name": s.name, "records": _records(s.row)} for s in section.standings],
     }
 
@@ -296,10 +299,14 @@ def _records(row: Row) -> list[dict[str, str]]:
             "sample": record.sample,
             "output": _shortened(record.output),
             "parsed": "as the output" if record.parsed == record.output else _shortened(record.parsed),
-            "scores": "unscored" if record.scores is None else _shortened(dict(record.scores)),
+            "scores": _unscored(record) if record.scores is None else _shortened(dict(record.scores)),
         }
         for record in row.first_records(_RECORDS)
     ]
+
+
+def _unscored(record: Record) -> str:
+    return f"unscored: {record.fault}" if record.fault else "unscored"
 
 
 def _shortened(value: Any) -> str:
@@ -314,7 +321,7 @@ def _card(name: str, card: Card) -> dict[str, Any]:
     shown = {
         field.replace("_", " "): sorted(value) if isinstance(value, list) else str(value)
         for field, value in fields.items()
-        if value not in (None, "", [], False)
+        if value not in (None, "", [], {}, False)
     }
     return {"name": name, "summary": card.summary, "facts": _kept(shown)}
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from ..harness.hooks import hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..harness.registry import Registrar
+    from .multimodal.task import Benchmark
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -34,6 +37,15 @@ _YOURS = {
 }
 
 
+def _benchmarks() -> Iterator[tuple[Benchmark, str]]:
+    """The multimodal benchmarks, each with the place of its factory."""
+    from .multimodal import gqa, llava_bench, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa, vizwiz, vqav2
+
+    for module in (gqa, llava_bench, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa, vizwiz, vqav2):
+        name = module.__name__.rpartition(".")[2]
+        yield module.BENCHMARK, f"{name}:{name}_task"
+
+
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register few-shot tasks and the suites."""
@@ -49,5 +61,14 @@ def register(registry: Registrar) -> None:
                 registry.task(f"{name}-{ways}way-{shots}shot", target, card=card, args=args)
     for name, summary in _YOURS.items():
         registry.task(name, f"{_SOURCES}:{name.replace('-', '_')}_task", card=few_shot_card(summary))
+    for benchmark, place in _benchmarks():
+        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.{place}", card=benchmark.card_under())
+        if benchmark.name == "mmbench":
+            registry.task(
+                "mmbench-cn",
+                f"adaptbench.tasks.multimodal.{place}",
+                card=benchmark.card_under(),
+                args={"language": "cn"},
+            )
     for path in sorted(SUITES.glob("*.yaml")):
         registry.suite(path.stem, path)

@@ -37,7 +37,7 @@ def test_scoring_1500_episodes(
 
     def whole() -> list[float]:
         outputs = zip(asked.samples, asked.outputs(asked.samples, features), strict=True)
-        return [asked.score(sample, asked.parse(output))["accuracy"] for sample, output in outputs]
+        return [asked.score(sample, asked.parse(sample, output))["accuracy"] for sample, output in outputs]
 
     times = side_by_side(whole if checked else step, theirs, rounds=5)
     assert 0.2 < times.their_result < 1

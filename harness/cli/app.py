@@ -92,7 +92,10 @@ def plugin_root(context: typer.Context) -> None:
 @app.command("list")
 def list_names(
     kind: Annotated[
-        str, typer.Argument(help="models, methods, tasks, suites, reports, architectures, plans, comparisons, or all.")
+        str,
+        typer.Argument(
+            help="models, methods, tasks, suites, reports, architectures, plans, comparisons, charts, recipes, or all."
+        ),
     ] = "all",
     plugin: Plugins = None,
     json: Json = False,
@@ -188,9 +191,14 @@ def cost(
     preset: Annotated[
         str, typer.Option(help="What the closed form counts: default, llm-viewer or counted.")
     ] = "default",
+    attention: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="fused (one kernel) or eager (three, with their scores in memory); default the preset's."),
+    ] = None,
     by: Annotated[str, typer.Option(help="Also show the parts, by module or operator.")] = "phase",
     count: Annotated[bool, typer.Option(help="Count on the real modules too, and reconcile.")] = True,
     measure: Annotated[bool, typer.Option("--measure", help="Time it too, here, with random weights.")] = False,
+    out: Annotated[Optional[Path], typer.Option(help="Draw it too, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -208,9 +216,11 @@ def cost(
             hardware=tuple(hardware or ()),
             precision=precision,
             preset=preset,
+            attention=attention,
             by=by,
             count=count,
             measure=measure,
+            out=out,
             plugins=tuple(plugin or ()),
             as_json=json,
         )
@@ -249,16 +259,57 @@ def report(
 def score(
     task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.", autocompletion=_names("task"))],
     predictions: Annotated[
-        Path, typer.Option(help="JSON lines with the fields sample and output, or a cell's folder.")
+        Path, typer.Option(help="A cell's folder, JSON lines with the fields sample and output, or the task's formats.")
     ],
+    annotations: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Official file or folder with the answers; default the task's own data."),
+    ] = None,
+    questions: Annotated[
+        Optional[str], typer.Option(help="Question file that the predictions go with.")  # noqa: UP045
+    ] = None,
+    rule: Annotated[
+        Optional[str], typer.Option(help="Scoring rule: official, lmms-eval, vlmevalkit; all shows each.")  # noqa: UP045
+    ] = None,
+    breakdown: Annotated[bool, typer.Option("--breakdown", help="Also show every subset.")] = False,
+    submission: Annotated[
+        Optional[Path], typer.Option(help="Write the file that the benchmark's server takes.")  # noqa: UP045
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the task's samples.")] = 0,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Score raw outputs of a file or of a run."""
-    from .scoring import score_predictions
+    """Score predictions made elsewhere, or the raw outputs of a run."""
+    from .scoring import Scoring, score_predictions
 
-    score_predictions(task, predictions, seed, plugin or (), as_json=json)
+    given = {"annotations": annotations, "questions": questions}
+    score_predictions(
+        Scoring(
+            task=task,
+            predictions=predictions,
+            arguments={name: value for name, value in given.items() if value is not None},
+            seed=seed,
+            rule=rule,
+            breakdown=breakdown,
+            submission=submission,
+            plugins=tuple(plugin or ()),
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=_names("recipe"))
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it is there.")],
+    plugin: Plugins = None,
+) -> None:
+    """Train a model by a recipe. The same command again goes on where it was stopped."""
+    from .training import train_recipe
+
+    train_recipe(recipe, out, plugin or ())
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from ..costing import PHASES, Cost, Costing, Question
 from ..errors import UserError
-from ..measure.closed_form import CONVENTIONS
+from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..plugins import load_plugins
@@ -17,8 +17,10 @@ from ..specs import did_you_mean, parse_call
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
+    from ..registry import Registry
     from ..results import Timing
 
 _BY = ("phase", "module", "operator")
@@ -37,38 +39,35 @@ class CostOptions:
     hardware: tuple[str, ...]
     precision: str
     preset: str
+    attention: str | None
     by: str
     count: bool
     measure: bool
+    out: Path | None
     plugins: tuple[str, ...]
     as_json: bool
 
 
 def show_cost(options: CostOptions) -> None:
     """Write what a model spec costs, at each budget."""
-    _known(options.by, _BY, "--by")
-    _known(options.preset, CONVENTIONS, "--preset")
-    _known(options.precision, BYTES, "--precision")
-    question = Question(
-        text_tokens=options.text_tokens,
-        visual_tokens=options.visual_tokens,
-        batch=options.batch,
-        precision=cast(Precision, options.precision),
-        convention=CONVENTIONS[options.preset],
-        accelerators=tuple(find_accelerator(name) for name in options.hardware),
-    )
-    costing = Costing(load_plugins(options.plugins).registry, _spec(options))
-    costs = [costing.cost(question, budget, count=options.count) for budget in options.budgets or (None,)]
+    question, registry = _question(options), load_plugins(options.plugins).registry
+    draw = _drawing(registry, options.out) if options.out else None
+    costing = Costing(registry, _spec(options))
+    budgets = dict.fromkeys(options.budgets) or (None,)
+    costs = [costing.cost(question, budget, count=options.count) for budget in budgets]
     if options.count:
         reconcile(costing.counter, costing.blueprint)
-    timings = [costing.measure(question, b) for b in options.budgets or (None,)] if options.measure else []
+    timings = [costing.measure(question, budget) for budget in budgets] if options.measure else []
+    title = f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
+    if draw is not None:
+        draw(costs, title, options.out)
     if options.as_json:
-        rows = [_as_json(cost, options) for cost in costs]
+        rows = [_as_json(cost, options, question) for cost in costs]
         for row, times in zip(rows, timings, strict=False):
             row["measured"] = [timing.model_dump(mode="json") for timing in times]
         write_json(rows)
         return
-    typer.echo(f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}")
+    typer.echo(title)
     write_columns([*_rows(costs, question)])
     for cost, times in zip(costs, timings, strict=False):
         typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
@@ -77,6 +76,37 @@ def show_cost(options: CostOptions) -> None:
         for cost in costs:
             typer.echo(f"\n{cost.spec}, by {options.by}")
             write_columns([[name, _flops(value)] for name, value in _breakdown(cost, options.by).items()])
+    if options.out:
+        typer.echo(f"\n{options.out}")
+
+
+def _question(options: CostOptions) -> Question:
+    _known(options.by, _BY, "--by")
+    _known(options.preset, CONVENTIONS, "--preset")
+    _known(options.precision, BYTES, "--precision")
+    convention = CONVENTIONS[options.preset]
+    if options.attention is not None:
+        _known(options.attention, ATTENTION, "--attention")
+        convention = convention.with_attention(cast(Attention, options.attention))
+    return Question(
+        text_tokens=options.text_tokens,
+        visual_tokens=options.visual_tokens,
+        batch=options.batch,
+        precision=cast(Precision, options.precision),
+        convention=convention,
+        accelerators=tuple(find_accelerator(name) for name in options.hardware),
+    )
+
+
+def _drawing(registry: Registry, out: Path) -> Callable[..., None]:
+    known = {entry.name: entry for entry in registry.entries("chart")}
+    if out.suffix.lower() not in known:
+        raise UserError(
+            f"no chart is written as {out.suffix!r}" if out.suffix else "the file name has no ending",
+            where=str(out),
+            todo=f"use one of {', '.join(known)}",
+        )
+    return known[out.suffix.lower()].factory()
 
 
 def _spec(options: CostOptions) -> str:
@@ -119,8 +149,10 @@ def _rows(costs: Sequence[Cost], question: Question) -> Iterable[list[str]]:
     if "prefill" in phases:
         yield [f"memory, {question.precision}", *(f"{cost.memory / 2**30:.2f} GiB" for cost in costs)]
     for chip in question.accelerators:
-        yield [f"prefill on {chip.name}, predicted", *(f"{1e3 * c.predicted[chip.name][0]:.1f} ms" for c in costs)]
-        yield [f"a token on {chip.name}, predicted", *(f"{1e3 * c.predicted[chip.name][1]:.2f} ms" for c in costs)]
+        for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
+            name, digits = ("a token", 2) if part == "token" else (part, 1)
+            times = (f"{1e3 * cost.predicted[chip.name][part]:.{digits}f} ms" for cost in costs)
+            yield [f"{name} on {chip.name}, predicted", *times]
 
 
 def _breakdown(cost: Cost, by: str) -> dict[str, int]:
@@ -132,10 +164,11 @@ def _breakdown(cost: Cost, by: str) -> dict[str, int]:
     return sums
 
 
-def _as_json(cost: Cost, options: CostOptions) -> dict[str, Any]:
+def _as_json(cost: Cost, options: CostOptions, question: Question) -> dict[str, Any]:
     content: dict[str, Any] = {
         "spec": cost.spec,
         "preset": options.preset,
+        "attention": "fused" if question.convention.fused else "eager",
         "precision": options.precision,
         "batch": options.batch,
         "text_tokens": cost.work.text_tokens,
@@ -145,14 +178,15 @@ def _as_json(cost: Cost, options: CostOptions) -> dict[str, Any]:
         "prefill_share": cost.share,
         "decode_flops": cost.decode,
         "memory_bytes": cost.memory,
-        "predicted_seconds": {name: {"prefill": p, "token": t} for name, (p, t) in cost.predicted.items()},
+        "predicted_seconds": {name: dict(parts) for name, parts in cost.predicted.items()},
     }
     return content if options.by == "phase" else content | {"parts": _breakdown(cost, options.by)}
 
 
 def _spread(timing: Timing) -> str:
     quartiles = f"quartiles {1e3 * timing.q1:.2f} to {1e3 * timing.q3:.2f}, 95 % below {1e3 * timing.p95:.2f} ms"
-    return f"{quartiles}, {timing.repeats} repeats" + (f"; {timing.note}" if timing.note else "")
+    state = [f"{name.replace('_', ' ')} {value}" for name, value in timing.gpu.items()]
+    return "; ".join(filter(None, [f"{quartiles}, {timing.repeats} repeats", ", ".join(state), timing.note]))
 
 
 def _flops(value: int) -> str:

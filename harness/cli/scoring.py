@@ -2,133 +2,159 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..contracts import Record
 from ..errors import UserError
-from ..identity import sample_digests
-from ..planning import Request, plan_tasks
+from ..planning import PlannedTask, Request, plan_tasks
 from ..plugins import load_plugins
-from ..summary import summarise
+from ..predictions import predictions_for
+from ..summary import checked_scores, summarise
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ..cards import Metric
-    from ..contracts import Json, Sample, Task
+    from ..contracts import Predictions, Task
+    from ..registry import Registry
     from ..results import Estimate
 
 
-def score_predictions(name: str, predictions: Path, seed: int, extra: Sequence[str], *, as_json: bool) -> None:
-    """Score the outputs of a file with a task's rule; samples without one are counted, never guessed."""
-    planned = plan_tasks(load_plugins(extra).registry, Request((), (name,)))[0]
-    path = predictions / "records.jsonl" if predictions.is_dir() else predictions
-    outputs = read_outputs(path)
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What ``adaptbench score`` is asked for.
+
+    Attributes:
+        task: Task spec.
+        predictions: File or folder.
+        arguments: Further arguments of the task: ``annotations``, ``questions``.
+        rule: A rule of the task, ``all`` of them, or none for its own.
+        breakdown: Also show the figures of every subset.
+        submission: Where to write the official file of a benchmark that a server scores.
+    """
+
+    task: str
+    predictions: Path
+    arguments: Mapping[str, str]
+    seed: int = 0
+    rule: str | None = None
+    breakdown: bool = False
+    submission: Path | None = None
+    plugins: Sequence[str] = ()
+    as_json: bool = False
+
+
+def score_predictions(asked: Scoring) -> None:
+    """Score the outputs of a file by a task's rules; samples without one are counted, never guessed."""
+    scored: list[dict[str, Any]] = []
+    found: Predictions | None = None
+    for planned, task in _under_each(_planned(load_plugins(asked.plugins).registry, asked), asked):
+        if found is None:
+            found = predictions_for(task, asked.predictions)
+            if asked.submission is not None:
+                _submit(task, found.outputs, asked.submission)
+        scored.append(_score(planned, task, found))
+    if asked.as_json:
+        write_json(scored if asked.rule == _ALL else scored[0])
+        return
+    typer.echo(f"{asked.task}, rule {', '.join(each['rule'] for each in scored)}")
+    write_columns([[key, *(str(each[key]) for each in scored)] for key in _COUNTS])
+    for note in scored[0]["notes"]:
+        typer.echo(f"  note: {note}")
+    _show(scored, lambda each: each["metrics"])
+    if asked.breakdown:
+        for axis, names in scored[0]["breakdown"].items():
+            for name in names:
+                typer.echo(f"{axis} = {name}")
+                _show(scored, lambda each, axis=axis, name=name: each["breakdown"][axis].get(name, {}))
+
+
+_ALL = "all"
+_COUNTS = ("samples", "matched", "missing", "unmatched", "unparsed", "unscored")
+
+
+def _planned(registry: Registry, asked: Scoring) -> PlannedTask:
+    """The task with the arguments asked for."""
+    (planned,) = plan_tasks(registry, Request((), (asked.task,)))
+    call = planned.step.call
+    rule = {} if asked.rule in (None, _ALL) else {"rule": asked.rule}
+    call = replace(call, args=tuple({**dict(call.args), **asked.arguments, **rule}.items()))
+    return PlannedTask(replace(planned.step, call=call))
+
+
+def _under_each(planned: PlannedTask, asked: Scoring) -> Iterator[tuple[PlannedTask, Task]]:
+    """The task under each rule asked for. A task that can change its rule reads its data once."""
     step = planned.step
-    task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=seed))
-    matched = _matched(task, outputs, path)
+    rules: list[str | None] = list(planned.card.rules) if asked.rule == _ALL else []
+    task: Task | None = None
+    for rule in rules or [None]:
+        call = step.call if rule is None else replace(step.call, args=(*step.call.args, ("rule", rule)))
+        each = PlannedTask(replace(step, call=call))
+        change = getattr(task, "under", None)
+        task = change(rule) if change else step.entry.factory()(**step.entry.bind(call, seed=asked.seed))
+        yield each, task
+
+
+def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, Any]:
+    card = planned.card
+    matched = [sample for sample in task.samples if sample.id in found.outputs]
     records = []
     for sample in matched:
-        output = outputs[sample.id].output
-        parsed = task.parse(output)
-        records.append(Record(sample.id, "", output, parsed, task.score(sample, parsed)))
-    summary = summarise(planned.card, matched, records)
-    counts = {
+        output = found.outputs[sample.id]
+        parsed = task.parse(sample, output)
+        scores = checked_scores(card, sample.id, task.score(sample, parsed))
+        records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
+    summary = summarise(card, matched, records, getattr(task, "figures", None))
+    breakdown = {
+        axis: {name: _dumped(metrics) for name, metrics in names.items()}
+        for axis, names in summary["breakdown"].items()
+    }
+    return {
+        "task": str(planned.step.call),
+        "rule": f"{card.rule}/{card.rule_version}",
         "samples": len(task.samples),
         "matched": len(matched),
         "missing": len(task.samples) - len(matched),
-        "unmatched": len(outputs) - len(matched),
+        "unmatched": len(found.unmatched),
         "unparsed": summary["unparsed"],
         "unscored": summary["unscored"],
+        "notes": list(found.notes),
+        "metrics": _dumped(summary["metrics"]),
+        "breakdown": breakdown,
+        "units": {metric.name: metric.unit for metric in card.metrics},
     }
-    rule = f"{planned.card.rule}/{planned.card.rule_version}"
-    if as_json:
-        metrics = {metric: estimate.model_dump() for metric, estimate in summary["metrics"].items()}
-        write_json({"task": str(step.call), "rule": rule, **counts, "metrics": metrics})
-        return
-    typer.echo(f"{step.call}, rule {rule}")
-    write_columns([[key, str(value)] for key, value in counts.items()])
-    for metric in planned.card.metrics:
-        if metric.name in summary["metrics"]:
-            typer.echo(f"  {_shown(metric, summary['metrics'][metric.name])}")
 
 
-def _shown(metric: Metric, estimate: Estimate) -> str:
-    scale = 100 if metric.unit == "%" else 1
+def _submit(task: Any, outputs: Mapping[str, Any], path: Path) -> None:
+    write = getattr(getattr(task, "benchmark", None), "submission", None)
+    if write is None:
+        raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
+    write(outputs, task, path)
+
+
+def _dumped(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {metric: estimate.model_dump() for metric, estimate in metrics.items()}
+
+
+def _show(scored: Sequence[Mapping[str, Any]], metrics_of: Any) -> None:
+    """Write a line a metric, a column a rule."""
+    names = dict.fromkeys(name for each in scored for name in metrics_of(each))
+    rows = []
+    for name in names:
+        found = [metrics_of(each).get(name) for each in scored]
+        unit = scored[0]["units"][name]
+        method = next((f["method"] for f in found if f), "")
+        rows.append([name, *("-" if f is None else _figure(f, unit) for f in found), unit, f"({method})"])
+    write_columns(rows)
+
+
+def _figure(estimate: Mapping[str, Any], unit: str) -> str:
+    scale = 100 if unit == "%" else 1
     ends = ""
-    if estimate.low is not None and estimate.high is not None:
-        ends = f" [{scale * estimate.low:.2f}, {scale * estimate.high:.2f}]"
-    return f"{metric.name}  {scale * estimate.value:.2f}{ends} {metric.unit}  ({estimate.method})"
-
-
-class Output(NamedTuple):
-    """A raw output, and the hash of the inputs that it answers where the file states it."""
-
-    output: Json
-    input: str
-
-
-def _matched(task: Task, outputs: Mapping[str, Output], path: Path) -> list[Sample]:
-    """The samples that have an output, after a look whether the output is about the same inputs."""
-    matched = [sample for sample in task.samples if sample.id in outputs]
-    todo = "check task and seed"
-    if not matched:
-        raise UserError(f"none of its {len(outputs)} outputs is for a sample of this task", where=str(path), todo=todo)
-    if any(outputs[sample.id].input for sample in matched):
-        for sample, content in zip(matched, sample_digests(task, matched), strict=True):
-            if outputs[sample.id].input not in ("", content):
-                raise UserError(
-                    f"the output of sample {sample.id!r} is about other inputs than this task's",
-                    where=str(path),
-                    todo=todo,
-                )
-    return matched
-
-
-def read_outputs(path: Path) -> dict[str, Output]:
-    """Read JSON lines with the fields ``sample`` and ``output``, such as a cell's records.
-
-    A field ``input`` is kept; others are ignored.
-
-    Raises:
-        UserError: A line is not such an object, or a sample stands there twice.
-    """
-    outputs: dict[str, Output] = {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"cannot read it: {error.strerror}", where=str(path), todo="give a file of JSON lines"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=str(path), todo="give a file of JSON lines") from error
-    for number, line in enumerate(text.split("\n"), 1):  # a JSON text may hold other characters that end lines
-        if line.strip():
-            sample, output = _output(line, where=f"{path}, line {number}")
-            if sample in outputs:
-                raise UserError(
-                    f"sample {sample!r} stands there twice", where=f"{path}, line {number}", todo="keep one of them"
-                )
-            outputs[sample] = output
-    return outputs
-
-
-def _output(line: str, where: str) -> tuple[str, Output]:
-    try:
-        row = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=where, todo="write one object a line") from error
-    if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
-        raise UserError(
-            "not an object with the fields sample and output", where=where, todo="write one such object a line"
-        )
-    return row["sample"], Output(row["output"], str(row.get("input", "")))
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number that JSON has")
+    if estimate["low"] is not None and estimate["high"] is not None:
+        ends = f" [{scale * estimate['low']:.2f}, {scale * estimate['high']:.2f}]"
+    return f"{scale * estimate['value']:.2f}{ends}"

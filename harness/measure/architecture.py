@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,27 +103,51 @@ class Architecture:
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:
-    """Read a config as ``config.json`` holds it, with the defaults of its model type filled in.
+    """Read a config as ``config.json`` holds it; what it leaves out is what transformers takes for it.
 
     Raises:
-        UserError: The model type has no closed form here, or the config lacks a number.
+        UserError: The model type has no closed form here, or a number of the config makes no sense.
     """
+    config = _filled(config)
     kind = str(config.get("model_type", ""))
     if kind == "llava":
         return _llava(config)
     if kind in {"clip", "siglip"}:
         vision = _vision_config(config["vision_config"])
-        projection = (Linear("visual_projection", vision.stack.hidden, _number(config, "projection_dim")),)
-        return Architecture(kind, vision, projection if kind == "clip" else ())
+        if kind == "siglip":
+            return Architecture(kind, vision)
+        return Architecture(
+            kind, vision, (Linear("visual_projection", vision.stack.hidden, _number(config, "projection_dim")),)
+        )
     if kind in _VISION:
         return Architecture(kind, _vision_config(config))
     return Architecture(kind, language=_language(config))
 
 
+def _filled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the defaults of its model type, and of its parts' model types."""
+    given = _defaults().get(str(config.get("model_type", "")), {})
+    full = {**given, **config}
+    for part in ("text_config", "vision_config"):
+        if part in given:
+            # A part that is not there is as the whole wants it; one that is has its own type's defaults.
+            own = config.get(part) or given[part]
+            if not isinstance(own, dict):
+                raise UserError(f"{part} is {own!r}, which holds no fields", todo="give a whole config.json")
+            full[part] = _filled({"model_type": given[part]["model_type"], **own})
+    return full
+
+
+@cache
+def _defaults() -> dict[str, dict[str, Any]]:
+    with resources.as_file(resources.files(__package__) / "config_defaults.yaml") as path:
+        return read_yaml(path, kind="table of defaults", fields="MODEL_TYPE: {FIELD: NUMBER}")
+
+
 def _llava(config: Mapping[str, Any]) -> Architecture:
     vision, language = _vision_config(config["vision_config"]), _language(config["text_config"])
-    layers = _number(config, "vision_feature_layer", default=-2)
-    width = vision.stack.hidden * (len(layers) if isinstance(layers, list) else 1)
+    read = config.get("vision_feature_layer")
+    width = vision.stack.hidden * (len(read) if isinstance(read, list) else 1)
     hidden = language.stack.hidden
     projector = (Linear("linear_1", width, hidden), Linear("linear_2", hidden, hidden))
     whole = config.get("vision_feature_select_strategy") == "full"
@@ -157,20 +184,22 @@ def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
     heads = _number(config, "num_attention_heads", "n_head")
     grouped = config.get("model_type") in _GROUPED
     kv_heads = _number(config, "num_key_value_heads", default=heads) if grouped else heads
+    if config.get("head_dim") is None and hidden % heads:
+        raise UserError(
+            f"{hidden} numbers do not fall into {heads} heads", todo="mend the config, or give its head_dim"
+        )
     head_dim = _number(config, "head_dim", default=hidden // heads)
-    ratio = config.get("mlp_ratio")
-    ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int((ratio or 4) * hidden))
+    ratio = config.get("mlp_ratio") or 4
+    ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int(ratio * hidden))
     layers = _number(config, "num_hidden_layers", "n_layer")
     return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)
 
 
-def _number(config: Mapping[str, Any], *names: str, default: Any = None) -> Any:
+def _number(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:
     """The first of several names that the config gives a value, or the default."""
-    for name in names:
-        if config.get(name) is not None:
-            return config[name]
-    if default is None:
+    name, value = next(((name, config[name]) for name in names if config.get(name) is not None), (names[0], default))
+    if not isinstance(value, int) or value < 1:
         raise UserError(
-            f"the config of a {config.get('model_type')} has no {names[0]}", todo="give a whole config.json"
+            f"{name} is {value!r} in the config of a {config.get('model_type')}", todo="give a whole number above 0"
         )
-    return default
+    return value

@@ -11,8 +11,9 @@ FLOPs are 2 per multiply-accumulate; traffic is counted in numbers moved, so tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..errors import UserError
 from .execution import Execution
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .execution import LayerWork
 
 Phase: TypeAlias = Literal["vision", "projector", "prefill", "decode"]
+Attention: TypeAlias = Literal["fused", "eager"]
+ATTENTION: tuple[Attention, ...] = get_args(Attention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ class Convention:
         activation_width: Whether the activation works on the MLP's width, or (a slip that the published tables
             contain) on the hidden width.
         addends: Operands of a residual addition that are read.
+        traffic: What moves. ``open``: what the open heads and channels need, and a fused kernel reads keys and values
+            once. ``analyser``: as LLM-Viewer and AdaLLaVA's analyser on top of it have it: a block's linear layers move
+            the open share of all that they read and write, but keys and values are written whole; in the prefill as
+            many keys and values are read as there are query heads; and a fused kernel reads them anew for every block
+            of queries and writes its scores twice. Their memory footprint has no head.
+        on_chip: Numbers that fit on the chip, from which the analyser's block of queries in a fused kernel follows.
+            ``None``: no chip is named, and all queries are one block.
     """
 
     name: str
@@ -54,13 +64,25 @@ class Convention:
     activation: int = 5
     activation_width: Literal["ffn", "hidden"] = "ffn"
     addends: int = 2
+    traffic: Literal["open", "analyser"] = "open"
+    on_chip: float | None = None
+
+    def with_attention(self, kind: Attention) -> Convention:
+        """The same with attention as one kernel or as three, which compute the masked half as well."""
+        fused = kind == "fused"
+        return replace(self, fused=fused, causal_half=self.causal_half and fused)
+
+    @property
+    def depends_on_chip(self) -> bool:
+        """Whether the traffic of an operator depends on the chip it runs on."""
+        return self.fused and self.traffic == "analyser"
 
 
 COUNTED = Convention("counted", elementwise=False, causal_half=False, rotary=False)
 DEFAULT = Convention("default")
 LLM_VIEWER = Convention(
     "llm-viewer", causal_half=False, fused=False, rotary=False, head_flops=1, norm=7, activation=2,
-    activation_width="hidden", addends=1,
+    activation_width="hidden", addends=1, traffic="analyser",
 )  # fmt: skip
 CONVENTIONS = {convention.name: convention for convention in (DEFAULT, LLM_VIEWER, COUNTED)}
 
@@ -150,9 +172,11 @@ class _Place:
     convention: Convention
     causal: bool
 
-    def linear(self, name: str, tokens: int, inputs: int, outputs: int, part: str = "") -> Operator:
-        size = inputs * outputs
-        return self._operator(name, part, 2 * tokens * size, size, tokens * inputs, tokens * outputs)
+    def linear(
+        self, name: str, tokens: int, inputs: int, outputs: int, part: str = "", moved: tuple[int, int] | None = None
+    ) -> Operator:
+        size, (read, written) = inputs * outputs, moved or (inputs, outputs)
+        return self._operator(name, part, 2 * tokens * size, size, tokens * read, tokens * written)
 
     def elementwise(self, name: str, flops: int, read: int, written: int, part: str = "") -> Iterator[Operator]:
         if self.convention.elementwise:
@@ -160,18 +184,34 @@ class _Place:
 
     def attention(self, stack: Stack, queries: int, keys: int, heads: int) -> Iterator[Operator]:
         """Softmax(q k') v, as one kernel or as three with their scores in memory."""
-        q, kv = heads * stack.head_dim, _kv_heads(stack, heads) * stack.head_dim
-        half = self.causal and self.convention.causal_half and queries == keys
+        rules, q = self.convention, heads * stack.head_dim
+        kv = keys * self._read_heads(stack, heads) * stack.head_dim
+        half = self.causal and rules.causal_half and queries == keys
         pairs = queries * (queries + 1) // 2 if half else queries * keys
         scores = queries * keys * heads
-        product, softmax = 2 * pairs * q, 5 * pairs * heads if self.convention.elementwise else 0
-        if self.convention.fused:
-            moved = queries * q + 2 * keys * kv
-            yield self._operator("attention", "attention", 2 * product + softmax, 0, moved, queries * q)
+        product, softmax = 2 * pairs * q, 5 * pairs * heads if rules.elementwise else 0
+        if rules.fused:
+            blocks, written = self._blocks(stack, queries), queries * q
+            if rules.traffic == "analyser":
+                written = 2 * scores
+            moved = queries * q + 2 * blocks * kv
+            yield self._operator("attention", "attention", 2 * product + softmax, 0, moved, written)
             return
-        yield self._operator("qk", "attention", product, 0, queries * q + keys * kv, scores)
+        yield self._operator("qk", "attention", product, 0, queries * q + kv, scores)
         yield from self.elementwise("softmax", softmax, scores, scores, "attention")
-        yield self._operator("sv", "attention", product, 0, scores + keys * kv, queries * q)
+        yield self._operator("sv", "attention", product, 0, scores + kv, queries * q)
+
+    def _read_heads(self, stack: Stack, heads: int) -> int:
+        """Heads whose keys and values attention reads."""
+        if self.convention.traffic == "open":
+            return _kv_heads(stack, heads)
+        return stack.kv_heads if self.phase == "decode" else heads
+
+    def _blocks(self, stack: Stack, queries: int) -> int:
+        """How often a fused kernel reads keys and values."""
+        if self.convention.on_chip is None or not self.convention.depends_on_chip:
+            return 1
+        return math.ceil(queries / min(math.ceil(self.convention.on_chip / stack.head_dim), stack.head_dim))
 
     def _operator(self, name: str, part: str, flops: int, weights: int, read: int, written: int) -> Operator:
         module = f"{self.module}.{part}" if part else self.module
@@ -183,15 +223,17 @@ def _layer(stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int
     rules, hidden = place.convention, stack.hidden
     q, kv = work.heads * stack.head_dim, _kv_heads(stack, work.heads) * stack.head_dim
     width = queries * hidden
+    # What q, k, v and out are taken to move: of the residual stream, and of written keys and values.
+    seen, kept = (hidden, kv) if rules.traffic == "open" else (hidden * work.heads // stack.heads, _kv_width(stack))
     yield from place.elementwise("norm_1", rules.norm * width, width, width, "norm_1")
-    yield place.linear("q", queries, hidden, q, "attention")
-    yield place.linear("k", queries, hidden, kv, "attention")
-    yield place.linear("v", queries, hidden, kv, "attention")
+    yield place.linear("q", queries, hidden, q, "attention", (seen, q))
+    yield place.linear("k", queries, hidden, kv, "attention", (seen, kept))
+    yield place.linear("v", queries, hidden, kv, "attention", (seen, kept))
     if rules.rotary and stack.rotary:
         turned = queries * (q + kv)
         yield from place.elementwise("rotary", 3 * turned, turned, turned, "attention")
     yield from place.attention(stack, queries, queries if keys is None else keys, work.heads)
-    yield place.linear("out", queries, q, hidden, "attention")
+    yield place.linear("out", queries, q, hidden, "attention", (q, seen))
     yield from place.elementwise("add_1", width, rules.addends * width, width, "add_1")
     yield from place.elementwise("norm_2", rules.norm * width, width, width, "norm_2")
     yield from _mlp(stack, work, queries, place)
@@ -199,13 +241,15 @@ def _layer(stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int
 
 
 def _mlp(stack: Stack, work: LayerWork, tokens: int, place: _Place) -> Iterator[Operator]:
-    rules, channels = place.convention, round(stack.ffn * work.mlp)
+    rules, hidden, channels = place.convention, stack.hidden, round(stack.ffn * work.mlp)
+    share = round(hidden * work.mlp)
+    seen = hidden if rules.traffic == "open" else share
     for name in ("gate", "up") if stack.gated else ("up",):
-        yield place.linear(name, tokens, stack.hidden, channels, "mlp")
-    acted = tokens * (channels if rules.activation_width == "ffn" else round(stack.hidden * work.mlp))
+        yield place.linear(name, tokens, hidden, channels, "mlp", (seen, channels))
+    acted = tokens * (channels if rules.activation_width == "ffn" else share)
     operands = 2 if stack.gated else 1
     yield from place.elementwise("activation", rules.activation * acted, operands * acted, acted, "mlp")
-    yield place.linear("down", tokens, channels, stack.hidden, "mlp")
+    yield place.linear("down", tokens, channels, hidden, "mlp", (channels, seen))
 
 
 def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Convention) -> Iterator[Operator]:
@@ -218,6 +262,10 @@ def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Co
 def _kv_heads(stack: Stack, heads: int) -> int:
     """Key and value heads that a number of open query heads needs."""
     return -(-stack.kv_heads * heads // stack.heads)
+
+
+def _kv_width(stack: Stack) -> int:
+    return stack.kv_heads * stack.head_dim
 
 
 def _language(model: Architecture) -> Language:

@@ -3,11 +3,15 @@
 Equal layers cost the same, so one and two of them tell what all cost; and at a fixed shape the contractions of a
 transformer are a polynomial of degree two in the number of tokens, so three lengths tell all. Both are checked on a
 further trace, exactly: the counts are integers.
+
+Because so few integers tell everything, an architecture can bring them along as its *record*: then nothing is built or
+traced at all, and neither torch nor transformers is imported.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +28,21 @@ if TYPE_CHECKING:
 _LENGTHS = (3, 5, 8)
 _CHECK = 13
 """Another length, at which the polynomial must be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the traces of a phase told.
+
+    Attributes:
+        one: FLOPs by power of the number of tokens, with one layer; of the vision tower, for its one size of image.
+        two: The same with two layers; empty where no layer repeats.
+        attention: As in `Flops`.
+    """
+
+    one: tuple[Fraction, ...]
+    two: tuple[Fraction, ...]
+    attention: str
 
 
 class Part(Protocol):
@@ -44,7 +63,12 @@ class Blueprint(Protocol):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """As ``config.json`` holds it, with all defaults."""
+        """As ``config.json`` holds it."""
+        ...
+
+    @property
+    def recorded(self) -> Mapping[str, Record]:
+        """Phase -> what `Counter.record` said of it; empty if it has to be traced."""
         ...
 
     @property
@@ -67,16 +91,27 @@ class Counter:
     Args:
         blueprint: What to count.
         waive: Operators that may stay uncounted.
+        afresh: Trace even what the blueprint has a record of.
     """
 
-    def __init__(self, blueprint: Blueprint, waive: Sequence[str] = ()) -> None:
+    def __init__(self, blueprint: Blueprint, waive: Sequence[str] = (), *, afresh: bool = False) -> None:
         self._blueprint, self._waive = blueprint, tuple(waive)
+        self._recorded: Mapping[str, Record] = {} if afresh else blueprint.recorded
         self.traces = 0
         """Forward passes that were traced so far."""
 
     def phases(self) -> list[str]:
         """The phases that the architecture has."""
-        return list(self._parts(1))
+        return list(self._recorded or self._parts(1))
+
+    def record(self) -> dict[str, Record]:
+        """What the traces tell of every phase: all that `count` and `count_layers` need."""
+        told = {}
+        for phase in self.phases():
+            one, sample = self._polynomial(phase, 1)
+            two = self._polynomial(phase, 2)[0] if phase in self._blueprint.depth else []
+            told[phase] = Record(tuple(one), tuple(two), sample.attention)
+        return told
 
     def count(self, phase: str, tokens: int) -> Flops:
         """FLOPs of a phase for one input of so many tokens; of the vision tower, for one image.
@@ -121,8 +156,11 @@ class Counter:
         return self._blueprint.parts(layers)
 
     @functools.cache  # noqa: B019
-    def _polynomial(self, phase: str, layers: int) -> tuple[list[Fraction], Flops]:
+    def _polynomial(self, phase: str, layers: int) -> tuple[Sequence[Fraction], Flops]:
         """Coefficients by power of a phase with so many layers, and one of its counts, for the convention."""
+        if phase in self._recorded:
+            known = self._recorded[phase]
+            return known.one if layers == 1 else known.two, Flops(int(sum(known.one)), phase, attention=known.attention)
         if phase == "vision":  # an image has one size
             whole = self._trace(phase, 1, layers)
             return [Fraction(whole.value)], whole

@@ -6,9 +6,13 @@ import functools
 import os
 import platform
 import secrets
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PACKAGES = (
     "adaptbench",
@@ -97,3 +101,40 @@ def _gpu() -> dict[str, Any]:
         }
     except pynvml.NVMLError:
         return {}
+
+
+def gpu_state(device: str) -> dict[str, int]:
+    """Clock, power, temperature and other processes of a GPU now: what makes its times worth more or less.
+
+    Args:
+        device: As torch calls it, such as ``cuda`` or ``cuda:1``; this process is at work on it.
+
+    Returns:
+        What the driver tells, by name; empty without nvidia-ml-py or a driver that answers.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return {}
+    import torch
+
+    try:
+        pynvml.nvmlInit()
+        # The driver numbers its GPUs in its own way; the identifier is the same on both sides.
+        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    except pynvml.NVMLError:
+        return {}
+    questions: dict[str, Callable[[], Any]] = {
+        "sm_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        "sm_clock_max_mhz": lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        "power_mw": lambda: pynvml.nvmlDeviceGetPowerUsage(handle),
+        "power_limit_mw": lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle),
+        "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
+        # One of them is this process, under whatever number a container hides it.
+        "other_processes": lambda: max(0, len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) - 1),
+    }
+    state = {}
+    for name, ask in questions.items():
+        with suppress(pynvml.NVMLError):  # not every GPU has an answer to everything
+            state[name] = int(ask())
+    return state

@@ -52,6 +52,16 @@ class Accelerator(BaseModel):
             raise UserError(f"{self.name} has no {precision} peak", todo=f"choose from {known}, or give your own file")
         return rate
 
+    @property
+    def on_chip_bytes(self) -> float:
+        """Bytes on the chip; a `UserError` where they are not stated."""
+        if self.on_chip is None:
+            raise UserError(
+                f"{self.name} says nothing of its on-chip memory, which bounds the blocks of fused attention",
+                todo="add on_chip: BYTES to its file, or use --attention eager",
+            )
+        return self.on_chip
+
     def seconds(self, operator: Operator, precision: Precision = "fp16", batch: int = 1) -> float:
         """Time of one operator for a batch of inputs: max(operations / peak, bytes / bandwidth)."""
         arithmetic = batch * operator.flops / self.peak_of(precision)

@@ -153,7 +153,7 @@ def _time() -> tuple[bool, str]:
 def _closed_form(blueprint: Blueprint) -> tuple[bool, str]:
     from .reconcile import reconcile
 
-    off = reconcile(Counter(blueprint), blueprint)
+    off = reconcile(Counter(blueprint, afresh=True), blueprint)
     return True, ", ".join(f"{phase} {share:.2%} off" for phase, share in off.items())
 
 

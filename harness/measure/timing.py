@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..results import Timing
-from .hardware import machine, session_id
+from .hardware import gpu_state, machine, session_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
@@ -28,6 +28,8 @@ _MOST_WARMUP = 10
 _MOST_REPEATS = 1000
 _LEAST_TICKS = 100
 """A duration of fewer ticks of the clock is not reported: the rounding would be more than a hundredth of it."""
+_SLOW_CLOCK = 0.8
+"""A GPU whose clock is below this share of its highest is held back, by heat, by its power limit or by its owner."""
 
 
 class TooShort(Exception):
@@ -120,6 +122,7 @@ def measure(
     try:
         warmup = _warm_up(clock, call)
         seconds = _repeat(clock, call, effort)
+        gpu = gpu_state(device) if device.startswith("cuda") else {}  # at once, before its clocks fall
     finally:
         if collecting:
             gc.enable()
@@ -128,7 +131,7 @@ def measure(
         raise TooShort(f"{what}: a call takes {median:.1e} s, too short for a clock of {clock.resolution:.0e} s")
     return Timing(
         session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=warmup,
-        repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, note=_doubts(median, q1, q3),
+        repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, gpu=gpu, note=_doubts(median, q1, q3, gpu),
     )  # fmt: skip
 
 
@@ -152,7 +155,7 @@ def _repeat(clock: Clock, call: Callable[[], object], effort: Effort) -> npt.NDA
     return np.array(seconds)
 
 
-def _doubts(median: float, q1: float, q3: float) -> str:
+def _doubts(median: float, q1: float, q3: float, gpu: Mapping[str, int]) -> str:
     """What makes a figure suspect, in words; empty if nothing does."""
     doubts = []
     if q3 - q1 > 0.2 * median:
@@ -160,4 +163,9 @@ def _doubts(median: float, q1: float, q3: float) -> str:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 1.5 * (os.cpu_count() or 1):
         doubts.append(f"the machine was busy: load {load:.1f} on {os.cpu_count()} cores")
+    others, clock, top = (gpu.get(name, 0) for name in ("other_processes", "sm_clock_mhz", "sm_clock_max_mhz"))
+    if others:
+        doubts.append(f"other processes on the GPU: {others}")
+    if clock < _SLOW_CLOCK * top:
+        doubts.append(f"the GPU ran at {clock} of {top} MHz")
     return "; ".join(doubts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .closed_form import DEFAULT, decode_step, prefill, projector, vision
+from .closed_form import decode_step, prefill, projector, vision
 from .execution import Execution
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .architecture import Architecture, Stack
     from .closed_form import Convention, Operator
+
+_CACHED = ("k", "v")
+"""Operators whose result is kept for the tokens to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +118,23 @@ class Work:
         if self.execution is not None:
             yield from decode_step(self.model, self.execution, self.tokens + 1, convention)
 
-    def memory(self, bytes_per_number: int, batch: int = 1) -> int:
-        """Bytes that the language model's prefill needs: weights, keys and values, and one block's activations.
+    def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1) -> int:
+        """Bytes that the language model's prefill needs: weights, keys and values, and the largest block's activations.
 
-        The blocks' weights and those of the head; what a kernel keeps for itself is not in it.
+        The blocks' weights and, but for the analyser, those of the head; the embedding table is left out, and what a
+        kernel keeps for itself. The analyser takes the last block's activations.
         """
         if self.execution is None:
             return 0
-        stack, execution = self.language
-        operators = list(prefill(self.model, execution, DEFAULT))
-        weights = sum(operator.weights for operator in operators)
-        cached = sum(2 * work.tokens * stack.kv_heads * stack.head_dim for work in execution.layers)
-        first = f"layers.{execution.layers[0].layer}."
-        activations = sum(operator.written for operator in operators if operator.module.startswith(first))
+        analyser = convention.traffic == "analyser"
+        operators = list(prefill(self.model, self.execution, dataclasses.replace(convention, elementwise=True)))
+        weights = sum(o.weights for o in operators if o.module != "head" or not analyser)
+        cached = sum(o.written for o in operators if o.name in _CACHED)
+        blocks: dict[str, int] = {}
+        for operator in operators:
+            if operator.module != "head" and operator.name not in _CACHED:
+                block = operator.module.rpartition(".")[0]
+                blocks[block] = blocks.get(block, 0) + operator.written
+        sizes = [*blocks.values()] or [0]
+        activations = sizes[-1] if analyser else max(sizes)
         return bytes_per_number * (weights + batch * (cached + activations))

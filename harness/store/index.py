@@ -21,16 +21,25 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cell(key TEXT PRIMARY KEY, model TEXT, task TEXT, budget REAL, seed INTEGER, records TEXT);
-CREATE TABLE IF NOT EXISTS score(key TEXT, position INTEGER, sample TEXT, metric TEXT, value REAL,
+CREATE TABLE IF NOT EXISTS score(key TEXT, position INTEGER, sample TEXT, cluster TEXT, metric TEXT, value REAL,
                                  PRIMARY KEY(key, metric, position)) WITHOUT ROWID;
 """
+_VERSION = 2
+"""Of the schema, kept as the file's ``user_version``."""
 
 
-class Scores(NamedTuple):
-    """One metric of one cell: sample ids and values of shape [n], NaN where the sample could not be scored."""
+class MetricColumn(NamedTuple):
+    """One metric of one cell.
+
+    Attributes:
+        samples: Sample ids, n of them.
+        values: Of shape [n], NaN where the sample could not be scored.
+        groups: Name of each sample's group, ``None`` for one that is independent.
+    """
 
     samples: list[str]
     values: npt.NDArray[np.float64]
+    groups: list[str | None]
 
 
 class Index:
@@ -43,7 +52,7 @@ class Index:
     def __init__(self, run: RunDirectory) -> None:
         self._path = run.path / "index.sqlite"
 
-    def scores(self, journal: Journal, metric: str) -> Scores:
+    def scores(self, journal: Journal, metric: str) -> MetricColumn:
         """Return one metric of a complete cell, in sample order.
 
         Raises:
@@ -64,16 +73,26 @@ class Index:
                 path.unlink()
 
 
-def _scores(place: str | Path, journal: Journal, metric: str) -> Scores:
+def _scores(place: str | Path, journal: Journal, metric: str) -> MetricColumn:
     with closing(sqlite3.connect(place, timeout=60)) as database:
-        database.executescript(_SCHEMA)
+        _prepare(database)
         _refresh(database, journal)
         rows = database.execute(
-            "SELECT sample, value FROM score WHERE key = ? AND metric = ? ORDER BY position",
+            "SELECT sample, value, cluster FROM score WHERE key = ? AND metric = ? ORDER BY position",
             (journal.folder.name, metric),
         ).fetchall()
-    values = np.array([np.nan if value is None else value for _, value in rows], dtype=np.float64)
-    return Scores([json.loads(sample) for sample, _ in rows], values)
+    values = np.array([np.nan if value is None else value for _, value, _ in rows], dtype=np.float64)
+    samples, groups = ([json.loads(row[column]) for row in rows] for column in (0, 2))
+    return MetricColumn(samples, values, groups)
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables; those of another version hold nothing that cannot be made again."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version != _VERSION:
+        database.executescript("DROP TABLE IF EXISTS cell; DROP TABLE IF EXISTS score;")
+        database.execute(f"PRAGMA user_version = {_VERSION}")
+    database.executescript(_SCHEMA)
 
 
 def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
@@ -85,15 +104,22 @@ def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
     if known == (result.records_sha256,):
         return
     journal.check()
-    metrics = [metric.name for metric in result.task_card.metrics]
+    metrics = [metric.name for metric in result.task_card.metrics if metric.kind == "mean"]
     rows = (
-        (key, position, json.dumps(record.sample), metric, None if record.scores is None else record.scores.get(metric))
+        (
+            key,
+            position,
+            json.dumps(record.sample),
+            json.dumps(record.group),
+            metric,
+            None if record.scores is None else record.scores.get(metric),
+        )
         for position, record in enumerate(journal.records())
         for metric in metrics
     )
     with database:
         database.execute("DELETE FROM score WHERE key = ?", (key,))
-        database.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?)", rows)
+        database.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?, ?)", rows)
         database.execute(
             "INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?)",
             (key, cell.model, cell.task, cell.budget, cell.seed, result.records_sha256),

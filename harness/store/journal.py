@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
+_REQUIRED = _FIELDS - {"group", "fault"}  # which records of earlier versions lack
 _TAIL = b',"check":"%08x"}\n'
 _TAIL_LENGTH = len(_TAIL % 0)
 _Stored = TypeVar("_Stored", bound=BaseModel)
@@ -153,7 +154,7 @@ def _record(line: bytes) -> Record:
     if line[-_TAIL_LENGTH:] != _TAIL % zlib.crc32(body):
         raise ValueError("it does not have its checksum, so it was damaged or changed by hand")
     fields = json.loads(body + b"}")
-    if set(fields) != _FIELDS:
+    if not _REQUIRED <= set(fields) <= _FIELDS:
         raise ValueError("its fields are not those of a record")
     return Record(**fields)
 

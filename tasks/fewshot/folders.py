@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
-from .decoding import SUFFIXES, file_input
+from ..decoding import SUFFIXES, file_input
 from .images import ImageSet, collect
 
 if TYPE_CHECKING:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
-from .decoding import encoded_input, read
+from ..decoding import encoded_input, read
+from ..hub import load, one_split
 from .images import ImageSet, collect
 
 if TYPE_CHECKING:
     from ...harness.contracts import Input
-
-
-_FILES = {".parquet": "parquet", ".arrow": "arrow"}
-"""Ending of a single file -> the reader for it."""
 
 
 def hf_images(
@@ -37,48 +33,12 @@ def hf_images(
         UserError: It cannot be had, the split or a column is not clear, or a row has no class or no image.
     """
     where = f"hf-images:{path}"
-    rows, split = _one_split(_loaded(path, subset, revision, where), split, where)
+    rows, split = one_split(load(path, subset, revision, where), split, where)
     image, label = _columns(rows.features, image, label, where)
     positions = _positions(rows, label, where)
     encoded = _encoded(rows, image, where)
     classes = ((title, (_input(encoded, image, row, where) for row in own)) for title, own in positions.items())
     return collect(f"hf-images/{split}".rstrip("/"), classes, where=where)
-
-
-def _loaded(path: str, subset: str, revision: str, where: str) -> Any:
-    """Return a ``Dataset`` or a ``DatasetDict``."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError("datasets is needed", where=where, todo="pip install 'adaptbench[datasets]'") from error
-    place = Path(path).expanduser()
-    try:
-        if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
-            return datasets.load_from_disk(str(place))
-        if place.suffix in _FILES and place.is_file():
-            return datasets.load_dataset(_FILES[place.suffix], data_files=str(place))
-        return datasets.load_dataset(str(place) if place.is_dir() else path, subset or None, revision=revision or None)
-    except ConnectionError as error:
-        raise UserError(
-            f"it is no folder here, and the hub cannot be reached: {error}",
-            where=where,
-            todo="name a folder or go online",
-        ) from error
-    except (OSError, ValueError, TypeError, LookupError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(
-            f"datasets cannot load it: {error}", where=where, todo="check the name and the files"
-        ) from error
-
-
-def _one_split(found: Any, split: str, where: str) -> tuple[Any, str]:
-    import datasets
-
-    splits = found if isinstance(found, datasets.DatasetDict) else {str(found.split or ""): found}
-    name = next(iter(splits)) if len(splits) == 1 and not split else split
-    if name not in splits:
-        what = f"no split {split!r}" if split else "it has several splits"
-        raise UserError(what, where=where, todo=f"choose split= from {', '.join(splits) or 'none'}")
-    return splits[name], name
 
 
 def _columns(features: Any, image: str, label: str, where: str) -> tuple[str, str]:

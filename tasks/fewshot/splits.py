@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.errors import UserError
-from .decoding import file_input
+from ..decoding import file_input
 from .folders import class_files, folder
 from .images import ImageSet, collect
 

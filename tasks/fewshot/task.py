@@ -89,7 +89,7 @@ class FewShot(Task):
         listed: list[Json] = predicted.tolist()
         return listed
 
-    def parse(self, output: Json) -> Json | None:
+    def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - every episode has one shape
         """Return the predictions if there is a class for each query, else ``None``."""
         ways, queries = self.protocol.ways, self.protocol.queries
         if not isinstance(output, list) or len(output) != ways * queries:

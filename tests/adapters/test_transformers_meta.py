@@ -8,7 +8,7 @@ import pytest
 from adaptbench.adapters.transformers_meta import Blueprint, card, pretrained
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure import reconcile as reconciling
-from adaptbench.harness.measure.architecture import read_architecture
+from adaptbench.harness.measure.architecture import _SUPPORTED, read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.counting import Counter
 from adaptbench.harness.measure.flops import count_flops
@@ -117,15 +117,46 @@ def test_shipped_architectures_have_the_parameters_that_their_makers_state() -> 
 
 
 @pytest.mark.parametrize(
+    ("content", "said"), [("{nope", "cannot read it"), ("[1]", "holds no fields"), (None, "cannot read it")]
+)
+def test_a_folder_without_a_whole_config_is_refused_in_a_line(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=said) as caught:
+        pretrained(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+LEFT_OUT = [
+    *({"model_type": kind} for kind in _SUPPORTED),
+    {"model_type": "llava", "text_config": {"model_type": "mistral"}},
+    {"model_type": "llava", "vision_config": {"model_type": "siglip_vision_model"}},
+    {"model_type": "llava", "text_config": {"hidden_size": 64}, "vision_config": {"hidden_size": 48}},
+    {"model_type": "clip", "vision_config": {"num_hidden_layers": 3}},
+    {"model_type": "llama", "num_key_value_heads": None},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("config", LEFT_OUT, ids=str)
+def test_what_a_config_leaves_out_is_what_transformers_takes_for_it(config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+
+    given = {name: value for name, value in config.items() if name != "model_type"}
+    full = CONFIG_MAPPING[config["model_type"]](**given).to_dict()
+    assert read_architecture(config) == read_architecture({**full, "model_type": config["model_type"]})
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         ({"model_type": "no-such-model"}, "no-such-model"),
         ({"hidden_size": 8}, "names no model_type"),
+        ({"model_type": "llama", "hidden_size": 10, "num_attention_heads": 4}, "10.*multiple of.*4"),
     ],
 )
 def test_a_bad_config_is_refused_in_a_line(config: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        Blueprint(config, "mine")
+        Blueprint(config, "mine").parts()
     assert "\n" not in str(caught.value)
 
 

@@ -1,13 +1,36 @@
 import numpy as np
 import pytest
 from adaptbench import Input, Sample, UserError
-from adaptbench.harness.answering import Embedding, Generation
+from adaptbench.harness.answering import Embedding, Generation, Outcome, Replay
 from adaptbench.harness.batching import Batches
+from adaptbench.harness.contracts import Answer
+from adaptbench.harness.errors import BadSample
 from adaptbench.harness.store import FeatureStore
 
 
 def inputs(count):
     return [Input(f"{n:04x}", lambda n=n: n) for n in range(count)]
+
+
+class Asking:
+    """A task whose output for a sample is all that it is given."""
+
+    def __init__(self, inputs):
+        self.inputs = inputs
+
+    def outputs(self, samples, answers):
+        return [list(answers) for _ in samples]
+
+
+def vectors_of(asked, samples):
+    """The vectors that the task is given."""
+    asked.ask(samples)
+    return np.array(asked.outcomes(samples)[0].output)
+
+
+def texts_of(asked, samples):
+    asked.ask(samples)
+    return asked.outcomes(samples)[0].output
 
 
 def sample(*rows):
@@ -33,14 +56,14 @@ class Model:
 
 def embedding(model, folder, samples, count=10, size=4, progress=lambda done, total: None):
     batches = Batches(size, "m")
-    return Embedding(lambda: model, inputs(count), samples, batches, FeatureStore(folder, "e" * 64), progress)
+    return Embedding(lambda: model, Asking(inputs(count)), samples, batches, FeatureStore(folder, "e" * 64), progress)
 
 
 def test_blocks_are_runs_of_the_inputs_and_only_needed_ones_are_encoded(tmp_path):
     model, samples = Model(), [sample(0, 2), sample(9)]
     told = []
     asked = embedding(model, tmp_path, samples, progress=lambda *place: told.append(place))
-    vectors = asked.answers(samples[1:])
+    vectors = vectors_of(asked, samples[1:])
     assert model.batches == [[0, 1, 2, 3], [8, 9]]
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[[0, 3, 8, 9]], [[0, 4], [3, 4], [8, 2], [9, 2]])
@@ -50,40 +73,40 @@ def test_blocks_are_runs_of_the_inputs_and_only_needed_ones_are_encoded(tmp_path
 
 def test_no_block_is_encoded_twice_whoever_asks(tmp_path):
     model, samples = Model(), [sample(*range(10))]
-    first = embedding(model, tmp_path, samples).answers(samples)
+    first = vectors_of(embedding(model, tmp_path, samples), samples)
     asked = embedding(model, tmp_path, samples)
-    np.testing.assert_array_equal(asked.answers(samples), first)
-    np.testing.assert_array_equal(asked.answers(samples), first)
+    np.testing.assert_array_equal(vectors_of(asked, samples), first)
+    np.testing.assert_array_equal(vectors_of(asked, samples), first)
     assert len(model.batches) == 3
 
 
 def test_the_answers_do_not_depend_on_which_samples_were_asked_for_before(tmp_path):
     samples = [sample(n) for n in range(10)]
     asked = embedding(Model(), tmp_path / "whole", samples)
-    whole = [asked.answers([one]).copy() for one in samples]
+    whole = [vectors_of(asked, [one]) for one in samples]
     for start in range(10):
         resumed = embedding(Model(), tmp_path / str(start), samples)
-        np.testing.assert_array_equal(resumed.answers(samples[start : start + 1]), whole[start])
+        np.testing.assert_array_equal(vectors_of(resumed, samples[start : start + 1]), whole[start])
 
 
 def test_the_model_is_not_built_where_all_is_stored(tmp_path):
     samples = [sample(0, 5)]
-    embedding(Model(), tmp_path, samples).answers(samples)
+    embedding(Model(), tmp_path, samples).ask(samples)
 
     def build():
         raise AssertionError("not needed")
 
     store = FeatureStore(tmp_path, "e" * 64)
-    Embedding(build, inputs(10), samples, Batches(4, "m"), store, lambda *_: None).answers(samples)
+    Embedding(build, Asking(inputs(10)), samples, Batches(4, "m"), store, lambda *_: None).ask(samples)
 
 
 def test_a_block_that_memory_cut_into_pieces_is_stored_whole(tmp_path):
     samples = [sample(*range(10))]
     model = Model(limit=3)
-    vectors = embedding(model, tmp_path, samples).answers(samples)
+    vectors = vectors_of(embedding(model, tmp_path, samples), samples)
     assert [len(batch) for batch in model.batches] == [2, 2, 2, 2, 2]
     np.testing.assert_array_equal(vectors[:, 0], range(10))
-    np.testing.assert_array_equal(embedding(Model(), tmp_path, samples).answers(samples), vectors)
+    np.testing.assert_array_equal(vectors_of(embedding(Model(), tmp_path, samples), samples), vectors)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +121,7 @@ def test_vectors_of_another_shape_are_refused(tmp_path, answer, message):
     model = Model()
     model.embed = answer
     with pytest.raises(UserError, match=message):
-        embedding(model, tmp_path, [sample(*range(10))]).answers([sample(0)])
+        embedding(model, tmp_path, [sample(*range(10))]).ask([sample(0)])
 
 
 def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
@@ -108,13 +131,13 @@ def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
     batches._too_large = 3
     store = FeatureStore(tmp_path, "e" * 64)
     with pytest.raises(UserError, match=r"vectors of 5 numbers after vectors of 4"):
-        Embedding(lambda: model, inputs(4), [sample(0)], batches, store, lambda *_: None).answers([sample(0)])
+        Embedding(lambda: model, Asking(inputs(4)), [sample(0)], batches, store, lambda *_: None).ask([sample(0)])
     assert store.get([item.digest for item in inputs(4)]) is None
 
 
 def test_samples_that_ask_nothing_of_a_model_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"these samples ask nothing of a model"):
-        embedding(Model(), tmp_path, [sample()]).answers([sample()])
+        embedding(Model(), tmp_path, [sample()]).ask([sample()])
 
 
 def test_an_input_that_cannot_be_loaded_is_named(tmp_path):
@@ -125,26 +148,26 @@ def test_an_input_that_cannot_be_loaded_is_named(tmp_path):
     store = FeatureStore(tmp_path, "e" * 64)
     message = r"^input abcdabcdabcdabcd: the task's load\(\) failed with FileNotFoundError: no such image"
     with pytest.raises(UserError, match=message):
-        Embedding(Model, broken, [sample(0)], Batches(4, "m"), store, lambda *_: None).answers([sample(0)])
+        Embedding(Model, Asking(broken), [sample(0)], Batches(4, "m"), store, lambda *_: None).ask([sample(0)])
     with pytest.raises(UserError, match=message):
-        Generation(Model, broken, Batches(4, "m")).answers([sample(0)])
+        Generation(Model, Asking(broken), Batches(4, "m")).ask([sample(0)])
 
 
 def test_a_chunk_asks_each_of_its_prompts_once_in_order():
     model = Model()
-    asked = Generation(lambda: model, inputs(6), Batches(3, "m"))
+    asked = Generation(lambda: model, Asking(inputs(6)), Batches(3, "m"))
     assert asked.chunk == 3
-    assert asked.answers([sample(4, 1), sample(1, 0)]) == ["0 of 3", "1 of 3", None, None, "4 of 3", None]
+    assert texts_of(asked, [sample(4, 1), sample(1, 0)]) == ["0 of 3", "1 of 3", None, None, "4 of 3", None]
     assert model.batches == [[4, 1, 0]]
 
 
 def test_a_chunk_is_asked_as_it_is_in_a_resumed_run():
     chunks = [[sample(0, 1), sample(2)], [sample(1), sample(3)], [sample(0, 1, 2, 3)]]
     model = Model()
-    asked = Generation(lambda: model, inputs(4), Batches(2, "m"))
-    whole = [list(asked.answers(chunk)) for chunk in chunks]
+    asked = Generation(lambda: model, Asking(inputs(4)), Batches(2, "m"))
+    whole = [texts_of(asked, chunk) for chunk in chunks]
     for start, chunk in enumerate(chunks):
-        assert Generation(Model, inputs(4), Batches(2, "m")).answers(chunk) == whole[start]
+        assert texts_of(Generation(Model, Asking(inputs(4)), Batches(2, "m")), chunk) == whole[start]
 
 
 @pytest.mark.parametrize("answer", [["a"], ["a", "b", "c"], ["a", 1], ["a", None]])
@@ -152,4 +175,49 @@ def test_texts_must_be_one_a_prompt(answer):
     model = Model()
     model.generate = lambda _prompts: answer
     with pytest.raises(UserError, match=rf"generate\(\) of Model returned {len(answer)} answers for 2 prompts"):
-        Generation(lambda: model, inputs(2), Batches(2, "m")).answers([sample(0, 1)])
+        Generation(lambda: model, Asking(inputs(2)), Batches(2, "m")).ask([sample(0, 1)])
+
+
+def test_a_sample_with_a_bad_input_is_not_asked_and_says_why():
+    def torn():
+        raise BadSample("it is cut off", where="cat.png")
+
+    model, all_inputs = Model(), inputs(3)
+    all_inputs[1] = Input("0001", torn)
+    asked = Generation(lambda: model, Asking(all_inputs), Batches(3, "m"))
+    samples = [sample(0), sample(1, 2), sample(2)]
+    asked.ask(samples)
+    one, bad, two = asked.outcomes(samples)
+    assert model.batches == [[0, 2]]
+    assert one.output == two.output == ["0 of 2", None, "2 of 2"]
+    assert bad.output is None
+    assert "cat.png: it is cut off" in bad.fault
+
+
+def test_what_the_answers_of_a_sample_cost_is_added_up():
+    class Counted(Model):
+        convention = None
+
+        def answer(self, prompts):
+            return [Answer(str(prompt), {"flops": 10 + prompt, "visual_tokens": 5}) for prompt in prompts]
+
+        def prefill(self, prompts):
+            return lambda: None
+
+    asked = Generation(Counted, Asking(inputs(3)), Batches(3, "m"))
+    samples = [sample(0, 2), sample(1)]
+    asked.ask(samples)
+    assert [outcome.cost for outcome in asked.outcomes(samples)] == [
+        {"flops": 22, "visual_tokens": 10},
+        {"flops": 11, "visual_tokens": 5},
+    ]
+
+
+def test_stored_outputs_are_looked_up():
+    class Stored:
+        def replay(self, task):
+            return {"0": "yes"}
+
+    asked = Replay(Stored, Asking(inputs(2)))
+    asked.ask([sample(0), sample(1)])
+    assert asked.outcomes([sample(0), sample(1)]) == [Outcome("yes"), Outcome(None, fault="no prediction")]

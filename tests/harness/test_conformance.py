@@ -237,7 +237,7 @@ class Drifts(Looks):
 
 
 class FailsOnHostile(Looks):
-    def parse(self, output):
+    def parse(self, sample, output):
         return output.strip() if not isinstance(output, bool) else output
 
 
@@ -251,7 +251,7 @@ class MetricMissing(Looks):
 
 
 class MetricMissingWhenAnswered(Looks):
-    def parse(self, output):
+    def parse(self, sample, output):
         return output if isinstance(output, bool) else None
 
     def score(self, sample, parsed):
@@ -269,7 +269,7 @@ class NotJson(Looks):
 
 
 class ParsedNotJson(Looks):
-    def parse(self, output):
+    def parse(self, sample, output):
         return {1, 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from adaptbench.harness.costing import Costing, Question
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.measure.closed_form import COUNTED, LLM_VIEWER
+from adaptbench.harness.measure.closed_form import COUNTED, DEFAULT, LLM_VIEWER
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.leaderboards.efficiency import efficiency
@@ -21,7 +21,12 @@ def test_every_row_of_the_published_table_is_reproduced(registry):
     assert len(rows) == 35
     assert {row["TFLOPs off by"] for row in rows} == {0.0}
     assert {row["ms off by"] for row in rows} <= {-1, 0, 1}
-    assert sum(row["ms off by"] != 0 for row in rows) <= 3
+    assert [row["row"] for row in rows if row["ms off by"]] == [
+        "LLaVA-1.5 | w/ AdaLLaVA-H | Vicuna-13B | 85",
+        "LLaVA-1.5 | w/ AdaLLaVA-H | Vicuna-13B | 60",
+        "Prumerge | w/ AdaLLaVA-L | Vicuna-7B | 85",
+        "Prumerge | w/ AdaLLaVA-H | Vicuna-7B | 85",
+    ]
 
 
 def test_the_closed_form_and_the_counters_agree_on_a_plan(registry):
@@ -57,15 +62,55 @@ def test_a_batch_and_a_precision_change_time_and_memory(registry):
 
     one, many, small = cost(), cost(batch=8), cost(precision="int8")
     assert one.flops == many.flops == small.flops
-    assert one.predicted["V100"][0] < many.predicted["V100"][0] < 8 * one.predicted["V100"][0]
+    prefills = [cost.predicted["V100"]["prefill"] for cost in (one, many)]
+    assert prefills[0] < prefills[1] < 8 * prefills[0]
     assert 2 * small.memory == one.memory < many.memory
+
+
+def test_every_part_before_the_first_token_has_a_predicted_time(registry):
+    def parts(spec):
+        cost = Costing(registry, spec).cost(Question(69, accelerators=(find_accelerator("V100"),)))
+        return cost.predicted["V100"]
+
+    times = parts("llava-1.5-7b")
+    assert [*times] == ["vision", "projector", "prefill", "token"]
+    assert times["prefill"] > times["token"] > times["vision"] > times["projector"] > 0
+    assert [*parts("llama-2-7b")] == ["prefill", "token"]
+    assert [*parts("dinov2-b")] == ["vision"]
+
+
+def test_fused_attention_takes_other_time_and_memory(registry):
+    costing = Costing(registry, "llama-2-7b")
+
+    def cost(convention, chip="V100"):
+        return costing.cost(Question(2000, convention=convention, accelerators=(find_accelerator(chip),)))
+
+    def seconds(convention, chip="V100"):
+        return cost(convention, chip).predicted[chip]["prefill"]
+
+    eager, fused = DEFAULT.with_attention("eager"), DEFAULT
+    assert seconds(fused) < seconds(eager)
+    assert cost(fused).memory < cost(eager).memory
+    flash = LLM_VIEWER.with_attention("fused")
+    assert cost(flash).flops == cost(LLM_VIEWER).flops
+    assert seconds(flash) < seconds(LLM_VIEWER)
+
+
+def test_flash_blocks_need_a_size_of_the_chip(registry, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("mine: {bandwidth: 9.0e+11, peak: {fp16: 1.0e+14}}")
+    mine = (find_accelerator(str(path)),)
+    costing = Costing(registry, "llama-2-7b")
+    assert costing.cost(Question(9, accelerators=mine)).predicted["mine"]["prefill"] > 0
+    with pytest.raises(UserError, match=r"on-chip memory.*on_chip: BYTES"):
+        costing.cost(Question(9, convention=LLM_VIEWER.with_attention("fused"), accelerators=mine))
 
 
 @pytest.mark.parametrize(
     ("spec", "question", "said"),
     [
         ("lava-1.5-7b", {}, "unknown architecture.*llava-1.5-7b"),
-        ("llava-1.5-7b@0.5", {}, "takes a budget"),
+        ("llava-1.5-7b@0.5", {}, "takes a budget.*add one: adallava-h, adallava-l$"),
         ("llava-1.5-7b+fastvv", {}, "unknown plan 'fastvv'.*fastv"),
         ("llava-1.5-7b+fastv(q=2)", {}, "unknown argument 'q'"),
         ("dinov2-b+fastv", {}, "no language model"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from adaptbench import Input
-from adaptbench.harness.costs import Costs
+from adaptbench.harness.costs import Costs, Counted
 from adaptbench.harness.measure import flops, memory, timing
 
 
@@ -53,7 +53,7 @@ def test_inputs_of_equal_shapes_are_counted_once_for_all_tasks(monkeypatch):
 
 
 def test_what_is_no_torch_module_is_not_counted_and_says_so():
-    assert Costs(Plain).count(inputs(1)) == (None, "not counted: the model is not a torch module", None)
+    assert Costs(Plain).count(inputs(1)) == Counted(None, "not counted: the model is not a torch module", None)
 
 
 def test_an_operator_that_nobody_counts_leaves_the_flops_out_unless_it_is_waived():

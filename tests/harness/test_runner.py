@@ -49,7 +49,7 @@ def test_every_sample_has_its_record_and_every_kind_of_outcome_is_counted(run, t
     scored = [record.scores["accuracy"] for record in records if record.scores]
     assert result.metrics["accuracy"].value == pytest.approx(np.mean(scored))
     assert result.flops is None
-    assert result.flops_missing == "not counted: the task asks the model to generate"
+    assert result.flops_missing == "not counted: the model does not say what its prefill costs"
     assert result.records_sha256 == journal.digest()
 
 
@@ -310,7 +310,7 @@ def test_a_crash_of_a_task_is_a_line_that_names_it(run, tmp_path, toys, part):
         ({"samples": [Sample("a", (99,))]}, "failed with IndexError"),
         ({"outputs": lambda _self, samples, _answers: [1] * (len(samples) - 1)}, "failed with ValueError: zip"),
         ({"outputs": lambda _s, samples, _a: [float("nan")] * len(samples)}, "sample q0: record.output is nan"),
-        ({"parse": lambda _self, _output: {1: 2}}, "record.parsed has the key 1, which is no text"),
+        ({"parse": lambda _self, _sample, _output: {1: 2}}, "record.parsed has the key 1, which is no text"),
         ({"score": lambda _s, _sample, _p: {"accuracy": float("nan"), "said": 1}}, "sample q0: score() gave nan"),
         ({"score": lambda _s, _sample, _p: {"accuracy": 1.0}}, "sample q0: score() gave no 'said'"),
     ],

@@ -97,3 +97,70 @@ def test_numbers_of_any_kind_become_plain_ones():
     assert scores == {"accuracy": 0.5, "length": 1.0, "more": 3.0}
     assert all(type(value) is float for value in scores.values())
     assert checked_scores(CARD, "s", None) is None
+
+
+class TestDerivedFigures:
+    CARD = TaskCard(
+        capability="generate", metrics=(Metric(name="right"), Metric(name="yes"), Metric(name="f1", kind="derived"))
+    )
+
+    @staticmethod
+    def f1(scores):
+        right, yes, weights = scores.values["right"], scores.values["yes"], scores.weights
+        hits, false, missed = (
+            weights @ (right * yes),
+            weights @ ((1 - right) * yes),
+            weights @ ((1 - right) * (1 - yes)),
+        )
+        return {"f1": 2 * hits / (2 * hits + false + missed)} if hits + false + missed else {}
+
+    def cell(self, n=60):
+        samples = [Sample(f"s{i}", (0,), group=f"g{i // 3}", subsets={"split": "ab"[i % 2]}) for i in range(n)]
+        values = [{"right": float(i % 4 != 0), "yes": float(i % 3 == 0)} for i in range(n)]
+        return samples, [Record(s.id, "", "", "", v, group=s.group) for s, v in zip(samples, values, strict=True)]
+
+    def test_are_those_of_the_task_with_an_interval_around_them(self):
+        samples, records = self.cell()
+        summary = summarise(self.CARD, samples, records, self.f1)
+        made = summary["metrics"]["f1"]
+        assert list(summary["metrics"]) == ["right", "yes", "f1"]
+        assert made.value == 30 / (30 + 5 + 10)
+        assert made.low < made.value < made.high
+        assert made.method == "95 % bootstrap interval over 60 samples in 20 groups"
+
+    def test_are_made_of_every_subset(self):
+        samples, records = self.cell()
+        (axis,) = (summary := summarise(self.CARD, samples, records, self.f1))["breakdown"]
+        assert axis == "split"
+        for name, figures in summary["breakdown"]["split"].items():
+            own = [i for i, sample in enumerate(samples) if sample.subsets["split"] == name]
+            alone = summarise(self.CARD, [samples[i] for i in own], [records[i] for i in own], self.f1)
+            assert figures == alone["metrics"]
+
+    def test_that_do_not_exist_are_left_out(self):
+        summary = summarise(self.CARD, *self.cell(), lambda scores: {"f1": math.nan})
+        assert list(summary["metrics"]) == ["right", "yes"]
+
+    def test_that_the_card_does_not_know_are_refused(self):
+        with pytest.raises(UserError, match=r"figures\(\) gave 'f2', which is no derived metric"):
+            summarise(self.CARD, *self.cell(), lambda scores: {"f2": 1.0})
+
+    def test_cover_the_truth_about_as_often_as_they_say(self):
+        generator, covered = np.random.default_rng(3), 0
+        for _ in range(60):
+            values = [
+                {"right": float(generator.random() < 0.8), "yes": float(generator.random() < 0.5)} for _ in range(150)
+            ]
+            records = [Record(f"s{i}", "", "", "", value) for i, value in enumerate(values)]
+            samples = [Sample(record.sample, (0,)) for record in records]
+            made = summarise(self.CARD, samples, records, self.f1)["metrics"]["f1"]
+            covered += made.low <= 0.8 <= made.high  # precision and recall are both 0.8
+        assert covered >= 51
+
+
+def test_costs_are_averaged_over_the_samples_that_have_them():
+    samples = [Sample(f"s{i}", (0,)) for i in range(4)]
+    costs = [{"flops": 10}, {"flops": 30, "visual_tokens": 5}, {}, {"visual_tokens": 7}]
+    records = [Record(s.id, "", "", "", score(1.0), cost) for s, cost in zip(samples, costs, strict=True)]
+    made = summarise(CARD, samples, records)["costs"]
+    assert {name: (cost.value, cost.n) for name, cost in made.items()} == {"flops": (20, 2), "visual_tokens": (6, 2)}

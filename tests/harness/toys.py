@@ -66,7 +66,7 @@ class Pictures(Task):
         near = [np.einsum("nd,nd->n", answers[rows[:, 0]], answers[rows[:, i]]) for i in (1, 2)]
         return [{"nearer": int(b > a), "dots": [float(a), float(b)]} for a, b in zip(*near, strict=True)]
 
-    def parse(self, output):
+    def parse(self, sample, output):
         return output.get("nearer") if isinstance(output, dict) else None
 
     def score(self, sample, parsed):
@@ -98,7 +98,7 @@ class Words(Task):
     def outputs(self, samples, answers):
         return [[answers[i] for i in sample.inputs] for sample in samples]
 
-    def parse(self, output):
+    def parse(self, sample, output):
         first = output[0] if isinstance(output, list) and output else ""
         return int(first) if isinstance(first, str) and first.isdecimal() else None
 

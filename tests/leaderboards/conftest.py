@@ -48,8 +48,8 @@ class SyntheticRun:
         samples = [Sample(f"q{i}", [i], group=group) for i, group in enumerate(groups)]
         names = [metric.name for metric in card.metrics]
         records = [
-            Record(f"q{i}", f"{i:064}", output, output, None if score is None else dict.fromkeys(names, score))
-            for i, (score, output) in enumerate(zip(scores, outputs, strict=True))
+            Record(f"q{i}", f"{i:064}", out, out, None if score is None else dict.fromkeys(names, score), group=group)
+            for i, (score, out, group) in enumerate(zip(scores, outputs, groups, strict=True))
         ]
         cell = CellId(model=model, task=task, budget=budget, seed=seed)
         journal = self.directory.claim(key or f"{len(self.directory.journals()):032x}", cell)

@@ -87,7 +87,6 @@ def test_a_model_beyond_a_landmark_is_not_warned_of_it(new_run, make, board):
         ({"scores": [0.5] * 9}, "too few samples: 9 scored, a rank takes 10"),
         ({"scores": [None] * 200}, "nothing could be scored"),
         ({"scores": [None] * 11 + [0.5] * 189}, "6 % of the samples could not be scored, a rank allows 5 %"),
-        ({"groups": ["image"] * 100 + ["other"] * 100}, "its samples come in groups, which the records do not name"),
         ({"rule_version": 2}, "scored by rule exact v2, the ranked cells by exact v1"),
         ({"rule": "lmms-eval"}, "scored by rule lmms-eval v1, the ranked cells by exact v1"),
         (
@@ -260,3 +259,13 @@ def test_plugins_add_notes(new_run, make, plugins):
 
     plugins.add("notes", "test", Notes)
     assert make_board([new_run().cell("a", make.scores(0.6)).directory], plugins).notes == ("1 task seen",)
+
+
+def test_samples_that_come_in_groups_are_ranked_by_group(new_run, make, board):
+    """What two hundred questions would decide, the four pictures that they are about do not."""
+    better, worse = [1.0] * 120 + [0.0] * 80, [1.0] * 100 + [0.0] * 100
+    alone = board(new_run("alone").cell("a", better).cell("b", worse)).sections[0]
+    assert ranks(alone) == {"a": "1", "b": "2"}
+    groups = [f"picture {i % 4}" for i in range(100)] + ["picture 4"] * 20 + ["picture 5"] * 80
+    clustered = new_run("clustered").cell("a", better, groups=groups).cell("b", worse, groups=groups)
+    assert ranks(board(clustered).sections[0]) == {"a": "1–2", "b": "1–2"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -47,6 +49,45 @@ def test_a_local_folder(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("ending", "starts"), [("svg", b"<svg"), ("PDF", b"%PDF"), ("png", b"\x89PNG"), ("html", b"<!D")]
+)
+def test_a_chart_file(cli, tmp_path, ending, starts):
+    out = tmp_path / f"chart.{ending}"
+    arguments = ("--budget", "1", "--budget", "0.6", "--hardware", "V100", "--out", str(out))
+    done = cli("cost", "llava-1.5-7b+adallava-l", *arguments)
+    assert (done.status, done.err, done.out.splitlines()[-1]) == (0, "", str(out))
+    assert out.read_bytes().startswith(starts)
+
+
+def test_attention_as_one_kernel_or_as_three(cli):
+    def seconds(*arguments):
+        (cost,) = json.loads(
+            cli("cost", "llama-2-7b", "--hardware", "V100", "--text-tokens", "900", "--json", *arguments).out
+        )
+        return cost["attention"], cost["predicted_seconds"]["V100"]["prefill"]
+
+    assert seconds() == seconds("--attention", "fused")
+    assert seconds()[1] < seconds("--attention", "eager")[1]
+    assert seconds("--preset", "llm-viewer") == seconds("--preset", "llm-viewer", "--attention", "eager")
+
+
+def test_a_known_architecture_is_costed_without_torch():
+    code = """
+import resource, sys
+from adaptbench.harness.cli import main
+sys.argv = ["adaptbench", "cost", "llama-2-70b", "--text-tokens", "640"]
+try:
+    main()
+except SystemExit as done:
+    status = done.code or 0
+print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20, {"torch", "transformers"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "prefill, counted      88.691 T" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 True set()"
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("no/such-model",),
@@ -57,6 +98,11 @@ def test_a_local_folder(cli, tmp_path):
         ("llava-1.5-7b", "--preset", "llm-viewr"),
         ("llava-1.5-7b", "--by", "layer"),
         ("llava-1.5-7b", "--precision", "fp61"),
+        ("llava-1.5-7b", "--attention", "flash"),
+        ("llava-1.5-7b", "--out", "chart.bmp"),
+        ("llava-1.5-7b", "--out", "chart"),
+        ("llava-1.5-7b", "--visual-tokens", "-1"),
+        ("llava-1.5-7b", "--batch", "0"),
         ("llava-1.5-7b", "--plan", "layers=many"),
     ],
 )

@@ -91,7 +91,7 @@ def test_every_extra_is_documented_with_its_packages():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) ?\|$", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE))
     assert set(rows) == set(project["optional-dependencies"])
-    for extra in ("torch", "gpu", "images", "datasets", "board"):
+    for extra in ("torch", "gpu", "images", "datasets", "board", "tables"):
         wanted = {re.match(r"[\w-]+", requirement)[0] for requirement in project["optional-dependencies"][extra]}
         shown = {name.strip() for name in rows[extra].split(",")}
         assert {name.removesuffix("-python") for name in wanted} == shown

@@ -85,7 +85,7 @@ def test_the_version(cli):
         (["run", "--model", "pixels@0.5", "--task", "digits"], "none of its methods takes a budget"),
         (["run", "--model", "vit-glyphs+layers@1.5", "--task", "digits"], "column 19: expected a budget in (0, 1]"),
         (["run", "demo", "--plugin", "none.py"], "none.py: plugin is broken: none.py: no such plugin file"),
-        (["score", "digits", "--predictions", "none.jsonl"], "none.jsonl: cannot read it: No such file"),
+        (["score", "digits", "--predictions", "none.jsonl"], "none.jsonl: there is no such file or folder"),
         (["report", "none"], "none: not a run directory"),
         (["plugin", "check", "modles"], "there is no plugin 'modles' (did you mean 'models'?)"),
         (["plugin", "new", "a b"], "'a b' is no name for a package"),

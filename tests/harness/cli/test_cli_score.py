@@ -28,7 +28,7 @@ class Look(adaptbench.Task):
         ]
     def outputs(self, samples, answers):
         return ["yes\\u2028" if answers[s.inputs[0]].mean() > 5 else "no" for s in samples]
-    def parse(self, output):
+    def parse(self, sample, output):
         return {"yes": True, "no": False}.get(output.strip()) if isinstance(output, str) else None
     def score(self, sample, parsed):
         return None if parsed is None else {"accuracy": float(parsed == sample.target), "length": 1.5}
@@ -92,8 +92,8 @@ def test_the_figures_for_a_reader(score):
     assert done.out == (
         "look, rule mine/3\n"
         "  samples    40\n  matched    4\n  missing    36\n  unmatched  1\n  unparsed   1\n  unscored   1\n"
-        "  accuracy  66.67 [-76.76, 210.09] %  (95 % t interval over 3 questions in 3 groups)\n"
-        "  length  1.50 [1.50, 1.50]   (95 % t interval over 3 questions in 3 groups)\n"
+        "  accuracy  66.67 [-76.76, 210.09]  %  (95 % t interval over 3 questions in 3 groups)\n"
+        "  length    1.50 [1.50, 1.50]          (95 % t interval over 3 questions in 3 groups)\n"
     )
 
 
@@ -135,3 +135,92 @@ def test_a_folder_without_records(cli, tmp_path):
     done = cli("score", "look", "--predictions", tmp_path, "--plugin", "small.py")
     assert done.status == 2
     assert "records.jsonl: cannot read it" in done.err
+
+
+RULES = """
+import adaptbench
+from adaptbench.harness.contracts import Predictions
+
+class Talk(adaptbench.Task):
+    card = adaptbench.TaskCard(
+        capability="generate",
+        metrics=(adaptbench.Metric(name="accuracy"), adaptbench.Metric(name="f1", kind="derived")),
+        rules={"official": 1, "lenient": 2},
+    )
+    def __init__(self, annotations="", rule="official"):
+        self.rule, self.answer = rule, annotations or "yes"
+        self.inputs = [adaptbench.Input(str(i), lambda i=i: adaptbench.Prompt(f"question {i}")) for i in range(12)]
+        self.samples = [
+            adaptbench.Sample(f"s{i}", [i], self.answer, subsets={"half": "first" if i < 6 else "second"})
+            for i in range(12)
+        ]
+    def parse(self, sample, output):
+        return output if self.rule == "official" else output.strip().lower()
+    def figures(self, scores):
+        return {"f1": scores.mean("accuracy") / 2}
+    def predictions(self, path):
+        rows = [line.split(":") for line in path.read_text().splitlines()]
+        strangers = tuple(i for i, _ in rows if i == "x")
+        return Predictions({i: text for i, text in rows if i != "x"}, strangers, ("a note",))
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.task("talk", Talk, card=Talk.card)
+"""
+
+
+class TestAFormatOfTheTasksOwn:
+    @pytest.fixture
+    def talk(self, cli, tmp_path):
+        (tmp_path / "talk.py").write_text(RULES)
+        (tmp_path / "said.txt").write_text(
+            "".join(f"s{i}:{'yes' if i % 3 else ' Yes'}\n" for i in range(12)) + "x:yes\n"
+        )
+        return lambda *arguments: cli(*arguments, "--plugin", "talk.py")
+
+    def test_is_read_and_scored_by_each_rule(self, talk):
+        done = talk("score", "talk", "--predictions", "said.txt", "--rule", "all", "--json")
+        official, lenient = json.loads(done.out)
+        assert (official["rule"], official["metrics"]["accuracy"]["value"]) == ("official/1", 8 / 12)
+        assert (lenient["rule"], lenient["metrics"]["accuracy"]["value"]) == ("lenient/2", 1)
+        assert (official["unmatched"], official["notes"]) == (1, ["a note"])
+        assert official["metrics"]["f1"]["value"] == 4 / 12
+        assert official["breakdown"]["half"]["first"]["accuracy"]["n"] == 6
+
+    def test_is_shown_with_its_subsets_a_column_a_rule(self, talk):
+        done = talk("score", "talk", "--predictions", "said.txt", "--rule", "all", "--breakdown")
+        assert "talk, rule official/1, lenient/2" in done.out
+        assert "note: a note" in done.out
+        assert "half = second" in done.out
+        assert done.out.count("accuracy  66.67 [") == 3
+
+    def test_can_be_scored_against_other_annotations(self, talk):
+        done = talk("score", "talk", "--predictions", "said.txt", "--annotations", " Yes", "--json")
+        assert json.loads(done.out)["metrics"]["accuracy"]["value"] == 4 / 12
+
+    def test_stands_on_a_board_as_a_model(self, talk, tmp_path):
+        done = talk("run", "--model", "replay:said.txt", "--task", "talk", "--task", "talk(rule=lenient)", "--out", "r")
+        assert done.status == 0, done.err
+        runs = [json.loads(path.read_text()) for path in sorted((tmp_path / "r" / "cells").glob("*/result.json"))]
+        assert sorted(run["metrics"]["accuracy"]["value"] for run in runs) == [8 / 12, 1]
+        assert {run["task_card"]["rule"] for run in runs} == {"official", "lenient"}
+        assert {run["flops_missing"] for run in runs} == {"not counted: the answers were given elsewhere"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--rule", "oficial"), "no rule 'oficial' (did you mean 'official'?)"),
+            (("--submission", "out.json"), "no server scores this benchmark"),
+            (("--questions", "q.jsonl"), "unknown argument 'questions'"),
+        ],
+    )
+    def test_bad_arguments_are_one_line(self, talk, arguments, message):
+        done = talk("score", "talk", "--predictions", "said.txt", *arguments)
+        assert done.status == 2
+        assert message in done.err
+        assert done.err.count("\n") == 1
+
+    def test_predictions_that_are_not_there_are_one_line(self, talk):
+        done = talk("score", "talk", "--predictions", "none.txt")
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert "none.txt: there is no such file or folder" in done.err

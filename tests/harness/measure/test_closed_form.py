@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,6 +14,7 @@ from adaptbench.harness.measure.closed_form import (
     DEFAULT,
     LLM_VIEWER,
     Convention,
+    Operator,
     decode_step,
     prefill,
     projector,
@@ -82,6 +84,52 @@ def test_fused_attention_moves_no_scores() -> None:
         for flag in (True, False)
     )
     assert apart - fused == 32 * 4 * 500 * 500 * 32  # written by qk, read and written by softmax, read by sv
+
+
+def by_name(operators) -> dict[str, Operator]:
+    """The operators of the first block."""
+    return {o.name: o for o in operators if o.module.startswith("layers.0.")}
+
+
+def half_open(convention: Convention) -> dict[str, Operator]:
+    execution = Execution((LayerWork(0, 100, 16, Fraction(1, 2)),))
+    return by_name(prefill(SEVEN, execution, convention))
+
+
+def test_the_analyser_scales_a_partly_open_block_but_for_written_keys_norms_and_additions() -> None:
+    whole, half = by_name(prefill(SEVEN, full(SEVEN, 100), LLM_VIEWER)), half_open(LLM_VIEWER)
+    for name in ("norm_1", "norm_2", "add_1", "add_2"):
+        assert half[name] == whole[name]
+    for name in ("q", "out", "gate", "up", "down", "qk", "softmax", "sv", "activation"):
+        assert (2 * half[name].flops, 2 * half[name].numbers()) == (whole[name].flops, whole[name].numbers())
+    for name in ("k", "v"):
+        assert (half[name].written, 2 * half[name].read) == (whole[name].written, whole[name].read)
+        assert 2 * half[name].weights == whole[name].weights
+
+
+def test_what_really_runs_of_a_partly_open_block_reads_the_whole_stream_and_keeps_open_heads() -> None:
+    half = half_open(DEFAULT)
+    assert half["q"].read == half["gate"].read == half["out"].written == half["down"].written == 100 * 4096
+    assert half["k"].written == half["q"].written == half["out"].read == 100 * 2048
+
+
+@given(st.integers(1, 3000), st.floats(1e3, 1e8))
+def test_the_analysers_flash_attention(n: int, on_chip: float) -> None:
+    flash = replace(LLM_VIEWER.with_attention("fused"), on_chip=on_chip)
+    apart, fused = (by_name(prefill(SEVEN, full(SEVEN, n), rules)) for rules in (LLM_VIEWER, flash))
+    block = min(math.ceil(on_chip / 128), 128)
+    assert fused["attention"].flops == sum(apart[name].flops for name in ("qk", "softmax", "sv"))
+    assert fused["attention"].read == n * 4096 + math.ceil(n / block) * 2 * n * 4096
+    assert fused["attention"].written == 2 * n * n * 32
+    step = by_name(decode_step(SEVEN, full(SEVEN, n), n + 1, flash))["attention"]
+    assert (step.read, step.written) == (4096 + 2 * (n + 1) * 4096, 2 * (n + 1) * 32)
+
+
+def test_separate_products_compute_the_masked_half_as_well() -> None:
+    eager = by_name(prefill(SEVEN, full(SEVEN, 50), DEFAULT.with_attention("eager")))
+    assert eager["qk"].flops == 2 * 50 * 50 * 4096
+    assert DEFAULT.with_attention("fused") == DEFAULT
+    assert LLM_VIEWER.with_attention("eager") == LLM_VIEWER
 
 
 def test_a_decode_step_attends_to_the_whole_context() -> None:
@@ -200,7 +248,10 @@ MAMBA = {"model_type": "mamba", "hidden_size": 8, "num_attention_heads": 1, "num
         lambda: switchable_units(32, 16, 0),
         lambda: switchable_units(32, 16, 1.2),
         lambda: read_architecture(MAMBA),
-        lambda: read_architecture({"model_type": "llama"}),
+        lambda: read_architecture({"model_type": "llama", "num_hidden_layers": 0}),
+        lambda: read_architecture({"model_type": "llama", "hidden_size": "4096"}),
+        lambda: read_architecture({"model_type": "llama", "hidden_size": 100}),
+        lambda: read_architecture({"model_type": "llava", "text_config": "llama"}),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused(broken: object) -> None:

@@ -22,7 +22,13 @@ def nvmlDeviceGetName(handle): return "Fake G100"
 def nvmlSystemGetDriverVersion(): return "999.1"
 def nvmlDeviceGetClockInfo(handle, kind): return 1410
 def nvmlDeviceGetPowerManagementLimit(handle): return 300000
-def nvmlDeviceGetComputeRunningProcesses(handle): return []
+def nvmlDeviceGetMaxClockInfo(handle, kind): return 1530
+def nvmlDeviceGetPowerUsage(handle): return 120000
+def nvmlDeviceGetTemperature(handle, kind): raise NVMLError("not supported")
+def nvmlDeviceGetHandleByUUID(uuid):
+    if uuid != "GPU-1234": raise NVMLError(uuid)
+    return uuid
+def nvmlDeviceGetComputeRunningProcesses(handle): return [] if handle == 0 else ["this", "another"]
 """
 
 
@@ -98,3 +104,23 @@ def test_a_gpu_is_named_with_driver_clock_and_power(tmp_path: Path) -> None:
 
 def test_a_driver_that_does_not_answer_is_no_gpu(tmp_path: Path) -> None:
     assert not said_by_another_process("hardware.describe()['gpu']", with_gpu(tmp_path, "raise NVMLError"))
+
+
+STATE = """
+(setattr(__import__('torch').cuda, 'get_device_properties', lambda device: type('P', (), {{'uuid': {uuid!r}}})),
+ hardware.gpu_state('cuda:1'))[1]
+"""
+
+
+def test_the_state_of_a_gpu_is_what_the_driver_tells_of_the_one_that_torch_means(tmp_path: Path) -> None:
+    fake = with_gpu(tmp_path, "pass")
+    assert said_by_another_process(STATE.format(uuid="1234").strip(), fake) == {
+        "sm_clock_mhz": 1410, "sm_clock_max_mhz": 1530, "power_mw": 120000, "power_limit_mw": 300000,
+        "other_processes": 1,
+    }  # fmt: skip
+    assert said_by_another_process(STATE.format(uuid="5678").strip(), fake) == {}
+
+
+def test_a_driver_that_does_not_answer_tells_no_state(tmp_path: Path) -> None:
+    fake = with_gpu(tmp_path, "raise NVMLError")
+    assert said_by_another_process("hardware.gpu_state('cuda')", fake) == {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import adaptbench
 import pytest
 from adaptbench.harness.measure import hardware
+from adaptbench.harness.measure import timing as timing_module
 from adaptbench.harness.measure.timing import CpuClock, CudaClock, Effort, TooShort, measure
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -104,6 +105,26 @@ def test_work_queued_before_the_call_is_not_its_own(stream: Stream) -> None:
 def test_a_gpu_is_measured_by_its_own_clock(stream: Stream) -> None:
     timing = measure(lambda: stream.launch(0.25), what="forward", inputs=1, device="cuda:0")
     assert (timing.median, timing.p95, timing.device) == (pytest.approx(0.25), pytest.approx(0.25), "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("state", "noted"),
+    [
+        ({"sm_clock_mhz": 1400, "sm_clock_max_mhz": 1530, "other_processes": 0}, ""),
+        ({"sm_clock_mhz": 900, "sm_clock_max_mhz": 1530}, "the GPU ran at 900 of 1530 MHz"),
+        ({"other_processes": 2}, "other processes on the GPU: 2"),
+        ({}, ""),
+    ],
+)
+def test_the_state_of_the_gpu_stands_beside_its_times(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, state: dict[str, int], noted: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(timing_module, "gpu_state", lambda device: asked.append(device) or state)
+    timing = measure(lambda: stream.launch(0.25), what="forward", inputs=1, device="cuda:1")
+    assert (timing.gpu, timing.note, asked) == (state, noted, ["cuda:1"])
+    assert timed(1.0).gpu == {}
+    assert asked == ["cuda:1"]
 
 
 def test_the_processor_clock_runs_the_call_and_never_goes_back() -> None:

@@ -63,6 +63,7 @@ def test_a_line_is_json_that_other_programs_can_read(journal):
     assert line.pop("check")
     assert line == {
         "sample": "s1", "input": "ab", "output": [1, "ü"], "parsed": 1, "scores": {"a": 0.5}, "cost": {"flops": 3},
+        "group": None, "fault": "",
     }  # fmt: skip
 
 

@@ -38,7 +38,8 @@ def test_raw_pixels_score_what_was_measured_elsewhere(shots, published, half):
     pixels = np.array([np.asarray(image.load())[..., 0].ravel() for image in task.inputs], dtype=np.float32)
     outputs = task.outputs(task.samples, pixels)
     scores = [
-        task.score(sample, task.parse(out))["accuracy"] for sample, out in zip(task.samples, outputs, strict=True)
+        task.score(sample, task.parse(sample, out))["accuracy"]
+        for sample, out in zip(task.samples, outputs, strict=True)
     ]
     found = mean_interval(np.array(scores))
     assert abs(found.value - published) < 1.5 * half

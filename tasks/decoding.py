@@ -21,9 +21,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...harness.contracts import Input
-from ...harness.errors import UserError
-from ...harness.hashing import sha256_hex
+from ..harness.contracts import Input
+from ..harness.errors import UserError
+from ..harness.hashing import sha256_hex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,13 @@ def read(path: str) -> bytes:
         raise UserError(f"cannot read the image: {error.strerror or error}", where=path, todo=_RESTORE) from error
 
 
-def decode(data: bytes, where: str) -> Image:
-    """Decode an image into mode RGB by the convention above.
+def decode(data: bytes, where: str, convert: Callable[[Image], Image] | None = None) -> Image:
+    """Decode an image into mode RGB.
+
+    Args:
+        data: Its encoded bytes.
+        where: What messages call it.
+        convert: Makes RGB of the opened image; without it, the convention above does.
 
     Raises:
         UserError: The bytes are no image, are cut off, or hold more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
@@ -87,7 +92,7 @@ def decode(data: bytes, where: str) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return _rgb(ImageOps.exif_transpose(image))
+                return convert(image) if convert else _rgb(ImageOps.exif_transpose(image))
     except bombs as error:
         raise UserError(f"too many pixels: {error}", where=where, todo="scale it down") from error
     # What Pillow's decoders raise for bytes that are damaged.

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from adaptbench.harness.errors import UserError
-from adaptbench.tasks.fewshot.decoding import decode, encoded_input, file_input
+from adaptbench.tasks.decoding import decode, encoded_input, file_input
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

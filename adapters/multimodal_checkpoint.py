@@ -1,0 +1,141 @@
+"""Checkpoints of models that read images and text: what identifies one, and how it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..harness.errors import UserError
+from ..harness.hashing import sha256_file, sha256_hex
+from . import conversations
+from .loading import checkpoint, loading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..harness.contracts import Prompt
+
+_FILES = (
+    "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
+    "merges.txt", "chat_template*",
+)  # fmt: skip
+_HASHED = (".json", ".safetensors", ".model", ".jinja", ".txt")
+_CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "attention": ("sdpa", "eager"),
+    "conversation": conversations.NAMES,
+}
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+class Checkpoint(NamedTuple):
+    """A loaded checkpoint.
+
+    Attributes:
+        model: In evaluation mode, on its device.
+        processor: Of images and text.
+        conversation: The name of the conversation that it is asked in.
+        eos: Ids of tokens that end an answer.
+    """
+
+    model: Any
+    processor: Any
+    conversation: str
+    eos: frozenset[int]
+
+    def encode(self, prompt: Prompt) -> tuple[int, ...]:
+        """Return a prompt's token ids, with one placeholder for each image.
+
+        Raises:
+            UserError: The template has other placeholders than there are images.
+        """
+        ids = conversations.tokenize(
+            conversations.render(self.conversation, prompt, self.processor), self.processor.tokenizer
+        )
+        found = ids.count(self.model.config.image_token_id)
+        if found != len(prompt.images):
+            raise UserError(
+                f"its conversation {self.conversation} makes {found} placeholders for {len(prompt.images)} images",
+                todo="choose another conversation",
+            )
+        return tuple(ids)
+
+
+def fingerprint(path: str, revision: str | None = None) -> str:
+    """Identify a checkpoint without loading it: hash of a folder's files, or the commit of a hub id."""
+    folder = checkpoint(path, revision, _FILES)
+    if not Path(path).expanduser().is_dir():
+        return f"hub:{path}@{folder.name}"
+    files = sorted(file for file in folder.iterdir() if file.suffix in _HASHED)
+    return "files:" + sha256_hex(*(part.encode() for file in files for part in (file.name, sha256_file(file))))
+
+
+def load(path: str, revision: str | None, device: str, options: Mapping[str, str], *, llava: bool) -> Checkpoint:
+    """Load a checkpoint.
+
+    Args:
+        path: Folder that ``save_pretrained`` wrote, or hub id.
+        revision: Branch, tag or commit of a hub id.
+        device: Where it runs.
+        options: ``dtype``, ``attention`` and ``conversation``.
+        llava: Only a LLaVA will do.
+
+    Raises:
+        UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
+    """
+    where = f"hf:{path}"
+    for kind, known in _CHOICES.items():
+        if options[kind] not in known:
+            raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
+    folder = checkpoint(path, revision, _FILES)
+    with loading(path):
+        import torch
+        import transformers
+
+        config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
+        _suits(config, where, llava=llava)
+        processor = _processor(folder, where)
+        conversation = conversations.choose(
+            options["conversation"], path, processor, llava=config.model_type == "llava"
+        )
+        model, report = transformers.AutoModelForImageTextToText.from_pretrained(
+            folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
+            attn_implementation=options["attention"], output_loading_info=True, **_LOCAL,
+        )  # fmt: skip
+    for missing in sorted(report["missing_keys"]):
+        raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
+    eos = model.generation_config.eos_token_id
+    if eos is None:
+        eos = processor.tokenizer.eos_token_id
+    ends = frozenset([eos] if isinstance(eos, int) else eos or ())
+    return Checkpoint(model.to(device).eval(), processor, conversation, ends)
+
+
+def _suits(config: Any, where: str, *, llava: bool) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
+
+    from .decoder_blocks import SUPPORTED
+
+    kind = config.model_type
+    if kind not in KNOWN or not hasattr(config, "image_token_id"):
+        raise UserError(f"a {kind} is no chat model of images and text", where=where, todo="name one")
+    if llava and kind != "llava":
+        raise UserError(f"a {kind} is no LLaVA", where=where, todo="run it as a general model of images and text")
+    if llava and config.text_config.model_type not in SUPPORTED:
+        raise UserError(
+            f"its language model is a {config.text_config.model_type}, and this takes {', '.join(SUPPORTED)}",
+            where=where,
+            todo="run it as a general model of images and text",
+        )
+
+
+def _processor(folder: Path, where: str) -> Any:
+    import transformers
+
+    for what, files in (
+        ("image processor", ("preprocessor_config.json", "processor_config.json")),
+        ("tokenizer", ("tokenizer.json", "tokenizer.model", "vocab.json")),
+    ):
+        if not any((folder / file).is_file() for file in files):
+            raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
+    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **_LOCAL)

@@ -1,0 +1,125 @@
+"""Outputs made elsewhere, or by another run: read, and matched with a task's samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .contracts import PredictionReader, Predictions
+from .errors import UserError
+from .identity import sample_digests
+
+if TYPE_CHECKING:
+    from .contracts import Json, Task
+
+
+class Output(NamedTuple):
+    """A raw output, and the hash of the inputs that it answers where the file states it."""
+
+    output: Json
+    input: str
+
+
+def predictions_for(task: Task, path: Path) -> Predictions:
+    """Read the predictions for a task: AdaptBench's JSON lines or a cell's folder, or a format that the task knows.
+
+    Raises:
+        UserError: The file cannot be read, or none of its predictions is for a sample of this task.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        raise UserError("there is no such file or folder", where=str(path), todo="check the path")
+    if isinstance(task, PredictionReader) and not _is_ours(path):
+        found = task.predictions(path)
+    else:
+        found = _matched(task, read_outputs(path / _RECORDS if path.is_dir() else path))
+    if not found.outputs:
+        count = len(found.unmatched)
+        raise UserError(
+            f"none of its {count} outputs is for a sample of this task", where=str(path), todo="check task and seed"
+        )
+    _same_inputs(task, found, path)
+    return found
+
+
+_RECORDS = "records.jsonl"
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a cell's folder, or its first line has the fields of an output."""
+    if path.is_dir():
+        return (path / _RECORDS).is_file()
+    with path.open("rb") as stream:
+        line = stream.readline(2**24)
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and {"sample", "output"} <= set(row)
+
+
+def _matched(task: Task, outputs: dict[str, Output]) -> Predictions:
+    known = {sample.id for sample in task.samples}
+    matched = {name: output for name, output in outputs.items() if name in known}
+    return Predictions(
+        outputs={name: output.output for name, output in matched.items()},
+        unmatched=tuple(name for name in outputs if name not in known),
+        inputs={name: output.input for name, output in matched.items() if output.input},
+    )
+
+
+def _same_inputs(task: Task, found: Predictions, path: Path) -> None:
+    """Refuse outputs that are about other inputs than the task's."""
+    stated = [sample for sample in task.samples if sample.id in found.inputs]
+    for sample, content in zip(stated, sample_digests(task, stated) if stated else (), strict=True):
+        if found.inputs[sample.id] != content:
+            raise UserError(
+                f"the output of sample {sample.id!r} is about other inputs than this task's",
+                where=str(path),
+                todo="check task and seed",
+            )
+
+
+def read_outputs(path: Path) -> dict[str, Output]:
+    """Read JSON lines with the fields ``sample`` and ``output``, such as a cell's records.
+
+    A field ``input`` is kept; others are ignored.
+
+    Raises:
+        UserError: A line is not such an object, or a sample stands there twice.
+    """
+    outputs: dict[str, Output] = {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(
+            f"cannot read it: {error.strerror}", where=str(path), todo="give a file of JSON lines"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8 text", where=str(path), todo="give a file of JSON lines") from error
+    for number, line in enumerate(text.split("\n"), 1):  # a JSON text may hold other characters that end lines
+        if line.strip():
+            sample, output = _output(line, where=f"{path}, line {number}")
+            if sample in outputs:
+                raise UserError(
+                    f"sample {sample!r} stands there twice", where=f"{path}, line {number}", todo="keep one of them"
+                )
+            outputs[sample] = output
+    return outputs
+
+
+def _output(line: str, where: str) -> tuple[str, Output]:
+    try:
+        row = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not JSON: {error}", where=where, todo="write one object a line") from error
+    if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
+        raise UserError(
+            "not an object with the fields sample and output", where=where, todo="write one such object a line"
+        )
+    return row["sample"], Output(row["output"], str(row.get("input", "")))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number that JSON has")

@@ -1,0 +1,63 @@
+"""Data sets of Hugging Face's ``datasets``: on disk in any of its forms, or on the hub. Their code is never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..harness.errors import UserError
+
+_FILES = {".parquet": "parquet", ".arrow": "arrow"}
+"""Ending of a single file -> the reader for it."""
+
+
+def load(path: str, subset: str, revision: str, where: str) -> Any:
+    """Return a ``Dataset`` or a ``DatasetDict``.
+
+    Args:
+        path: A folder that ``save_to_disk`` wrote or that ``load_dataset`` reads, a parquet or arrow file, or the
+            id of a data set on the hub.
+        subset: Which configuration of a data set on the hub.
+        revision: Which revision of it.
+        where: What messages call it.
+
+    Raises:
+        UserError: It cannot be had.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError("datasets is needed", where=where, todo="pip install 'adaptbench[datasets]'") from error
+    place = Path(path).expanduser()
+    try:
+        if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
+            return datasets.load_from_disk(str(place))
+        if place.suffix in _FILES and place.is_file():
+            return datasets.load_dataset(_FILES[place.suffix], data_files=str(place))
+        return datasets.load_dataset(str(place) if place.is_dir() else path, subset or None, revision=revision or None)
+    except ConnectionError as error:
+        raise UserError(
+            f"it is no folder here, and the hub cannot be reached: {error}",
+            where=where,
+            todo="name a folder or go online",
+        ) from error
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(
+            f"datasets cannot load it: {error}", where=where, todo="check the name and the files"
+        ) from error
+
+
+def one_split(found: Any, split: str, where: str) -> tuple[Any, str]:
+    """Return the split of that name, or the only one there is, with its name.
+
+    Raises:
+        UserError: There is none of that name, or the name is missing and there are several.
+    """
+    import datasets
+
+    splits = found if isinstance(found, datasets.DatasetDict) else {str(found.split or ""): found}
+    name = next(iter(splits)) if len(splits) == 1 and not split else split
+    if name not in splits:
+        what = f"no split {split!r}" if split else "it has several splits"
+        raise UserError(what, where=where, todo=f"choose split= from {', '.join(splits) or 'none'}")
+    return splits[name], name

@@ -1,0 +1,245 @@
+"""LLaVA-Bench (in the wild): open questions on 24 pictures, judged against a reference answer (Liu et al., 2023)."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import Metric, TaskCard
+from ...harness.contracts import Predictions
+from ...harness.errors import UserError
+from .judged import (
+    JudgedQuestions,
+    judge_for,
+    llava_bench_lmms_eval,
+    llava_bench_official,
+    llava_bench_summary,
+    stored_output,
+)
+from .local import beside, found, official_rows, opened
+from .pictures import Picture
+from .predictions import as_text, read_rows
+from .question import Question
+from .tables import Table, read_json
+from .task import Benchmark, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ...harness.contracts import Json, Scores
+    from .judge import Judge
+    from .judged import Pair
+    from .task import VisualQuestions
+
+_SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
+"""The system message of the protocol."""
+_RULE_PREFIX = "llava_bench_"
+"""Before a category's name in the files of rules and reviews."""
+
+
+def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    *,
+    images: str = "",
+    judge: str = "",
+    rubric: str = "",
+    verdicts: str = "",
+    org: str = "lmms-lab",
+    revision: str = "",
+    rule: str = "official",
+) -> JudgedQuestions:
+    """Return LLaVA-Bench (in the wild). Without ``judge`` only stored reviews can be scored.
+
+    Args:
+        annotations: The folder of ``questions.jsonl``, ``context.jsonl`` and ``answers_gpt4.jsonl``; or a data set with
+            the hub's columns: a parquet file or a folder. Without it, the data set of ``org``.
+        images: Folder of the pictures; by default ``images`` beside the files.
+        judge: Name of the language model that judges, such as ``gpt-4-0314``; see `judge` for where it is asked.
+        rubric: LLaVA's ``rule.json``, which says what the judge is told.
+        verdicts: File in which the judge's verdicts are kept; by default one in the user's cache.
+        org: Who keeps the data set on the hub.
+        revision: Of the data set.
+        rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or is not what it should be.
+    """
+    source = opened(annotations, f"{org}/llava-bench-in-the-wild", "train", revision=revision)
+    asked = list(_of_table(source) if isinstance(source, Table) else _of_folder(source, images))
+    ask = functools.partial(_judged, judge_for(judge, verdicts), read_rules(rubric, asked)) if judge else None
+    return JudgedQuestions(BENCHMARK, asked, rule, ask)
+
+
+def _of_table(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows("question_id", "question", "category")):
+        picture = table.picture(number)
+        group = str(row.get("image_id", ""))
+        yield _question(row, row["question"], row.get("caption"), row.get("gpt_answer"), group, picture)
+
+
+def _of_folder(source: Path, images: str) -> Iterator[Question]:
+    home = source if source.is_dir() else source.parent
+    captions, references = {}, {}
+    if (home / "context.jsonl").is_file():
+        captions = {
+            row["image"]: row["caption"] for _, row in official_rows(home / "context.jsonl", "image", "caption")
+        }
+    if (home / "answers_gpt4.jsonl").is_file():
+        rows = official_rows(home / "answers_gpt4.jsonl", "question_id", "text")
+        references = {str(row["question_id"]): row["text"] for _, row in rows}
+    folder = beside(home, images, "images")
+    for _, row in official_rows(found(home, "questions.jsonl"), "question_id", "image", "text", "category"):
+        image, name = str(row["image"]), str(row["question_id"])
+        yield _question(
+            row, row["text"], captions.get(image), references.get(name), image, Picture.file(folder / image)
+        )
+
+
+def _question(
+    row: Mapping[str, Any], text: str, caption: Any, reference: Any, group: str, picture: Picture | None
+) -> Question:
+    context = "\n".join(map(str, caption)) if isinstance(caption, list) else str(caption or "")
+    category = str(row["category"]).removeprefix(_RULE_PREFIX)
+    fields = {"context": context, "reference": reference}
+    return Question(str(row["question_id"]), text, picture, subsets={"category": category}, group=group, fields=fields)
+
+
+# Judging
+
+
+def read_rules(path: str, questions: Sequence[Question]) -> dict[str, dict[str, str]]:
+    """Return what the judge is told of each category: ``prompt``, and what it calls the answers: ``role``.
+
+    Args:
+        path: LLaVA's ``rule.json``.
+        questions: Those whose categories must be there.
+
+    Raises:
+        UserError: There is no such file, or a category is missing.
+    """
+    if not path:
+        raise UserError("the judge has no rubric", where="task llava-bench", todo="give rubric=, LLaVA's rule.json")
+    content = read_json(path)
+    rules = {}
+    for category in {question.subsets["category"] for question in questions}:
+        rule = content.get(f"{_RULE_PREFIX}{category}") if isinstance(content, dict) else None
+        if not isinstance(rule, dict) or not isinstance(rule.get("prompt"), str) or not rule.get("role"):
+            raise UserError(f"it has no rule {_RULE_PREFIX}{category}", where=path, todo="give LLaVA's rule.json")
+        rules[category] = {"prompt": rule["prompt"], "role": str(rule["role"])}
+    return rules
+
+
+def _judged(judge: Judge, rules: Mapping[str, Mapping[str, str]], question: Question, answer: str) -> list[str]:
+    from .judge import Asked
+
+    rule, reference = rules[question.subsets["category"]], question.fields["reference"]
+    if reference is None:
+        raise UserError("it has no reference answer", where=f"question {question.id}", todo="add answers_gpt4.jsonl")
+    role = rule["role"]
+    message = (
+        f"[Context]\n{question.fields['context']}\n\n"
+        f"[Question]\n{question.text}\n\n"
+        f"[{role} 1]\n{reference}\n\n[End of {role} 1]\n\n"
+        f"[{role} 2]\n{answer}\n\n[End of {role} 2]\n\n"
+        f"[System]\n{rule['prompt']}\n\n"
+    )
+    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": message}]
+    return [judge.ask(Asked(messages, 0.2, 1024))]
+
+
+# Reading predictions
+
+
+def _predictions(path: Path, task: VisualQuestions) -> Predictions:
+    """Read LLaVA's answers, or the reviews of one run of the judge, or a log of lmms-eval or VLMEvalKit."""
+    known = {question.id for question in task.questions}
+    outputs: dict[str, Json] = {}
+    unmatched: list[str] = []
+    odd = 0
+    for place, row in read_rows(path):
+        document = row["doc"] if isinstance(row.get("doc"), dict) else row
+        name = as_text(document.get("question_id", document.get("index")), place) or ""
+        if name not in known:
+            unmatched.append(name)
+            continue
+        if name in outputs:
+            raise UserError(f"question {name} stands there twice", where=place, todo="give one run of the judge")
+        verdict = _review(row, place)
+        odd += verdict is not None and "content" in row and verdict != row["content"]
+        text = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))
+        if verdict is None and text is None:
+            raise UserError("neither an answer nor a review", where=place, todo="check that these are predictions")
+        outputs[name] = stored_output(text, [] if verdict is None else [verdict], place)
+    if not outputs:
+        what = f"none of its {len(unmatched)} predictions is for a question of this task"
+        raise UserError(what, where=str(path), todo="check task and file")
+    notes = (f"{odd} reviews have other scores than their text says: the scores count",) if odd else ()
+    if not any(isinstance(output, dict) for output in outputs.values()):
+        notes = (*notes, "no reviews are stored: a judge is asked, if judge= names one")
+    ordered = {question.id: outputs[question.id] for question in task.questions if question.id in outputs}
+    return Predictions(ordered, tuple(unmatched), notes)
+
+
+def _review(row: Mapping[str, Any], place: str) -> str | None:
+    """The verdict in a row: its text where that says what its scores are, else the scores.
+
+    Scores stand in ``tuple`` (LLaVA) or in ``gpt4_score`` and ``score`` (VLMEvalKit); lmms-eval has the text.
+    """
+    judged = row.get("gpt_eval_llava_all")  # lmms-eval
+    content = judged.get("review") if isinstance(judged, dict) else row.get("content")
+    if "gpt4_score" in row and "score" in row:
+        pair: Any = [row["gpt4_score"], row["score"]]
+    else:
+        pair = row.get("tuple")
+    if pair is None:
+        return content if isinstance(content, str) else None
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(score, int | float) for score in pair):
+        raise UserError(f"the scores {pair!r} are not two numbers", where=place, todo="mend the row")
+    if isinstance(content, str) and list(llava_bench_official(content)) == [float(score) for score in pair]:
+        return content
+    return f"{pair[0]} {pair[1]}"
+
+
+# Scoring
+
+
+def _rule(name: str, read: Callable[[str], Pair], *, rounded: bool = True) -> Rule:
+    def parse(_: Sequence[Question], verdicts: Sequence[str]) -> list[float]:
+        return list(read(verdicts[0]))
+
+    def figures(scores: Scores) -> dict[str, float]:
+        reference, model = scores.values["reference"] / 10, scores.values["model"] / 10
+        return {"ratio": llava_bench_summary(reference, model, scores.weights, rounded=rounded).ratio}
+
+    return Rule(name, parse, _score, figures)
+
+
+def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | None:
+    return {"model": 10 * parsed[1], "reference": 10 * parsed[0]} if parsed else None
+
+
+BENCHMARK = Benchmark(
+    name="llava-bench",
+    card=TaskCard(
+        capability="generate",
+        summary="Open questions on pictures from the wild, judged against a reference answer",
+        metrics=(
+            Metric(name="model", unit=""),
+            Metric(name="reference", unit=""),
+            Metric(name="ratio", unit="", kind="derived"),
+        ),
+        sample_noun="question",
+        licence="Apache-2.0",
+        source="https://huggingface.co/datasets/liuhaotian/llava-bench-in-the-wild",
+        citation="Liu et al., Visual Instruction Tuning, NeurIPS 2023",
+    ),
+    prompt="bare",
+    rules=(
+        _rule("official", llava_bench_official),
+        _rule("lmms-eval", llava_bench_lmms_eval),
+        _rule("vlmevalkit", llava_bench_official, rounded=False),
+    ),
+    max_new_tokens=1024,
+    predictions=_predictions,
+)

@@ -1,0 +1,237 @@
+"""MME: two yes-or-no questions about each picture, in fourteen subtasks (Fu et al., 2023).
+
+A sample is the pair of questions on one picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import Metric, TaskCard
+from ...harness.contracts import Predictions
+from ...harness.errors import UserError
+from . import yes_no
+from .local import opened
+from .open_answers import SHORT_ANSWER
+from .pictures import Picture
+from .predictions import read_predictions
+from .question import Question
+from .subsets import masks
+from .tables import Table, read_text
+from .task import Benchmark, Rule, VisualQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ...harness.contracts import Json, Scores
+
+PERCEPTION = tuple("existence count position color posters celebrity scene landmark artwork OCR".split())
+COGNITION = tuple("commonsense_reasoning numerical_calculation text_translation code_reasoning".split())
+_ENDING = "Please answer yes or no."
+"""The end of every official question. LLaVA asks without it, in words of its own."""
+_ANSWER_COLUMN = 3
+
+
+def mme_task(
+    annotations: str = "", *, images: str = "", org: str = "lmms-lab", revision: str = "", rule: str = "official"
+) -> VisualQuestions:
+    """Return MME.
+
+    Args:
+        annotations: The official folder: one folder a subtask, with the pictures and a text file of two questions for
+            each, side by side or in ``images`` and ``questions_answers_YN``; or a data set with the hub's columns: a
+            parquet file or a folder. Without it, the data set of ``org``.
+        images: Folder that has one folder a subtask with its pictures, if they are not with the questions.
+        org: Who keeps the data set on the hub.
+        revision: Of the data set.
+        rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or a picture has not two questions.
+    """
+    source = opened(annotations, f"{org}/MME", "test", revision=revision)
+    asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
+    return VisualQuestions(BENCHMARK, _pairs(list(asked), annotations or f"{org}/MME"), rule)
+
+
+def _of_table(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows("question_id", "question", "answer", "category")):
+        # The name of a picture is no name of a pair: subtasks share some.
+        name = str(row["question_id"]).removeprefix(f"{row['category']}/")
+        place = f"{table.where} row {number}"
+        yield _question(row["category"], name, row["question"], row["answer"], place, table.picture(number))
+
+
+def _of_folder(source: Path, images: str) -> Iterator[Question]:
+    from pathlib import Path
+
+    texts = sorted(source.glob("*/*.txt")) + sorted(source.glob("*/questions_answers_YN/*.txt"))
+    if not texts:
+        raise UserError("it has no folders of subtasks with text files", where=str(source), todo="check annotations=")
+    for path in texts:
+        category = path.relative_to(source).parts[0]
+        home = Path(images).expanduser() / category if images else path.parent
+        folders = [home, home / "images", home.parent / "images"]
+        pictures = [picture for folder in folders for picture in sorted(folder.glob(f"{path.stem}.*"))]
+        picture = next((file for file in pictures if file.suffix != ".txt"), home / f"{path.stem}.jpg")
+        for number, line in enumerate(read_text(path).splitlines(), 1):
+            if line.strip():
+                place = f"{path}, line {number}"
+                text, tab, answer = line.rpartition("\t")
+                if not tab:
+                    raise UserError("no tab between question and answer", where=place, todo="mend the line")
+                yield _question(category, picture.name, text, answer, place, Picture.file(picture))
+
+
+def _question(category: str, name: str, text: str, answer: str, place: str, picture: Picture | None) -> Question:
+    truth = answer.strip().lower()
+    if truth not in ("yes", "no"):
+        raise UserError(f"the answer {answer!r} is neither yes nor no", where=place, todo="mend the data")
+    asked = _bare(text)
+    subsets = {"category": category} | ({"ability": _ability(category)} if _ability(category) else {})
+    pair = f"{category}/{name}"
+    return Question(f"{pair}/{asked}", asked, picture, truth, subsets=subsets, group=pair, sample=pair)
+
+
+def _ability(category: str) -> str:
+    return "perception" if category in PERCEPTION else "cognition" if category in COGNITION else ""
+
+
+def _bare(text: str) -> str:
+    """The question without its ending."""
+    return text.strip().removesuffix(_ENDING).strip()
+
+
+def _pairs(questions: Sequence[Question], where: str) -> list[Question]:
+    """Bring the two questions of a picture together."""
+    pairs: dict[str, list[Question]] = {}
+    for question in questions:
+        pairs.setdefault(question.sample, []).append(question)
+    for name, pair in pairs.items():
+        if len(pair) != 2:
+            raise UserError(f"{name} has {len(pair)} questions, not 2", where=where, todo="mend the data")
+    return [question for pair in pairs.values() for question in pair]
+
+
+# Reading predictions
+
+
+def _predictions(path: Path, task: VisualQuestions) -> Predictions:
+    """Read the official folder of ``subtask.txt`` files, LLaVA's answers, or a log of lmms-eval or VLMEvalKit."""
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path] if path.suffix == ".txt" else []
+    if files:
+        return _result_files(files, task)
+    ids, texts = ("question_id", "index"), ("text", "prediction")
+    found = read_predictions(path, task, ids=ids, texts=texts, row_names=_row_names, question_names=_question_names)
+    # Where one answer of a pair is missing, the other still counts.
+    return replace(found, outputs={name: [text or "" for text in said] for name, said in found.outputs.items()})
+
+
+def _question_names(question: Question) -> list[str]:
+    return [question.id, f"{question.sample.rpartition('.')[0]}/{question.text}"]
+
+
+def _row_names(row: Mapping[str, Any]) -> list[str]:
+    """Subtask, picture and question, as LLaVA's and lmms-eval's rows tell them."""
+    name = str(row.get("question_id") or row.get("image_path") or "")
+    category = str(row.get("category") or name.partition("/")[0])
+    name = name.removeprefix(f"{category}/").rpartition("/")[2]
+    asked = _bare(str(row.get("prompt") or row.get("question") or "").removesuffix(SHORT_ANSWER))
+    return [f"{category}/{name}/{asked}", f"{category}/{name.rpartition('.')[0]}/{asked}"]
+
+
+def _result_files(files: Sequence[Path], task: VisualQuestions) -> Predictions:
+    """Read lines of picture, question, label and response, separated by tabs."""
+    known = {(q.sample, q.text): q for q in task.questions}
+    answers: dict[str, str] = {}
+    unmatched: list[str] = []
+    repeated = 0
+    for file in files:
+        for number, line in enumerate(read_text(file).split("\n"), 1):
+            if not line.strip():
+                continue
+            place = f"{file}, line {number}"
+            cells = line.split("\t")
+            if len(cells) != _ANSWER_COLUMN + 1:
+                what = f"{len(cells)} cells, not picture, question, label and response"
+                raise UserError(what, where=place, todo="separate them by tabs")
+            question = known.get((f"{file.stem}/{cells[0].strip()}", _bare(cells[1])))
+            if question is None:
+                unmatched.append(f"{file.stem}/{cells[0].strip()}: {cells[1].strip()}")
+                continue
+            if cells[2].strip().lower() != question.target:
+                what = f"the label is {cells[2].strip()}, but the benchmark says {question.target}"
+                raise UserError(what, where=place, todo="check the benchmark's version")
+            repeated += question.id in answers
+            answers[question.id] = cells[3].removesuffix("\r")
+    outputs: dict[str, Json] = {}
+    for sample in task.samples:
+        names = [question.id for question in task.questions_of(sample)]
+        if any(name in answers for name in names):
+            outputs[sample.id] = [answers.get(name, "") for name in names]
+    if not outputs:
+        what = f"none of the {len(unmatched)} lines is about a question of this task"
+        raise UserError(what, where=str(files[0].parent), todo="check task and files")
+    notes = (f"{repeated} lines repeat a question: the last one counts",) if repeated else ()
+    return Predictions(outputs, tuple(unmatched), notes)
+
+
+# Scoring
+
+
+def _rule(name: str, read: Callable[[str], str]) -> Rule:
+    def parse(_: Sequence[Question], texts: Sequence[str]) -> list[str | None] | None:
+        words = [None if (word := read(text)) == "other" else word for text in texts]
+        return words if any(words) else None
+
+    return Rule(name, parse, _score, _figures)
+
+
+def _score(questions: Sequence[Question], parsed: Json | None) -> dict[str, float]:
+    said = parsed or [None] * len(questions)
+    right = [word == question.target for word, question in zip(said, questions, strict=True)]
+    return {"accuracy": sum(right) / len(right), "accuracy+": float(all(right))}
+
+
+def _figures(scores: Scores) -> dict[str, float]:
+    """Points: of each subtask 100 for the accuracy and 100 for the pairs that are right, added up."""
+    points = {}
+    for category, where in masks(scores.subsets["category"]).items():
+        if scores.weights[where].any():
+            points[category] = 100 * (scores.mean("accuracy", where) + scores.mean("accuracy+", where))
+    found = {"score": sum(points.values())}
+    for ability, members in (("perception", PERCEPTION), ("cognition", COGNITION)):
+        own = [points[category] for category in members if category in points]
+        if own:
+            found[ability] = sum(own)
+    return found
+
+
+RULES = (
+    _rule("official", yes_no.mme_official),
+    _rule("lmms-eval", yes_no.mme_lmms_eval),
+    _rule("vlmevalkit", yes_no.vlmevalkit),
+)
+BENCHMARK = Benchmark(
+    name="mme",
+    card=TaskCard(
+        capability="generate",
+        summary="Two yes-or-no questions about each picture, in fourteen subtasks",
+        metrics=(
+            Metric(name="accuracy"),
+            Metric(name="accuracy+"),
+            Metric(name="perception", unit="", kind="derived"),
+            Metric(name="cognition", unit="", kind="derived"),
+            Metric(name="score", unit="", kind="derived"),
+        ),
+        sample_noun="pair",
+        chance=0.5,
+        source="https://github.com/BradyFU/Awesome-Multimodal-Large-Language-Models",
+        citation="Fu et al., MME: A Comprehensive Evaluation Benchmark for Multimodal Large Language Models, 2023",
+    ),
+    prompt="short-answer",
+    rules=RULES,
+    predictions=_predictions,
+)

@@ -1,0 +1,234 @@
+"""MM-Vet: open questions that need several capabilities at once, judged by a language model (Yu et al., 2023)."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import operator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import Metric, TaskCard
+from ...harness.contracts import Predictions
+from ...harness.errors import UserError
+from .judged import JudgedQuestions, judge_for, mmvet_score, stored_output
+from .local import beside, found, opened
+from .pictures import Picture
+from .predictions import as_text, read_rows
+from .question import Question
+from .subsets import masks
+from .tables import Table, read_json, read_text
+from .task import Benchmark, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ...harness.contracts import Json, Scores
+    from .judge import Judge
+    from .task import VisualQuestions
+
+CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
+_ATTEMPTS = 5
+"""Verdicts of one question that are looked at before its score is 0."""
+_AGAIN = "\nPredict the correctness of the answer (digit): "
+"""What is added to the question after a verdict that is no number."""
+
+
+def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    *,
+    images: str = "",
+    judge: str = "",
+    rubric: str = "",
+    verdicts: str = "",
+    judge_runs: int = 1,
+    org: str = "lmms-lab",
+    revision: str = "",
+    rule: str = "official",
+) -> JudgedQuestions:
+    """Return MM-Vet. Without ``judge`` only predictions with stored grades can be scored.
+
+    Args:
+        annotations: ``mm-vet.json`` or its folder; or a data set with the hub's columns: a parquet file or a folder.
+            Without it, the data set of ``org``.
+        images: Folder of the pictures; by default ``images`` beside the file.
+        judge: Name of the language model that judges, such as ``gpt-4-0613``; see `judge` for where it is asked.
+        rubric: What the judge is told first: ``mm-vet_evaluator.py`` of MM-Vet's repository, or a text file.
+        verdicts: File in which the judge's verdicts are kept; by default one in the user's cache.
+        judge_runs: How often every answer is judged.
+        org: Who keeps the data set on the hub.
+        revision: Of the data set.
+        rule: ``official``.
+
+    Raises:
+        UserError: A file cannot be read, or is not what it should be.
+    """
+    source = opened(annotations, f"{org}/MMVet", "test", revision=revision)
+    asked = _of_table(source) if isinstance(source, Table) else _of_file(source, images)
+    ask = None
+    if judge:
+        ask = functools.partial(_judged, judge_for(judge, verdicts), read_rubric(rubric), judge_runs)
+    return JudgedQuestions(BENCHMARK, list(asked), rule, ask)
+
+
+def _of_table(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows("question_id", "question", "answer", "capability")):
+        yield _question(str(row["question_id"]), row, table.picture(number))
+
+
+def _of_file(source: Path, images: str) -> Iterator[Question]:
+    path = found(source, "mm-vet.json") if source.is_dir() else source
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError("it is no object of questions", where=str(path), todo="give mm-vet.json")
+    folder = beside(path, images, "images")
+    for name, row in content.items():
+        missing = [key for key in ("imagename", "question", "answer", "capability") if key not in row]
+        if missing:
+            raise UserError(f"{name} has no {missing[0]!r}", where=str(path), todo="give mm-vet.json")
+        yield _question(name, row, Picture.file(folder / str(row["imagename"])))
+
+
+def _question(name: str, row: Mapping[str, Any], picture: Picture | None) -> Question:
+    needed = row["capability"]
+    capabilities = needed.split(",") if isinstance(needed, str) else needed
+    integration = "+".join(sorted(str(capability).strip() for capability in capabilities))
+    subsets = {"integration": integration}
+    return Question(name, str(row["question"]), picture, str(row["answer"]), subsets=subsets)
+
+
+# Judging
+
+
+def read_rubric(path: str) -> str:
+    """Return the text that the judge is told first.
+
+    Args:
+        path: MM-Vet's ``mm-vet_evaluator.py``, whose variable ``prompt`` is read and not run; or the text itself.
+
+    Raises:
+        UserError: There is no such file, or no such variable.
+    """
+    if not path:
+        raise UserError(
+            "the judge has no rubric", where="task mm-vet", todo="give rubric=, MM-Vet's mm-vet_evaluator.py"
+        )
+    text = read_text(path)
+    if not path.endswith(".py"):
+        return text
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError) as error:
+        raise UserError("it is no Python file", where=path, todo="check rubric=") from error
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+            if "prompt" in names and isinstance(statement.value.value, str):
+                return statement.value.value
+    raise UserError("it has no variable 'prompt' with a text", where=path, todo="check rubric=")
+
+
+def _judged(judge: Judge, rubric: str, runs: int, question: Question, answer: str) -> list[str]:
+    return [_one_verdict(judge, rubric, run, question, answer) for run in range(runs)]
+
+
+def _one_verdict(judge: Judge, rubric: str, run: int, question: Question, answer: str) -> str:
+    """Ask until the verdict is a number, a little bolder each time."""
+    from .judge import Asked
+
+    truth = question.target.replace("<AND>", " <AND> ").replace("<OR>", " <OR> ")
+    message = "\n".join((rubric, " | ".join((question.text, truth, answer, ""))))
+    verdict = judge.ask(Asked([{"role": "user", "content": message}], 0.0, 3, turn=run))
+    for attempt in range(_ATTEMPTS - 1):
+        if mmvet_score(verdict) is not None:
+            break
+        bolder = Asked([{"role": "user", "content": message + _AGAIN}], 0.5 * attempt, 3, turn=run)
+        verdict = judge.ask(bolder)
+    return verdict
+
+
+# Reading predictions
+
+
+def _predictions(path: Path, task: VisualQuestions) -> Predictions:
+    """Read answers (an object from ids to texts, or rows) or grades (the official script's, with each run's score)."""
+    known = {question.id for question in task.questions}
+    answers: dict[str, Any] = {}
+    grades: dict[str, list[str]] = {}
+    unmatched: list[str] = []
+    where = str(path)
+    for place, row in read_rows(path):
+        document = row["doc"] if isinstance(row.get("doc"), dict) else row
+        named = as_text(document.get("question_id", document.get("id")), place) or ""
+        name = named if named in known else f"v1_{named}"
+        if name not in known:
+            unmatched.append(named)
+            continue
+        judged = row.get("gpt_eval_score", row)  # lmms-eval's is in an object of its own
+        if isinstance(judged, dict) and "score" in judged:
+            grades[name] = _grade(judged["score"], place)
+        text = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))
+        if text is not None:
+            answers[name] = as_text(text, place)
+    runs = {len(grade) for grade in grades.values()}
+    if len(runs) > 1:
+        raise UserError(f"some questions have {min(runs)} grades and some {max(runs)}", where=where, todo="mend it")
+    names = [question.id for question in task.questions if question.id in answers or question.id in grades]
+    if not names:
+        what = f"none of its {len(unmatched)} predictions is for a question of this task"
+        raise UserError(what, where=where, todo="check task and file")
+    outputs = {name: stored_output(answers.get(name), grades.get(name, []), where) for name in names}
+    notes = () if grades else ("no grades are stored: a judge is asked, if judge= names one",)
+    return Predictions(outputs, tuple(unmatched), notes)
+
+
+def _grade(scores: Json, place: str) -> list[str]:
+    listed = scores if isinstance(scores, list) else [scores]
+    verdicts = [as_text(score, place) or "" for score in listed]
+    for verdict in verdicts:
+        if mmvet_score(verdict) is None:
+            raise UserError(f"the grade {verdict!r} is no number from 0 to 1", where=place, todo="mend the row")
+    return verdicts
+
+
+# Scoring
+
+
+def _parse(_: Sequence[Question], verdicts: Sequence[str]) -> Json:
+    return [mmvet_score(verdict) or 0.0 for verdict in verdicts]
+
+
+def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | None:
+    return {"score": sum(parsed) / len(parsed)} if parsed else None
+
+
+def _figures(scores: Scores) -> dict[str, float]:
+    """The score of the questions that need a capability, for each."""
+    integrations = masks(scores.subsets["integration"])
+    found = {}
+    for capability in CAPABILITIES:
+        needing = [where for name, where in integrations.items() if capability in name.split("+")]
+        if needing:
+            found[capability] = scores.mean("score", functools.reduce(operator.or_, needing))
+    return found
+
+
+BENCHMARK = Benchmark(
+    name="mm-vet",
+    card=TaskCard(
+        capability="generate",
+        summary="Open questions that need several capabilities at once, judged by a language model",
+        metrics=(
+            Metric(name="score"),
+            *(Metric(name=capability, kind="derived") for capability in CAPABILITIES),
+        ),
+        sample_noun="question",
+        licence="CC BY-NC 4.0",
+        source="https://github.com/yuweihao/MM-Vet",
+        citation="Yu et al., MM-Vet, ICML 2024",
+    ),
+    prompt="bare",
+    rules=(Rule("official", _parse, _score, _figures),),
+    max_new_tokens=1024,
+    predictions=_predictions,
+)

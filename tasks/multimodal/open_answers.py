@@ -1,0 +1,96 @@
+"""What the benchmarks with open answers share: scoring against several annotators, and their local files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.errors import UserError
+from .normalise import soft_accuracy
+from .pictures import Picture
+from .predictions import as_text
+from .task import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ...harness.contracts import Json
+    from .predictions import Row
+    from .question import Question
+
+SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
+"""How the texts of LLaVA's question files end."""
+
+
+def annotators_rule(
+    name: str,
+    said: Callable[[str, Sequence[str]], str],
+    heard: Callable[[Sequence[str]], Sequence[str]],
+) -> Rule:
+    """Return a rule that scores by `soft_accuracy`.
+
+    A question without annotators cannot be scored. An answer that is missing is wrong.
+
+    Args:
+        name: Of the rule.
+        said: ``said(text, humans)`` normalises a prediction.
+        heard: ``heard(humans)`` normalises what the annotators said.
+    """
+
+    def parse(questions: Sequence[Question], texts: Sequence[str]) -> Json:
+        return said(texts[0], questions[0].target or ())
+
+    def score(questions: Sequence[Question], parsed: Json | None) -> Mapping[str, float] | None:
+        humans = questions[0].target
+        if not humans:
+            return None
+        return {"accuracy": 0.0 if parsed is None else soft_accuracy(parsed, heard(humans))}
+
+    return Rule(name, parse, score)
+
+
+def always(chain: Callable[[str], str]) -> Callable[[Sequence[str]], Sequence[str]]:
+    """Normalise what every annotator said."""
+    return lambda humans: [chain(human) for human in humans]
+
+
+def human_answers(value: Any, place: str) -> list[str] | None:
+    """Return what annotators said, from a list of texts or of objects with an ``answer``; ``None`` without labels.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if not value:
+        return None
+    if not isinstance(value, list):
+        raise UserError("its answers are no list", where=place, todo="mend the file")
+    answers: list[str] = []
+    for item in value:
+        answer = item.get("answer") if isinstance(item, dict) else item
+        if not isinstance(answer, str):
+            raise UserError("an answer is neither a text nor an object with one", where=place, todo="mend the file")
+        answers.append(sys.intern(answer))  # a few thousand texts make up millions of answers
+    return answers
+
+
+def is_json(path: str) -> bool:
+    """Whether a path is an official file rather than a data set."""
+    return Path(path).suffix.lower() in (".json", ".jsonl")
+
+
+def field(row: Row, column: str, place: str) -> str:
+    """Return a cell that must be there, as text.
+
+    Raises:
+        UserError: It is missing.
+    """
+    text = as_text(row.get(column), place)
+    if text is None:
+        raise UserError(f"no {column}", where=place, todo="mend the file")
+    return text
+
+
+def picture_file(folder: str, name: str) -> Picture | None:
+    """Return the picture of that name; ``None`` if no folder is given, as when stored answers are scored."""
+    return Picture.file(Path(folder).expanduser() / name) if folder else None

@@ -1,0 +1,266 @@
+"""Predictions that others made: their rows, whatever file they stand in, matched with the questions of a task.
+
+Files are what people have: LLaVA's ``answers.jsonl``, result files of the official scripts, lmms-eval's sample logs,
+VLMEvalKit's sheets. Byte-order marks, mixed line ends, blank lines and blanks around names are read over; anything that
+cannot be read is refused with its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...harness.contracts import Predictions
+from ...harness.errors import UserError
+from .tables import read_delimited, read_json, read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from .question import Question
+    from .task import VisualQuestions
+
+Row: TypeAlias = "Mapping[str, Any]"
+"""One prediction: column -> value."""
+Names: TypeAlias = "Callable[[Question], Iterable[str]]"
+"""What prediction files may call a question."""
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep the collector of cyclic garbage out while millions of small objects are made, which doubles the time."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
+
+
+@without_collection()
+def read_predictions(
+    path: Path,
+    task: VisualQuestions,
+    *,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    row_names: Callable[[Row], Iterable[str]] = lambda _: (),
+    question_names: Names = lambda question: (question.id,),
+) -> Predictions:
+    """Read the answers to a task's questions.
+
+    Where two rows are about one question the last one counts, as in the official scripts. An answer that is missing
+    (``null``, NaN, an empty cell) is an output of ``None``. A row of lmms-eval or VLMEvalKit that no name matches is
+    about the question at its ``doc_id`` or ``index``, if it holds that question's text.
+
+    Args:
+        path: A file, or a folder (see `read_rows`).
+        task: What the predictions are for.
+        ids: Columns that name the question, the best first.
+        texts: Columns that hold the answer, the best first.
+        row_names: Further names of the question that a row is about, which come before those of ``ids``.
+        question_names: What predictions may call a question.
+
+    Raises:
+        UserError: A row cannot be read, has no such column, or no row is about a question of the task.
+    """
+    known = {name: question.id for question in task.questions for name in question_names(question)}
+    answers: dict[str, str | None] = {}
+    unmatched: list[str] = []
+    repeated = 0
+    for place, row in map(_unfolded, read_rows(path)):
+        names = [*row_names(row), *filter(None, (as_text(row.get(column), place) for column in ids))]
+        text = _answer(row, texts, place)
+        found = next((known[name.strip()] for name in names if name.strip() in known), None)
+        found = found or _by_position(row, task.questions)
+        if found is not None:
+            repeated += found in answers
+            answers[found] = text
+        elif names:
+            unmatched.append(names[0])
+        else:
+            what = f"none of {', '.join(ids)} names a question, and its text is not that of the question at its number"
+            raise UserError(what, where=place, todo="mend the row, or check that task and file are of one split")
+    if not answers:
+        what = f"none of its {len(unmatched)} predictions is for a question of this task"
+        raise UserError(what if unmatched else "it has no predictions", where=str(path), todo="check task and file")
+    notes = (f"{repeated} predictions repeat a question: the last one counts",) if repeated else ()
+    return Predictions(_by_sample(task, answers), tuple(unmatched), notes)
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of a file, each with its place for messages.
+
+    Args:
+        path: A file of JSON lines, JSON, CSV, TSV or XLSX. A JSON file holds a list of objects, an object with one such
+            list in it, or an object from names to answers (rows with ``question_id`` and ``text``). Of a folder, all
+            files of the first of the kinds JSON lines, XLSX, TSV, JSON, CSV that it has, by name.
+
+    Raises:
+        UserError: It is no such file, or a row cannot be read; the message names the line.
+    """
+    for file in _files(Path(path).expanduser()):
+        yield from _READERS[file.suffix.lower()](file)
+
+
+def as_text(value: Any, place: str) -> str | None:
+    """Return a cell as text; ``None`` if it is missing. Whole numbers have no decimals, a list of one is its item.
+
+    Raises:
+        UserError: It is a list or an object.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and len(value) == 1:
+        return as_text(value[0], place)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int | float):
+        return str(value)
+    raise UserError(f"{_short(value)} is no text", where=place, todo="mend the row")
+
+
+def _unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
+    """Lay the document of a sample of lmms-eval beside what the model said, which becomes ``text``."""
+    place, row = placed
+    said = row.get("filtered_resps", row.get("resps"))
+    if said is None:
+        return placed
+    document = row["doc"] if isinstance(row.get("doc"), dict) else {}
+    return place, {"question": row.get("input"), **document, "doc_id": row.get("doc_id"), "text": said}
+
+
+def _answer(row: Row, texts: Sequence[str], place: str) -> str | None:
+    for column in texts:
+        if column in row:
+            return as_text(row[column], place)
+    raise UserError(
+        f"no column {' or '.join(texts)} with the answer", where=place, todo="check that these are predictions"
+    )
+
+
+def _by_position(row: Row, questions: Sequence[Question]) -> str | None:
+    position = str(row.get("doc_id", row.get("index")))
+    if not (position.isascii() and position.isdecimal() and int(position) < len(questions)):
+        return None
+    question = questions[int(position)]
+    same = question.text.strip() and question.text.strip().lower() in str(row.get("question")).lower()
+    return question.id if same else None
+
+
+def _by_sample(task: VisualQuestions, answers: Mapping[str, str | None]) -> dict[str, Any]:
+    """Sample -> its answer, or the answers to its questions; samples without any are left out."""
+    outputs: dict[str, Any] = {}
+    for sample in task.samples:
+        names = [question.id for question in task.questions_of(sample)]
+        if any(name in answers for name in names):
+            said = [answers.get(name) for name in names]
+            outputs[sample.id] = said if len(said) > 1 else said[0]
+    return outputs
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if path.suffix.lower() not in _READERS:
+            kinds = ", ".join(_READERS)
+            raise UserError(f"the name of a file of predictions ends in one of {kinds}", where=str(path))
+        return [path]
+    for suffix in _READERS:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() == suffix and file.is_file())
+        if files:
+            return files
+    raise UserError(f"the folder has no file that ends in one of {', '.join(_READERS)}", where=str(path))
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
+    # Only line feeds and carriage returns end lines: a JSON text may hold other characters that do so elsewhere.
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
+        if line.strip():
+            place = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"not JSON: {error}", where=place, todo="write one object a line") from error
+            yield place, _object(row, place)
+
+
+def _json(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        content = read_json(path)
+    except UserError as error:
+        if "Extra data" not in error.what:
+            raise
+        yield from _json_lines(path)  # under the wrong name, as POPE's files and some of LLaVA's are
+        return
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        content = lists[0] if len(lists) == 1 else [_named(name, value) for name, value in content.items()]
+    if not isinstance(content, list):
+        raise UserError("neither a list nor an object", where=str(path), todo="give a file of predictions")
+    for number, row in enumerate(content, 1):
+        place = f"{path}, item {number}"
+        yield place, _object(row, place)
+
+
+def _named(name: str, value: Any) -> Row:
+    return {"question_id": name, **value} if isinstance(value, dict) else {"question_id": name, "text": value}
+
+
+def _object(row: Any, place: str) -> Row:
+    if not isinstance(row, dict):
+        raise UserError(f"{_short(row)} is no object", where=place, todo="write one object a prediction")
+    return row
+
+
+def _sheet(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise UserError("openpyxl is needed", where=str(path), todo="pip install 'adaptbench[tables]'") from error
+    import zipfile
+
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="check the path") from error
+    except (zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException, KeyError, ValueError) as error:
+        raise UserError(f"not an XLSX file: {error}", where=str(path), todo="save it as XLSX") from error
+    try:
+        lines = book.worksheets[0].iter_rows(values_only=True)
+        header = [str(name) for name in next(lines, ())]
+        for number, cells in enumerate(lines, 2):
+            if any(cell is not None for cell in cells):
+                yield f"{path}, row {number}", dict(zip(header, cells, strict=False))
+    finally:
+        book.close()
+
+
+def _delimited(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
+    def rows(path: Path) -> Iterator[tuple[str, Row]]:
+        for number, row in enumerate(read_delimited(path, delimiter), 1):
+            yield f"{path}, row {number}", row
+
+    return rows
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+_READERS: Mapping[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
+    ".jsonl": _json_lines,
+    ".xlsx": _sheet,
+    ".tsv": _delimited("\t"),
+    ".json": _json,
+    ".csv": _delimited(","),
+}
+"""Kind of file -> its reader. In a folder an earlier kind holds predictions, and a later one what was made of them."""

@@ -1,0 +1,145 @@
+"""ScienceQA: multiple-choice questions from school science, half of them with a picture (Lu et al., 2022).
+
+What LLaVA-1.5 reports is the accuracy on the questions with a picture.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import TaskCard
+from ...harness.errors import UserError
+from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
+from .local import beside, found, opened
+from .pictures import Picture
+from .predictions import read_predictions
+from .question import Question
+from .tables import Table, read_json
+from .task import Benchmark, VisualQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ...harness.contracts import Predictions
+
+_PARTS = {"img": "ScienceQA-IMG", "full": "ScienceQA-FULL"}
+_LOWER_GRADES = 6
+
+
+def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    *,
+    images: str = "",
+    part: str = "img",
+    split: str = "test",
+    org: str = "lmms-lab",
+    revision: str = "",
+    rule: str = "official",
+) -> VisualQuestions:
+    """Return ScienceQA.
+
+    Args:
+        annotations: The folder of ``problems.json`` and ``pid_splits.json``; or a data set with the hub's columns: a
+            parquet file or a folder. Without it, the data set of ``org``.
+        images: Folder that has ``test/1/image.png`` and so on; by default ``images`` beside the files.
+        part: ``img``, the questions with a picture, or ``full``, all of them.
+        split: ``train``, ``val`` (``validation`` on the hub), ``test``, ``minitest``, ...
+        org: Who keeps the data set on the hub.
+        revision: Of the data set.
+        rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or is not what it should be.
+    """
+    if part not in _PARTS:
+        raise UserError(f"no part {part!r}", where="task scienceqa", todo=f"choose part= from {', '.join(_PARTS)}")
+    source = opened(annotations, f"{org}/ScienceQA", split, _PARTS[part], revision)
+    asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images, split)
+    kept = [question for question in asked if question.picture or part == "full"]
+    benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, all_count=part == "full"))
+    return VisualQuestions(benchmark, kept, rule)
+
+
+def _of_table(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows("question", "choices", "answer", "hint")):
+        yield _question(str(number), row, f"{table.where} row {number}", table.picture(number))
+
+
+def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
+    home = source if source.is_dir() else source.parent
+    problems = read_json(found(home, "problems.json"))
+    splits = found(home, "pid_splits.json")
+    names = read_json(splits)
+    if not isinstance(problems, dict) or not isinstance(names, dict) or split not in names:
+        raise UserError(f"it has no split {split!r}", where=str(splits), todo="check split=")
+    folder = beside(home, images, "images")
+    for name in names[split]:
+        row, place = problems.get(name), f"{home / 'problems.json'}, problem {name}"
+        if not isinstance(row, dict):
+            raise UserError("it is missing", where=place, todo="take both files from one release")
+        own = folder / str(row.get("split", split)) / str(name)
+        yield _question(str(name), row, place, Picture.file(own / str(row["image"])) if row.get("image") else None)
+
+
+def _question(name: str, row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
+    choices, answer = row.get("choices"), row.get("answer")
+    if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
+        raise UserError("its answer is none of its choices", where=place, todo="mend the data")
+    hint = str(row.get("hint") or "")
+    return Question(
+        name,
+        str(row.get("question")),
+        picture,
+        LETTERS[answer],
+        options=tuple(map(str, choices)),
+        hint=hint,
+        subsets=_subsets(row, text=bool(hint), image=picture is not None),
+    )
+
+
+def _subsets(row: Mapping[str, Any], *, text: bool, image: bool) -> dict[str, str]:
+    context = " and ".join(name for name, there in (("text", text), ("image", image)) if there) or "none"
+    subsets = {
+        "context": context,
+        "text context": "yes" if text else "no",
+        "image context": "yes" if image else "no",
+    } | {axis: str(row[axis]) for axis in ("subject", "topic") if row.get(axis)}
+    grade = str(row.get("grade", "")).removeprefix("grade")
+    if grade.isdecimal():
+        subsets["grades"] = "1-6" if int(grade) <= _LOWER_GRADES else "7-12"
+    return subsets
+
+
+def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predictions:
+    """Read LLaVA's answers, or a log of lmms-eval or VLMEvalKit.
+
+    As in the official script a missing prediction is wrong among all questions, and does not count among those with a
+    picture: only a prediction's prompt tells that script of the picture.
+    """
+    read = read_predictions(path, task, ids=("question_id", "index"), texts=("text", "prediction"))
+    missing = [sample.id for sample in task.samples if sample.id not in read.outputs]
+    if not missing or not all_count:
+        return read
+    note = f"{len(missing)} questions have no prediction: they count as wrong"
+    return replace(read, outputs={**read.outputs, **dict.fromkeys(missing, "")}, notes=(*read.notes, note))
+
+
+RULES = letter_rules(official=scienceqa_official, lmms_eval=scienceqa_lmms_eval, vlmevalkit=vlmevalkit)
+BENCHMARK = Benchmark(
+    name="scienceqa",
+    card=TaskCard(
+        capability="generate",
+        summary="Multiple-choice questions from school science",
+        sample_noun="question",
+        licence="CC BY-NC-SA 4.0",
+        source="https://scienceqa.github.io",
+        citation="Lu et al., Learn to Explain, NeurIPS 2022",
+    ),
+    prompt="scienceqa",
+    rules=RULES,
+    max_new_tokens=1024,
+    predictions=functools.partial(_predictions, all_count=False),
+)

@@ -1,0 +1,169 @@
+"""SEED-Bench: multiple-choice questions on pictures and videos, of twelve types (Li et al., 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import TaskCard
+from ...harness.errors import UserError
+from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
+from .local import beside, found, official_rows, opened
+from .pictures import Picture
+from .predictions import read_predictions
+from .question import Question
+from .tables import Table, read_json
+from .task import Benchmark, VisualQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ...harness.contracts import Predictions
+
+TYPES = (
+    "Scene Understanding",
+    "Instance Identity",
+    "Instance Attributes",
+    "Instance Location",
+    "Instances Counting",
+    "Spatial Relation",
+    "Instance Interaction",
+    "Visual Reasoning",
+    "Text Understanding",
+    "Action Recognition",
+    "Action Prediction",
+    "Procedure Understanding",
+)
+"""By ``question_type_id``, from 1."""
+_PARTS = ("all", "image", "video")
+_NEEDED = ("question", "answer", "question_id", "question_type_id", "data_type")
+
+
+def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    questions: str = "",
+    images: str = "",
+    *,
+    part: str = "all",
+    org: str = "lmms-lab",
+    revision: str = "",
+    rule: str = "official",
+) -> VisualQuestions:
+    """Return SEED-Bench. Of a video the middle frame is shown, as LLaVA does.
+
+    Args:
+        annotations: ``SEED-Bench.json`` or its folder; or a data set with the hub's columns: a parquet file or a
+            folder. Without it, the data set of ``org``.
+        questions: LLaVA's question file, which names the file of each question's picture.
+        images: Folder that has ``SEED-Bench-image`` and ``SEED-Bench-video-image``; by default that of the file.
+        part: ``all``, ``image`` or ``video``.
+        org: Who keeps the data set on the hub.
+        revision: Of the data set.
+        rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or is not what it should be.
+    """
+    if part not in _PARTS:
+        raise UserError(f"no part {part!r}", where="task seed-bench", todo=f"choose part= from {', '.join(_PARTS)}")
+    source = opened(annotations, f"{org}/SEED-Bench", "test", revision=revision)
+    asked = _of_table(source) if isinstance(source, Table) else _of_file(source, questions, images)
+    kept = [question for question in _told_apart(asked) if part in ("all", question.subsets["data"])]
+    return VisualQuestions(BENCHMARK, kept, rule)
+
+
+def _of_table(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows(*_NEEDED)):
+        yield _question(row, f"{table.where} row {number}", table.picture(number))
+
+
+def _of_file(source: Path, questions: str, images: str) -> Iterator[Question]:
+    path = found(source, "SEED-Bench.json") if source.is_dir() else source
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
+        raise UserError("it has no list of questions", where=str(path), todo="give SEED-Bench.json")
+    file_of = _files(questions)
+    folder = beside(path, images, ".")
+    for number, row in enumerate(content["questions"], 1):
+        place = f"{path}, question {number}"
+        missing = [name for name in _NEEDED if row.get(name) is None]
+        if missing:
+            raise UserError(f"it has no {missing[0]!r}", where=place, todo="give SEED-Bench.json")
+        yield _question(row, place, Picture.file(folder / file_of(row)))
+
+
+def _files(questions: str) -> Callable[[Mapping[str, Any]], str]:
+    """How the file of a question's picture is called."""
+    if questions:
+        rows = official_rows(Path(questions).expanduser(), "question_id", "image")
+        named = {str(row["question_id"]): str(row["image"]) for _, row in rows}
+    else:
+        named = {}
+
+    def file_of(row: Mapping[str, Any]) -> str:
+        name = str(row["question_id"])
+        if row["data_type"] == "image":
+            return named.get(name, f"SEED-Bench-image/{row.get('data_id', name)}")
+        return named.get(name, f"SEED-Bench-video-image/{name}.png")
+
+    return file_of
+
+
+def _question(row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
+    options = tuple(str(row.get(f"choice_{letter}")) for letter in "abcd")
+    kind, answer = row["question_type_id"], str(row["answer"])
+    if answer not in tuple("ABCD") or str(kind) not in map(str, range(1, len(TYPES) + 1)):
+        raise UserError(f"answer {answer!r} of type {kind!r} is none", where=place, todo="mend the data")
+    data = str(row["data_type"]).lower()
+    data_id = row.get("data_id")
+    return Question(
+        str(row["question_id"]),
+        str(row["question"]),
+        picture,
+        answer,
+        options=options,
+        subsets={"type": TYPES[int(kind) - 1], "data": data},
+        group=f"{data}/{data_id if isinstance(data_id, str) else row['question_id']}",
+    )
+
+
+def _told_apart(questions: Iterator[Question]) -> Iterator[Question]:
+    """Number the questions of one id: the official script counts both of the one pair that there is."""
+    seen: dict[str, int] = {}
+    for question in questions:
+        times = seen[question.id] = seen.get(question.id, 0) + 1
+        yield question if times == 1 else replace(question, id=f"{question.id}#{times}")
+
+
+def _predictions(path: Path, task: VisualQuestions) -> Predictions:
+    """Read LLaVA's answers, a submission, or a log of lmms-eval or VLMEvalKit.
+
+    A missing prediction is wrong, as in the official script; one that is there answers all questions of its id.
+    """
+    read = read_predictions(path, task, ids=("question_id", "q_id", "index"), texts=("text", "prediction"))
+    outputs = {
+        sample.id: read.outputs.get(sample.id, read.outputs.get(sample.id.partition("#")[0], ""))
+        for sample in task.samples
+    }
+    missing = sum(name.partition("#")[0] not in read.outputs for name in outputs)
+    note = (f"{missing} questions have no prediction: they count as wrong",) if missing else ()
+    return replace(read, outputs=outputs, notes=(*read.notes, *note))
+
+
+RULES = letter_rules(official=seed_official, lmms_eval=seed_lmms_eval, vlmevalkit=vlmevalkit)
+BENCHMARK = Benchmark(
+    name="seed-bench",
+    card=TaskCard(
+        capability="generate",
+        summary="Multiple-choice questions on pictures and videos, of twelve types",
+        sample_noun="question",
+        chance=0.25,
+        licence="CC BY-NC 4.0",
+        source="https://github.com/AILab-CVC/SEED-Bench",
+        citation="Li et al., SEED-Bench, CVPR 2024",
+    ),
+    prompt="option-letter",
+    rules=RULES,
+    predictions=_predictions,
+)

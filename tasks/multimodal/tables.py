@@ -1,0 +1,169 @@
+"""Rows of a table, from wherever people have them: hub data sets, parquet, JSON, JSON lines, TSV, CSV.
+
+Pictures stay encoded until they are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.errors import BadSample, UserError
+from ..hub import load, one_split
+from .pictures import Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Table:
+    """Rows that are read one by one, with the pictures of a column on demand.
+
+    Args:
+        rows: A ``datasets.Dataset``, or rows as mappings.
+        where: What messages call the table.
+    """
+
+    def __init__(self, rows: Any, where: str) -> None:
+        self._rows, self.where = rows, where
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns."""
+        names = getattr(self._rows, "column_names", None)
+        if names is None:
+            names = list(dict.fromkeys(name for row in self._rows for name in row))
+        return list(names)
+
+    def rows(self, *needed: str) -> Iterator[dict[str, Any]]:
+        """Yield the rows without their pictures.
+
+        Args:
+            needed: Columns without which the table is not what it should be.
+
+        Raises:
+            UserError: A needed column is missing.
+        """
+        columns = self.columns
+        for name in needed:
+            if name not in columns:
+                raise UserError(
+                    f"no column {name!r} among {', '.join(columns)}", where=self.where, todo="check the data set"
+                )
+        rows = self._rows
+        if hasattr(rows, "select_columns"):
+            rows = rows.with_format(None).select_columns([name for name in columns if name not in self._pictured])
+        for row in rows:
+            yield dict(row)
+
+    def picture(self, row: int, column: str = "image", *, certain: bool = False) -> Picture | None:
+        """Return the picture in a row - of several frames the middle one -, or ``None`` if the row has none.
+
+        Args:
+            row: Number of the row.
+            column: Of pictures.
+            certain: Every row should have one, so nothing is read to see: a row without one fails when it is loaded.
+        """
+        if not certain and self._value(row, column) is None:
+            return None
+        return Picture(f"{self.where} row {row}", functools.partial(self._bytes, row, column))
+
+    def _bytes(self, row: int, column: str) -> bytes:
+        value = self._value(row, column)
+        if value is None:
+            raise BadSample("there is no picture", where=f"{self.where} row {row}", todo="mend the data")
+        try:
+            content: bytes = value["bytes"] or Path(value["path"]).read_bytes()
+        except OSError as error:
+            raise BadSample(f"cannot read the picture: {error.strerror}", where=str(value["path"])) from error
+        return content
+
+    def _value(self, row: int, column: str) -> Any:
+        value = self._encoded(column)[row][column]
+        if isinstance(value, list):
+            value = value[len(value) // 2] if value else None
+        return value if value and (value.get("bytes") or value.get("path")) else None
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
+    def _encoded(self, column: str) -> Any:
+        if column not in self._pictured:
+            raise UserError(f"no column {column!r} of pictures", where=self.where, todo="check the data set")
+        import datasets
+
+        rows = self._rows.with_format(None).select_columns([column])
+        encoded = datasets.Image(decode=False)
+        several = not isinstance(self._rows.features[column], datasets.Image)
+        return rows.cast_column(column, datasets.List(encoded) if several else encoded)
+
+    @functools.cached_property
+    def _pictured(self) -> list[str]:
+        """Columns of pictures, or of lists of them."""
+        import datasets
+
+        features = getattr(self._rows, "features", None) or {}
+        return [n for n, f in features.items() if isinstance(getattr(f, "feature", f), datasets.Image)]
+
+
+def hub_table(path: str, split: str = "", config: str = "", revision: str = "") -> Table:
+    """Open one split of a data set: see `tasks.hub.load` for what ``path`` may be.
+
+    Raises:
+        UserError: It cannot be had, or the split is not clear.
+    """
+    where = f"{path}{f'/{config}' if config else ''}"
+    rows, name = one_split(load(path, config, revision, where), "" if Path(path).is_file() else split, where)
+    return Table(rows, f"{where} [{name}]")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a byte-order mark at its start is left out.
+
+    Raises:
+        UserError: It cannot be read or is not JSON; the message names the line.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"not JSON: {error.msg}", where=f"{path}, line {error.lineno}", todo="mend the file") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not JSON: {error}", where=str(path), todo="mend the file") from error
+
+
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 text; a byte-order mark at its start is left out, line ends stay as they are.
+
+    Raises:
+        UserError: It cannot be read or is not UTF-8.
+    """
+    try:
+        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as stream:
+            return stream.read()
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="check the path") from error
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8 text", where=str(path), todo="save it as UTF-8") from error
+
+
+def read_delimited(path: str | Path, delimiter: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a TSV or CSV file with a header; cells stay text, empty ones empty.
+
+    Raises:
+        UserError: It cannot be read, or a row has more cells than the header.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a picture in base64 is one cell
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    for row in reader:
+        if None in row:
+            raise UserError(
+                "more cells than the header has", where=f"{path}, line {reader.line_num}", todo="mend the line"
+            )
+        yield {name: value or "" for name, value in row.items()}

@@ -1,0 +1,198 @@
+"""A multimodal benchmark as a task: what is asked of a picture, and by which rule the answers are scored."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from ...harness.contracts import Input, Json, Predictions, Prompt, Sample, Scores, Task
+from ...harness.errors import UserError
+from ...harness.hashing import canonical_json, sha256_hex
+from ...harness.specs import did_you_mean
+from .prompts import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from ...harness.cards import TaskCard
+    from .question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A scoring rule: from the raw answers of a sample to its scores.
+
+    Attributes:
+        name: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+        parse: ``parse(questions, texts)`` reads the answers out of what the model said to a sample's questions;
+            ``None`` where there is none to be read.
+        score: ``score(questions, parsed)`` returns the mean metrics of the card; ``parsed`` may be ``None``. ``None``
+            says "cannot be scored".
+        figures: Derived metrics of the card, see `Task.figures`.
+        version: Goes up when the rule changes.
+    """
+
+    name: str
+    parse: Callable[[Sequence[Question], Sequence[str]], Json | None]
+    score: Callable[[Sequence[Question], Json | None], Mapping[str, float] | None]
+    figures: Callable[[Scores], Mapping[str, float]] | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What a benchmark is, apart from its questions.
+
+    Attributes:
+        name: As specs have it.
+        card: Its card; ``rules`` and ``rule_version`` are filled in from ``rules``.
+        prompt: Name of its template.
+        rules: The first is ``official``.
+        max_new_tokens: Of LLaVA-1.5's protocol.
+        predictions: ``predictions(path, task)`` reads a file or folder of predictions made elsewhere: sample id -> its
+            raw output (one text, or a list of texts where a sample has several questions), and the number of
+            predictions that belong to no question.
+        submission: ``submission(outputs, task, path)`` writes the official file of a benchmark that a server scores.
+    """
+
+    name: str
+    card: TaskCard
+    prompt: str
+    rules: tuple[Rule, ...]
+    max_new_tokens: int = 128
+    predictions: Callable[[Path, VisualQuestions], Predictions] | None = None
+    submission: Callable[[Mapping[str, Json], VisualQuestions, Path], None] | None = None
+
+    def card_under(self, rule: str = "official") -> TaskCard:
+        """Return the card with the rule that scores, and those to choose from."""
+        chosen = self.rule(rule)
+        rules = {rule.name: rule.version for rule in self.rules}
+        return self.card.model_copy(update={"rule": chosen.name, "rule_version": chosen.version, "rules": rules})
+
+    def rule(self, name: str) -> Rule:
+        """Return a rule by its name."""
+        names = [rule.name for rule in self.rules]
+        if name not in names:
+            raise UserError(
+                f"no rule {name!r}{did_you_mean(name, names)}",
+                where=f"task {self.name}",
+                todo=f"choose rule= from {', '.join(names)}",
+            )
+        return self.rules[names.index(name)]
+
+
+class VisualQuestions(Task):
+    """The questions of a benchmark.
+
+    Args:
+        benchmark: What it is.
+        questions: Its questions, in the order of the data. Those with one ``sample`` name are scored together and stand
+            one after the other.
+        rule: Name of the scoring rule.
+    """
+
+    def __init__(self, benchmark: Benchmark, questions: Sequence[Question], rule: str = "official") -> None:
+        self.benchmark, self.questions, self.rule = benchmark, questions, benchmark.rule(rule)
+        self.card = benchmark.card_under(rule)
+
+    def under(self, rule: str) -> VisualQuestions:
+        """The same questions under another rule."""
+        other = copy.copy(self)
+        other.rule, other.card = self.benchmark.rule(rule), self.benchmark.card_under(rule)
+        return other
+
+    @functools.cached_property
+    def inputs(self) -> Sequence[Input]:
+        """One a question: its prompt."""
+        return _Prompts(self.benchmark, self.questions)
+
+    @functools.cached_property
+    def samples(self) -> Sequence[Sample]:
+        """The questions, or groups of them; samples on one picture are a group of the statistics.
+
+        Raises:
+            UserError: Two samples have one name.
+        """
+        members: dict[str, list[int]] = {}
+        for position, question in enumerate(self.questions):
+            if not question.sample and question.id in members:
+                raise UserError(f"question {question.id!r} stands there twice", where=self.benchmark.name)
+            members.setdefault(question.sample or question.id, []).append(position)
+        return [self._sample(name, positions) for name, positions in members.items()]
+
+    def questions_of(self, sample: Sample) -> list[Question]:
+        """Return the questions that a sample is made of."""
+        return [self.questions[position] for position in sample.inputs]
+
+    def outputs(self, samples: Sequence[Sample], answers: Any) -> list[Json]:
+        """Return the text of each sample; a list of texts where it has several questions."""
+        texts = [[answers[position] for position in sample.inputs] for sample in samples]
+        return [said if len(said) > 1 else said[0] for said in texts]
+
+    def parse(self, sample: Sample, output: Json) -> Json | None:
+        """Read the answers out of what the model said, by the rule; ``None`` if it is no text."""
+        questions = self.questions_of(sample)
+        texts = output if isinstance(output, list) else [output]
+        if len(texts) != len(questions) or not all(isinstance(text, str) for text in texts):
+            return None
+        return self.rule.parse(questions, texts)
+
+    def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
+        """Score by the rule."""
+        return self.rule.score(self.questions_of(sample), parsed)
+
+    def figures(self, scores: Scores) -> Mapping[str, float]:
+        """Return the derived metrics of the rule."""
+        return self.rule.figures(scores) if self.rule.figures else {}
+
+    def predictions(self, path: Path) -> Predictions:
+        """Read predictions made elsewhere.
+
+        Raises:
+            UserError: Nobody wrote a reader for this benchmark, or the file cannot be read.
+        """
+        if self.benchmark.predictions is None:
+            raise UserError("no predictions of another format can be read", where=f"task {self.benchmark.name}")
+        return self.benchmark.predictions(path, self)
+
+    def _sample(self, name: str, positions: list[int]) -> Sample:
+        questions = [self.questions[position] for position in positions]
+        targets = [question.target for question in questions]
+        first = questions[0]
+        group = first.group or (first.picture.digest[:16] if first.picture else None)
+        target = targets if len(targets) > 1 else targets[0]
+        return Sample(name, positions, target, group=group, subsets=first.subsets)
+
+
+class _Prompts(Sequence[Input]):
+    """The prompts of questions, made when they are asked for: who scores answers again needs no picture."""
+
+    def __init__(self, benchmark: Benchmark, questions: Sequence[Question]) -> None:
+        self._benchmark, self._questions = benchmark, questions
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    @overload
+    def __getitem__(self, index: int) -> Input: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Input]: ...
+    def __getitem__(self, index: int | slice) -> Input | list[Input]:
+        """Return the prompt of a question."""
+        if isinstance(index, slice):
+            return [self._input(question) for question in self._questions[index]]
+        return self._input(self._questions[index])
+
+    def _input(self, question: Question) -> Input:
+        text, limit = render(self._benchmark.prompt, question), self._benchmark.max_new_tokens
+        pictures = () if question.picture is None else (question.picture,)
+        digests = tuple(picture.digest for picture in pictures)
+
+        def load() -> Prompt:
+            return Prompt(text, tuple(picture.load() for picture in pictures), digests, max_new_tokens=limit)
+
+        return Input(sha256_hex(canonical_json([text, list(digests), limit])), load)

@@ -1,0 +1,164 @@
+"""TextVQA: questions about text in photographs, each with the answers of ten annotators (Singh et al., 2019)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...harness.cards import TaskCard
+from ...harness.errors import UserError
+from .normalise import evalai, vlmevalkit
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, is_json, picture_file
+from .predictions import as_text, read_predictions, read_rows
+from .question import Question
+from .tables import hub_table
+from .task import Benchmark, VisualQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ...harness.contracts import Input
+    from .pictures import Picture
+    from .predictions import Row
+
+_OCR = "Reference OCR token: "
+"""How the second line of LLaVA's prompt begins."""
+_ANNOTATORS = 10
+"""The official script takes no other number."""
+
+
+def _key(image: str, question: str) -> str:
+    """What LLaVA's script knows a question by. No image id has a blank, so no key is that of two pairs."""
+    return f"{image} {question.lower()}".strip()
+
+
+def _question_names(question: Question) -> list[str]:
+    return [_key(question.group, question.text), question.id]
+
+
+def _row_names(row: Row) -> list[str]:
+    """The key of one of LLaVA's answers: its ``question_id`` is the image, and the question a line of its prompt."""
+    prompt, image = row.get("prompt"), as_text(row.get("question_id"), "")
+    if not isinstance(prompt, str) or image is None:
+        return []
+    lines = prompt.split("\n")
+    return [_key(image, lines[1] if lines[0].startswith(_OCR) and len(lines) > 1 else lines[0])]
+
+
+BENCHMARK = Benchmark(
+    name="textvqa",
+    card=TaskCard(
+        capability="generate",
+        summary="Questions about text in photographs, scored against ten annotators",
+        sample_noun="question",
+        licence="CC BY 4.0",
+        source="https://textvqa.org",
+        revision="0.5.1",
+        citation="Singh et al., Towards VQA Models That Can Read, CVPR 2019",
+    ),
+    prompt="textvqa",
+    rules=(
+        annotators_rule("official", lambda text, _: evalai(text), always(evalai)),  # and lmms-eval's
+        annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(text), always(vlmevalkit)),
+    ),
+    predictions=functools.partial(
+        read_predictions,
+        ids=("question_id", "index"),
+        texts=("text", "prediction", "answer"),
+        row_names=_row_names,
+        question_names=_question_names,
+    ),
+)
+
+
+class _ScoringOnly(VisualQuestions):
+    """The questions without the OCR tokens that LLaVA's prompt holds: stored answers can be scored, no model asked."""
+
+    @functools.cached_property
+    def inputs(self) -> Sequence[Input]:
+        """Refuse."""
+        raise UserError(
+            "the prompt needs OCR tokens, which the official annotations do not have",
+            where="task textvqa",
+            todo="give questions= (LLaVA's llava_textvqa_val_v051_ocr.jsonl), or ocr=false",
+        )
+
+
+def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    questions: str = "",
+    images: str = "",
+    *,
+    ocr: bool = True,
+    org: str = "lmms-lab",
+    split: str = "validation",
+    revision: str = "",
+    rule: str = "official",
+) -> VisualQuestions:
+    """Return TextVQA.
+
+    Args:
+        annotations: The official file (``TextVQA_0.5.1_val.json``); or a data set with the hub's columns: a parquet
+            file or a folder. Without it, the data set of ``org`` on the hub.
+        questions: LLaVA's question file (JSON lines), whose prompts hold the OCR tokens.
+        images: The folder of the pictures. Not needed to score answers.
+        ocr: Whether the prompt lists the data set's OCR tokens, as LLaVA's does; lmms-eval's and VLMEvalKit's do not.
+        org: Who keeps the data set on the hub.
+        split: Of the data set: ``train``, ``validation`` or ``test``.
+        revision: Of the data set.
+        rule: ``official`` (lmms-eval's is the same) or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or questions and annotations do not belong together.
+    """
+    if is_json(annotations):
+        asked = list(_local(annotations, questions, images))
+    else:
+        asked = list(_hub(annotations or f"{org}/textvqa", split, revision))
+    if not ocr:
+        plain = [replace(question, text=question.text.capitalize()) for question in asked]
+        return VisualQuestions(replace(BENCHMARK, prompt="short-answer"), plain, rule)
+    complete = questions or not is_json(annotations)
+    return (VisualQuestions if complete else _ScoringOnly)(BENCHMARK, asked, rule)
+
+
+def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
+    table = hub_table(data, split, revision=revision)
+    for number, row in enumerate(table.rows("question_id", "image_id", "question", "ocr_tokens")):
+        yield _question(row, f"{table.where} row {number}", tuple(row["ocr_tokens"] or ()), table.picture(number))
+
+
+def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
+    tokens = dict(_tokens(questions)) if questions else {}
+    for place, row in read_rows(annotations):
+        image = field(row, "image_id", place)
+        key = _key(image, field(row, "question", place))
+        if questions and key not in tokens:
+            raise UserError(f"it does not stand in {questions}", where=place, todo="give the files of one split")
+        yield _question(row, place, tokens.get(key, ()), picture_file(images, f"{image}.jpg"))
+
+
+def _tokens(questions: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Key of a question -> its OCR tokens, out of the prompts of LLaVA's question file."""
+    for place, row in read_rows(questions):
+        lines = field(row, "text", place).removesuffix(SHORT_ANSWER).split("\n")
+        if len(lines) != 2 or not lines[1].startswith(_OCR):
+            what = f"its text is not a question and a line {_OCR!r}"
+            raise UserError(what, where=place, todo="give LLaVA's question file with OCR tokens")
+        said = lines[1].removeprefix(_OCR)
+        yield _key(field(row, "question_id", place), lines[0]), tuple(said.split(", ")) if said else ()
+
+
+def _question(row: Row, place: str, ocr: tuple[str, ...], picture: Picture | None) -> Question:
+    humans = human_answers(row.get("answers"), place)
+    if humans is not None and len(humans) != _ANNOTATORS and any(humans):
+        raise UserError(f"{len(humans)} answers instead of {_ANNOTATORS}", where=place, todo="mend the file")
+    return Question(
+        field(row, "question_id", place),
+        field(row, "question", place),
+        picture,
+        humans,
+        ocr=ocr,
+        group=field(row, "image_id", place),
+    )

@@ -1,0 +1,191 @@
+"""VQAv2: open questions on COCO's photographs, each with the answers of ten annotators (Goyal et al., 2017)."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...harness.cards import TaskCard
+from ...harness.errors import UserError
+from .normalise import evalai, one_line, vlmevalkit, vqa_official
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, is_json, picture_file
+from .predictions import read_predictions, read_rows, without_collection
+from .question import Question
+from .tables import hub_table, read_json
+from .task import Benchmark, VisualQuestions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ...harness.contracts import Json
+    from .pictures import Picture
+    from .predictions import Row
+
+
+def _agree(humans: Sequence[str]) -> bool:
+    """Whether all annotators said the same; the official script then compares raw texts, case included."""
+    return len({one_line(human) for human in humans}) == 1
+
+
+def _official(text: str, humans: Sequence[str]) -> str:
+    return one_line(text) if _agree(humans) else vqa_official(text)
+
+
+def _official_humans(humans: Sequence[str]) -> list[str]:
+    chain = one_line if _agree(humans) else vqa_official
+    return [chain(human) for human in humans]
+
+
+RULES = (
+    annotators_rule("official", _official, _official_humans),
+    # What LLaVA-1.5 reports: its predictions pass through the EvalAI processor before they are uploaded.
+    annotators_rule("llava", lambda text, humans: _official(evalai(text), humans), _official_humans),
+    annotators_rule("lmms-eval", lambda text, _: vqa_official(text), always(vqa_official)),
+    annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(text), always(vlmevalkit)),
+)
+BENCHMARK = Benchmark(
+    name="vqav2",
+    card=TaskCard(
+        capability="generate",
+        summary="Open questions on photographs, scored against ten annotators",
+        sample_noun="question",
+        licence="CC BY 4.0",
+        source="https://visualqa.org",
+        citation="Goyal et al., Making the V in VQA Matter, CVPR 2017",
+    ),
+    prompt="short-answer",
+    rules=RULES,
+    predictions=functools.partial(read_predictions, ids=("question_id",), texts=("text", "prediction", "answer")),
+)
+
+
+@without_collection()
+def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
+    annotations: str = "",
+    questions: str = "",
+    images: str = "",
+    *,
+    every_question: str = "",
+    org: str = "lmms-lab",
+    split: str = "validation",
+    revision: str = "",
+    rule: str = "official",
+) -> VisualQuestions:
+    """Return VQAv2.
+
+    Args:
+        annotations: The official annotation file (JSON); or a data set with the hub's columns: a parquet file or a
+            folder. Without it and without ``questions``, the data set of ``org`` on the hub.
+        questions: The official question file (JSON) or LLaVA's (JSON lines). Without ``annotations`` nothing can be
+            scored, but a submission can be written.
+        images: The folder of COCO's pictures of the split. Not needed to score answers.
+        every_question: The question file of test2015, whose every question a submission must list. Without it a
+            submission lists the questions of the task.
+        org: Who keeps the data set on the hub.
+        split: Of the data set: ``validation``, ``testdev`` or ``test``.
+        revision: Of the data set.
+        rule: ``official``, ``llava`` (the same after LLaVA's cleaning), ``lmms-eval`` or ``vlmevalkit``.
+
+    Raises:
+        UserError: A file cannot be read, or questions and annotations do not belong together.
+    """
+    data = annotations or f"{org}/VQAv2"
+    every: Callable[[], list[str]] | None = None
+    if questions or is_json(annotations):
+        asked = _local(annotations, questions, images)
+    else:
+        asked = _hub(data, split, revision)
+        if split == "testdev":
+            every = functools.partial(_ids_on_hub, data, revision)
+    if every_question:
+        every = functools.partial(_ids_in_file, every_question)
+    benchmark = replace(BENCHMARK, submission=functools.partial(write_submission, every=every))
+    return VisualQuestions(benchmark, list(asked), rule)
+
+
+def write_submission(
+    outputs: Mapping[str, Json], task: VisualQuestions, path: Path, *, every: Callable[[], list[str]] | None = None
+) -> None:
+    """Write what the server takes: a JSON list of ``question_id`` and ``answer``, as LLaVA's script writes it.
+
+    Answers pass through the EvalAI processor; questions without one get an empty text.
+
+    Args:
+        outputs: Sample id -> raw output.
+        task: Whose samples they are.
+        path: The file to write.
+        every: Returns the ids that the file must list; by default those of the task.
+
+    Raises:
+        UserError: There is an answer to a question that the file must not list.
+    """
+    names = every() if every else [question.id for question in task.questions]
+    strange = outputs.keys() - set(names)
+    if strange:
+        what = f"{len(strange)} answers, such as that to {min(strange)}, are to no question of the submission"
+        raise UserError(what, where=str(path), todo="check every_question=")
+    rows = [
+        {"question_id": int(name) if name.isdecimal() else name, "answer": evalai(outputs.get(name) or "")}
+        for name in names
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _ids_in_file(path: str) -> list[str]:
+    return [field(row, "question_id", place) for place, row in read_rows(path)]
+
+
+def _ids_on_hub(data: str, revision: str) -> list[str]:
+    return [str(row["question_id"]) for row in hub_table(data, "test", revision=revision).rows("question_id")]
+
+
+def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
+    table = hub_table(data, split, revision=revision)
+    for number, row in enumerate(table.rows("question_id", "image_id", "question")):
+        place = f"{table.where} row {number}"
+        yield _question(row, place, table.picture(number, certain=True), human_answers(row.get("answers"), place), row)
+
+
+def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
+    if not questions:
+        raise UserError("the question file is missing", where="task vqav2", todo="give questions=")
+    labels = {field(row, "question_id", at): (at, row) for at, row in read_rows(annotations)} if annotations else {}
+    for place, row in _asked(questions):
+        at, label = labels.pop(field(row, "question_id", place), (place, None)) if annotations else (place, {})
+        if label is None:
+            raise UserError(f"it has no annotation in {annotations}", where=place, todo="give the files of one split")
+        yield _question(row, place, picture_file(images, row["image"]), human_answers(label.get("answers"), at), label)
+    if labels:
+        what = f"{len(labels)} annotations have no question in {questions}"
+        raise UserError(what, where=annotations, todo="give the files of one split")
+
+
+def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The questions of a file, each with the name of its picture."""
+    if path.endswith(".jsonl"):  # LLaVA's
+        for place, row in read_rows(path):
+            picture = field(row, "image", place)
+            image_id = Path(picture).stem.rpartition("_")[2].lstrip("0") or "0"
+            yield place, {"image_id": image_id, **row, "question": field(row, "text", place).removesuffix(SHORT_ANSWER)}
+        return
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
+        raise UserError("not a question file of VQA: no list of questions", where=path, todo="check questions=")
+    folder = str(content.get("data_subtype", "")).replace("test-dev", "test")
+    for place, row in read_rows(path):
+        yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
+
+
+def _question(row: Row, place: str, picture: Picture | None, humans: list[str] | None, label: Row) -> Question:
+    kinds = {"answer_type": label.get("answer_type"), "question_type": label.get("question_type")}
+    return Question(
+        field(row, "question_id", place),
+        field(row, "question", place),
+        picture,
+        humans,
+        subsets={axis: str(kind) for axis, kind in kinds.items() if kind},
+        group=field(row, "image_id", place),
+    )

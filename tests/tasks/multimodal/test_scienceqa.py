@@ -1,0 +1,153 @@
+"""ScienceQA: parts, prompts, subsets and other people's predictions."""
+
+import io
+import json
+
+import datasets
+import pytest
+from adaptbench.harness.contracts import Record
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.summary import summarise
+from adaptbench.tasks.multimodal.scienceqa import scienceqa_task
+from PIL import Image
+
+PROBLEMS = {
+    "3": {"choices": ["red", "blue"], "answer": 1, "hint": "", "image": "image.png", "grade": "grade5"},
+    "12": {"choices": ["one", "two", "three"], "answer": 2, "hint": "Count.", "image": None, "grade": "grade8"},
+    "7": {"choices": ["yes", "no"], "answer": 0, "hint": "Look.", "image": "image.png", "grade": "grade7"},
+    "9": {"choices": ["a", "b", "c", "d", "e"], "answer": 4, "hint": "", "image": None, "grade": "grade1"},
+}
+for name, problem in PROBLEMS.items():
+    problem |= {"question": f"Question {name}?", "subject": "natural science", "topic": "physics", "split": "test"}
+
+
+def png():
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    home = tmp_path / "scienceqa"
+    for name in ("3", "7"):
+        (home / "images" / "test" / name).mkdir(parents=True)
+        (home / "images" / "test" / name / "image.png").write_bytes(png())
+    (home / "problems.json").write_text(json.dumps(PROBLEMS))
+    (home / "pid_splits.json").write_text(json.dumps({"test": list(PROBLEMS), "val": []}))
+    return home
+
+
+def hub_file(path):
+    rows = [
+        {
+            "image": {"bytes": png(), "path": None} if row["image"] else None,
+            **{name: row[name] for name in ("question", "choices", "answer", "hint", "grade", "subject", "topic")},
+        }
+        for row in PROBLEMS.values()
+    ]
+    text = datasets.Value("string")
+    kinds = {"image": datasets.Image(), "choices": datasets.List(text), "answer": datasets.Value("int8")}
+    features = datasets.Features({name: kinds.get(name, text) for name in rows[0]})
+    datasets.Dataset.from_list(rows, features=features).to_parquet(str(path))
+    return path
+
+
+def figures(task, outputs):
+    samples = [sample for sample in task.samples if sample.id in outputs]
+    records = []
+    for sample in samples:
+        parsed = task.parse(sample, outputs[sample.id])
+        records.append(Record(sample.id, "", outputs[sample.id], parsed, task.score(sample, parsed)))
+    summary = summarise(task.card, samples, records, task.figures)
+    return summary["metrics"]["accuracy"].value, summary
+
+
+def test_the_sources_agree(folder, tmp_path):
+    path = str(hub_file(tmp_path / "test.parquet"))
+    for part, count in (("img", 2), ("full", 4)):
+        local, hub = scienceqa_task(str(folder), part=part), scienceqa_task(path, part=part)
+        facts = [[(q.text, q.options, q.target, q.hint, dict(q.subsets)) for q in t.questions] for t in (local, hub)]
+        assert facts[0] == facts[1]
+        assert len(local.samples) == count
+    assert [q.id for q in scienceqa_task(path).questions] == ["0", "2"], "their numbers in the data set"
+
+
+def test_questions_are_asked_as_llava_asks(folder):
+    task = scienceqa_task(str(folder), part="full")
+    prompts = [item.load() for item in task.inputs[:3]]
+    ending = "Answer with the option's letter from the given choices directly."
+    assert prompts[0].text == f"Question 3?\nA. red\nB. blue\n{ending}"
+    assert prompts[1].text == f"Context: Count.\nQuestion 12?\nA. one\nB. two\nC. three\n{ending}"
+    assert [len(prompt.images) for prompt in prompts] == [1, 0, 1]
+    assert prompts[0].max_new_tokens == 1024
+
+
+@pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
+def test_oracle_anti_oracle_and_constant(folder, rule):
+    task = scienceqa_task(str(folder), part="full", rule=rule)
+    accuracy, summary = figures(task, {q.id: q.target for q in task.questions})
+    assert accuracy == 1
+    assert set(summary["breakdown"]["context"]) == {"image", "text", "text and image", "none"}
+    assert set(summary["breakdown"]["grades"]) == {"1-6", "7-12"}
+    assert figures(task, {q.id: "B" if q.target == "A" else "A" for q in task.questions})[0] == 0
+    assert figures(task, {q.id: "A" for q in task.questions})[0] == 0.25
+
+
+def test_a_letter_beyond_the_choices_is_wrong(folder):
+    task = scienceqa_task(str(folder))
+    accuracy, summary = figures(task, {"3": "C", "7": "The answer is A."})
+    assert (accuracy, summary["unparsed"]) == (0.5, 1)
+
+
+def test_llava_answers_are_read(folder, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    rows = [{"question_id": name, "prompt": "x", "text": "A"} for name in (3, "12", "7", "999")]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, rows)).encode())
+    with_pictures = scienceqa_task(str(folder)).predictions(path)
+    assert with_pictures.outputs == {"3": "A", "7": "A"}
+    assert with_pictures.unmatched == ("12", "999")
+    everything = scienceqa_task(str(folder), part="full").predictions(path)
+    assert everything.outputs == {"3": "A", "12": "A", "7": "A", "9": ""}
+    assert everything.notes == ("1 questions have no prediction: they count as wrong",)
+
+
+def test_a_missing_prediction_with_a_picture_does_not_count(folder, tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(json.dumps({"question_id": "3", "text": "B"}))
+    task = scienceqa_task(str(folder))
+    assert figures(task, task.predictions(path).outputs)[0] == 1
+
+
+def test_a_log_of_lmms_eval_is_read_by_its_order(folder, tmp_path):
+    task = scienceqa_task(str(hub_file(tmp_path / "test.parquet")))
+    rows = [{"doc_id": n, "doc": {"question": q.text}, "filtered_resps": ["B"]} for n, q in enumerate(task.questions)]
+    path = tmp_path / "samples.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    assert task.predictions(path).outputs == {"0": "B", "2": "B"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answer": 5}, "problem 3: its answer is none of its choices"),
+        ({"choices": "red"}, "problem 3: its answer is none of its choices"),
+    ],
+)
+def test_problems_that_are_none_are_refused(folder, change, message):
+    (folder / "problems.json").write_text(json.dumps(PROBLEMS | {"3": PROBLEMS["3"] | change}))
+    with pytest.raises(UserError, match=message):
+        scienceqa_task(str(folder))
+
+
+def test_missing_splits_parts_and_problems_are_refused(folder):
+    with pytest.raises(UserError, match="no split 'tset'"):
+        scienceqa_task(str(folder), split="tset")
+    with pytest.raises(UserError, match="no part 'images'"):
+        scienceqa_task(str(folder), part="images")
+    (folder / "pid_splits.json").write_text('{"test": ["3", "4"]}')
+    with pytest.raises(UserError, match="problem 4: it is missing"):
+        scienceqa_task(str(folder))
+    (folder / "pid_splits.json").unlink()
+    with pytest.raises(UserError, match=r"it has no pid_splits.json"):
+        scienceqa_task(str(folder))
