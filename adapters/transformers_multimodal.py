@@ -16,7 +16,7 @@ from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import torch
     from PIL.Image import Image
@@ -233,32 +233,34 @@ class HFMultimodal:
                     answers[place] = Answer(conversations.finished(ids, prompts[place], tokenizer), cost)
         return answers
 
-    def _opened(self, prompts: Sequence[Prompt]) -> list[tuple[list[int], torch.Tensor, Cache]]:
+    def _opened(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], torch.Tensor, Cache]]:
         """Prefill prompts, those that share a beginning apart from the others.
 
-        Returns:
+        Yields:
             Places of the prompts, the logits of their first tokens, and their cache; once or twice.
         """
         from .decoder import Context
 
         encoded = [self._loaded.encode(prompt) for prompt in prompts]
         split = [self._shared_tokens(ids, prompt) for ids, prompt in zip(encoded, prompts, strict=True)]
-        opened = []
         for sharing in (False, True):
             places = [place for place, count in enumerate(split) if (count > 0) == sharing]
             if not places:
                 continue
             if sharing:
                 ends = [self._embedded(encoded[place][split[place] :], []) for place in places]
-                beginnings = [self._beginning(encoded[place][: split[place]], prompts[place]) for place in places]
-                context = self.decoder.extend(Context.batch(beginnings), *_padded(ends))
+                heads = [(encoded[place][: split[place]], prompts[place].digests) for place in places]
+                first = dict(zip(reversed(heads), reversed(places), strict=True))
+                known = {
+                    head: self._beginning(head[0], prompts[place]) for head, place in first.items()
+                }  # each once, also if not kept
+                context = self.decoder.extend(Context.batch([known[head] for head in heads]), *_padded(ends))
             else:
                 rows = [self._embedded(encoded[place], self._features(prompts[place])) for place in places]
                 context = self.decoder.start(*_padded(rows), depth=self.decoder.shared_depth(self.methods))
             for extra in self.decoder.extras(self.methods, len(places)):
                 context = self.decoder.extend(context, extra.to(context.state.hidden))
-            opened.append((places, *self.decoder.finish(context, self.methods)))
-        return opened
+            yield places, *self.decoder.finish(context, self.methods)
 
     def _shared_tokens(self, ids: tuple[int, ...], prompt: Prompt) -> int:
         """Tokens up to the last image, if that is known and something follows; else 0."""

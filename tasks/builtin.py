@@ -70,5 +70,9 @@ def register(registry: Registrar) -> None:
                 card=benchmark.card_under(),
                 args={"language": "cn"},
             )
+    from .multimodal import shapes
+
+    for factory, benchmark in shapes.FACTORIES.items():
+        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.shapes:{factory}", card=benchmark.card_under())
     for path in sorted(SUITES.glob("*.yaml")):
         registry.suite(path.stem, path)

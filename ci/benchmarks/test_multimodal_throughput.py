@@ -1,9 +1,13 @@
-"""Questions about images, six an image as in POPE, through a LLaVA with 576 image tokens: answers equal, time compared.
+r"""Questions about images, six an image as in POPE, through a LLaVA with 576 image tokens: equal answers, times.
 
-The other is lmms-eval 0.7's ``llava_hf`` in an environment of its own, whose Python ``LMMS_EVAL_PYTHON`` names::
+The other is lmms-eval 0.7's ``llava_hf`` in an environment of its own, whose Python ``LMMS_EVAL_PYTHON`` names. It
+shares this environment's torch and transformers, so that only the harness differs, and has of lmms-eval's many
+requirements what ``llava_hf`` imports (not torchvision: with it, transformers would prepare images by other means)::
 
-    python -m venv /tmp/lmms
-    /tmp/lmms/bin/pip install torch transformers 'lmms-eval==0.7.2' decord
+    .venv/bin/python -m venv /tmp/lmms
+    echo $PWD/.venv/lib/python3.11/site-packages > /tmp/lmms/lib/python3.11/site-packages/base.pth
+    /tmp/lmms/bin/pip install --no-deps lmms-eval==0.7.2 accelerate decord dill evaluate loguru pytablewriter pytz \
+        requests sacrebleu tenacity urllib3 certifi jsonlines
     LMMS_EVAL_PYTHON=/tmp/lmms/bin/python make bench
 
 Without it, the other is the same loop written with transformers: one question at a time, image and text through the
@@ -52,7 +56,7 @@ for _ in sys.stdin:
 
 @pytest.fixture(scope="module")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LLaVA of 34 million parameters with random weights: the CLIP tower sees 24 x 24 patches."""
+    """A LLaVA of 33 million parameters with random weights: the CLIP tower sees 24 x 24 patches."""
     import torch
     import transformers as hf
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
