@@ -147,6 +147,14 @@ class Costing:
             counts["prefill"] = self.counter.count_layers("prefill", lengths).value
         return {phase: counts[phase] for phase in PHASES if phase in counts}
 
+    def _of_plan(self, plan: Entry, call: Call) -> Call:
+        """Leave out what the method takes and its plan rule does not: it says which parts run, not how many."""
+        methods = {entry.name: entry for entry in self._registry.entries("method")}
+        if all(name in plan.takes() for name, _ in call.args) or call.name not in methods:
+            return call
+        others = set(methods[call.name].takes()) - set(plan.takes())
+        return replace(call, args=tuple((name, value) for name, value in call.args if name not in others))
+
     def _plan(self, spec: Spec, whole: Work) -> tuple[Work, Work]:
         """The work with every switch on - tokens pruned before the language model are gone already - and what is left.
 
@@ -162,7 +170,7 @@ class Costing:
         every = work = whole
         for call in spec.methods:
             entry = self._registry.find("plan", call.name)
-            given = entry.bind(call)
+            given = entry.bind(self._of_plan(entry, call))
             due = {} if spec.budget is None or call not in takers else {"budget": spec.budget}
             with blamed_on(f"plan {call}", f"model spec '{spec}'"):
                 work = entry.factory()(work, **{**given, **due})

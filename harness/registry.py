@@ -106,6 +106,10 @@ class Entry:
             raise UserError(f"argument {missing[0]!r} is missing", where=where, todo=todo)
         return given
 
+    def takes(self) -> list[str]:
+        """Names of the arguments that a user may give."""
+        return [parameter.name for parameter in self._parameters()]
+
     def _parameters(self) -> list[inspect.Parameter]:
         """Parameters that a user may fill. The first one of a method, a plan or a recipe is ours to fill."""
         try:

@@ -23,6 +23,65 @@ _PLANS = {
 }
 
 
+_VISUAL = frozenset({"visual-tokens"})
+_SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
+_SELECTORS = frozenset({"prumerge", "prumerge-plus"})
+
+
+def _method(summary: str, needs: frozenset[str], modifies: frozenset[str], combines_with: frozenset[str]) -> MethodCard:
+    return MethodCard(
+        summary=summary,
+        licence="Apache-2.0",
+        needs=needs,
+        modifies=modifies,
+        combines_with=combines_with,
+        takes_budget="blocks" in modifies,
+    )
+
+
+def _scheduler(summary: str) -> MethodCard:
+    return _method(summary, frozenset({"decoder"}), frozenset({"blocks"}), _SELECTORS | {"fastv"})
+
+
+_PRUNING_AND_SCHEDULING = {
+    "adallava-h": (
+        "adaptive.adallava:adallava_h",
+        _scheduler("AdaLLaVA-H: a scheduler shuts heads and MLP channels, prompt by prompt"),
+    ),
+    "adallava-l": (
+        "adaptive.adallava:adallava_l",
+        _scheduler("AdaLLaVA-L: a scheduler skips blocks, prompt by prompt"),
+    ),
+    "fastv": (
+        "pruning.fastv:fastv",
+        _method(
+            "FastV: after k blocks, the visual tokens that the last token attends to least are dropped",
+            _VISUAL | {"decoder"},
+            _VISUAL,
+            _SELECTORS | _SCHEDULERS,
+        ),
+    ),
+    "prumerge": (
+        "pruning.prumerge:prumerge",
+        _method(
+            "PruMerge: the visual tokens that stand out stay, the others are merged into them",
+            _VISUAL,
+            _VISUAL,
+            _SCHEDULERS | {"fastv"},
+        ),
+    ),
+    "prumerge-plus": (
+        "pruning.prumerge:prumerge_plus",
+        _method(
+            "PruMerge+: PruMerge with a grid of further tokens",
+            _VISUAL,
+            _VISUAL,
+            _SCHEDULERS | {"fastv"},
+        ),
+    ),
+}
+
+
 def _landmark(summary: str) -> ModelCard:
     return ModelCard(
         summary=summary, capabilities=("embed",), licence="Apache-2.0", training_data="none", reference=True
@@ -63,6 +122,7 @@ def register(registry: Registrar) -> None:
             offers=frozenset({"layers"}),
         ),
     )
+    _register_generators(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
         registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
     for name, place in _PLANS.items():
@@ -76,5 +136,44 @@ def register(registry: Registrar) -> None:
             needs=frozenset({"layers"}),
             modifies=frozenset({"layers"}),
             takes_budget=True,
+        ),
+    )
+
+
+def _register_generators(registry: Registrar) -> None:
+    """Register the models that talk, and what acts on any of them."""
+    registry.model(
+        "says",
+        f"{_HERE}.says:Says",
+        card=ModelCard(
+            summary="The same text whatever is asked: says:yes, says:A",
+            capabilities=("generate",),
+            licence="Apache-2.0",
+            training_data="none",
+            reference=True,
+        ),
+    )
+    registry.model(
+        "tiny-llava",
+        f"{_HERE}.tiny_llava:tiny_llava",
+        card=ModelCard(
+            summary="A small LLaVA trained on drawn scenes of the world shapes",
+            capabilities=("generate",),
+            licence="Apache-2.0",
+            source="models/reference/weights/tiny-llava",
+            training_data="shapes, split train",
+            offers=frozenset({"decoder", "visual-tokens"}),
+        ),
+    )
+    registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
+    for name, (place, card) in _PRUNING_AND_SCHEDULING.items():
+        registry.method(name, f"adaptbench.models.{place}", card=card)
+    registry.method(
+        "blind",
+        f"{_HERE}.blind:blind",
+        card=MethodCard(
+            summary="Shows the model a grey picture instead of each picture: the question-only baseline",
+            licence="Apache-2.0",
+            modifies=frozenset({"pictures"}),
         ),
     )

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from ...harness.measure.work import Work
 
 
-def fastv(work: Work, *, k: int = 2, r: float = 0.5) -> Work:
+def fastv(work: Work, *, k: int = 2, r: float = 0.5, keep: int | None = None) -> Work:
     """FastV (Chen et al. 2024): after ``k`` whole blocks, the share ``r`` of the visual tokens is dropped.
 
     Args:
         work: What there is to do.
         k: Blocks that read everything.
         r: Share of the visual tokens that is dropped, in [0, 1). (Some releases call the share that is kept so.)
+        keep: How many visual tokens stay, instead of a share.
     """
     stack, execution = work.language
     if not 1 <= k <= stack.layers:
@@ -25,9 +26,8 @@ def fastv(work: Work, *, k: int = 2, r: float = 0.5) -> Work:
         )
     if not 0 <= r < 1:
         raise UserError(f"r={r:g} is not in [0, 1)", todo="give the share of visual tokens to drop")
-    return work.with_execution(
-        execution.drop_tokens(work.visual_tokens - round(work.visual_tokens * (1 - r)), before=k)
-    )
+    kept = round(work.visual_tokens * (1 - r)) if keep is None else min(work.visual_tokens, keep)
+    return work.with_execution(execution.drop_tokens(work.visual_tokens - kept, before=k))
 
 
 def prumerge(work: Work, *, tokens: int = 40) -> Work:

@@ -17,7 +17,6 @@ from . import mmbench, mme, pope, textvqa
 from .normalise import evalai
 from .pictures import Picture
 from .question import Question
-from .shapes_drawing import draw_scene
 from .shapes_questions import (
     CHOICE_KINDS,
     MME_TASKS,
@@ -140,6 +139,8 @@ def _asked(
 
 def _encoded(scene: Scene) -> bytes:
     """The picture as BMP: unlike PNG, its bytes do not depend on a compressor's version."""
+    from .shapes_drawing import draw_scene
+
     stream = io.BytesIO()
     draw_scene(scene).save(stream, "BMP")
     return stream.getvalue()

@@ -52,6 +52,9 @@ CLASSES = {
 _DESCRIBE = "Describe the image."
 _CHOICES = 5
 _REGIONS = 20
+"""Regions described a picture in ``pretrain.json``."""
+_REGIONS_AGAIN = 8
+"""Regions described between the questions: what is not practised is forgotten."""
 
 
 def write(out: Path, scenes: int, split: str = "train", seed: int = 0) -> None:
@@ -100,7 +103,11 @@ def descriptions(scene: Scene, dice: Dice) -> Iterator[tuple[str, str]]:
 
 
 def questions(scene: Scene, dice: Dice) -> Iterator[tuple[str, str]]:
-    """Yield messages and answers of every kind, in a new order, as the prompts of the benchmarks have them."""
+    """Yield messages and answers of every kind, in a new order.
+
+    Questions are put as the prompts of the benchmarks put them. Some descriptions of regions are among them, as
+    there are in LLaVA's own mixture.
+    """
     asked: list[tuple[str, Asked]] = []
     for kind in OPEN_KINDS:
         found = ask_open(scene, kind, dice)
@@ -116,6 +123,7 @@ def questions(scene: Scene, dice: Dice) -> Iterator[tuple[str, str]]:
     for prompt in ("textvqa", "short-answer"):
         found = ask_reading(scene, dice)
         asked += [(prompt, found)] if found else []
+    asked += [("bare", found) for found in (ask_region(scene, dice) for _ in range(_REGIONS_AGAIN)) if found]
     for prompt, one in dice.shuffled(asked):
         yield message(prompt, one), one.answer
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from ...harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,6 +58,8 @@ class Dice:
     """
 
     def __init__(self, *seed: int) -> None:
+        import numpy as np
+
         self._raw = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
 
     def below(self, n: int) -> int:

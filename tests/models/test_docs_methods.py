@@ -1,0 +1,99 @@
+"""What docs/methods.md shows works as it stands there, and its tables name every option."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import adaptbench
+import pytest
+from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.hashing import image_digest
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.models.pruning.fastv import fastv
+from adaptbench.models.pruning.prumerge import prumerge, prumerge_plus
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DOCS = (Path(adaptbench.__file__).parent / "docs" / "methods.md").read_text(encoding="utf-8")
+SELECTOR, LOTTERY = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+
+class Colours(adaptbench.Task):
+    card = adaptbench.TaskCard(summary="Which colour?", capability="generate")
+
+    def __init__(self) -> None:
+        pictures = [Image.new("RGB", (48, 48), colour) for colour in ("red", "green")]
+        prompts = [adaptbench.Prompt("how many", (own,), (image_digest(own),), 3) for own in pictures]
+        self.inputs = [adaptbench.Input(own.digests[0], lambda own=own: own) for own in prompts]
+        self.samples = [adaptbench.Sample(str(i), [i], target="no") for i in range(2)]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> str:
+    name = re.search(r"into `(\w+\.py)`", DOCS)[1]
+    (tmp_path / name).write_text(SELECTOR)
+    return str(tmp_path / name)
+
+
+def test_the_selector_has_thirty_lines() -> None:
+    assert len([line for line in SELECTOR.splitlines() if line.strip()]) <= 30
+
+
+def test_the_selector_runs_as_it_stands(plugin: str, tmp_path: Path, llava_folder: Callable) -> None:
+    base = f'llava:"{llava_folder("clip")}"(conversation=plain)'
+    models = [base, *(f"{base}+longest(share={share})" for share in (0.5, 0.25))]
+    done = adaptbench.run(models, Colours(), plugins=[plugin], out=tmp_path / "run")
+    costs = [result.flops.value for result in done.results]
+    assert costs == sorted(costs, reverse=True)
+    assert len(set(costs)) == 3
+
+
+def test_the_selectors_plan_is_what_it_costs(plugin: str, llava: Callable, ask: Callable) -> None:
+    registry = load_plugins([plugin]).registry
+    work = Costing(registry, "llava-1.5-7b+longest(share=0.5)").cost(Question(text_tokens=64)).work
+    assert work.visual_tokens == 288
+    model = registry.find("method", "longest").factory()(llava("siglip"), share=0.5)
+    assert model.answer([ask("no", 1)])[0].cost["visual_tokens"] == 18
+
+
+def test_it_excludes_other_selectors_and_goes_with_fastv(plugin: str, tmp_path: Path) -> None:
+    assert "fastv" in load_plugins([plugin]).registry.find("method", "longest").card.combines_with
+    twin = tmp_path / "twin.py"
+    twin.write_text(Path(plugin).read_text().replace('"longest"', '"twin"'))
+    with pytest.raises(UserError, match="'longest' and 'twin' exclude each other: both change visual-tokens"):
+        adaptbench.run("llava:./none+longest+twin", Colours(), plugins=[plugin, str(twin)], out=tmp_path / "run")
+
+
+def test_the_method_inside_the_decoder_runs_as_it_stands(llava: Callable, ask: Callable) -> None:
+    made: dict[str, Any] = {}
+    exec(LOTTERY, made)
+    model = llava()
+    base, drawn = (each.answer([ask("how many", 1)])[0].cost for each in (model, model.with_method(made["Lottery"]())))
+    assert drawn["flops"] < base["flops"]
+    assert drawn["visual_tokens"] == base["visual_tokens"]
+
+
+def options(method: Callable) -> set[str]:
+    return {*inspect.signature(method).parameters} - {"model"}
+
+
+def test_every_option_is_in_the_tables() -> None:
+    for name, method, inherited in (
+        ("prumerge", prumerge, set()),
+        ("prumerge-plus", prumerge_plus, options(prumerge)),
+        ("fastv", fastv, set()),
+    ):
+        (row,) = re.findall(rf"^\| `{name}` \|.*\|(.*)\|$", DOCS, re.MULTILINE)
+        assert {*re.findall(r"`(\w+)`", row)} - {"prumerge"} == options(method) - inherited
+    for heading, method in (("PruMerge and PruMerge+", prumerge_plus), ("FastV", fastv)):
+        section = DOCS.partition(f"### {heading}\n")[2].partition("\n### ")[0]
+        cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        assert {*re.findall(r"`(\w+)`", " ".join(cells))} == options(method) - {"seed"}
