@@ -150,16 +150,14 @@ def plan(registry: Registry, request: Request) -> Plan:
     if named and len(request.budgets) > 0 and models == named:
         raise UserError("no model of this run leaves its budget open", where="budgets", todo="leave the budgets out")
     tasks = plan_tasks(registry, request)
-    cells, left_out = [], []
-    for model in models:
-        for task in tasks:
-            if task.card.capability in model.card.capabilities:
-                cells += [PlannedCell(model, task, seed) for seed in request.seeds]
-            else:
-                has = ", ".join(model.card.capabilities)
-                left_out.append(
-                    f"{model.spec} x {task.step.call}: the task needs {task.card.capability}, the model has {has}"
-                )
+    cells = [
+        PlannedCell(model, task, seed)
+        for model in models
+        for task in tasks
+        if task.card.capability in model.card.capabilities
+        for seed in request.seeds
+    ]
+    left_out = _left_out(models, tasks)
     if not cells:
         reason = left_out[0] if left_out else "name at least one model and one task"
         raise UserError(f"there is nothing to run: {reason}", todo="`adaptbench list` shows models and tasks")
@@ -198,6 +196,18 @@ def plan_model(registry: Registry, spec: Spec) -> PlannedModel:
 def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:
     """Look up the tasks of a request."""
     return list(_tasks(registry, request.tasks))
+
+
+def _left_out(models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> list[str]:
+    """Say which pairs do not fit: a line for all models of some capabilities and all tasks that need another one."""
+    lines = []
+    for has in dict.fromkeys(model.card.capabilities for model in models):
+        unfit = [str(model.spec) for model in models if model.card.capabilities == has]
+        for needed in dict.fromkeys(task.card.capability for task in tasks if task.card.capability not in has):
+            asking = [str(task.step.call) for task in tasks if task.card.capability == needed]
+            who = f"{', '.join(unfit)} x {', '.join(asking)}"
+            lines.append(f"{who}: the task needs {needed}, the model has {', '.join(has)}")
+    return lines
 
 
 def _check_numbers(request: Request) -> None:

@@ -233,3 +233,13 @@ def test_the_command_trains(data: Conversations, tmp_path: Path, monkeypatch: py
     train_tiny_llava.main()
     assert (tmp_path / "model" / "model.safetensors").is_file()
     assert not list(tmp_path.glob("**/*.bin"))
+
+
+def test_words_start_as_loud_as_patches_and_blocks_do_not_drown_them(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    model = make_model(tokenizer).eval()
+    words = model.get_input_embeddings().weight.detach()
+    assert words.std() == pytest.approx(1, abs=0.05)
+    with torch.no_grad():
+        states = model.model.language_model(inputs_embeds=words[None, 1:30], output_hidden_states=True).hidden_states
+    assert torch.nn.functional.cosine_similarity(states[0], states[-2], dim=-1).min() > 0.3
