@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..harness.cards import Card, Metric
     from ..harness.contracts import Record
-    from ..harness.results import Estimate, FlopCount, Timing
+    from ..harness.results import CellResult, Estimate, FlopCount, Timing
     from ..harness.store import Session
     from .axes import Plot
     from .board import Board
@@ -262,8 +262,8 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
     count = result.flops
     flops = Cell(wording.MISSING, hint=result.flops_missing)
     if count is not None:
-        how = f"{count.phase}, {count.counter}, attention {count.attention}"
-        flops = Cell(wording.si(count.value), count.value, hint=how)
+        how = [f"{count.phase}, {count.counter}, attention {count.attention}", *_mean_costs(result)]
+        flops = Cell(wording.si(count.value), count.value, hint="; ".join(how))
     time = Cell(wording.MISSING)
     if timing is not None:
         median, q1, q3 = (seconds / timing.inputs for seconds in (timing.median, timing.q1, timing.q3))
@@ -275,6 +275,14 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
     return TableRow(
         standing.name, [*figures, *counts, flops, time], standing.tier is None, rank, remarks, standing.reason
     )
+
+
+def _mean_costs(result: CellResult) -> list[str]:
+    """What else an answer costs, such as ``visual tokens 24.5 a question`` on the mean."""
+    noun = result.task_card.sample_noun
+    return [
+        f"{name.replace('_', ' ')} {cost.value:.4g} a {noun}" for name, cost in result.costs.items() if name != "flops"
+    ]
 
 
 def _figure(figure: Estimate | None, metric: Metric) -> Cell:

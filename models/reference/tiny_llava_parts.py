@@ -116,8 +116,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast, **text: Any) -> LlavaForCondi
 def _balance(model: LlavaForConditionalGeneration) -> None:
     """Make words as loud as patches, and every block's say smaller, the more blocks there are.
 
-    As transformers starts them, a word is fifty times quieter than a patch of the trained tower, and what the first
-    block adds drowns it: the language model then takes very long to learn to look for what a word names.
+    As transformers starts them, a word (root mean square 0.06) is 25 times quieter than a projected patch (1.5), and
+    by the last block nothing of it is left in its own place.
     """
     import torch
 
