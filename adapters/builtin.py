@@ -31,7 +31,7 @@ def register(registry: Registrar) -> None:
         card=ModelCard(
             summary="A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
             capabilities=("generate",),
-            offers=frozenset({"decoder", "visual-tokens"}),
+            offers=frozenset({"decoder", "pictures", "visual-tokens"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )
@@ -41,6 +41,7 @@ def register(registry: Registrar) -> None:
         card=ModelCard(
             summary="Any transformers model of images and text, by local path or hub id",
             capabilities=("generate",),
+            offers=frozenset({"pictures"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )

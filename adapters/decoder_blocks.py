@@ -51,13 +51,17 @@ SKIPPED = Block((), ())
 class Gates(NamedTuple):
     """Factors for the parts of a block that runs in full, for training a scheduler: gradients reach them.
 
+    Where all is 0, the block, its attention or its MLP hands on what it is given, as if it were left out.
+
     Attributes:
         heads: [B, heads], times the output of each head before the output projection.
         channels: [B, channels], times each channel of the MLP before the down projection.
+        block: [B], times what the whole block adds; then the others are not read.
     """
 
-    heads: torch.Tensor
-    channels: torch.Tensor
+    heads: torch.Tensor | None = None
+    channels: torch.Tensor | None = None
+    block: torch.Tensor | None = None
 
 
 class Keys:
@@ -149,6 +153,9 @@ class Blocks:
             gates: Factors for its parts; the block must be whole.
         """
         layer = self.layers[index]
+        if gates is not None and gates.block is not None:
+            whole = self.run(index, block, hidden, reach)
+            return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
         if block == WHOLE and gates is None and reach is not None:
             out: torch.Tensor = layer(
                 hidden,
@@ -222,7 +229,7 @@ class Blocks:
             mixed = mixed * gate[:, :, None, None].to(mixed.dtype)
         flat = mixed.transpose(1, 2).flatten(2)
         weight, bias = self._sliced(index, "dense" if self._phi else "o_proj", _runs(open_heads, width), dim=1)
-        return functional.linear(flat, weight, bias)
+        return _added(flat, weight, bias, gate)
 
     def _heads(
         self, index: int, name: str, heads: Sequence[int] | None, normed: torch.Tensor, turned: Turned | None
@@ -249,7 +256,7 @@ class Blocks:
     ) -> torch.Tensor:
         """Attention of equally many query and key heads: [B, heads, n, head width]."""
         if self.attention == "sdpa":
-            causal = mask is None and query.shape[2] > 1
+            causal = mask is None and bool(query.shape[2] > 1)  # under a trace it is a tensor
             return functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, scale=scaling
             )
@@ -276,7 +283,7 @@ class Blocks:
         inner = act(first) * second[0] if second else act(first)
         if gate is not None:
             inner = inner * gate[:, None].to(inner.dtype)
-        return functional.linear(inner, *self._sliced(index, down, block.channels, dim=1))
+        return _added(inner, *self._sliced(index, down, block.channels, dim=1), gate)
 
     def _sliced(
         self, index: int, name: str, runs: Runs | None, *, dim: int
@@ -303,6 +310,16 @@ class Blocks:
             state = (weight.data_ptr(), weight._version)  # weights that were trained on since are other weights
             part = self._slices.get((index, name, runs, state), lambda: cut(weight), _bytes)
         return part, cut(bias) if bias is not None and dim == 0 else bias
+
+
+def _added(
+    inner: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, gate: torch.Tensor | None
+) -> torch.Tensor:
+    """Project what a block adds; where all of a row's gates are shut, its bias is not added either."""
+    if bias is None or gate is None:
+        return functional.linear(inner, weight, bias)
+    some = gate.detach().amax(dim=1).to(inner.dtype)
+    return functional.linear(inner, weight) + some[:, None, None] * bias
 
 
 def _runs(heads: Sequence[int], width: int) -> Runs:

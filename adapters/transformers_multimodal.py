@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer
+from ..harness.errors import UserError
 from . import conversations
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load
@@ -83,7 +84,8 @@ class HFMultimodal:
         self.methods: tuple[Method, ...] = ()
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self._selector: Selector | None = None
-        self._share, self._memory, self._source = share, ByteLru(memory if share else 0), path
+        self._share, self._memory = share, ByteLru(memory if share else 0)
+        self._vision_flops = functools.cache(functools.partial(_vision_flops, self._loaded.model.config, path))
         self.module = _prefill_module(self)
         self._wake()
 
@@ -99,6 +101,21 @@ class HFMultimodal:
     def with_selector(self, selector: Selector) -> HFMultimodal:
         """The same model with a selector of visual tokens between its tower and its projector."""
         return self._changed(_selector=selector)
+
+    def with_weights(self, tensors: Mapping[str, torch.Tensor]) -> HFMultimodal:
+        """The same model with other weights of its language model, its head or its projector; the rest is shared.
+
+        Args:
+            tensors: Those that differ, by the names of the loaded model's parameters.
+
+        Raises:
+            UserError: A name or a shape is none of the model's, or belongs to its tower.
+        """
+        from .decoder import Decoder
+
+        loaded = self._loaded._replace(model=_with_parameters(self._loaded.model, tensors))
+        memory = ByteLru(self._memory.limit)
+        return self._changed(_loaded=loaded, decoder=Decoder(loaded.model), _memory=memory)
 
     def _changed(self, **attributes: Any) -> HFMultimodal:
         other = copy.copy(self)
@@ -117,10 +134,13 @@ class HFMultimodal:
 
     def token_counts(self, prompt: Prompt) -> tuple[int, int]:
         """Return the text and the visual tokens that the language model reads."""
+        import torch
+
         ids, images = self._loaded.encode(prompt), len(prompt.images)
         if self._selector is None:
             return len(ids) - images, images * self._architecture.visual_tokens
-        return len(ids) - images, sum(len(features) for features in self._features(prompt))
+        with torch.inference_mode():
+            return len(ids) - images, sum(len(features) for features in self._features(prompt))
 
     def flops(self, prompts: Sequence[Prompt]) -> list[int]:
         """Return the FLOPs of each prompt's own prefill: tower, projector, blocks as they run, the head's one position.
@@ -183,14 +203,6 @@ class HFMultimodal:
 
         return read_architecture(self._loaded.model.config.to_dict())
 
-    @functools.cached_property
-    def _vision_flops(self) -> int:
-        from ..harness.measure.counting import Counter
-        from .transformers_meta import Blueprint
-
-        blueprint: Any = Blueprint(self._loaded.model.config.to_dict(), self._source)
-        return Counter(blueprint).count("vision", 1).value
-
     def _cost(self, prompt: Prompt, execution: Execution | None) -> dict[str, int]:
         """FLOPs and tokens of a prompt; without an execution all of the language model runs."""
         from ..harness.measure.closed_form import COUNTED, prefill, projector
@@ -201,7 +213,8 @@ class HFMultimodal:
         if execution is None and model.language is not None:
             execution = Execution.full(model.language.stack, text + visual)
         operators = [*projector(model, visual, COUNTED), *prefill(model, execution or Execution(()), COUNTED)]
-        flops = len(prompt.images) * self._vision_flops + sum(operator.flops for operator in operators)
+        flops = len(prompt.images) * self._vision_flops() + sum(operator.flops for operator in operators)
+        flops += sum(getattr(method, "flops", 0) for method in self.methods)
         return {"flops": flops, "text_tokens": text, "visual_tokens": visual}
 
     def _works(self, places: Sequence[int], cache: Cache) -> dict[int, Execution]:
@@ -323,6 +336,36 @@ class HFMultimodal:
             visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
             pieces += new
         return _Row(torch.cat(pieces), torch.cat(visual))
+
+
+def _vision_flops(config: Any, source: str) -> int:
+    """FLOPs of the tower for one image."""
+    from ..harness.measure.counting import Counter
+    from .transformers_meta import Blueprint
+
+    blueprint: Any = Blueprint(config.to_dict(), source)
+    return Counter(blueprint).count("vision", 1).value
+
+
+def _with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Copy a LLaVA's structure, its tower and all parameters that are not given aside: those are shared."""
+    import torch
+
+    tower = model.model.vision_tower
+    known = dict(model.named_parameters(remove_duplicate=False))
+    seen = {id(parameter) for parameter in tower.parameters()}
+    memo: dict[int, Any] = {id(tower): tower} | {id(parameter): parameter for parameter in known.values()}
+    for name, tensor in tensors.items():
+        old = known.get(name)
+        if old is None or id(old) in seen:
+            raise UserError(f"its language model and projector have no {name}", todo="give weights of this model")
+        if old.shape != tensor.shape:
+            raise UserError(
+                f"its {name} is {tuple(old.shape)}, and {tuple(tensor.shape)} is given",
+                todo="give weights of this model",
+            )
+        memo[id(old)] = torch.nn.Parameter(tensor.to(old), requires_grad=old.requires_grad)
+    return copy.deepcopy(model, memo)
 
 
 def _prefill_module(owner: HFMultimodal) -> Any:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .contracts import Embedder, Generator, Prompt, Record
-from .errors import UserError
+from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .identity import sample_digests, samples_digest
 from .specs import Call, did_you_mean
@@ -138,7 +138,7 @@ def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
 
 def _unbound(title: str, error: UserError) -> Finding:
     """What to say of a name whose factory cannot be called: only a missing argument is no fault."""
-    if "is missing" in error.what:
+    if isinstance(error, MissingArgument):
         return Finding(f"{title}: not checked", True, f"{error.what}: it cannot be built from its name alone")
     return Finding(f"{title}: can be found", False, str(error))
 
@@ -147,6 +147,9 @@ def _look(title: str, build: Callable[[], Any], looks: Iterable[_Look]) -> Itera
     """Build what a name stands for, and look at it from every side."""
     try:
         subject = build()
+    except MissingArgument as error:
+        yield _unbound(title, error)
+        return
     except (Exception, SystemExit) as error:
         yield Finding(f"{title}: can be built", False, _story(error))
         return

@@ -23,3 +23,7 @@ class UserError(Exception):
 
 class BadSample(UserError):
     """One input cannot be used, such as a picture that is cut off: its sample is not scored, and the run goes on."""
+
+
+class MissingArgument(UserError):
+    """A factory needs an argument that it was not given: nothing is wrong with what it makes."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .cards import MethodCard, ModelCard, TaskCard
-from .errors import UserError
+from .errors import MissingArgument, UserError
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Entry:
         missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
         if missing:
             todo = f"write {self.name}:VALUE" if missing[0] == named[0] else f"write {self.name}({missing[0]}=VALUE)"
-            raise UserError(f"argument {missing[0]!r} is missing", where=where, todo=todo)
+            raise MissingArgument(f"argument {missing[0]!r} is missing", where=where, todo=todo)
         return given
 
     def takes(self) -> list[str]:

@@ -162,7 +162,7 @@ def _register_generators(registry: Registrar) -> None:
             licence="Apache-2.0",
             source="models/reference/weights/tiny-llava",
             training_data="shapes, split train",
-            offers=frozenset({"decoder", "visual-tokens"}),
+            offers=frozenset({"decoder", "pictures", "visual-tokens"}),
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
@@ -174,6 +174,7 @@ def _register_generators(registry: Registrar) -> None:
         card=MethodCard(
             summary="Shows the model a grey picture instead of each picture: the question-only baseline",
             licence="Apache-2.0",
+            needs=frozenset({"pictures"}),
             modifies=frozenset({"pictures"}),
         ),
     )

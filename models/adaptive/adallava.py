@@ -14,9 +14,9 @@ import torch
 from ...adapters.decoder import SKIPPED, Block, Gates
 from ...adapters.multimodal_checkpoint import fingerprint
 from ...adapters.transformers_multimodal import HFMultimodal
-from ...harness.errors import UserError
+from ...harness.errors import MissingArgument, UserError
 from .budget import channel_groups, default_rank
-from .scheduler import ContentNoise, Scheduler, SchedulerConfig, best, in_order, load, read_config
+from .scheduler import ContentNoise, Scheduler, SchedulerConfig, best, finetuned, in_order, load, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def gates(drawn: torch.Tensor, switches: Switches, channels: int) -> dict[int, G
         channels: MLP channels of a block.
     """
     if switches.switch == "layers":
-        drawn = drawn[:, :, None, None].expand(-1, -1, 2, switches.heads)
+        return {switches.prefix + place: Gates(block=block) for place, block in enumerate(drawn.unbind(1))}
     sizes = torch.tensor([len(group) for group in channel_groups(channels, switches.heads)], device=drawn.device)
     return {
         switches.prefix + place: Gates(heads, mlp.repeat_interleave(sizes, dim=1))
@@ -115,7 +115,9 @@ def adallava_l(  # noqa: PLR0913 - one parameter is one option
     Args:
         model: A LLaVA; it is not changed, and shares its weights with what is returned.
         checkpoint: Folder that `scheduler.save` wrote, or folder or hub id of a public AdaLLaVA checkpoint. Its
-            scheduler and latency encoder are used; the finetuned decoder is the model's own business.
+            scheduler and latency encoder are used, and a ``model.safetensors`` that stands beside the first: parameters
+            of language model and projector that were trained together with it. The finetuned decoder of a public
+            checkpoint is the model's own business.
         budget: Share of all blocks that may run, in (0, 1].
         prefix: Blocks that always run; default what the checkpoint says, else the first half.
         scheduler: ``learned``: as the checkpoint was trained to decide. ``sampled``: drawn from what it predicts.
@@ -192,7 +194,9 @@ def _with_scheduler(model: Any, asked: _Asked) -> HFMultimodal:
     encodes = (lambda: scheduler.token([k])) if with_token else None
     flops = with_token * scheduler.encoder_flops + _READS.get(asked.scheduler, 0) * scheduler.head_flops
     decide = _decision(scheduler, k, asked)
-    return model.with_method(AdaLlava(scheduler.config, model.decoder.blocks.channels, decide, encodes, flops))
+    tensors = finetuned(asked.checkpoint) if asked.checkpoint else {}
+    steered = model.with_weights(tensors) if tensors else model
+    return steered.with_method(AdaLlava(scheduler.config, model.decoder.blocks.channels, decide, encodes, flops))
 
 
 def _scheduler(model: HFMultimodal, asked: _Asked) -> Scheduler:
@@ -250,7 +254,7 @@ def _check(scheduler: str, checkpoint: str, where: str) -> None:
         raise UserError(f"unknown scheduler {scheduler!r}", where=where, todo=f"choose from {known}")
     if scheduler in ("learned", "sampled") and not checkpoint:
         todo = "give checkpoint=FOLDER, or scheduler=random or first"
-        raise UserError(f"a {scheduler} scheduler needs a checkpoint", where=where, todo=todo)
+        raise MissingArgument(f"a {scheduler} scheduler needs a checkpoint", where=where, todo=todo)
 
 
 def _fingerprint(where: str, *, checkpoint: str = "", scheduler: str = "learned", budget: float = 1.0, **_: Any) -> str:

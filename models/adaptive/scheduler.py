@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ...adapters.loading import checkpoint
@@ -178,6 +178,28 @@ def load(path: str) -> Scheduler:
             )
     scheduler.load_state_dict({name: tensors[name].float() for name in expected})
     return scheduler.eval()
+
+
+def finetuned(path: str) -> dict[str, torch.Tensor]:
+    """Read the weights of the language model that were trained with a scheduler: ``model.safetensors`` beside it.
+
+    Returns:
+        Tensors by the names of the loaded model's parameters; none if there is no such file, or if the folder is that
+        of a public checkpoint, whose names are others.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    folder = checkpoint(path, None, _FILES)
+    file = folder / "model.safetensors"
+    if not ((folder / _CONFIG).is_file() and file.is_file()):
+        return {}
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"cannot read {file.name}: {error}", where=f"checkpoint {path}", todo="save it again"
+        ) from error
 
 
 def read_config(path: str) -> SchedulerConfig:

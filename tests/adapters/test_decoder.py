@@ -463,7 +463,52 @@ def test_gates_multiply_and_gradients_reach_them(name: str) -> None:
         gated = our_logits(decoder, ids, real, 0, [Gating(2, [])])[0]
         gated.square().sum().backward()
     assert torch.allclose(gated, planned, **CLOSE)
-    assert all(bool((gate.grad != 0).any(dim=1).all()) for gate in gates)
+    for gate in (gates.heads, gates.channels):
+        assert gate is not None
+        assert bool((gate.grad != 0).any(dim=1).all())
+
+
+@pytest.mark.parametrize("shut", [Gates(block=torch.zeros(2)), Gates(torch.zeros(2, 4), torch.zeros(2, 48))])
+def test_a_shut_gate_is_a_skipped_block_biases_included(name: str, shut: Gates) -> None:
+    ids, real = prompts((0, 3))
+
+    class Gating(Planner):
+        def before(self, index: int, state: Any) -> Any:
+            return dataclasses.replace(state, gates={2: shut})
+
+    decoder = Decoder(build(name))
+    skipped = our_logits(decoder, ids, real, 0, [Planner(2, [{2: SKIPPED}] * 2)])[0]
+    assert torch.allclose(our_logits(decoder, ids, real, 0, [Gating(2, [])])[0], skipped, **CLOSE)
+
+
+def test_an_open_gate_is_the_whole_block_and_gradients_reach_it(name: str) -> None:
+    ids, real = prompts((0, 3))
+    gate = torch.tensor([1.0, 1.0], requires_grad=True)
+
+    class Gating(Planner):
+        def before(self, index: int, state: Any) -> Any:
+            return dataclasses.replace(state, gates={2: Gates(block=gate)})
+
+    decoder = Decoder(build(name))
+    with torch.enable_grad():
+        gated = our_logits(decoder, ids, real, 0, [Gating(2, [])])[0]
+        gated.square().sum().backward()
+    assert torch.allclose(gated, our_logits(decoder, ids, real, 0)[0], **CLOSE)
+    assert gate.grad is not None
+    assert bool((gate.grad != 0).all())
+
+
+def test_restricted_heads_can_be_traced_as_the_cost_counter_does(name: str, attention: str) -> None:
+    decoder = Decoder(build(name, attention).requires_grad_(False))
+    ids, real = prompts((0,))
+    embeddings, methods = decoder.embed(ids), [Planner(1, [{2: Block(heads=(0, 3))}])]
+
+    class Prefill(torch.nn.Module):
+        def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+            return decoder.prefill(embeddings, real, None, methods)[0]
+
+    traced = torch.jit.trace(Prefill(), embeddings, check_trace=False)
+    assert torch.allclose(traced(embeddings), decoder.prefill(embeddings, real, None, methods)[0], **CLOSE)
 
 
 def test_trained_weights_are_sliced_anew() -> None:

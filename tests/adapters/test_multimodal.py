@@ -405,6 +405,44 @@ def test_a_method_steers_shared_and_single_prompts_alike(name: str, saved: Calla
     assert ours.flops(batch()) == [answer.cost["flops"] for answer in answers]
 
 
+def test_what_a_method_computes_itself_is_part_of_the_cost(saved: Callable) -> None:
+    base = HFMultimodal(str(saved("llava-llama")))
+    costly = First()
+    costly.flops = 1000  # type: ignore[attr-defined]
+    without, prompts = base.with_method(First()).flops(batch()), batch()
+    assert base.with_method(costly).flops(prompts) == [flops + 1000 for flops in without]
+
+
+def test_the_tower_is_counted_once_for_all_variants(saved: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = HFMultimodal(str(saved("llava-llama")))
+    expected = base.with_method(First()).flops(batch())
+    monkeypatch.setattr("adaptbench.harness.measure.counting.Counter.count", None)
+    assert base.with_method(First()).flops(batch()) == expected
+
+
+def test_other_weights_are_another_model_that_shares_its_tower(name: str, saved: Callable) -> None:
+    base = HFMultimodal(str(saved(name)))
+    before, model = base.generate(batch()), base.module.model
+    inner = [key for key, _ in model.named_parameters() if "vision_tower" not in key]
+    chance = torch.Generator().manual_seed(3)
+    tensors = {key: torch.randn(model.get_parameter(key).shape, generator=chance) * 0.2 for key in inner[1::2]}
+    other = base.with_weights(tensors)
+    answers = other.generate(batch())
+    assert answers != before
+    assert base.generate(batch()) == before
+    assert other.module.model.model.vision_tower is model.model.vision_tower
+    assert other.module.model.get_parameter(inner[0]) is model.get_parameter(inner[0])
+    with torch.no_grad():  # the same, put into a model by hand
+        alone = HFMultimodal(str(saved(name)))
+        for key, tensor in tensors.items():
+            alone.module.model.get_parameter(key).copy_(tensor)
+    assert answers == alone.generate(batch())
+    tower = next(key for key, _ in model.named_parameters() if "vision_tower" in key)
+    for wrong in ({"none": torch.zeros(1)}, {tower: model.get_parameter(tower)}, {inner[0]: torch.zeros(1)}):
+        with pytest.raises(UserError, match="give weights of this model"):
+            base.with_weights(wrong)
+
+
 def test_a_selector_stands_before_the_projector(saved: Callable) -> None:
     base = HFMultimodal(str(saved("llava-llama")))
 

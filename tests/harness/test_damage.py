@@ -119,7 +119,7 @@ def test_a_garbled_index_is_made_again(broken, whole):
     run = RunDirectory(broken)
     before = [Index(run).scores(journal, "accuracy") for journal in run.journals()]
     (broken / "index.sqlite").write_bytes(b"\x00" * 5000)
-    for (samples, values), journal in zip(before, run.journals(), strict=True):
+    for (samples, values, _), journal in zip(before, run.journals(), strict=True):
         again = Index(run).scores(journal, "accuracy")
         assert again.samples == samples
         assert again.values.tobytes() == values.tobytes()

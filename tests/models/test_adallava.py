@@ -24,6 +24,7 @@ from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, bes
 from adaptbench.models.pruning.fastv import fastv
 from adaptbench.models.reference.constant import constant
 from PIL import Image
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
@@ -478,6 +479,18 @@ def test_what_is_wrong_with_arguments_or_checkpoint_is_told_before_the_model_loa
     ):
         with pytest.raises(UserError, match=message):
             adallava_h.fingerprint(**arguments)
+
+
+def test_weights_that_were_trained_with_a_scheduler_are_loaded_with_it(base: HFMultimodal, trained: Callable) -> None:
+    folder, name = trained("layers"), "model.language_model.layers.0.mlp.up_proj.weight"
+    before = adallava_l(base, checkpoint=folder)
+    assert before.module.model is base.module.model
+    weight = base.module.model.get_parameter(name)
+    save_file({name: -weight.detach().half()}, f"{folder}/model.safetensors")
+    after = adallava_l(base, checkpoint=folder)
+    assert torch.equal(after.module.model.get_parameter(name), -weight.detach().half().float())
+    assert after.generate(batch()) != before.generate(batch())
+    assert base.module.model.get_parameter(name) is weight
 
 
 def test_the_model_that_is_given_stays_as_it_was(base: HFMultimodal) -> None:
