@@ -262,8 +262,8 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
     count = result.flops
     flops = Cell(wording.MISSING, hint=result.flops_missing)
     if count is not None:
-        how = [f"{count.phase}, {count.counter}, attention {count.attention}", *_mean_costs(result)]
-        flops = Cell(wording.si(count.value), count.value, hint="; ".join(how))
+        counted = [f"{count.phase}, {count.counter}, attention {count.attention}", *_mean_costs(result)]
+        flops = Cell(wording.si(count.value), count.value, hint="; ".join(counted))
     time = Cell(wording.MISSING)
     if timing is not None:
         median, q1, q3 = (seconds / timing.inputs for seconds in (timing.median, timing.q1, timing.q3))
