@@ -224,7 +224,7 @@ class Task(Protocol):
 
     @functools.cached_property
     def inputs(self) -> Sequence[Input]:
-        """All that a model may be asked, each content once."""
+        """All that a model may be asked; for ``embed`` each content once, since vectors are kept by it."""
         ...
 
     @functools.cached_property

@@ -90,7 +90,10 @@ class Costs:
         if capability == "generate":
             if not isinstance(model, Prefilling):
                 return None
-            call, what, device = _prefill(model, inputs)
+            prompts = _askable(inputs)
+            if not prompts:
+                return None
+            call, what, device = _prefill(model, prompts)
         elif isinstance(model, Traceable):
             call, what, device = _forward(model, inputs)
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
@@ -121,12 +124,17 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], ob
     return forward, f"forward of {len(inputs)} images", "cpu" if weight is None else str(weight.device)
 
 
-def _prefill(model: Prefilling, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
-    """What to time of a generator: the prefill of the first prompts that can be loaded."""
+def _askable(inputs: Sequence[Input]) -> list[Any]:
+    """The prompts that can be loaded."""
     prompts = []
     for item in inputs:
         with suppress(BadSample):
             prompts.append(item.load())
+    return prompts
+
+
+def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], object], str, str]:
+    """What to time of a generator, its name, and the device that it is on."""
     module: Any = getattr(model, "module", None)
     weight = None if module is None else next(module.parameters(), None)
     return model.prefill(prompts), f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)

@@ -98,7 +98,8 @@ def overview(board: Board) -> dict[str, Any]:
 
 def task_table(section: Section) -> dict[str, Any]:
     """The table of one task."""
-    figures = [standing.headline for standing in section.standings if standing.comparable and standing.headline]
+    results = [standing.row.result for standing in section.standings if standing.comparable]
+    figures = [figure for result in results for figure in result.metrics.values() if figure.low is not None]
     decided = f"Ranks from paired tests on {section.paired:,} {section.noun}. " if section.ranked > 1 else ""
     kinds = sorted({figure.method.partition(" over ")[0] for figure in figures})
     made = f"± is the half-width of a {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""

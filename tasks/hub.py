@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from ..harness.errors import UserError
 
 _FILES = {".parquet": "parquet", ".arrow": "arrow"}
 """Ending of a single file -> the reader for it."""
+_PATIENCE = 10
+"""Seconds after which the hub is taken to be out of reach."""
 
 
 def load(path: str, subset: str, revision: str, where: str) -> Any:
@@ -34,7 +39,10 @@ def load(path: str, subset: str, revision: str, where: str) -> Any:
             return datasets.load_from_disk(str(place))
         if place.suffix in _FILES and place.is_file():
             return datasets.load_dataset(_FILES[place.suffix], data_files=str(place))
-        return datasets.load_dataset(str(place) if place.is_dir() else path, subset or None, revision=revision or None)
+        if place.is_dir():
+            return datasets.load_dataset(str(place), subset or None)
+        _note_offline()
+        return datasets.load_dataset(path, subset or None, revision=revision or None)
     except ConnectionError as error:
         raise UserError(
             f"it is no folder here, and the hub cannot be reached: {error}",
@@ -45,6 +53,25 @@ def load(path: str, subset: str, revision: str, where: str) -> Any:
         raise UserError(
             f"datasets cannot load it: {error}", where=where, todo="check the name and the files"
         ) from error
+
+
+@functools.cache
+def _note_offline() -> None:
+    """Tell ``datasets`` if the hub cannot be reached.
+
+    It would ask six times in 23 seconds, and complain each time, before it looks into its cache or gives up.
+    """
+    import datasets
+
+    if datasets.config.HF_HUB_OFFLINE:
+        return
+    try:
+        with urlopen(Request(datasets.config.HF_ENDPOINT, method="HEAD"), timeout=_PATIENCE):  # noqa: S310 - the hub
+            pass
+    except HTTPError:
+        pass  # it answers
+    except OSError:
+        datasets.config.HF_HUB_OFFLINE = True
 
 
 def one_split(found: Any, split: str, where: str) -> tuple[Any, str]:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 CONVENTION = b"llava-rgb/1"
 """Name and version of the way pictures become RGB; a change of any pixel changes it."""
 
-_KEPT = 64
-"""Decoded pictures kept at a time: benchmarks ask several questions of a picture one after the other."""
+_KEPT = 8
+"""Decoded pictures kept at a time: benchmarks ask several questions of a picture one after the other. Few, because
+each may have as many pixels as Pillow allows.
+"""
 
 
 class Picture:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import adaptbench
 import numpy as np
 import pytest
+from adaptbench.harness.conformance import check
 from adaptbench.harness.contracts import Scores
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.plugins import Plugins
 from adaptbench.tasks.multimodal import shapes
 from adaptbench.tasks.multimodal.shapes_drawing import draw_scene
 from adaptbench.tasks.multimodal.shapes_world import make_scene
@@ -132,3 +135,17 @@ def test_what_cannot_be_made_is_refused() -> None:
         shapes.shapes_mme(scenes=0)
     with pytest.raises(UserError, match="no rule 'offical'"):
         shapes.shapes_pope(scenes=1, rule="offical")
+
+
+def test_they_keep_the_contract_of_tasks() -> None:
+    class Shapes:
+        @staticmethod
+        @adaptbench.hookimpl
+        def register(registry: Any) -> None:
+            for name, benchmark in shapes.FACTORIES.items():
+                factory = getattr(shapes, name)
+                registry.task(benchmark.name, factory, card=benchmark.card_under(), args={"scenes": 8})
+
+    plugins = Plugins()
+    plugins.add("mine", "here", Shapes)
+    assert [finding for finding in check(plugins, "mine") if not finding.ok] == []
