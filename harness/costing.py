@@ -125,13 +125,21 @@ class Costing:
         """Time what a plan leaves of the language model: the first token, and one further token.
 
         Raises:
-            UserError: The plan prunes tokens between layers, or parts of layers, which only the method's own model can
-                run, or the model does not fit into memory.
+            UserError: There is no language model; the plan prunes tokens between layers, or parts of layers, which only
+                the method's own model can run; or the model does not fit into memory.
         """
+        if self.architecture.language is None:
+            raise UserError(
+                f"--measure times language models, and {self._spec.base} is none",
+                todo="leave --measure out; `adaptbench run` times an encoder on its own images",
+            )
         work = self.cost(question, budget).work
         stack, execution = work.language
         if {(layer.tokens, layer.heads, layer.mlp) for layer in execution.layers} - {(work.tokens, stack.heads, 1)}:
-            raise UserError("only whole layers on the whole prompt can be timed", todo="leave --measure out")
+            raise UserError(
+                "--measure times whole layers on the whole prompt",
+                todo="leave it out; `adaptbench run` times the method's own model",
+            )
         return self.blueprint.measure(tokens=work.tokens, batch=question.batch, layers=len(execution.layers))
 
     def counted(self, work: Work) -> dict[str, int] | None:

@@ -9,6 +9,7 @@ from ..harness.cards import MethodCard, ModelCard
 from ..harness.hooks import hookimpl
 
 if TYPE_CHECKING:
+    from ..harness.contracts import Capability
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.models.reference"
@@ -82,9 +83,9 @@ _PRUNING_AND_SCHEDULING = {
 }
 
 
-def _landmark(summary: str) -> ModelCard:
+def _landmark(summary: str, capability: Capability = "embed") -> ModelCard:
     return ModelCard(
-        summary=summary, capabilities=("embed",), licence="Apache-2.0", training_data="none", reference=True
+        summary=summary, capabilities=(capability,), licence="Apache-2.0", training_data="none", reference=True
     )
 
 
@@ -145,13 +146,7 @@ def _register_generators(registry: Registrar) -> None:
     registry.model(
         "says",
         f"{_HERE}.says:Says",
-        card=ModelCard(
-            summary="The same text whatever is asked: says:yes, says:A",
-            capabilities=("generate",),
-            licence="Apache-2.0",
-            training_data="none",
-            reference=True,
-        ),
+        card=_landmark("The same text whatever is asked: says:yes, says:A", "generate"),
     )
     registry.model(
         "tiny-llava",

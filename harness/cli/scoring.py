@@ -65,12 +65,13 @@ def score_predictions(asked: Scoring) -> None:
     write_columns([[key, *(str(each[key]) for each in scored)] for key in _COUNTS])
     for note in scored[0]["notes"]:
         typer.echo(f"  note: {note}")
-    _show(scored, lambda each: each["metrics"])
+    units = scored[0]["units"]
+    _show([each["metrics"] for each in scored], units)
     if asked.breakdown:
         for axis, names in scored[0]["breakdown"].items():
             for name in names:
                 typer.echo(f"{axis} = {name}")
-                _show(scored, lambda each, axis=axis, name=name: each["breakdown"][axis].get(name, {}))
+                _show([each["breakdown"][axis].get(name, {}) for each in scored], units)
 
 
 _ALL = "all"
@@ -140,15 +141,14 @@ def _dumped(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
     return {metric: estimate.model_dump() for metric, estimate in metrics.items()}
 
 
-def _show(scored: Sequence[Mapping[str, Any]], metrics_of: Any) -> None:
+def _show(by_rule: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> None:
     """Write a line a metric, a column a rule."""
-    names = dict.fromkeys(name for each in scored for name in metrics_of(each))
     rows = []
-    for name in names:
-        found = [metrics_of(each).get(name) for each in scored]
-        unit = scored[0]["units"][name]
-        method = next((f["method"] for f in found if f), "")
-        rows.append([name, *("-" if f is None else _figure(f, unit) for f in found), unit, f"({method})"])
+    for name in dict.fromkeys(name for metrics in by_rule for name in metrics):
+        found = [metrics.get(name) for metrics in by_rule]
+        method = next(estimate["method"] for estimate in found if estimate)
+        shown = ("-" if estimate is None else _figure(estimate, units[name]) for estimate in found)
+        rows.append([name, *shown, units[name], f"({method})"])
     write_columns(rows)
 
 

@@ -152,5 +152,7 @@ def test_a_measured_prefill(cli, tmp_path):
     assert first["median"] > following["median"]
     refused = cli("cost", "llava-1.5-7b+fastv", "--measure", "--no-count")
     assert (refused.status, refused.err.count("whole layers")) == (2, 1)
+    blind = cli("cost", "vit-b-16", "--measure", "--no-count")
+    assert (blind.status, blind.err.count("--measure times language models, and vit-b-16 is none")) == (2, 1)
     large = cli("cost", "llama-2-70b", "--measure", "--no-count")
     assert (large.status, large.err.count("GiB are free")) == (2, 1)
