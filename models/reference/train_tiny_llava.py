@@ -59,7 +59,7 @@ class Recipe:
 
     tower: Stage = Stage(1500, 64, 1e-3, 100, ("model.vision_tower.", "heads."))
     captions: Stage = Stage(600, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
-    questions: Stage = Stage(3000, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
+    questions: Stage = Stage(4000, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
     turns: int = 16
     """Questions a picture."""
     together: int = 4
