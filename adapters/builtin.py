@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..harness.cards import ModelCard
+from ..harness.cards import ModelCard, TaskCard
 from ..harness.hooks import hookimpl
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def register(registry: Registrar) -> None:
             source="https://huggingface.co/docs/transformers",
         ),
     )
+    _register_language(registry)
     registry.model(
         "replay",
         "adaptbench.adapters.replay:Replay",
@@ -52,5 +53,28 @@ def register(registry: Registrar) -> None:
             summary="Predictions made elsewhere: replay:answers.jsonl, in any format that `adaptbench score` reads",
             capabilities=("embed", "generate"),
             replays=True,
+        ),
+    )
+
+
+def _register_language(registry: Registrar) -> None:
+    """Register language models, and the bridge to lm-eval."""
+    registry.model(
+        "hf-lm",
+        "adaptbench.adapters.transformers_causal:HFCausalLM",
+        card=ModelCard(
+            summary="Any transformers causal language model, by local path or hub id: hf-lm:EleutherAI/pythia-160m",
+            capabilities=("generate", "language"),
+            source="https://huggingface.co/docs/transformers",
+        ),
+    )
+    registry.task(
+        "lm-eval",
+        "adaptbench.adapters.lm_eval_tasks:LmEvalTask",
+        card=TaskCard(
+            summary="Any task of lm-eval, by name: lm-eval:hellaswag",
+            capability="language",
+            by_arguments=True,
+            source="https://github.com/EleutherAI/lm-evaluation-harness",
         ),
     )

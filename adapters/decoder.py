@@ -158,20 +158,27 @@ class Decoder:
         Returns:
             Logits [B, vocabulary] of the first token of the answer, and the cache for `step`.
         """
+        state, cache = self.run(context, methods)
+        return self._logits(state.hidden), cache
+
+    def run(self, context: Context, methods: Sequence[Method] = ()) -> tuple[State, Cache]:
+        """Do what `finish` does; return what the last block hands on for all tokens, and the cache for `follow`."""
         if context.depth > self.shared_depth(methods):
             raise UserError(f"a method acts before block {context.depth}, which has run", todo="start less deep")
         state, cache, passing = context.state, context.cache, _Pass(self, context.cache)
+        cache.given = [state.tokens] * context.depth
         for index in range(context.depth, self.depth + 1):
             for method in methods:
                 if index >= method.first:
                     state = method.before(index, state)
             if index < self.depth:
                 cache.plans = state.plans
+                cache.given.append(state.tokens)
                 given = state
                 hidden = passing.run(index, state.hidden, state.tokens, state.gates)
                 read = _AttentionRow(self, index, given, cache)
                 state = dataclasses.replace(state, hidden=hidden, attention=read)
-        return self._logits(state.hidden), cache
+        return state, cache
 
     def prefill(
         self,
@@ -203,10 +210,32 @@ class Decoder:
         Returns:
             Logits [B, vocabulary] of the next token.
         """
-        hidden, passing = self.embed(ids[:, None]), _Pass(self, cache)
+        return self._logits(self.follow(self.embed(ids[:, None]), cache))
+
+    def follow(self, embeddings: torch.Tensor, cache: Cache, gates: Mapping[int, Gates] | None = None) -> torch.Tensor:
+        """Run tokens of each answer that are known already, as its prompt's plan says.
+
+        Args:
+            embeddings: [B, n, d], not padded.
+            cache: As in `step`.
+            gates: For training: those of the prompts, from the state that `run` returns.
+
+        Returns:
+            What the last block hands on, [B, n, d].
+        """
+        hidden, passing = embeddings, _Pass(self, cache)
         for index in range(self.depth):
-            hidden = passing.run(index, hidden)
-        return self._logits(hidden)
+            hidden = passing.run(index, hidden, gates=gates)
+        return hidden
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits [..., vocabulary] of the tokens that come after those with these hidden states [..., d].
+
+        Args:
+            hidden: What the last block hands on.
+        """
+        logits: torch.Tensor = self._head(self._norm(hidden))
+        return logits
 
     def _below(self, state: State, cache: Cache, depth: int) -> State:
         passing = _Pass(self, cache)
@@ -217,8 +246,7 @@ class Decoder:
         return state
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._head(self._norm(hidden[:, -1:]))
-        return logits[:, 0]
+        return self.logits(hidden[:, -1:])[:, 0]
 
     def turned(self, hidden: torch.Tensor, tokens: Tokens) -> Turned:
         """Return the rotary embedding of tokens."""
@@ -267,7 +295,7 @@ class _Pass:
         tokens: Tokens | None = None,
         gates: Mapping[int, Gates] | None = None,
     ) -> torch.Tensor:
-        """Run a block on [B, n, d], each row by its plan; without ``tokens`` it is the next token of each row."""
+        """Run a block on [B, n, d], each row by its plan; without ``tokens`` they are the next of each row."""
         parts = self._cache.parts(index)
         gate = (gates or {}).get(index)
         if gate is not None and [block for block, _ in parts] != [WHOLE]:
@@ -292,7 +320,7 @@ class _Pass:
         if new is None:
             if before is None:
                 raise UserError("there is no prompt to go on from", todo="prefill first")
-            new = self._once(("next", before), Tokens.next, before)
+            new = self._once(("next", before), Tokens.next, before, given.shape[1])
         elif chosen is not None:
             new = self._once(("part", new, chosen), Tokens.rows, new, chosen)
         seen = new if before is None else self._once(("joined", before, new), Tokens.joined, before, new)

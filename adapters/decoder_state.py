@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 
@@ -77,10 +78,10 @@ class Tokens:
         forgotten = None if self.forgotten is None else self.forgotten[index]
         return dataclasses.replace(self._each(lambda part: part[index]), forgotten=forgotten)
 
-    def next(self) -> Tokens:
-        """One token more: the one after the last, whose position is one further."""
-        last = self.positions[:, -1:]
-        return Tokens(torch.ones_like(last, dtype=torch.bool), last + 1, torch.zeros_like(last, dtype=torch.bool))
+    def next(self, count: int = 1) -> Tokens:
+        """The ``count`` tokens after the last, each one position further."""
+        positions = self.positions[:, -1:] + torch.arange(1, count + 1, device=self.positions.device)
+        return Tokens(torch.ones_like(positions, dtype=torch.bool), positions, torch.zeros_like(positions).bool())
 
     def padded_to(self, count: int) -> Tokens:
         """The same with padding before, up to ``count`` tokens."""
@@ -148,11 +149,13 @@ class Cache:
         plans: Of each row.
         kept: Block index -> part of the block -> its rows' keys and values, and which tokens they belong to. A part
             without attention, and a skipped block, have none.
+        given: The tokens of the prompts that each block was given in the prefill, whether or not it ran.
     """
 
     def __init__(self, depth: int, plans: Sequence[Plan]) -> None:
         self.plans = tuple(plans)
         self.kept: list[dict[Block, tuple[Keys, Tokens | None]]] = [{} for _ in range(depth)]
+        self.given: list[Tokens] = []
 
     def parts(self, index: int) -> list[tuple[Block, list[int]]]:
         """What runs of a block, and in which rows, ascending."""
@@ -192,18 +195,27 @@ class Cache:
             heads: Query heads of a whole block.
             channels: MLP channels of a whole block.
         """
-        layers, count = [], 0
-        for index, kept in enumerate(self.kept):
-            block, members = next((part, rows) for part, rows in self.parts(index) if row in rows)
+        layers = []
+        for index, given in enumerate(self.given):
+            block = self.plans[row].get(index, WHOLE)
             if block.skipped:
                 continue
-            tokens = kept[block][1] if block in kept else None
-            if tokens is not None:
-                count = int(tokens.read[members.index(row)])
             open_heads = heads if block.heads is None else len(block.heads)
             open_channels = channels if block.channels is None else sum(map(len, block.channels))
-            layers.append(LayerWork(index, count, open_heads, Fraction(open_channels, channels)))
+            layers.append(LayerWork(index, int(given.read[row]), open_heads, Fraction(open_channels, channels)))
         return Execution(tuple(layers))
+
+    def whole(self, row: int, *, heads: int, added: int) -> Execution:
+        """What would have run for a row with every switch on, and without the tokens added after its prompt.
+
+        Args:
+            row: Of the batch.
+            heads: As in `work`.
+            added: Number of those tokens.
+        """
+        return Execution(
+            tuple(LayerWork(index, int(given.read[row]) - added, heads) for index, given in enumerate(self.given))
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +238,13 @@ class Context:
         pairs = [keys for kept in self.cache.kept for keys, _ in kept.values()]
         tensors = [tensor for pair in pairs for tensor in (pair.keys, pair.values) if tensor is not None]
         return sum(tensor.numel() * tensor.element_size() for tensor in [self.state.hidden, *tensors])
+
+    def copy(self) -> Context:
+        """The same tokens, so that both can be used up; they share tensors, as nothing changes those in place."""
+        cache = Cache(len(self.cache.kept), self.cache.plans)
+        for kept, own in zip(self.cache.kept, cache.kept, strict=True):
+            own.update({block: (copy.copy(keys), tokens) for block, (keys, tokens) in kept.items()})
+        return dataclasses.replace(self, cache=cache)
 
     @staticmethod
     def batch(contexts: Sequence[Context]) -> Context:
@@ -269,3 +288,18 @@ def pad(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
     shape = list(tensor.shape)
     shape[dim] = missing
     return torch.cat([tensor.new_zeros(shape), tensor], dim)
+
+
+class Row(NamedTuple):
+    """A piece of a prompt, embedded: [n, d], and which of its tokens are visual, bool [n]."""
+
+    embeddings: torch.Tensor
+    visual: torch.Tensor
+
+
+def padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return embeddings [B, n, d], which tokens are real and which are visual, bool [B, n]; padded on the left."""
+    count = max(len(row.visual) for row in rows)
+    embeddings = torch.stack([pad(row.embeddings, count, 0) for row in rows])
+    real = torch.stack([pad(torch.ones_like(row.visual), count, 0) for row in rows])
+    return embeddings, real, torch.stack([pad(row.visual, count, 0) for row in rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,8 @@ from .loading import checkpoint, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from ..harness.contracts import Prompt
 
@@ -68,6 +71,12 @@ def fingerprint(path: str, revision: str | None = None) -> str:
         return f"hub:{path}@{folder.name}"
     files = sorted(file for file in folder.iterdir() if file.suffix in _HASHED)
     return "files:" + sha256_hex(*(part.encode() for file in files for part in (file.name, sha256_file(file))))
+
+
+def version(path: str) -> tuple[tuple[str, int, int], ...]:
+    """Tell a checkpoint from what stood at its place before, without reading it: by times and sizes of its files."""
+    files = sorted(checkpoint(path, None, _FILES).glob("*.safetensors"))
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
 def load(path: str, revision: str | None, device: str, options: Mapping[str, str], *, llava: bool) -> Checkpoint:
@@ -139,3 +148,24 @@ def _processor(folder: Path, where: str) -> Any:
         if not any((folder / file).is_file() for file in files):
             raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
     return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **_LOCAL)
+
+
+def with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Copy a LLaVA's structure, its tower and all parameters that are not given aside: those are shared."""
+    import torch
+
+    tower = model.model.vision_tower
+    known = dict(model.named_parameters(remove_duplicate=False))
+    seen = {id(parameter) for parameter in tower.parameters()}
+    memo: dict[int, Any] = {id(tower): tower} | {id(parameter): parameter for parameter in known.values()}
+    for name, tensor in tensors.items():
+        old = known.get(name)
+        if old is None or id(old) in seen:
+            raise UserError(f"its language model and projector have no {name}", todo="give weights of this model")
+        if old.shape != tensor.shape:
+            raise UserError(
+                f"its {name} is {tuple(old.shape)}, and {tuple(tensor.shape)} is given",
+                todo="give weights of this model",
+            )
+        memo[id(old)] = torch.nn.Parameter(tensor.to(old), requires_grad=old.requires_grad)
+    return copy.deepcopy(model, memo)

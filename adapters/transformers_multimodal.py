@@ -11,31 +11,40 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer
-from ..harness.errors import UserError
 from . import conversations
 from .lru import ByteLru
-from .multimodal_checkpoint import Checkpoint, fingerprint, load
+from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
+from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     import torch
     from PIL.Image import Image
 
     from ..harness.contracts import Prompt
+    from ..harness.figures import AttentionMaps
     from ..harness.measure.architecture import Architecture
     from ..harness.measure.execution import Execution
     from .decoder import Cache, Context, Decoder, Method
+    from .decoder_state import Row
 
     Selector = Callable[[Any, torch.Tensor], Sequence[torch.Tensor]]
     """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given."""
 
 
-class _Row(NamedTuple):
-    """A piece of a prompt, embedded: [n, d], and which of its tokens are visual, bool [n]."""
+class _Ran(NamedTuple):
+    """What the prefill of one prompt ran.
 
-    embeddings: torch.Tensor
-    visual: torch.Tensor
+    Attributes:
+        execution: What ran of the decoder.
+        whole: The same with every switch on, and without the tokens that methods put after the prompt.
+        units: ``units`` and ``all_units`` of the methods that count them.
+    """
+
+    execution: Execution
+    whole: Execution
+    units: Mapping[str, int]
 
 
 class HFMultimodal:
@@ -58,6 +67,7 @@ class HFMultimodal:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
         decoder: Runs the language model.
         methods: What steers it.
+        schedulers: What a scheduler switches -> the checkpoint of one that was trained on this model.
         convention: How `flops` are counted.
 
     Raises:
@@ -82,12 +92,19 @@ class HFMultimodal:
 
         self.decoder: Decoder = Decoder(self._loaded.model)
         self.methods: tuple[Method, ...] = ()
+        self.schedulers: Mapping[str, str] = {}
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self._selector: Selector | None = None
-        self._share, self._memory = share, ByteLru(memory if share else 0)
-        self._vision_flops = functools.cache(functools.partial(_vision_flops, self._loaded.model.config, path))
+        self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
+        self._made: tuple[Hashable, HFMultimodal] | None = None
+        self._vision_flops = functools.cache(functools.partial(vision_flops, self._loaded.model.config, path))
         self.module = _prefill_module(self)
         self._wake()
+
+    @property
+    def loaded(self) -> Checkpoint:
+        """What was loaded: the library's model, its processor, its conversation, the tokens that end an answer."""
+        return self._loaded
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
@@ -113,12 +130,31 @@ class HFMultimodal:
         """
         from .decoder import Decoder
 
-        loaded = self._loaded._replace(model=_with_parameters(self._loaded.model, tensors))
+        loaded = self._loaded._replace(model=with_parameters(self._loaded.model, tensors))
         memory = ByteLru(self._memory.limit)
         return self._changed(_loaded=loaded, decoder=Decoder(loaded.model), _memory=memory)
 
+    def once(self, key: Hashable, make: Callable[[], HFMultimodal]) -> HFMultimodal:
+        """Return what is made of this model, made again only if the key is another than the last time.
+
+        So the budgets of a sweep share the weights of a checkpoint, and what is remembered of prompts.
+        """
+        if self._made is None or self._made[0] != key:
+            self._made = (key, make())
+        return self._made[1]
+
+    def for_sweep(self) -> HFMultimodal:
+        """The same model; with methods it remembers a whole batch of prompts, as far as no method has acted on it."""
+        return self._changed(_swept=True)
+
+    def shares_weights(self, other: Any) -> bool:
+        """Whether a model that was made of this one has its weights, or those that were made `once`."""
+        own = [self] if self._made is None else [self, self._made[1]]
+        return isinstance(other, HFMultimodal) and any(other._loaded.model is one._loaded.model for one in own)
+
     def _changed(self, **attributes: Any) -> HFMultimodal:
         other = copy.copy(self)
+        other._made = None
         for name, value in attributes.items():
             setattr(other, name, value)
         other.module = _prefill_module(other)
@@ -129,16 +165,32 @@ class HFMultimodal:
         return [answer.text for answer in self._answers(prompts, costs=False)]
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """Return what `generate` does, with the FLOPs of each prefill and its text and visual tokens."""
+        """Return what `generate` does, with what each prefill cost; with methods, also what of the decoder ran.
+
+        Costs, all of them whole numbers:
+
+        * ``flops`` of tower, projector and language model, and the ``text_tokens`` and ``visual_tokens`` that it reads;
+        * ``language_flops``, those of the language model alone, with the tokens that methods put after the prompt and
+          with what the methods compute themselves;
+        * ``whole_language_flops``, what a budget is a share of: all blocks, heads and channels on the tokens that a
+          selection leaves, without those of the methods;
+        * ``units`` that ran of ``all_units``, where a method has ``units(plan) -> (ran, all)``.
+        """
         return self._answers(prompts, costs=True)
+
+    def attention(self, prompt: Prompt) -> AttentionMaps:
+        """Return what the last token of a prompt attends to in its picture, block by block."""
+        from .attention_maps import attention_maps
+
+        return attention_maps(self, prompt)
 
     def token_counts(self, prompt: Prompt) -> tuple[int, int]:
         """Return the text and the visual tokens that the language model reads."""
         import torch
 
-        ids, images = self._loaded.encode(prompt), len(prompt.images)
+        ids, images = self._ids(prompt), len(prompt.images)
         if self._selector is None:
-            return len(ids) - images, images * self._architecture.visual_tokens
+            return len(ids) - images, images * self.architecture.visual_tokens
         with torch.inference_mode():
             return len(ids) - images, sum(len(features) for features in self._features(prompt))
 
@@ -149,12 +201,12 @@ class HFMultimodal:
         """
         import torch
 
-        works: dict[int, Execution] = {}
+        ran: dict[int, _Ran] = {}
         if self.methods:
             with torch.inference_mode():
                 for places, _, cache in self._opened(prompts):
-                    works |= self._works(places, cache)
-        return [self._cost(prompt, works.get(place))["flops"] for place, prompt in enumerate(prompts)]
+                    ran |= self._ran(places, cache)
+        return [self._cost(prompt, ran.get(place))["flops"] for place, prompt in enumerate(prompts)]
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and ``pixel_values``.
@@ -198,30 +250,46 @@ class HFMultimodal:
         return device
 
     @functools.cached_property
-    def _architecture(self) -> Architecture:
+    def architecture(self) -> Architecture:
+        """The shape of its parts, from its config."""
         from ..harness.measure.architecture import read_architecture
 
         return read_architecture(self._loaded.model.config.to_dict())
 
-    def _cost(self, prompt: Prompt, execution: Execution | None) -> dict[str, int]:
-        """FLOPs and tokens of a prompt; without an execution all of the language model runs."""
-        from ..harness.measure.closed_form import COUNTED, prefill, projector
+    def _cost(self, prompt: Prompt, ran: _Ran | None) -> dict[str, int]:
+        """What a prompt's prefill cost; see `answer`. Without ``ran``, all of the language model ran."""
+        text, visual = self.token_counts(prompt)
+        execution, whole, units = ran or self._full(text + visual)
+        spent, full = (language_flops(self.architecture, what) for what in (execution, whole))
+        spent += sum(getattr(method, "flops", 0) for method in self.methods)
+        seen = len(prompt.images) * self._vision_flops() + projector_flops(self.architecture, visual)
+        return {
+            "flops": seen + spent,
+            "text_tokens": text,
+            "visual_tokens": visual,
+            "language_flops": spent,
+            "whole_language_flops": full,
+            **units,
+        }
+
+    def _full(self, tokens: int) -> _Ran:
         from ..harness.measure.execution import Execution
 
-        text, visual = self.token_counts(prompt)
-        model = self._architecture
-        if execution is None and model.language is not None:
-            execution = Execution.full(model.language.stack, text + visual)
-        operators = [*projector(model, visual, COUNTED), *prefill(model, execution or Execution(()), COUNTED)]
-        flops = len(prompt.images) * self._vision_flops() + sum(operator.flops for operator in operators)
-        flops += sum(getattr(method, "flops", 0) for method in self.methods)
-        return {"flops": flops, "text_tokens": text, "visual_tokens": visual}
+        language = self.architecture.language
+        execution = Execution(()) if language is None else Execution.full(language.stack, tokens)
+        return _Ran(execution, execution, {})
 
-    def _works(self, places: Sequence[int], cache: Cache) -> dict[int, Execution]:
-        """What has run for each prompt."""
-        blocks = self.decoder.blocks
+    def _ran(self, places: Sequence[int], cache: Cache) -> dict[int, _Ran]:
+        """What has run for prompts, which are the cache's rows."""
+        heads, channels = self.decoder.blocks.heads, self.decoder.blocks.channels
+        added = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
         return {
-            place: cache.work(row, heads=blocks.heads, channels=blocks.channels) for row, place in enumerate(places)
+            place: _Ran(
+                cache.work(row, heads=heads, channels=channels),
+                cache.whole(row, heads=heads, added=added),
+                opened_units(self.methods, cache.plans[row]),
+            )
+            for row, place in enumerate(places)
         }
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
@@ -233,7 +301,7 @@ class HFMultimodal:
         with torch.inference_mode():
             for places, logits, cache in self._opened(prompts):
                 asked = [prompts[place] for place in places]
-                works = self._works(places, cache) if costs and self.methods else {}
+                ran = self._ran(places, cache) if costs and self.methods else {}
 
                 def ended(row: int, ids: list[int], asked: list[Prompt] = asked) -> bool:
                     stops = asked[row].stop
@@ -242,8 +310,9 @@ class HFMultimodal:
                 limits = [prompt.max_new_tokens for prompt in asked]
                 every = greedy(self.decoder, (logits, cache), limits, self._loaded.eos, ended)
                 for place, ids in zip(places, every, strict=True):
-                    cost = self._cost(prompts[place], works.get(place)) if costs else {}
-                    answers[place] = Answer(conversations.finished(ids, prompts[place], tokenizer), cost)
+                    cost = self._cost(prompts[place], ran.get(place)) if costs else {}
+                    text = conversations.finished(ids, prompts[place], tokenizer)
+                    answers[place] = Answer(text, cost, _plan(ran[place].execution) if place in ran else None)
         return answers
 
     def _opened(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], torch.Tensor, Cache]]:
@@ -252,28 +321,52 @@ class HFMultimodal:
         Yields:
             Places of the prompts, the logits of their first tokens, and their cache; once or twice.
         """
-        from .decoder import Context
-
-        encoded = [self._loaded.encode(prompt) for prompt in prompts]
+        encoded = [self._ids(prompt) for prompt in prompts]
         split = [self._shared_tokens(ids, prompt) for ids, prompt in zip(encoded, prompts, strict=True)]
         for sharing in (False, True):
             places = [place for place, count in enumerate(split) if (count > 0) == sharing]
             if not places:
                 continue
-            if sharing:
-                ends = [self._embedded(encoded[place][split[place] :], []) for place in places]
-                heads = [(encoded[place][: split[place]], prompts[place].digests) for place in places]
-                first = dict(zip(reversed(heads), reversed(places), strict=True))
-                known = {
-                    head: self._beginning(head[0], prompts[place]) for head, place in first.items()
-                }  # each once, also if not kept
-                context = self.decoder.extend(Context.batch([known[head] for head in heads]), *_padded(ends))
-            else:
-                rows = [self._embedded(encoded[place], self._features(prompts[place])) for place in places]
-                context = self.decoder.start(*_padded(rows), depth=self.decoder.shared_depth(self.methods))
+            asked = [(encoded[place], prompts[place]) for place in places]
+            context = self._unsteered(asked, [split[place] for place in places])
             for extra in self.decoder.extras(self.methods, len(places)):
                 context = self.decoder.extend(context, extra.to(context.state.hidden))
             yield places, *self.decoder.finish(context, self.methods)
+
+    def _unsteered(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> Context:
+        """What the decoder makes of prompts before a method acts; in a sweep, the next budget asks for the same batch.
+
+        Args:
+            asked: Token ids and prompts.
+            shared: Tokens of each that are shared with others: of all, or of none.
+        """
+        make = functools.partial(self._together if any(shared) else self._apart, asked, shared)
+        if not (self._swept and self._share and all(prompt.digests or not prompt.images for _, prompt in asked)):
+            return make()
+        depth = self.decoder.shared_depth(self.methods)
+        key = ("prompts", self._selector, depth, tuple((ids, prompt.digests) for ids, prompt in asked))
+        context: Context = self._memory.get(key, make, lambda made: made.bytes)
+        return context.copy()
+
+    def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> Context:
+        from .decoder_state import padded
+
+        rows = [self._embedded(ids, self._features(prompt)) for ids, prompt in asked]
+        return self.decoder.start(*padded(rows), depth=self.decoder.shared_depth(self.methods))
+
+    def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> Context:
+        from .decoder_state import Context, padded
+
+        heads = [(ids[:count], prompt.digests) for (ids, prompt), count in zip(asked, shared, strict=True)]
+        first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
+        known = {head: self._beginning(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
+        ends = [self._embedded(ids[count:], []) for (ids, _), count in zip(asked, shared, strict=True)]
+        return self.decoder.extend(Context.batch([known[head] for head in heads]), *padded(ends))
+
+    def _ids(self, prompt: Prompt) -> tuple[int, ...]:
+        key = ("ids", prompt.text, len(prompt.images))
+        ids: tuple[int, ...] = self._memory.get(key, lambda: self._loaded.encode(prompt), lambda made: 8 * len(made))
+        return ids
 
     def _shared_tokens(self, ids: tuple[int, ...], prompt: Prompt) -> int:
         """Tokens up to the last image, if that is known and something follows; else 0."""
@@ -284,11 +377,13 @@ class HFMultimodal:
 
     def _beginning(self, ids: tuple[int, ...], prompt: Prompt) -> Context:
         """What the decoder makes of a beginning, by itself, so that it does not depend on the batch."""
+        from .decoder_state import padded
+
         depth = self.decoder.shared_depth(self.methods)
 
         def make() -> Context:
             rows = [self._embedded(ids, self._features(prompt))]
-            return self.decoder.start(*_padded(rows), depth=depth)
+            return self.decoder.start(*padded(rows), depth=depth)
 
         key = ("beginning", self._selector, depth, ids, prompt.digests)
         context: Context = self._memory.get(key, make, lambda made: made.bytes)
@@ -316,14 +411,16 @@ class HFMultimodal:
 
     def _pixels(self, images: Sequence[Image]) -> torch.Tensor:
         processor = self._loaded.processor.image_processor
-        squares = [_square(image.convert("RGB"), processor.image_mean) for image in images]
+        squares = [squared(image.convert("RGB"), processor.image_mean) for image in images]
         pixels = processor(images=squares, return_tensors="pt")["pixel_values"]
         moved: torch.Tensor = pixels.to(self._device, self._loaded.model.dtype)
         return moved
 
-    def _embedded(self, ids: Sequence[int], features: Sequence[torch.Tensor]) -> _Row:
+    def _embedded(self, ids: Sequence[int], features: Sequence[torch.Tensor]) -> Row:
         """Embed token ids, with the features of images where their placeholders stand."""
         import torch
+
+        from .decoder_state import Row
 
         token, images = self._loaded.model.config.image_token_id, iter(features)
         pieces, visual = [], []
@@ -335,42 +432,19 @@ class HFMultimodal:
             flags = torch.ones if is_image else torch.zeros
             visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
             pieces += new
-        return _Row(torch.cat(pieces), torch.cat(visual))
+        return Row(torch.cat(pieces), torch.cat(visual))
 
 
-def _vision_flops(config: Any, source: str) -> int:
-    """FLOPs of the tower for one image."""
-    from ..harness.measure.counting import Counter
-    from .transformers_meta import Blueprint
-
-    blueprint: Any = Blueprint(config.to_dict(), source)
-    return Counter(blueprint).count("vision", 1).value
-
-
-def _with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Copy a LLaVA's structure, its tower and all parameters that are not given aside: those are shared."""
-    import torch
-
-    tower = model.model.vision_tower
-    known = dict(model.named_parameters(remove_duplicate=False))
-    seen = {id(parameter) for parameter in tower.parameters()}
-    memo: dict[int, Any] = {id(tower): tower} | {id(parameter): parameter for parameter in known.values()}
-    for name, tensor in tensors.items():
-        old = known.get(name)
-        if old is None or id(old) in seen:
-            raise UserError(f"its language model and projector have no {name}", todo="give weights of this model")
-        if old.shape != tensor.shape:
-            raise UserError(
-                f"its {name} is {tuple(old.shape)}, and {tuple(tensor.shape)} is given",
-                todo="give weights of this model",
-            )
-        memo[id(old)] = torch.nn.Parameter(tensor.to(old), requires_grad=old.requires_grad)
-    return copy.deepcopy(model, memo)
+def _plan(execution: Execution) -> list[list[int | float]]:
+    """An execution as an `Answer.plan`."""
+    return [[work.layer, work.tokens, work.heads, float(work.mlp)] for work in execution.layers]
 
 
 def _prefill_module(owner: HFMultimodal) -> Any:
     """Wrap a model so that its forward pass is the whole prefill."""
     import torch
+
+    from .decoder_state import padded
 
     class Prefill(torch.nn.Module):
         def __init__(self) -> None:
@@ -386,24 +460,12 @@ def _prefill_module(owner: HFMultimodal) -> Any:
                 own = ids[len(mask) - sum(mask) :]
                 count = own.count(self.model.config.image_token_id)
                 rows.append(owner._embedded(own, [next(features) for _ in range(count)]))
-            return owner.decoder.prefill(*_padded(rows), owner.methods)[0]
+            return owner.decoder.prefill(*padded(rows), owner.methods)[0]
 
     return Prefill().eval()
 
 
-def _padded(rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return embeddings [B, n, d], which tokens are real and which are visual, bool [B, n]; padded on the left."""
-    import torch
-
-    from .decoder_state import pad
-
-    count = max(len(row.visual) for row in rows)
-    embeddings = torch.stack([pad(row.embeddings, count, 0) for row in rows])
-    real = torch.stack([pad(torch.ones_like(row.visual), count, 0) for row in rows])
-    return embeddings, real, torch.stack([pad(row.visual, count, 0) for row in rows])
-
-
-def _square(image: Image, mean: Sequence[float]) -> Image:
+def squared(image: Image, mean: Sequence[float]) -> Image:
     """Put an image into the middle of a square of the mean colour, truncated (LLaVA, ``mm_utils.expand2square``)."""
     from PIL import Image as Pillow
 

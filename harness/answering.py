@@ -6,14 +6,14 @@ code, `Answering.outcomes` the task's.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .contracts import Answer, Prefilling
+from .contracts import Answer, CountedLanguageModel, Likelihood, Prefilling
 from .errors import BadSample, UserError
 from .faults import blamed_on
+from .spending import spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,11 +30,13 @@ class Outcome(NamedTuple):
         output: Raw output; ``None`` if there is none.
         cost: What all of the sample's answers cost.
         fault: Why there is no output.
+        plan: Of each of its answers, if the model tells one.
     """
 
     output: Json
     cost: Mapping[str, int] = {}
     fault: str = ""
+    plan: Json = None
 
 
 class Answering(Protocol):
@@ -153,13 +155,14 @@ class Generation:
     """Capability ``generate``: texts are kept in the records, so a resumed run asks only what is not recorded.
 
     A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
-    asked for it too. A sample one of whose inputs is a `BadSample` is not asked.
+    asked for it too. A sample one of whose inputs is a `BadSample` is not asked. What an answer costs
+    is compared with the cell's budget.
     """
 
-    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches) -> None:
-        self._model, self._task, self._batches = model, task, batches
-        self._texts: list[str | None] = [None] * len(task.inputs)
-        self._answers: dict[int, Answer] = {}
+    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches, budget: float = 1.0) -> None:
+        self._model, self._task, self._batches, self._budget = model, task, batches, budget
+        self._contents: list[Json] = [None] * len(task.inputs)
+        self._answers: dict[int, Outcome] = {}
         self._faults: dict[int, str] = {}
         self.chunk = batches.size
 
@@ -173,27 +176,37 @@ class Generation:
             except BadSample as error:
                 self._faults[position] = str(error)
         model = self._model()
-        batches = self._batches(lambda batch: _answered(model, batch), list(prompts.values()))
+        batches = self._batches(lambda batch: self._answered(model, batch), list(prompts.values()))
         answers = [answer for batch in batches for answer in batch]
         for position in self._answers:
-            self._texts[position] = None
+            self._contents[position] = None
         self._answers = dict(zip(prompts, answers, strict=True))
         for position, answer in self._answers.items():
-            self._texts[position] = answer.text
+            self._contents[position] = answer.output
 
     def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
-        """Hand the texts to the task; ``None`` stands for those that none of these samples needs."""
+        """Hand the answers to the task; ``None`` stands for those that none of these samples needs."""
         faults = [next((self._faults[i] for i in s.inputs if i in self._faults), "") for s in samples]
         whole = [sample for sample, fault in zip(samples, faults, strict=True) if not fault]
-        outputs = self._task.outputs(whole, self._texts) if whole else ()
-        said = {s.id: Outcome(o, self._cost(s)) for s, o in zip(whole, outputs, strict=True)}
+        outputs = self._task.outputs(whole, self._contents) if whole else ()
+        said = {s.id: self._outcome(s, output) for s, output in zip(whole, outputs, strict=True)}
         return [said.get(s.id) or Outcome(None, fault=fault) for s, fault in zip(samples, faults, strict=True)]
 
-    def _cost(self, sample: Sample) -> dict[str, int]:
-        total: Counter[str] = Counter()
-        for position in sample.inputs:
-            total.update(self._answers[position].cost)
-        return dict(total)
+    def _outcome(self, sample: Sample, output: Json) -> Outcome:
+        answers = [self._answers[position] for position in sample.inputs]
+        plans = [answer.plan for answer in answers]
+        told = any(plan is not None for plan in plans)
+        return Outcome(output, spent([answer.cost for answer in answers], self._budget), plan=plans if told else None)
+
+    def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
+        return [Outcome(answer.text, answer.cost, plan=answer.plan) for answer in _answered(model, batch)]
+
+
+class Likelihoods(Generation):
+    """Capability ``language``: as texts are, log-probabilities are kept in the records."""
+
+    def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
+        return [Outcome([found.logprob, found.greedy], found.cost) for found in _likelihoods(model, batch)]
 
 
 def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
@@ -206,7 +219,29 @@ def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
             f"{len(prompts)} prompts",
             todo="return one text a prompt",
         )
+    if not all(_is_plan(answer.plan) for answer in answers):
+        raise UserError(
+            f"answer() of {type(model).__name__} returned a plan that is none",
+            todo="give [block, tokens, heads, share] of each block that ran, or None",
+        )
     return answers
+
+
+def _likelihoods(model: Any, pairs: Sequence[tuple[str | None, str]]) -> list[Likelihood]:
+    if isinstance(model, CountedLanguageModel):
+        found = list(model.likelihoods(pairs))
+    else:
+        found = [Likelihood(float(value), bool(greedy)) for value, greedy in model.loglikelihood(pairs)]
+    if len(found) != len(pairs):
+        raise UserError(
+            f"{type(model).__name__} returned {len(found)} log-likelihoods for {len(pairs)} pairs",
+            todo="return one a pair",
+        )
+    return found
+
+
+def _is_plan(plan: Json) -> bool:
+    return plan is None or all(isinstance(ran, list) and list(map(type, ran)) == [int, int, int, float] for ran in plan)
 
 
 class Replay:

@@ -69,7 +69,7 @@ class Batches:
                 logger.warning("%s: out of memory with %d inputs; going on with fewer", self._name, len(batch))
             else:
                 continue
-            _free_memory()  # outside the handler, whose traceback keeps the tensors of the failed call alive
+            give_back_memory()  # outside the handler, whose traceback keeps the tensors of the failed call alive
         return answers
 
 
@@ -79,7 +79,8 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
-def _free_memory() -> None:
+def give_back_memory() -> None:
+    """Have memory that nothing refers to any more given back, also that of objects that refer to each other."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .contracts import Embedder, Generator, Prompt, Record
+from .contracts import Embedder, Generator, Prompt, Record, Replayed
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .identity import sample_digests, samples_digest
@@ -187,6 +187,8 @@ def _images() -> list[Image]:
 
 
 def _model_looks(entry: Entry) -> tuple[_Look, ...]:
+    if entry.card.replays:
+        return (_replays,)
     embeds = "embed" in entry.card.capabilities
     generates = "generate" in entry.card.capabilities
     return (*((_embeds, _embeds_alike, _embeds_again) if embeds else ()), *((_generates,) if generates else ()))
@@ -234,6 +236,11 @@ def _texts(model: Any) -> list[Any]:
     return list(model.generate([Prompt("What is this?", (image,)) for image in _images()]))
 
 
+def _replays(model: Any, _build: Callable[[], Any]) -> None:
+    """It looks answers up."""
+    _require(isinstance(model, Replayed), "its card says that it replays, and it has no method replay")
+
+
 def _generates(model: Any, _build: Callable[[], Any]) -> None:
     """generate(prompts) gives one text a prompt, the same each time."""
     once, twice = _texts(model), _texts(model)
@@ -267,6 +274,8 @@ def _task_answers(task: Task, _build: Callable[[], Any]) -> None:
     rng = np.random.Generator(np.random.PCG64(0))
     if task.card.capability == "embed":
         answers: Any = rng.standard_normal((len(task.inputs), 8)).astype(np.float32)
+    elif task.card.capability == "language":
+        answers = [[-1.0, True]] * len(task.inputs)
     else:
         answers = ["yes"] * len(task.inputs)
     once, twice = (_scored(task, samples, task.outputs(samples, answers)) for _ in range(2))

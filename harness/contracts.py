@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     FloatArray: TypeAlias = npt.NDArray[np.float32]
 
-Capability: TypeAlias = Literal["embed", "generate"]
-"""The contract that a task needs: ``embed`` (image -> vector) or ``generate`` (text and images -> text)."""
+Capability: TypeAlias = Literal["embed", "generate", "language"]
+"""The contract that a task needs: ``embed`` (image -> vector), ``generate`` (text and images -> text) or ``language``
+(context and continuation -> log-probability)."""
 
 Json: TypeAlias = Any
 """A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""
@@ -36,7 +37,8 @@ class Input:
 
     Attributes:
         digest: Hash of the content; equal content has an equal digest, and features are cached by it.
-        load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``.
+        load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``, a
+            pair (context or None, continuation) for ``language``.
     """
 
     digest: str
@@ -72,10 +74,29 @@ class Answer:
     Attributes:
         text: What the model said.
         cost: Deterministic costs: ``flops`` of the prefill, ``text_tokens``, ``visual_tokens``, and what else the model
-            counts. Never a time.
+            counts. Never a time. See `harness.spending` for those that a budget is compared with.
+        plan: What ran of the decoder in the prefill: ``[block, tokens, heads, share]`` of each block that ran, where
+            ``share`` is of its MLP channels; a block that was skipped has no entry. ``None`` if the model does not
+            tell.
     """
 
     text: str
+    cost: Mapping[str, int] = field(default_factory=dict)
+    plan: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable a continuation is, with what it cost to find out.
+
+    Attributes:
+        logprob: Natural logarithm of the probability of all of its tokens after the context.
+        greedy: Whether each of them is the most probable one.
+        cost: As that of an `Answer`.
+    """
+
+    logprob: float
+    greedy: bool
     cost: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -107,11 +128,18 @@ class Scores:
         subsets: Axis -> object array [n] of names; empty text where a sample is not on the axis.
         weights: How often each sample counts, float64 [n]: 1 for the figure itself, other whole numbers when its
             interval is drawn. Figures must use them.
+        ids: Of the samples, [n], for figures that need more of them than numbers; empty where nobody gave them.
+        parsed: What the rule read out of each output, [n]; empty where nobody gave it.
+        kept: One dictionary for all calls about the same samples, empty at first: here figures may keep what does not
+            depend on ``weights``, since an interval asks a thousand times.
     """
 
     values: Mapping[str, npt.NDArray[np.float64]]
     subsets: Mapping[str, npt.NDArray[np.object_]]
     weights: npt.NDArray[np.floating[Any]]
+    ids: Sequence[str] = ()
+    parsed: Sequence[Json | None] = ()
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def mean(self, metric: str, where: npt.NDArray[np.bool_] | None = None) -> float:
         """Weighted mean of a metric, of all samples or of those where ``where`` is true; NaN of no samples."""
@@ -170,7 +198,11 @@ class Generator(Protocol):
 
 @runtime_checkable
 class Prefilling(Protocol):
-    """A `Generator` whose prefill is counted and timed. Optional: without it, answers have no cost."""
+    """A `Generator` whose prefill is counted and timed. Optional: without it, answers have no cost.
+
+    Where it has an attribute ``architecture``, a `harness.measure.architecture.Architecture`, its prefills can be
+    predicted for accelerators.
+    """
 
     convention: Mapping[str, str]
     """How ``flops`` are counted: ``phase``, ``counter`` and ``attention`` of a `FlopCount`."""
@@ -181,6 +213,48 @@ class Prefilling(Protocol):
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
         """Return what does the whole prefill of these prompts once, sharing nothing with any other call."""
+        ...
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """Capability ``language``."""
+
+    def loglikelihood(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[tuple[float, bool]]:
+        """Return the log-probability of each continuation, and whether greedy decoding would say it.
+
+        Args:
+            pairs: (context, continuation). A context that is empty is the start of a text. Where it is ``None``, the
+                continuation may be longer than the model can read at once, and is read in windows, each token once.
+        """
+        ...
+
+
+@runtime_checkable
+class CountedLanguageModel(Protocol):
+    """A `LanguageModel` that tells what its answers cost. Optional, as `Prefilling` is."""
+
+    convention: Mapping[str, str]
+    """As that of `Prefilling`."""
+
+    def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:
+        """Return what `LanguageModel.loglikelihood` returns, with the cost of each."""
+        ...
+
+
+@runtime_checkable
+class Sweepable(Protocol):
+    """A model that can be in memory at several budgets at once. Optional: without it, a sweep goes budget by budget.
+
+    What is asked of all budgets is asked of them in turn, so that what does not depend on the budget can be done once.
+    """
+
+    def for_sweep(self) -> Any:
+        """Return the same model, to put the methods on that take a budget: what they make of it remembers more."""
+        ...
+
+    def shares_weights(self, other: Any) -> bool:
+        """Whether another model was made from this one, and the next one made alike will take no more weights."""
         ...
 
 
@@ -238,7 +312,8 @@ class Task(Protocol):
         Args:
             samples: Some of ``self.samples``.
             answers: ``answers[i]`` is the model's answer to ``inputs[i]``: for ``embed`` a float32 array
-                [len(inputs), d], for ``generate`` a list of texts. Only the rows that ``samples`` name are filled.
+                [len(inputs), d], for ``generate`` a list of texts, for ``language`` a list of [log-probability,
+                greedy]. Only the rows that ``samples`` name are filled.
         """
         return [answers[sample.inputs[0]] for sample in samples]
 
@@ -274,6 +349,7 @@ class Record:
         cost: Deterministic costs of this sample, such as ``{"flops": 1200}``; never a time.
         group: Name shared by samples that are not independent.
         fault: Why the model was not asked, such as a picture that cannot be read.
+        plan: `Answer.plan` of each of the sample's inputs, in their order; ``None`` if the model tells none.
     """
 
     sample: str
@@ -284,3 +360,4 @@ class Record:
     cost: Mapping[str, int] = field(default_factory=dict)
     group: str | None = None
     fault: str = ""
+    plan: Json = None

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contracts import Prefilling, Traceable
+from .contracts import Prefilling, Prompt, Traceable
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .results import FlopCount
@@ -59,7 +59,7 @@ class Costs:
     def count(self, inputs: Sequence[Input], capability: Capability = "embed") -> Counted:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
-        if capability == "generate":
+        if capability != "embed":
             if isinstance(model, Prefilling):
                 return Counted(None, "not counted: no answer came with its FLOPs", _size(model), model.convention)
             return Counted(None, "not counted: the model does not say what its prefill costs", None)
@@ -87,7 +87,7 @@ class Costs:
         from .measure.timing import TooShort, measure
 
         model = self._model()
-        if capability == "generate":
+        if capability != "embed":
             if not isinstance(model, Prefilling):
                 return None
             prompts = _askable(inputs)
@@ -125,11 +125,12 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], ob
 
 
 def _askable(inputs: Sequence[Input]) -> list[Any]:
-    """The prompts that can be loaded."""
+    """The prompts that can be loaded; those of likelihoods are contexts with their continuations."""
     prompts = []
     for item in inputs:
         with suppress(BadSample):
-            prompts.append(item.load())
+            loaded = item.load()
+            prompts.append(Prompt("".join(filter(None, loaded))) if isinstance(loaded, tuple) else loaded)
     return prompts
 
 

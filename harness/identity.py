@@ -71,11 +71,27 @@ class Built:
         return cls(model, tuple(arguments))
 
     def load(self) -> Any:
-        """Import the factories and build the model; this is where weights are read."""
-        first, *others = self.arguments
-        model = self.model.base.entry.factory()(**first)
-        for step, arguments in zip(self.model.methods, others, strict=True):
-            model = step.entry.factory()(model, **arguments)
+        """Build the model."""
+        return self.on(self.base())
+
+    def base(self) -> Any:
+        """Import factories and build what all budgets have in common; this is where weights are read."""
+        model = self.model.base.entry.factory()(**self.arguments[0])
+        return self._with(model, range(self._common))
+
+    def on(self, base: Any) -> Any:
+        """Return the model that is made of a `base`: its own, or that of the same model at another budget."""
+        return self._with(base, range(self._common, len(self.model.methods)))
+
+    @property
+    def _common(self) -> int:
+        """Methods that stand before the first one that takes a budget."""
+        takes = [step.entry.card.takes_budget for step in self.model.methods]
+        return takes.index(True) if True in takes else len(takes)
+
+    def _with(self, model: Any, methods: range) -> Any:
+        for place in methods:
+            model = self.model.methods[place].entry.factory()(model, **self.arguments[place + 1])
         return model
 
     def key(self, settings: Settings, run: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import specs
 from .cards import ModelCard, TaskCard
-from .contracts import Embedder, Generator
+from .contracts import Embedder, Generator, LanguageModel
 from .errors import UserError
+from .faults import blamed_on
 from .registry import OBJECT_OWNER, Entry
 from .results import CellId
 
@@ -87,6 +88,8 @@ class PlannedTask:
     def card(self) -> TaskCard:
         """Card of the task."""
         card: TaskCard = self.step.entry.card
+        if card.by_arguments:
+            return self._told()
         rule = dict(self.step.call.args).get("rule")
         if rule is None or not card.rules:
             return card
@@ -97,6 +100,13 @@ class PlannedTask:
                 todo=f"choose rule= from {', '.join(card.rules)}",
             )
         return card.model_copy(update={"rule": rule, "rule_version": card.rules[rule]})
+
+    def _told(self) -> TaskCard:
+        """What the factory tells for these arguments."""
+        factory: Any = self.step.entry.factory()
+        with blamed_on(f"task {self.step.call}", "its card"):
+            card: TaskCard = factory.card_for(**self.step.entry.bind(self.step.call))
+        return card
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +267,9 @@ def _model_card(model: Any) -> ModelCard:
     if isinstance(card, ModelCard):
         return card
     capabilities = tuple(
-        name for name, contract in (("embed", Embedder), ("generate", Generator)) if isinstance(model, contract)
+        name
+        for name, contract in (("embed", Embedder), ("generate", Generator), ("language", LanguageModel))
+        if isinstance(model, contract)
     )
     if not capabilities:
         raise UserError(

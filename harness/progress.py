@@ -18,6 +18,9 @@ class Progress:
     def start(self, cell: CellId, samples: int, done: int) -> None:
         """A cell begins with ``done`` of its ``samples`` recorded."""
 
+    def turn(self, cell: CellId, samples: int, done: int) -> None:
+        """Work goes on with another one of several cells that began."""
+
     def answered(self, inputs: int, total: int) -> None:
         """The model has answered so many of the task's inputs."""
 
@@ -51,7 +54,8 @@ class Lines(Progress):
 
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
         self._cells, self._stream = cells, stream or sys.stderr
-        self._ended = 0
+        self._spoken_of = 0
+        self._begun: dict[CellId, int] = {}
 
     def note(self, text: str) -> None:
         """Write a line."""
@@ -61,13 +65,18 @@ class Lines(Progress):
     def start(self, cell: CellId, samples: int, done: int) -> None:
         """Say what begins."""
         resumed = f", {done} done before" if done else ""
-        self.note(f"[{self._ended + 1}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
+        self._begun[cell] = self._next()
+        self.note(f"[{self._begun[cell]}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """Say what came out."""
-        self._ended += 1
         kept = " (complete before)" if reused else ""
-        self.note(f"[{self._ended}/{self._cells}] {describe(result.cell)}: {outcome(result)}{kept}")
+        number = self._begun.pop(result.cell, 0) or self._next()
+        self.note(f"[{number}/{self._cells}] {describe(result.cell)}: {outcome(result)}{kept}")
+
+    def _next(self) -> int:
+        self._spoken_of += 1
+        return self._spoken_of
 
 
 class Bars(Progress):
@@ -104,6 +113,11 @@ class Bars(Progress):
         """Show the cell's bar."""
         self._name, self._samples = describe(cell), samples
         self._rich.reset(self._cell, description=self._name, total=samples, completed=done, visible=True)
+
+    def turn(self, cell: CellId, samples: int, done: int) -> None:
+        """Show the other cell's bar; the clock goes on."""
+        self._name, self._samples = describe(cell), samples
+        self._rich.update(self._cell, description=self._name, total=samples, completed=done, visible=True)
 
     def answered(self, inputs: int, total: int) -> None:
         """Move the cell's bar through the inputs."""

@@ -9,18 +9,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from .cards import MethodCard, ModelCard, TaskCard
+from .cards import Card, MethodCard, ModelCard, TaskCard
 from .errors import MissingArgument, UserError
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .cards import Card
     from .specs import Call
 
 Kind: TypeAlias = Literal[
-    "model", "method", "task", "suite", "report", "architecture", "plan", "comparison", "chart", "recipe"
+    "model",
+    "method",
+    "task",
+    "suite",
+    "report",
+    "architecture",
+    "plan",
+    "comparison",
+    "chart",
+    "recipe",
+    "figure",
 ]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
@@ -111,12 +120,12 @@ class Entry:
         return [parameter.name for parameter in self._parameters()]
 
     def _parameters(self) -> list[inspect.Parameter]:
-        """Parameters that a user may fill. The first one of a method, a plan or a recipe is ours to fill."""
+        """Parameters that a user may fill. The first one of a method, plan, recipe or figure is ours to fill."""
         try:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind in {"method", "plan", "recipe"} else parameters
+        return parameters[1:] if self.kind in {"method", "plan", "recipe", "figure"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -211,6 +220,17 @@ class Registrar:
     def recipe(self, name: str, target: Target, *, override: bool = False) -> None:
         """Register how a model is trained: ``target(out, **arguments)`` trains it into a folder, and resumes there."""
         self._add(Entry("recipe", name, target, self.owner, override=override))
+
+    def figure(self, name: str, target: Target, *, summary: str = "", override: bool = False) -> None:
+        """Register a picture of runs: ``target(request, **arguments)`` draws it and writes it to ``request.out``.
+
+        Args:
+            name: How ``adaptbench figure`` calls it.
+            target: Called with a `harness.figures.FigureRequest`.
+            summary: What it shows, in a line.
+            override: Whether it may replace another plugin's.
+        """
+        self._add(Entry("figure", name, target, self.owner, Card(summary=summary), override=override))
 
     def _suffixed(self, kind: Literal["report", "chart"], suffix: str, target: Target, override: bool) -> None:
         if not re.fullmatch(r"\.[a-z0-9]+", suffix):

@@ -64,6 +64,58 @@ class CellId(_Stored):
     seed: int = 0
 
 
+class LanguageShape(_Stored):
+    """A language model of equal blocks, as `harness.measure.architecture` reads it, with the size of its vocabulary."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    gated: bool
+    rotary: bool
+    vocabulary: int
+
+
+class Range(_Stored):
+    """What one answer takes: the least, the mean and the most of a cell's answers."""
+
+    least: float
+    mean: float
+    most: float
+
+
+class Account(_Stored):
+    """What answers spend under one accounting (see `harness.spending`).
+
+    Attributes:
+        success: Share of the answers that are within the budget, compared in exact arithmetic.
+        share: Mean share of the whole that was used.
+        utilisation: Mean share of the budget that was used; above 1 is beyond it.
+    """
+
+    success: Estimate
+    share: Estimate
+    utilisation: Estimate
+
+
+class Spending(_Stored):
+    """What a cell's answers spent.
+
+    Attributes:
+        accounts: By accounting, ``units`` and ``flops``; a model without switches has no units.
+        visual_tokens: That the language model read.
+        blocks: That ran in a prefill.
+        heads: Query heads that ran, of all blocks together.
+    """
+
+    accounts: dict[str, Account]
+    visual_tokens: Range | None
+    blocks: Range | None
+    heads: Range | None
+
+
 class CellResult(_Stored):
     """``result.json``."""
 
@@ -85,6 +137,10 @@ class CellResult(_Stored):
     """Axis -> subset -> its metrics."""
     costs: dict[str, Estimate] = {}
     """Mean cost of a sample, such as its ``flops`` and ``visual_tokens``."""
+    spending: Spending | None = None
+    """``None`` if the answers do not tell."""
+    language: LanguageShape | None = None
+    """The language model that the plans in the records are of, if the model tells its architecture."""
     flops: FlopCount | None
     flops_missing: str = ""
     """Why ``flops`` is ``None``."""

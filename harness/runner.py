@@ -1,22 +1,25 @@
 """The runner: from planned cells to records and results.
 
-Cells are grouped by model, so that each model is built once and let go before the next. A cell that another process
-works on is put off, and waited for at the end: several processes may share one run directory.
+Cells are grouped by model, so that each model is built once and let go before the next. Cells that differ in their
+budget alone go in lockstep, chunk by chunk, if their models share weights: so what these remember of one chunk serves
+all budgets. A cell that another process works on is put off, and waited for at the end: several processes may share one
+run directory.
 """
 
 from __future__ import annotations
 
 import secrets
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import hooks
-from .answering import Answering, Embedding, Generation, Replay
-from .batching import Batches
-from .contracts import Record
+from .answering import Answering, Embedding, Generation, Likelihoods, Replay
+from .batching import Batches, give_back_memory
+from .contracts import Record, Sweepable
 from .costs import Costs, Counted, answered_flops
 from .errors import UserError
 from .faults import blamed_on
@@ -25,6 +28,7 @@ from .identity import Built, Settings, cell_key, sample_digests, samples_digest,
 from .measure import hardware
 from .progress import Progress, describe
 from .results import CellResult
+from .spending import language_shape, spending
 from .store import RunDirectory, Session
 from .summary import checked_scores, summarise
 
@@ -165,8 +169,7 @@ class _Run:
         self._asked: dict[tuple[str, int], _Asked] = {}
         self._keys: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
-        self._model_key = ""
-        self._model: Any = None
+        self.models = _Models()
 
     def begin(self) -> None:
         environment = hardware.describe() | {"git_revision": _git_revision()}
@@ -178,17 +181,35 @@ class _Run:
 
     def cells(self, cells: Iterable[PlannedCell], patient: bool) -> list[PlannedCell]:
         """Work through cells; return those that another process has claimed."""
-        put_off = []
-        for cell in cells:
+        pending, put_off = list(cells), []
+        while pending:
+            cell = pending.pop(0)
             work = _Cell(self, cell)
             if not work.journal.acquire(wait=patient):
                 put_off.append(cell)
                 continue
-            try:
-                self.results[cell.id] = work.complete()
-            finally:
-                work.journal.release()
+            with ExitStack() as claims:
+                claims.callback(work.journal.release)
+                works = self._sweep(work, pending, claims)
+                _lockstep(works)
+            pending = [cell for cell in pending if cell.id not in self.results]
         return put_off
+
+    def _sweep(self, work: _Cell, pending: Sequence[PlannedCell], claims: ExitStack) -> list[_Cell]:
+        """Claim what can be done in lockstep with a cell: other budgets of it that nobody has done or works on."""
+        siblings = [cell for cell in pending if _but_budget(cell.id) == _but_budget(work.cell.id)]
+        if not siblings or work.complete:
+            return [work]
+        with ExitStack() as these:
+            works = [work]
+            for sibling in (_Cell(self, cell) for cell in siblings):
+                if sibling.journal.acquire():
+                    these.callback(sibling.journal.release)
+                    works += [] if sibling.complete else [sibling]
+            if len(works) > 1 and self.models.build_together(works):
+                claims.push(these.pop_all())
+                return works
+        return [work]
 
     def asked(self, cell: PlannedCell) -> _Asked:
         """Build a task and choose its samples, or return what was built before."""
@@ -207,16 +228,70 @@ class _Run:
     def costs(self, built: Built, key: str) -> Costs:
         """The costs of a model, which are counted once for all of its cells."""
         if key not in self._costs:
-            self._costs[key] = Costs(lambda: self.model(built, key), self.spec.settings.waive)
+            self._costs[key] = Costs(lambda: self.models.get(built, key), self.spec.settings.waive)
         return self._costs[key]
 
-    def model(self, built: Built, key: str) -> Any:
-        """Build a model, or return it if it is the one built last."""
-        if key != self._model_key:
-            self._model, self._model_key = None, ""  # let go of the last one before the next takes memory
-            self._model = built.load()
-            self._model_key = key
-        return self._model
+
+class _Models:
+    """The models in memory: one, or several budgets of one that share its weights."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        self._apart: set[str] = set()
+        """Keys of models that do not share their weights with other budgets."""
+
+    def get(self, built: Built, key: str) -> Any:
+        """Build a model, or return it if it is there."""
+        if key not in self._known:
+            self._let_go()
+            self._known[key] = built.load()
+        return self._known[key]
+
+    def build_together(self, cells: Sequence[_Cell]) -> bool:
+        """Build the models of cells that differ in their budget; ``False`` if they would not share their weights."""
+        first = cells[0]
+        if first.model_key in self._apart:
+            return False
+        if all(cell.model_key in self._known for cell in cells):
+            return True
+        self._let_go()
+        with first.of_model():
+            base = first.built.base()
+            if isinstance(base, Sweepable):
+                base = base.for_sweep()
+            self._known[first.model_key] = model = first.built.on(base)
+        if not (isinstance(base, Sweepable) and base.shares_weights(model)):
+            self._apart.add(first.model_key)
+            return False
+        for cell in cells[1:]:
+            with cell.of_model():
+                self._known[cell.model_key] = cell.built.on(base)
+        return True
+
+    def _let_go(self) -> None:
+        """Make room before the next model takes memory."""
+        if self._known:
+            self._known = {}
+            give_back_memory()
+
+
+def _but_budget(cell: CellId) -> CellId:
+    return cell.model_copy(update={"budget": 1.0})
+
+
+def _lockstep(cells: Sequence[_Cell]) -> None:
+    """Complete cells: each does its first chunk, then each the second. What is behind catches up first."""
+    for cell in cells:
+        cell.begin()
+    while cells:
+        for cell in cells:
+            if not cell.left:
+                cell.end()
+        cells = [cell for cell in cells if cell.left]
+        behind = max((cell.left for cell in cells), default=0)
+        for cell in cells:
+            if cell.left == behind:
+                cell.step(alone=len(cells) == 1)
 
 
 class _Cell:
@@ -228,59 +303,79 @@ class _Cell:
         self.settings = run.spec.settings
         with self._of_task():
             self.asked = run.asked(cell)
-        with self._of_model():
+        with self.of_model():
             self.built = Built.of(cell, self.settings)
             self.model_key = run.model_key(self.built)
         samples = (self.asked.digest, self.asked.scoring or run.name, self.asked.partial or "")
         self.key = cell_key(cell, self.model_key, samples, self.settings)
         self.journal: Journal = run.directory.claim(self.key, cell.id)
 
-    def complete(self) -> CellResult:
-        """Do what is left to do, and return the result."""
-        run, cell = self.run, self.cell
-        result = self.journal.result()
-        reused = result is not None
-        if result is None:
-            result = self._work()
-        else:
-            self.journal.check()
-        timing = self.journal.timing()
-        run.progress.finish(result, timing, reused)
-        run.plugins.fire("cell_finished", hooks.CellFinished(cell=cell.id, result=result, timing=timing, reused=reused))
-        return result
+    @property
+    def complete(self) -> bool:
+        """Whether there is a result."""
+        return self.journal.result() is not None
 
-    def _work(self) -> CellResult:
-        run, asked = self.run, self.asked
-        batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
-        answering = self._answering(batches)
-        records = self._resume(answering.chunk)
-        event = hooks.CellStarted(cell=self.cell.id, samples=len(asked.samples), done=len(records))
-        run.plugins.fire("cell_started", event)
-        run.progress.start(self.cell.id, len(asked.samples), len(records))
+    @property
+    def left(self) -> int:
+        """Samples that are not recorded."""
+        return 0 if self.reused else len(self.asked.samples) - len(self._done)
+
+    def begin(self) -> None:
+        """Find out what is left to do; nothing, if there is a result."""
+        self.reused = self.complete
+        if self.reused:
+            self.journal.check()
+            return
+        run, samples = self.run, len(self.asked.samples)
+        self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
+        self._answers = self._answering(self._batches)
+        self._done = self._resume(self._answers.chunk)
+        run.plugins.fire("cell_started", hooks.CellStarted(cell=self.cell.id, samples=samples, done=len(self._done)))
+        run.progress.start(self.cell.id, samples, len(self._done))
         self._attach_manifest()
-        costs, counted = self._count()
-        flops = counted.flops.value if counted.flops else None
-        while len(records) < len(asked.samples):
-            written = self._records(answering, slice(len(records), len(records) + answering.chunk), flops)
-            self.journal.append(written)
-            records += written
-            run.progress.recorded(len(records))
-            if run.plugins.listens("record_written"):
-                for record in written:
-                    run.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
-        result = self._result(records, counted)
-        with self._of_model():
-            inputs = asked.task.inputs[: batches.fitting]
-            timing = costs.time(inputs, self.card.capability) if costs else None
-        self.journal.finish(result, timing)
-        return result
+        self._costs, self._counted = self._count()
+
+    def step(self, *, alone: bool) -> None:
+        """Do one chunk.
+
+        Args:
+            alone: Whether no other cell is at work in between.
+        """
+        run, done = self.run, len(self._done)
+        if not alone:
+            run.progress.turn(self.cell.id, len(self.asked.samples), done)
+        written = self._records(slice(done, done + self._answers.chunk))
+        self.journal.append(written)
+        self._done += written
+        run.progress.recorded(len(self._done))
+        if run.plugins.listens("record_written"):
+            for record in written:
+                run.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
+
+    def end(self) -> None:
+        """Hand in the result."""
+        run, cell = self.run, self.cell.id
+        result = self.journal.result()
+        if result is None:
+            result = self._result()
+            with self.of_model():
+                inputs = self.asked.task.inputs[: self._batches.fitting]
+                timing = self._costs.time(inputs, self.card.capability) if self._costs else None
+            self.journal.finish(result, timing)
+        timing = self.journal.timing()
+        run.results[cell] = result
+        run.progress.finish(result, timing, self.reused)
+        event = hooks.CellFinished(cell=cell, result=result, timing=timing, reused=self.reused)
+        run.plugins.fire("cell_finished", event)
 
     def _answering(self, batches: Batches) -> Answering:
         task = self.asked.task
         if self.cell.model.card.replays:
             return Replay(self._model, task)
         if self.card.capability == "generate":
-            return Generation(self._model, task, batches)
+            return Generation(self._model, task, batches, self.cell.id.budget)
+        if self.card.capability == "language":
+            return Likelihoods(self._model, task, batches, self.cell.id.budget)
         features = self.run.directory.features(self.model_key)
         return Embedding(self._model, task, self.asked.samples, batches, features, self.run.progress.answered)
 
@@ -306,29 +401,31 @@ class _Cell:
         if self.cell.model.card.replays:
             return None, Counted(None, "not counted: the answers were given elsewhere", None)
         costs = self.run.costs(self.built, self.model_key)
-        with self._of_model():
+        with self.of_model():
             return costs, costs.count(self.asked.task.inputs, self.card.capability)
 
-    def _records(self, answering: Answering, rows: slice, flops_per_input: int | None) -> list[Record]:
+    def _records(self, rows: slice) -> list[Record]:
         task, samples = self.asked.task, self.asked.samples[rows]
-        with self._of_model():
-            answering.ask(samples)
+        flops_per_input = self._counted.flops.value if self._counted.flops else None
+        with self.of_model():
+            self._answers.ask(samples)
         records = []
         with self._of_task():
-            outcomes = answering.outcomes(samples)
-            for sample, content, (output, cost, fault) in zip(
+            outcomes = self._answers.outcomes(samples)
+            for sample, content, (output, cost, fault, plan) in zip(
                 samples, self.asked.contents[rows], outcomes, strict=True
             ):
                 parsed = None if fault else task.parse(sample, output)
                 scores = None if fault else checked_scores(self.card, sample.id, task.score(sample, parsed))
                 if flops_per_input is not None:
                     cost = {"flops": flops_per_input * len(sample.inputs)}  # noqa: PLW2901 - counted, not answered
-                records.append(Record(sample.id, content, output, parsed, scores, cost, sample.group, fault))
+                records.append(Record(sample.id, content, output, parsed, scores, cost, sample.group, fault, plan))
         return records
 
-    def _result(self, records: Sequence[Record], counted: Counted) -> CellResult:
-        asked = self.asked
+    def _result(self) -> CellResult:
+        asked, records, counted = self.asked, self._done, self._counted
         flops = counted.flops or answered_flops(counted.convention, asked.samples, records)
+        language = None if counted.convention is None else language_shape(self._model())
         return CellResult(
             key=self.key,
             cell=self.cell.id,
@@ -337,6 +434,8 @@ class _Cell:
             task_card=self.card,
             samples_digest=self.asked.digest,
             partial=self.asked.partial,
+            spending=spending(records, self.cell.id.budget, language, self.card.sample_noun),
+            language=language,
             flops=flops,
             flops_missing=counted.missing if flops is None else "",
             parameters=counted.parameters,
@@ -346,9 +445,9 @@ class _Cell:
         )
 
     def _model(self) -> Any:
-        return self.run.model(self.built, self.model_key)
+        return self.run.models.get(self.built, self.model_key)
 
-    def _of_model(self) -> AbstractContextManager[None]:
+    def of_model(self) -> AbstractContextManager[None]:
         return blamed_on(f"model {self.cell.model.spec}", describe(self.cell.id))
 
     def _of_task(self) -> AbstractContextManager[None]:

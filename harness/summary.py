@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .cards import TaskCard
-    from .contracts import Record, Sample
+    from .contracts import Json, Record, Sample
     from .results import Estimate
     from .stats import Values
 
@@ -79,7 +79,8 @@ def summarise(
     """
     checked = [checked_scores(card, record.sample, record.scores) for record in records]
     scored = [position for position, scores in enumerate(checked) if scores is not None]
-    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], figures)
+    parsed = [records[i].parsed for i in scored]
+    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], parsed, figures)
     return Summary(
         samples=len(records),
         unscored=len(records) - len(scored),
@@ -98,9 +99,11 @@ class _Estimator:
         card: TaskCard,
         samples: Sequence[Sample],
         scores: Sequence[Mapping[str, float]],
+        parsed: Sequence[Json],
         figures: Callable[[Scores], Mapping[str, float]] | None,
     ) -> None:
-        self._card = card
+        self._card, self._parsed = card, parsed
+        self._ids = [sample.id for sample in samples]
         groups = _clusters(samples)
         self._groups = None if groups is None else np.array(groups, dtype=object)
         self._values = {
@@ -138,9 +141,11 @@ class _Estimator:
         figures = self._figures
         values = {name: values[rows] for name, values in self._values.items()}
         subsets = {axis: places[rows] for axis, places in self._subsets.items()}
+        ids, parsed = [self._ids[row] for row in rows], [self._parsed[row] for row in rows]
+        kept: dict[str, Any] = {}
 
         def weighted(weights: Values) -> dict[str, float]:
-            found = figures(Scores(values, subsets, weights)) if figures else {}
+            found = figures(Scores(values, subsets, weights, ids, parsed, kept)) if figures else {}
             strange = set(found) - self._derived
             if strange:
                 raise UserError(f"figures() gave {min(strange)!r}, which is no derived metric of the card", todo=_TODO)

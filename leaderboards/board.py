@@ -15,6 +15,7 @@ from .wording import listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..harness.measure.roofline import Accelerator
     from ..harness.plugins import Plugins
     from ..harness.store import RunDirectory
     from .collect import Missing, Run
@@ -46,13 +47,18 @@ class Board:
         return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
 
 
-def make_board(directories: Sequence[RunDirectory], plugins: Plugins) -> Board:
+def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: Sequence[Accelerator] = ()) -> Board:
     """Read and rank runs, and let plugins add their notes.
+
+    Args:
+        directories: The runs.
+        plugins: They may listen.
+        hardware: Accelerators to predict the time of prefills for.
 
     Raises:
         UserError: No cell of the runs is complete.
     """
-    found = collect(directories)
+    found = collect(directories, hardware)
     if not found.rows:
         reasons = "; ".join(f"{miss.cell.model} on {miss.cell.task}: {miss.reason}" for miss in found.missing[:3])
         raise UserError(

@@ -1,4 +1,4 @@
-"""The built-in report formats, registered like anybody's plugin."""
+"""The built-in report formats and figures, registered like anybody's plugin."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ if TYPE_CHECKING:
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.leaderboards"
+_FIGURES = {
+    "pareto": "accuracy against what a prefill costs, a line for each model over its budgets",
+    "plans": "which blocks, heads and channels ran: by budget and by input",
+    "attention": "what the last token of a prompt attends to in the picture, block by block",
+    "radar": "a polygon for each model over all tasks",
+    "ablation": "accuracy by budget for models that differ in one argument of a method",
+    "random": "a learned scheduler beside random ones: mean and range over seeds",
+    "answers": "a picture, a question, and the answers at several budgets",
+}
 
 
 @hookimpl
 def register(registry: Registrar) -> None:
-    """Register the page, the tables, the charts, and the published table that can be computed again."""
+    """Register the page, the tables, the charts, the figures, and the published table that can be computed again."""
     for suffix in (".svg", ".pdf", ".png", ".html"):
         registry.chart(suffix, f"{_HERE}.cost_chart:write_chart")
     registry.comparison("efficiency", f"{_HERE}.efficiency:efficiency")
@@ -24,3 +33,5 @@ def register(registry: Registrar) -> None:
     registry.report(".parquet", f"{_HERE}.tables:write_parquet")
     registry.report(".svg", f"{_HERE}.charts:write_svg")
     registry.report(".pdf", f"{_HERE}.charts:write_pdf")
+    for name, summary in _FIGURES.items():
+        registry.figure(name, f"{_HERE}.figures.{name}:{name}", summary=summary)

@@ -90,7 +90,7 @@ def chart(plot: Plot, palette: Palette) -> Any:
 
 def page_spec(plot: Plot) -> dict[str, Any]:
     """The Vega-Lite specification of a plot for the page, in the page's colours."""
-    spec: dict[str, Any] = _styled(chart(plot, PAGE), PAGE).to_dict()
+    spec: dict[str, Any] = styled(chart(plot, PAGE), PAGE).to_dict()
     return spec
 
 
@@ -129,11 +129,12 @@ def figure(board: Board) -> dict[str, Any]:
             todo="write .html or .md, which say why",
         )
     whole = alt.vconcat(*rows, spacing=40).resolve_scale(fill="shared", stroke="shared", shape="shared")
-    spec: dict[str, Any] = _styled(whole, FILE).to_dict()
+    spec: dict[str, Any] = styled(whole, FILE).to_dict()
     return spec
 
 
-def _styled(drawing: Any, palette: Palette) -> Any:
+def styled(drawing: Any, palette: Palette) -> Any:
+    """A chart with the looks that all of ours have."""
     return (
         drawing.configure(background=palette.paper, font=palette.font)
         .configure_view(stroke=None)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
+from ..harness.spending import predicted_prefill
 from ..harness.store import Index
 from .wording import budgeted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ..harness.contracts import Record
+    from ..harness.measure.roofline import Accelerator
     from ..harness.results import CellId, CellResult, Timing
     from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session
 
@@ -47,6 +49,7 @@ class Row:
 
     Attributes:
         scores: The metric that ranks, sample by sample.
+        predicted: Accelerator -> predicted seconds of the language model's prefill of one answer.
         also_in: Names of further runs that hold the very same cell.
     """
 
@@ -55,6 +58,7 @@ class Row:
     result: CellResult
     timing: Timing | None
     scores: MetricColumn
+    predicted: Mapping[str, float] = field(default_factory=dict)
     also_in: tuple[str, ...] = ()
 
     @property
@@ -90,8 +94,12 @@ class Collected:
     missing: tuple[Missing, ...]
 
 
-def collect(directories: Sequence[RunDirectory]) -> Collected:
+def collect(directories: Sequence[RunDirectory], hardware: Sequence[Accelerator] = ()) -> Collected:
     """Read runs. The same cell in several runs is one row; of a directory given twice, the second is left aside.
+
+    Args:
+        directories: The runs.
+        hardware: Accelerators to predict times for.
 
     Raises:
         UserError: A manifest cannot be read. A cell that cannot be read is listed with the reason instead.
@@ -101,7 +109,7 @@ def collect(directories: Sequence[RunDirectory]) -> Collected:
     missing = []
     for run in runs:
         for key, cell in run.manifest.cells.items():
-            found = _read(run, key, cell)
+            found = _read(run, key, cell, hardware)
             if isinstance(found, Missing):
                 missing.append(found)
             elif key in rows:
@@ -128,7 +136,7 @@ def _runs(directories: Sequence[RunDirectory]) -> tuple[Run, ...]:
     )
 
 
-def _read(run: Run, key: str, cell: CellId) -> Row | Missing:
+def _read(run: Run, key: str, cell: CellId, hardware: Sequence[Accelerator]) -> Row | Missing:
     journal = run.directory.journal(key)
     try:
         result = journal.result()
@@ -136,9 +144,18 @@ def _read(run: Run, key: str, cell: CellId) -> Row | Missing:
             return Missing(run.name, cell, f"not complete: {_recorded(journal)} recorded so far")
         journal.check()
         scores = Index(run.directory).scores(journal, result.task_card.metrics[0].name)
-        return Row(run, journal, result, journal.timing(), scores)
+        return Row(run, journal, result, journal.timing(), scores, _predicted(journal, result, hardware))
     except UserError as error:
         return Missing(run.name, cell, f"{error.what}; {error.todo}")
+
+
+def _predicted(journal: Journal, result: CellResult, hardware: Sequence[Accelerator]) -> dict[str, float]:
+    """Predicted times, where the cell tells its language model and what ran of it."""
+    if not hardware or result.language is None:
+        return {}
+    records = list(journal.records())
+    times = {chip.name: predicted_prefill(records, result.language, chip) for chip in hardware}
+    return {name: time for name, time in times.items() if time is not None}
 
 
 def _recorded(journal: Journal) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import re
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
@@ -16,42 +13,49 @@ from . import views
 from .axes import KINDS
 from .board import make_board, need
 from .charts import page_spec, svg
+from .figures.files import page_panel
+from .figures.pareto import pareto_panel
+from .figures.plans import plan_panels
+from .offline import environment, inline, policy, text, vega
 from .reading import HOW_TO_READ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from ..harness.measure.roofline import Accelerator
     from ..harness.plugins import Plugins
     from ..harness.store import RunDirectory
     from .board import Board
     from .ranking import Section
 
-_TEMPLATES = Path(__file__).parent / "templates"
 
-
-def write_html(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+def write_html(
+    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
+) -> None:
     """Write the page."""
-    write_atomic(out, render(make_board(directories, plugins)).encode())
+    write_atomic(out, render(make_board(directories, plugins, hardware)).encode())
 
 
 def render(board: Board) -> str:
     """Return the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
     specs: dict[str, Any] = {}
     tasks = [_task(section, f"task-{number}", specs) for number, section in enumerate(board.sections, 1)]
-    scripts = [_inline(script) for script in (_vega(), _datatables(), _text("board.js"))]
-    return environment.get_template("board.html.j2").render(
-        css=Markup(_text("board.css")),  # noqa: S704 - our own file
+    budgets = _budgets(board, specs)
+    scripts = [inline(script) for script in (vega(), _datatables(), text("board.js") + text("charts.js"))]
+    template = environment().get_template("board.html.j2")
+    html: str = template.render(
+        css=Markup(text("board.css")),  # noqa: S704 - our own file
         how=HOW_TO_READ,
         kinds=KINDS,
-        page=_page(board) | {"tasks": tasks},
-        policy=_policy(scripts),
+        page=_page(board) | {"tasks": tasks, "budgets": budgets},
+        policy=policy(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
         specs=specs,
     )
+    return html
 
 
 def _page(board: Board) -> dict[str, Any]:
@@ -84,18 +88,13 @@ def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """Nothing may be fetched, and no script may run but those of this file."""
-    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-
-@functools.cache
-def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert; the module sets ``window.vegaEmbed``."""
-    bundle: str = need("vl_convert").javascript_bundle()
-    return bundle
+def _budgets(board: Board, specs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Curves over budgets, and which blocks ran, of the tasks that have models at several budgets."""
+    panels = []
+    for section in board.sections:
+        curves = pareto_panel(section)
+        panels += [*([curves] if curves else []), *plan_panels(section)]
+    return [page_panel(panel, f"budget-{number}", specs) for number, panel in enumerate(panels, 1)]
 
 
 @functools.cache
@@ -117,12 +116,3 @@ def _datatables() -> str:
         )
     names = re.sub(r"(\S+) as (\S+?)(,|$)", r"\2:\1\3", exports[1])
     return f"{bundle[: exports.start()]}window.itables={{{names}}};{bundle[exports.end() :]}"
-
-
-def _inline(script: str) -> str:
-    """A script that ends where its element ends, with the line ends that a browser hashes."""
-    return re.sub(r"</(?=script)", r"<\\/", script.replace("\r\n", "\n").replace("\r", "\n"), flags=re.IGNORECASE)
-
-
-def _text(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from . import views
 from .board import make_board, need
 from .ranking import warnings
 from .reading import HOW_TO_READ
+from .spent import spent_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..harness.cards import Metric
+    from ..harness.measure.roofline import Accelerator
     from ..harness.plugins import Plugins
     from ..harness.results import CellId, CellResult, Timing
     from ..harness.store import RunDirectory
     from .board import Board
     from .collect import Row
     from .ranking import Section, Standing
-    from .views import Cell
+    from .spent import SpentTable
+    from .wording import Cell
 
 _INTEGERS = (
     "seed", "n", "samples", "unscored", "unparsed", "rank_best", "rank_worst", "flops", "parameters", "time_inputs",
@@ -35,21 +38,27 @@ _INTEGERS = (
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
 
 
-def write_markdown(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+def write_markdown(
+    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
+) -> None:
     """Write a table for each task."""
-    write_atomic(out, markdown(make_board(directories, plugins)).encode())
+    write_atomic(out, markdown(make_board(directories, plugins, hardware)).encode())
 
 
-def write_csv(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+def write_csv(
+    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
+) -> None:
     """Write one row a cell and metric."""
-    table = frame(make_board(directories, plugins))
+    table = frame(make_board(directories, plugins, hardware))
     write_atomic(out, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def write_parquet(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+def write_parquet(
+    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
+) -> None:
     """Write one row a cell and metric."""
     need("pyarrow")
-    table = frame(make_board(directories, plugins))
+    table = frame(make_board(directories, plugins, hardware))
     content = io.BytesIO()
     table.to_parquet(content, engine="pyarrow", index=False)
     write_atomic(out, content.getvalue())
@@ -82,6 +91,7 @@ def markdown(board: Board) -> str:
         ]
         parts += [f"## {_plain(section.title)}", _plain(section.card.summary), _plain(table["caption"])]
         parts.append(_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
+        parts += _spent(table["spent"])
     unranked = [list(row.values()) for row in views.unranked(board)]
     if unranked:
         parts += ["## Not ranked, and why", _table(["model", "task", "run", "reason"], _escaped(unranked))]
@@ -94,6 +104,14 @@ def _overview(table: Mapping[str, Any]) -> list[str]:
     heads = ["model", *(f"{task}: {metric}" for task, metric in table["scores"]), *table["costs"]]
     lines = [[_plain(row.name), *(_figure(cell) for cell in row.cells)] for row in table["rows"]]
     return [_plain(table["caption"]), _table(heads, lines, numbers=range(1, len(heads)))]
+
+
+def _spent(table: SpentTable | None) -> list[str]:
+    if table is None:
+        return []
+    heads = ["model", *(", ".join(filter(None, head)) for head in table.heads)]
+    rows = [[name, *(cell.text for cell in cells)] for name, cells in table.rows]
+    return ["### What it spent", _plain(table.caption), _table(heads, _escaped(rows), numbers=range(1, len(heads)))]
 
 
 def _figure(cell: Cell) -> str:
@@ -148,6 +166,7 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "unparsed": result.unparsed,
         "partial": result.partial,
         **_flops(result),
+        **spent_columns(row),
         **_time(row.timing),
         "notes": "; ".join(warnings(section, standing)) or None,
         **_origin(row),

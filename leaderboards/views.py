@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import wording
 from .axes import plots
 from .ranking import commonest, warnings
+from .spent import spent_table
 from .subsets import subset_tables
+from .wording import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,20 +27,6 @@ if TYPE_CHECKING:
 
 _RECORDS = 3
 _LONGEST_OUTPUT = 240
-
-
-class Cell(NamedTuple):
-    """A figure in a table.
-
-    Attributes:
-        order: What the column is sorted by; an empty text if the figure is missing.
-        hint: Shown when the mouse rests on it.
-    """
-
-    text: str
-    order: float | str = ""
-    best: bool = False
-    hint: str = ""
 
 
 class TableRow(NamedTuple):
@@ -113,6 +101,7 @@ def task_table(section: Section) -> dict[str, Any]:
         "caption": f"{decided}{made}{regular}{rule}",
         "heads": [*map(wording.with_unit, section.card.metrics), "n", *odd, "FLOPs per input", "time per input"],
         "rows": [_task_row(section, standing, odd) for standing in section.standings],
+        "spent": spent_table(section),
         "subsets": subset_tables(section),
         "records": [{"name": s.name, "records": _records(s.row)} for s in section.standings],
     }
@@ -279,10 +268,12 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
 
 
 def _mean_costs(result: CellResult) -> list[str]:
-    """What else an answer costs, such as ``visual tokens 24.5 a question`` on the mean."""
+    """The tokens that an answer costs, such as ``visual tokens 24.5 a question`` on the mean."""
     noun = result.task_card.sample_noun
     return [
-        f"{name.replace('_', ' ')} {cost.value:.4g} a {noun}" for name, cost in result.costs.items() if name != "flops"
+        f"{name.replace('_', ' ')} {cost.value:.4g} a {noun}"
+        for name, cost in result.costs.items()
+        if name.endswith("_tokens")
     ]
 
 

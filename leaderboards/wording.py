@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
+
+
+class Cell(NamedTuple):
+    """A figure in a table.
+
+    Attributes:
+        order: What the column is sorted by; an empty text if the figure is missing.
+        hint: Shown when the mouse rests on it.
+    """
+
+    text: str
+    order: float | str = ""
+    best: bool = False
+    hint: str = ""
 
 
 def scale(metric: Metric) -> int:

@@ -149,6 +149,18 @@ def _register_generators(registry: Registrar) -> None:
         card=_landmark("The same text whatever is asked: says:yes, says:A", "generate"),
     )
     registry.model(
+        "rule-follower",
+        f"{_HERE}.rule_follower:RuleFollower",
+        card=ModelCard(
+            summary="Applies the first task, the second, both in either order, or copies; told by the task",
+            capabilities=("generate",),
+            licence="Apache-2.0",
+            training_data="none",
+            reference=True,
+            replays=True,
+        ),
+    )
+    registry.model(
         "tiny-llava",
         f"{_HERE}.tiny_llava:tiny_llava",
         card=ModelCard(
@@ -161,6 +173,7 @@ def _register_generators(registry: Registrar) -> None:
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
+    registry.recipe("adallava", "adaptbench.models.adaptive.adallava_recipe:train_adallava")
     for name, (place, card) in _PRUNING_AND_SCHEDULING.items():
         registry.method(name, f"adaptbench.models.{place}", card=card)
     registry.method(

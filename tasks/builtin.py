@@ -70,9 +70,27 @@ def register(registry: Registrar) -> None:
                 card=benchmark.card_under(),
                 args={"language": "cn"},
             )
+    _register_compositional(registry)
     from .multimodal import shapes
 
     for factory, benchmark in shapes.FACTORIES.items():
         registry.task(benchmark.name, f"adaptbench.tasks.multimodal.shapes:{factory}", card=benchmark.card_under())
     for path in sorted(SUITES.glob("*.yaml")):
         registry.suite(path.stem, path)
+
+
+def _register_compositional(registry: Registrar) -> None:
+    """Register the suites of chapter 4."""
+    from .compositional import cogs, linguistic
+    from .compositional.logical import logical_card
+    from .compositional.pairs import PAIRS
+
+    here = "adaptbench.tasks.compositional"
+    place = f"{here}.logical:logical"
+    registry.task("logical", place, card=logical_card(list(PAIRS.values())))
+    for slug, pair in PAIRS.items():
+        registry.task(f"logical-{slug}", place, card=logical_card([pair]), args={"pair": slug})
+    registry.task("linguistic-t1", f"{here}.linguistic:linguistic_t1", card=linguistic.T1)
+    registry.task("linguistic-t2", f"{here}.linguistic:linguistic_t2", card=linguistic.T2)
+    registry.task("cogs", f"{here}.cogs:cogs_task", card=cogs.COGS)
+    registry.task("cofe", f"{here}.cogs:cofe_task", card=cogs.COFE)

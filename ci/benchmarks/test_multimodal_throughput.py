@@ -55,46 +55,13 @@ for _ in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LLaVA of 33 million parameters with random weights: the CLIP tower sees 24 x 24 patches."""
-    import torch
-    import transformers as hf
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    system = "A chat between a curious user and an artificial intelligence assistant . The gives helpful , detailed"
-    words = f"<pad> <s> </s> <unk> <image> {system} polite answers to the ' s questions USER : ASSISTANT Is there "
-    words += "in image ? Answer question using single word or phrase yes no " + " ".join(OBJECTS)
-    vocabulary = {word: index for index, word in enumerate(dict.fromkeys(words.split()))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    fast = hf.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
-        additional_special_tokens=["<image>"],
-    )  # fmt: skip
-    vision = hf.CLIPVisionConfig(
-        hidden_size=384, intermediate_size=1536, num_hidden_layers=4, num_attention_heads=6, image_size=336,
-        patch_size=14,
-    )  # fmt: skip
-    text = hf.LlamaConfig(
-        hidden_size=512, intermediate_size=1376, num_hidden_layers=8, num_attention_heads=8,
-        vocab_size=len(vocabulary), pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = hf.LlavaForConditionalGeneration(
-        hf.LlavaConfig(vision_config=vision, text_config=text, image_token_index=4)
+def llava(random_llava: Callable[..., Path]) -> Path:
+    """A LLaVA of 33 million parameters with random weights."""
+    return random_llava(
+        {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 4, "num_attention_heads": 6},
+        {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8},
+        "Is there in image ? Answer question using single word or phrase yes no " + " ".join(OBJECTS),
     )
-    for parameter in model.parameters():
-        if parameter.ndim > 1:  # larger than at the start of a training, so that answers differ
-            torch.nn.init.normal_(parameter, std=0.08)
-    model.lm_head.weight.data[:5] = 0  # no special tokens
-    folder = tmp_path_factory.mktemp("llava") / "random-vicuna"
-    model.save_pretrained(folder)
-    images = hf.CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
-    hf.LlavaProcessor(
-        images, fast, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1
-    ).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

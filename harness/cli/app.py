@@ -94,7 +94,8 @@ def list_names(
     kind: Annotated[
         str,
         typer.Argument(
-            help="models, methods, tasks, suites, reports, architectures, plans, comparisons, charts, recipes, or all."
+            help="models, methods, tasks, suites, reports, architectures, plans, comparisons, charts, recipes, "
+            "figures, or all."
         ),
     ] = "all",
     plugin: Plugins = None,
@@ -240,6 +241,10 @@ def report(
             autocompletion=_names("comparison"),
         ),
     ] = "",
+    hardware: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Predict prefill times for V100, A100-80G, ... or your own YAML file; may be repeated."),
+    ] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -252,7 +257,45 @@ def report(
     if published:
         show_published(published, plugin or (), as_json=json)
     if runs or not published:
-        write_reports(runs or [], out or [], plugin or (), as_json=json)
+        write_reports(runs or [], out or [], plugin or (), hardware or (), as_json=json)
+
+
+@app.command()
+def figure(
+    name: Annotated[
+        str, typer.Argument(help="Figure, with its arguments: plans(budget=0.7).", autocompletion=_names("figure"))
+    ] = "",
+    runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="File to write: .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
+    task: Annotated[Optional[str], typer.Option(help="Only this task.", autocompletion=_names("task"))] = None,  # noqa: UP045
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Only this model, with or without a budget; may be given several times."),
+    ] = None,
+    sample: Annotated[Optional[str], typer.Option(help="Id of the sample, for figures of one.")] = None,  # noqa: UP045
+    names: Annotated[bool, typer.Option("--list", help="Show which figures there are.")] = False,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Draw a figure of runs: curves, plans, attention."""
+    if names:
+        from .listing import show_names
+
+        show_names("figures", plugin or (), as_json=json)
+        return
+    from .figure import FigureOptions, draw_figure
+
+    draw_figure(
+        FigureOptions(
+            name=name,
+            runs=runs or (),
+            out=out,
+            task=task,
+            models=model or (),
+            sample=sample,
+            plugins=plugin or (),
+        )
+    )
 
 
 @app.command()
@@ -298,18 +341,22 @@ def score(
     )
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def train(
+    context: typer.Context,
     recipe: Annotated[
         str, typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=_names("recipe"))
     ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it is there.")],
     plugin: Plugins = None,
 ) -> None:
-    """Train a model by a recipe. The same command again goes on where it was stopped."""
+    """Train a model by a recipe. The same command again goes on where it was stopped.
+
+    The recipe's arguments may also be options: --steps 100.
+    """
     from .training import train_recipe
 
-    train_recipe(recipe, out, plugin or ())
+    train_recipe(recipe, out, context.args, plugin or ())
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,12 +14,16 @@ from ..store import RunDirectory
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from ..plugins import Plugins
 
-def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
-    """Write each file in the format that its ending names."""
+
+def write_reports(
+    runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], hardware: Sequence[str] = (), *, as_json: bool
+) -> None:
+    """Write each file in the format that its ending names, with predicted times for some hardware."""
     if not runs:
         raise UserError(
             "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
@@ -32,7 +38,7 @@ def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[st
             raise UserError(
                 "the file name has no ending to tell the format by", where=str(out), todo=f"use one of {known}"
             )
-        writers.append(plugins.registry.find("report", out.suffix.lower()).factory())
+        writers.append(_writer(plugins, out, hardware))
     for out, write in zip(targets, writers, strict=True):
         write(directories, out, plugins)
     if as_json:
@@ -40,6 +46,20 @@ def write_reports(runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[st
         return
     for out in targets:
         typer.echo(str(out))
+
+
+def _writer(plugins: Plugins, out: Path, hardware: Sequence[str]) -> Callable[..., None]:
+    """What writes a file of this ending."""
+    write: Callable[..., None] = plugins.registry.find("report", out.suffix.lower()).factory()
+    if not hardware:
+        return write
+    from ..measure.roofline import find_accelerator
+
+    if "hardware" not in inspect.signature(write).parameters:
+        raise UserError(
+            f"a {out.suffix} report has no predicted times", where=str(out), todo="leave --hardware out, or write .html"
+        )
+    return functools.partial(write, hardware=[find_accelerator(name) for name in dict.fromkeys(hardware)])
 
 
 def show_published(name: str, extra: Sequence[str], *, as_json: bool) -> None:

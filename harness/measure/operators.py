@@ -29,6 +29,7 @@ ELEMENTWISE = frozenset(
     reshape rms_norm roll round rsqrt rsub scalar_tensor scatter scatter_ select_scatter sigmoid silu sin
     slice_scatter softmax softplus sort sqrt square stack std sub sub_ sum tanh tile to topk transpose tril triu
     type_as unbind unflatten unique_dim upsample_bicubic2d var var_mean where zeros zeros_like
+    __or__
     """.split()
 )
 """Operators outside the convention: they move, compare, normalise, resize or map numbers one by one."""

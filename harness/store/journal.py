@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
-_REQUIRED = _FIELDS - {"group", "fault"}  # which records of earlier versions lack
+_REQUIRED = _FIELDS - {"group", "fault", "plan"}  # which records of earlier versions lack
 _TAIL = b',"check":"%08x"}\n'
 _TAIL_LENGTH = len(_TAIL % 0)
 _Stored = TypeVar("_Stored", bound=BaseModel)
@@ -143,7 +143,10 @@ class Journal:
 
 def _line(record: Record) -> bytes:
     try:
-        body = canonical_json({name: getattr(record, name) for name in _FIELDS}, "record")[:-1]
+        fields = {name: getattr(record, name) for name in _FIELDS}
+        if record.plan is None:
+            del fields["plan"]
+        body = canonical_json(fields, "record")[:-1]
     except ValueError as error:
         raise UserError(str(error), where=f"sample {record.sample}", todo="mend the task or the model") from error
     return body + _TAIL % zlib.crc32(body)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
-from ...adapters.decoder import SKIPPED, Block, Gates
-from ...adapters.multimodal_checkpoint import fingerprint
+from ...adapters.decoder import SKIPPED, WHOLE, Block, Gates
+from ...adapters.multimodal_checkpoint import fingerprint, version
 from ...adapters.transformers_multimodal import HFMultimodal
 from ...harness.errors import MissingArgument, UserError
 from .budget import channel_groups, default_rank
+from .public import decoder as public_decoder
 from .scheduler import ContentNoise, Scheduler, SchedulerConfig, best, finetuned, in_order, load, read_config
+from .shipped import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from .budget import Switches
 
 SCHEDULERS = ("learned", "sampled", "random", "first", "full")
+_AUTO, _NONE = "auto", "none"
 _READS = {"learned": 1, "sampled": 2, "random": 1}
 """Matrices of the scheduler's size that the hidden state is multiplied with."""
 
@@ -54,6 +57,7 @@ class AdaLlava:
     ) -> None:
         self.first, self.switches, self.flops = switches.prefix, switches, flops
         self._channels, self._decide, self._token = channels, decide, token
+        self._groups = channel_groups(channels, switches.heads)
 
     def after_prompt(self, batch: int) -> torch.Tensor | None:
         """Return the latency token for each prompt, [batch, 1, d]."""
@@ -64,6 +68,27 @@ class AdaLlava:
         if index != self.first:
             return state
         return state.planned(plans(self._decide(state.hidden[:, -1]), self.switches, self._channels))
+
+    def units(self, plan: Plan) -> tuple[int, int]:
+        """Return the units that run under a plan, those of the prefix included, and all there are.
+
+        A unit of AdaLLaVA-H is ``rank`` heads and ``rank`` groups of channels. A deterministic scheduler may open other
+        numbers of the two; then two of either count for one of both, and a unit that is begun counts.
+        """
+        switches, opened = self.switches, 0
+        for block in (plan.get(index, WHOLE) for index in range(switches.layers)):
+            if switches.switch == "layers":
+                opened += not block.skipped
+            else:
+                opened += switches.heads if block.heads is None else len(block.heads)
+                opened += self._open_groups(block)
+        each = 1 if switches.switch == "layers" else 2 * switches.rank
+        return -(-opened // each), switches.total
+
+    def _open_groups(self, block: Block) -> int:
+        if block.channels is None:
+            return len(self._groups)
+        return sum(any(group.start in run for run in block.channels) for group in self._groups)
 
 
 def plans(choice: torch.Tensor, switches: Switches, channels: int) -> list[Plan]:
@@ -103,7 +128,7 @@ def gates(drawn: torch.Tensor, switches: Switches, channels: int) -> dict[int, G
 def adallava_l(  # noqa: PLR0913 - one parameter is one option
     model: Any,
     *,
-    checkpoint: str = "",
+    checkpoint: str = "auto",
     budget: float = 1.0,
     prefix: int | None = None,
     scheduler: str = "learned",
@@ -114,10 +139,11 @@ def adallava_l(  # noqa: PLR0913 - one parameter is one option
 
     Args:
         model: A LLaVA; it is not changed, and shares its weights with what is returned.
-        checkpoint: Folder that `scheduler.save` wrote, or folder or hub id of a public AdaLLaVA checkpoint. Its
+        checkpoint: ``auto``: what the model says that goes with it, as the shipped LLaVA does, else none. ``none``.
+            Or a folder that `scheduler.save` wrote, or folder or hub id of a public AdaLLaVA checkpoint. Its
             scheduler and latency encoder are used, and a ``model.safetensors`` that stands beside the first: parameters
-            of language model and projector that were trained together with it. The finetuned decoder of a public
-            checkpoint is the model's own business.
+            of language model and projector that were trained together with it. A public checkpoint brings its own
+            finetuned language model, head and projector; see `public.decoder`.
         budget: Share of all blocks that may run, in (0, 1].
         prefix: Blocks that always run; default what the checkpoint says, else the first half.
         scheduler: ``learned``: as the checkpoint was trained to decide. ``sampled``: drawn from what it predicts.
@@ -136,7 +162,7 @@ def adallava_l(  # noqa: PLR0913 - one parameter is one option
 def adallava_h(  # noqa: PLR0913 - one parameter is one option
     model: Any,
     *,
-    checkpoint: str = "",
+    checkpoint: str = "auto",
     budget: float = 1.0,
     prefix: int | None = None,
     rank: int | None = None,
@@ -184,6 +210,8 @@ class _Asked(NamedTuple):
 def _with_scheduler(model: Any, asked: _Asked) -> HFMultimodal:
     if not isinstance(model, HFMultimodal):
         raise UserError("only a LLaVA has a decoder to be steered", where=asked.where, todo="leave it out")
+    named = {_AUTO: model.schedulers.get(asked.switch, ""), _NONE: ""}
+    asked = asked._replace(checkpoint=named.get(asked.checkpoint, asked.checkpoint))
     _check(asked.scheduler, asked.checkpoint, asked.where)
     scheduler = _scheduler(model, asked)
     k = scheduler.config.k(asked.budget)
@@ -194,9 +222,18 @@ def _with_scheduler(model: Any, asked: _Asked) -> HFMultimodal:
     encodes = (lambda: scheduler.token([k])) if with_token else None
     flops = with_token * scheduler.encoder_flops + _READS.get(asked.scheduler, 0) * scheduler.head_flops
     decide = _decision(scheduler, k, asked)
-    tensors = finetuned(asked.checkpoint) if asked.checkpoint else {}
-    steered = model.with_weights(tensors) if tensors else model
+    steered = _tuned(model, asked.checkpoint) if asked.checkpoint else model
     return steered.with_method(AdaLlava(scheduler.config, model.decoder.blocks.channels, decide, encodes, flops))
+
+
+def _tuned(model: HFMultimodal, path: str) -> HFMultimodal:
+    """The model with the weights that were trained with a scheduler, if there are any; read once for all budgets."""
+
+    def make() -> HFMultimodal:
+        tensors = finetuned(path) or public_decoder(path, model.loaded.model)
+        return model.with_weights(tensors) if tensors else model
+
+    return model.once(version(path), make)
 
 
 def _scheduler(model: HFMultimodal, asked: _Asked) -> Scheduler:
@@ -257,14 +294,18 @@ def _check(scheduler: str, checkpoint: str, where: str) -> None:
         raise MissingArgument(f"a {scheduler} scheduler needs a checkpoint", where=where, todo=todo)
 
 
-def _fingerprint(where: str, *, checkpoint: str = "", scheduler: str = "learned", budget: float = 1.0, **_: Any) -> str:
+def _fingerprint(
+    switch: str, *, checkpoint: str = _AUTO, scheduler: str = "learned", budget: float = 1.0, **_: Any
+) -> str:
     """Identify the checkpoint. It is asked for before any weights load, so that what is wrong is told by then."""
-    _check(scheduler, checkpoint, where)
-    if not checkpoint:
+    _check(scheduler, "" if checkpoint == _NONE else checkpoint, f"method adallava-{switch[0]}")
+    if checkpoint == _NONE:
         return "untrained"
+    if checkpoint == _AUTO:  # no others ship
+        return fingerprint(SHIPPED[switch])
     read_config(checkpoint).k(budget)
     return fingerprint(checkpoint)
 
 
-adallava_l.fingerprint = functools.partial(_fingerprint, "method adallava-l")  # type: ignore[attr-defined]
-adallava_h.fingerprint = functools.partial(_fingerprint, "method adallava-h")  # type: ignore[attr-defined]
+adallava_l.fingerprint = functools.partial(_fingerprint, "layers")  # type: ignore[attr-defined]
+adallava_h.fingerprint = functools.partial(_fingerprint, "heads")  # type: ignore[attr-defined]

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from ...adapters.loading import checkpoint
@@ -24,7 +25,7 @@ from ...harness.errors import UserError
 from .budget import Switches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Rule: TypeAlias = Literal["probabilistic", "deterministic", "deterministic-topk", "random"]
 """How a scheduler is trained, and decides.
@@ -35,8 +36,11 @@ Rule: TypeAlias = Literal["probabilistic", "deterministic", "deterministic-topk"
 ``random``: k draws that ignore the logits, in training too.
 """
 
-_CONFIG, _WEIGHTS, _PREFIX = "scheduler.json", "scheduler.safetensors", "scheduler."
-_FILES = (_CONFIG, "*config.json", "*.safetensors")
+CONFIG = "scheduler.json"
+"""Beside the weights of a scheduler that `save` wrote; a public checkpoint has none."""
+FILES = (CONFIG, "*config.json", "*.safetensors", "*.safetensors.index.json")
+"""What is wanted of a checkpoint on the hub."""
+_WEIGHTS, _PREFIX = "scheduler.safetensors", "scheduler."
 _CODE = 256
 _TAU = 5.0
 _CYCLES = 64.0
@@ -150,7 +154,7 @@ def save(scheduler: Scheduler, folder: str | Path) -> None:
     """Write a scheduler's config and weights into a folder, which is made."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _CONFIG).write_text(scheduler.config.model_dump_json(indent=2) + "\n")
+    (folder / CONFIG).write_text(scheduler.config.model_dump_json(indent=2) + "\n")
     tensors = {f"{_PREFIX}{name}": part.detach().cpu().contiguous() for name, part in scheduler.state_dict().items()}
     save_file(tensors, folder / _WEIGHTS)
 
@@ -165,7 +169,7 @@ def load(path: str) -> Scheduler:
         UserError: There is none, or its config and its weights do not belong together.
     """
     scheduler = Scheduler(read_config(path))
-    folder, where = checkpoint(path, None, _FILES), f"checkpoint {path}"
+    folder, where = checkpoint(path, None, FILES), f"checkpoint {path}"
     tensors = _tensors(folder, where)
     expected = {name: tuple(part.shape) for name, part in scheduler.state_dict().items()}
     found = {name: tuple(part.shape) for name, part in tensors.items()}
@@ -185,27 +189,23 @@ def finetuned(path: str) -> dict[str, torch.Tensor]:
 
     Returns:
         Tensors by the names of the loaded model's parameters; none if there is no such file, or if the folder is that
-        of a public checkpoint, whose names are others.
+        of a public checkpoint, which `public.decoder` reads.
 
     Raises:
         UserError: The file cannot be read.
     """
-    folder = checkpoint(path, None, _FILES)
+    folder = checkpoint(path, None, FILES)
     file = folder / "model.safetensors"
-    if not ((folder / _CONFIG).is_file() and file.is_file()):
+    if not ((folder / CONFIG).is_file() and file.is_file()):
         return {}
-    try:
-        return load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"cannot read {file.name}: {error}", where=f"checkpoint {path}", todo="save it again"
-        ) from error
+    with opened(file, f"checkpoint {path}") as archive:
+        return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - it is no mapping
 
 
 def read_config(path: str) -> SchedulerConfig:
     """Read what a scheduler was made for; arguments and errors as in `load`."""
-    folder = checkpoint(path, None, _FILES)
-    own, public = folder / _CONFIG, folder / "config.json"
+    folder = checkpoint(path, None, FILES)
+    own, public = folder / CONFIG, folder / "config.json"
     file = own if own.is_file() else public
     try:
         fields: Any = json.loads(file.read_text())
@@ -215,7 +215,7 @@ def read_config(path: str) -> SchedulerConfig:
         raise UserError(
             f"no config of a scheduler can be read from {file.name}: {type(error).__name__}: {' '.join(lines[:3])}",
             where=f"checkpoint {path}",
-            todo=f"name a folder with {_CONFIG}, or a public AdaLLaVA checkpoint",
+            todo=f"name a folder with {CONFIG}, or a public AdaLLaVA checkpoint",
         ) from error
 
 
@@ -232,18 +232,58 @@ def _public(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
-    """The scheduler's tensors, whatever stands before their names, and no others."""
-    tensors: dict[str, torch.Tensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
+def shards(folder: Path, where: str) -> list[Path]:
+    """Return a checkpoint's files of weights: those that its index names, or without one all there are.
+
+    Raises:
+        UserError: There are none, or one that is named is missing.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / CONFIG).is_file():
         try:
-            with safe_open(file, framework="pt") as archive:
-                for name in archive.keys():  # noqa: SIM118 - it is no mapping
-                    _, mark, own = f".{name}".rpartition(f".{_PREFIX}")
-                    if mark:
-                        tensors[own] = archive.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"cannot read {file.name}: {error}", where=where, todo="save it again") from error
+            named = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"cannot read {index.name}: {error}", where=where, todo="save it again") from error
+        for missing in (name for name in named if not (folder / name).is_file()):
+            raise UserError(
+                f"{index.name} names {missing}, which is not there", where=where, todo="get the whole of it"
+            )
+        return [folder / name for name in named]
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        what = "it has no *.safetensors, and weights in other formats, such as *.bin, are not read"
+        raise UserError(what, where=where, todo="save its weights as safetensors")
+    return files
+
+
+@contextmanager
+def opened(file: Path, where: str) -> Iterator[Any]:
+    """Open a file of weights, to be read tensor by tensor.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        with safe_open(file, framework="pt") as archive:
+            yield archive
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot read {file.name}: {error}", where=where, todo="save it again") from error
+
+
+def own_name(name: str) -> str | None:
+    """Return the scheduler's own name of a tensor, whatever stands before it; none if it is not the scheduler's."""
+    _, mark, own = f".{name}".rpartition(f".{_PREFIX}")
+    return own if mark else None
+
+
+def _tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
+    """The scheduler's tensors, and no others."""
+    tensors: dict[str, torch.Tensor] = {}
+    for file in shards(folder, where):
+        with opened(file, where) as archive:
+            for name in archive.keys():  # noqa: SIM118 - it is no mapping
+                if own := own_name(name):
+                    tensors[own] = archive.get_tensor(name)
     if not tensors:
         raise UserError(f"no *.safetensors of it holds a {_PREFIX[:-1]}", where=where, todo="name one that does")
     return tensors

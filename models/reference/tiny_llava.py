@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from ...adapters.transformers_multimodal import HFMultimodal
+from ..adaptive.shipped import SHIPPED
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-llava"
 
 
 def tiny_llava(device: str = "cpu", dtype: str = "float32") -> HFMultimodal:
-    """Load the model: 3 million parameters, 64 visual tokens, ten decoder layers.
+    """Load the model: 3 million parameters, 64 visual tokens, ten decoder layers; AdaLLaVA's schedulers ship for it.
 
     Args:
         device: Where it runs.
         dtype: What it computes in.
     """
-    return HFMultimodal(str(WEIGHTS), device=device, dtype=dtype)
+    model = HFMultimodal(str(WEIGHTS), device=device, dtype=dtype)
+    model.schedulers = SHIPPED
+    return model
 
 
 def _fingerprint(**_: Any) -> str:

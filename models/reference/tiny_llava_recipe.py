@@ -23,10 +23,8 @@ def train_tiny_llava(out: Path, data: str = "", scenes: int = 24_000, seed: int 
         UserError: ``data`` holds no training data.
     """
     folder = Path(data).expanduser() if data else out / "data"
-    if not data and not (folder / "classes.json").exists():  # written last
-        # Tasks and models do not import each other; the data are a file format between two programs.
-        drawing = [sys.executable, "-m", "adaptbench.tasks.multimodal.shapes_data", "--out", str(folder)]
-        subprocess.run([*drawing, "--scenes", str(scenes), "--seed", str(seed)], check=True)  # noqa: S603 - our own words
+    if not data:
+        draw_scenes(folder, scenes, seed)
     if not (folder / "instruct.json").exists():
         raise UserError("no instruct.json", where=str(folder), todo="name a folder in LLaVA's format")
 
@@ -38,3 +36,18 @@ def train_tiny_llava(out: Path, data: str = "", scenes: int = 24_000, seed: int 
     if threads:
         torch.set_num_threads(threads)
     train(Recipe(seed=seed), Conversations(folder), out)
+
+
+def draw_scenes(folder: Path, scenes: int, seed: int) -> None:
+    """Draw scenes of ``shapes`` into a folder, with what is said of them in LLaVA's format, unless it is done.
+
+    Args:
+        folder: Which is made.
+        scenes: How many.
+        seed: Of them.
+    """
+    if (folder / "classes.json").exists():  # written last
+        return
+    # Tasks and models do not import each other; the data are a file format between two programs.
+    drawing = [sys.executable, "-m", "adaptbench.tasks.multimodal.shapes_data", "--out", str(folder)]
+    subprocess.run([*drawing, "--scenes", str(scenes), "--seed", str(seed)], check=True)  # noqa: S603 - our own words

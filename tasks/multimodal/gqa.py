@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 import string
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...harness.cards import TaskCard
+from ...harness.cards import Metric, TaskCard
+from ...harness.errors import UserError
 from .open_answers import field, is_json, picture_file
 from .predictions import read_predictions, read_rows
 from .question import Question
@@ -17,12 +20,15 @@ from .task import Benchmark, Rule, VisualQuestions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ...harness.contracts import Json
+    from ...harness.contracts import Json, Predictions, Sample, Scores
     from .pictures import Picture
     from .predictions import Row
 
 _NO_STEPS = ("exist", "query: name", "choose name")
 """Operations that the official script does not count as reasoning."""
+_CHOICES = ("valid", "plausible")
+_COMMON = ["color", "material", "shape"]
+"""What the official script takes for the choices of every question about what things have in common."""
 _WITHOUT_MARKS = str.maketrans("", "", string.punctuation)
 
 
@@ -43,13 +49,38 @@ def vlmevalkit(text: str) -> str:
 
 def _rule(name: str, said: Callable[[str], str], known: Callable[[str], str]) -> Rule:
     def parse(_: Sequence[Question], texts: Sequence[str]) -> Json:
-        return said(texts[0])
+        answers = [said(text) for text in texts]
+        return answers if len(answers) > 1 else answers[0]
 
     def score(questions: Sequence[Question], parsed: Json | None) -> Mapping[str, float] | None:
-        target = questions[0].target
-        return None if target is None else {"accuracy": float(parsed == known(target))}
+        own, target = parsed[0] if isinstance(parsed, list) else parsed, questions[0].target
+        return None if target is None else {"accuracy": float(own == known(target))}
 
     return Rule(name, parse, score)
+
+
+def _predictions(path: Path, task: VisualQuestions) -> Predictions:
+    """Read the answer to each sample's question, and to those that it entails.
+
+    Raises:
+        UserError: The file cannot be read, or an entailed question has no answer, which the official script refuses.
+    """
+    each = VisualQuestions(task.benchmark, task.questions)
+    ids, texts = ("questionId", "question_id", "id", "index"), ("text", "prediction")  # an "answer" is the right one
+    found = read_predictions(path, each, ids=ids, texts=texts)
+    outputs: dict[str, Json] = {}
+    for sample in task.samples:
+        own, *entailed = [question.id for question in task.questions_of(sample)]
+        missing = [name for name in entailed if name not in found.outputs]
+        if own in found.outputs and missing:
+            raise UserError(
+                f"no prediction for question {missing[0]}, which question {own} entails",
+                where=str(path),
+                todo="give predictions for all questions, or leave consistency out",
+            )
+        if own in found.outputs:
+            outputs[sample.id] = [found.outputs[name] for name in (own, *entailed)] if entailed else found.outputs[own]
+    return replace(found, outputs=outputs)
 
 
 BENCHMARK = Benchmark(
@@ -61,6 +92,13 @@ BENCHMARK = Benchmark(
         licence="CC BY 4.0",
         source="https://cs.stanford.edu/people/dorarad/gqa",
         citation="Hudson and Manning, GQA, CVPR 2019",
+        metrics=(
+            Metric(name="accuracy"),
+            Metric(name="consistency", kind="derived"),
+            Metric(name="validity", kind="derived"),
+            Metric(name="plausibility", kind="derived"),
+            Metric(name="distribution", kind="derived", unit="", better="lower"),
+        ),
     ),
     prompt="short-answer",
     rules=(
@@ -68,12 +106,56 @@ BENCHMARK = Benchmark(
         _rule("lmms-eval", lmms_eval, lmms_eval),
         _rule("vlmevalkit", vlmevalkit, vlmevalkit),
     ),
-    predictions=functools.partial(
-        read_predictions,
-        ids=("questionId", "question_id", "id", "index"),
-        texts=("text", "prediction"),  # an "answer" is the right one
-    ),
+    predictions=_predictions,
 )
+
+
+class GqaQuestions(VisualQuestions):
+    """The balanced questions of GQA.
+
+    Args:
+        questions: With the fields ``balanced``, ``entailed`` (names of questions), ``group`` (may be ``None``) and,
+            where choices are known, ``valid`` and ``plausible``.
+        rule: Name of the scoring rule.
+        consistency: A sample is a balanced question with all that it entails, which must be among ``questions``.
+    """
+
+    def __init__(self, questions: Sequence[Question], rule: str = "official", *, consistency: bool = False) -> None:
+        super().__init__(BENCHMARK, questions, rule)
+        self._consistency = consistency
+
+    @functools.cached_property
+    def samples(self) -> Sequence[Sample]:
+        """One a balanced question; its first input is that question, the others are what it entails.
+
+        Raises:
+            UserError: Two questions have one name.
+        """
+        places = {sample.id: place for place, sample in enumerate(super().samples)}
+        samples = []
+        for question in self.questions:
+            if question.fields["balanced"]:
+                names = [question.id, *(question.fields["entailed"] if self._consistency else ())]
+                samples.append(self._sample(question.id, [places[name] for name in names]))
+        return samples
+
+    def parse(self, sample: Sample, output: Json) -> Json | None:
+        """Read the answers; one to an entailed question that is missing is wrong, and leaves the others as they are."""
+        if isinstance(output, list):
+            output = output[:1] + [text if isinstance(text, str) else "" for text in output[1:]]
+        return super().parse(sample, output)
+
+    def figures(self, scores: Scores) -> Mapping[str, float]:
+        """Return the figures of the official script; other harnesses have none."""
+        if self.rule.name != "official":
+            return {}
+        from .gqa_figures import official_figures
+
+        return official_figures(scores, self._asked)
+
+    @functools.cached_property
+    def _asked(self) -> Mapping[str, Sequence[Question]]:
+        return {sample.id: self.questions_of(sample) for sample in self.samples}
 
 
 def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
@@ -81,6 +163,8 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     questions: str = "",
     images: str = "",
     *,
+    choices: str = "",
+    consistency: bool = False,
     org: str = "lmms-lab",
     subset: str = "testdev_balanced",
     split: str = "testdev",
@@ -95,6 +179,10 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         questions: Another name for ``annotations``: GQA has one file for both.
         images: The folder of the pictures, or a data set with the columns ``id`` and ``image``; by default the one
             beside the questions on the hub. Not needed to score answers.
+        choices: The official file of choices (``val_choices.json``), or the folder of its parts: what validity and
+            plausibility are made of.
+        consistency: Ask what each question entails, too, for the figure of that name. The data must be of all
+            questions (``val_all_questions.json``, ``subset=testdev_all``), since most entailed ones are not balanced.
         org: Who keeps the data set on the hub.
         subset: Which of its configurations, without ``_instructions`` and ``_images``.
         split: Of the data set.
@@ -102,7 +190,7 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
 
     Raises:
-        UserError: A file cannot be read.
+        UserError: A file cannot be read, or lacks an entailed question or the choices of a question.
     """
     data = annotations or questions or f"{org}/GQA"
     file = Path(data).expanduser().is_file()
@@ -116,8 +204,42 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         picture = _in_table(images, split, "", revision)
     elif not images and not file:
         picture = _in_table(data, split, f"{subset}_images", revision)
-    balanced = [_question(row, place, picture) for place, row in placed if row.get("isBalanced", True)]
-    return VisualQuestions(BENCHMARK, balanced, rule)
+    wanted = _wanted(placed, data) if consistency else [(at, row) for at, row in placed if row.get("isBalanced", True)]
+    asked = [_question(row, place, picture) for place, row in wanted]
+    return GqaQuestions(_with_choices(asked, choices) if choices else asked, rule, consistency=consistency)
+
+
+def _wanted(placed: Sequence[tuple[str, Row]], data: str) -> list[tuple[str, Row]]:
+    """The balanced questions and those that they entail."""
+    rows = {_name(row, place): row for place, row in placed}
+    balanced = [name for name, row in rows.items() if row.get("isBalanced", True)]
+    entailed = {other: name for name in balanced for other in _entailed(rows[name], name)}
+    missing = next((other for other in entailed if other not in rows), None)
+    if missing is not None:
+        raise UserError(
+            f"no question {missing}, which question {entailed[missing]} entails",
+            where=data,
+            todo="give the data of all questions, such as val_all_questions.json, or leave consistency out",
+        )
+    wanted = {*balanced, *entailed}
+    return [(place, row) for place, row in placed if _name(row, place) in wanted]
+
+
+def _with_choices(questions: Sequence[Question], choices: str) -> list[Question]:
+    """Add to balanced questions which answers are valid and plausible."""
+    balanced = {question.id: question for question in questions if question.fields["balanced"]}
+    found: dict[str, dict[str, Json]] = {}
+    for place, row in read_rows(choices):
+        name = field(row, "question_id", place)
+        if not all(isinstance(row.get(kind), list) for kind in _CHOICES):
+            raise UserError("no lists valid and plausible", where=place, todo="give the official file of choices")
+        if name in balanced:
+            common = "Common" in balanced[name].subsets.get("detailed", "")
+            found[name] = {kind: _COMMON if common else row[kind] for kind in _CHOICES}
+    missing = next((name for name in balanced if name not in found), None)
+    if missing is not None:
+        raise UserError(f"no choices for question {missing}", where=choices, todo="give those of the same questions")
+    return [replace(question, fields={**question.fields, **found.get(question.id, {})}) for question in questions]
 
 
 def _holds_a_table(path: str) -> bool:
@@ -143,10 +265,30 @@ def _in_table(data: str, split: str, config: str, revision: str) -> Callable[[st
 
 def _question(row: Row, place: str, picture: Callable[[str], Picture | None]) -> Question:
     image, text = field(row, "imageId", place), field(row, "question", place)
-    name = field(row, "id" if "id" in row else "question_id", place)
-    answer = row.get("answer")
-    subsets = _subsets(row, text)
-    return Question(name, text, picture(image), None if answer is None else str(answer), subsets=subsets, group=image)
+    name, answer = _name(row, place), row.get("answer")
+    return Question(
+        name,
+        text,
+        picture(image),
+        None if answer is None else str(answer),
+        subsets=_subsets(row, text),
+        group=image,
+        fields={
+            "balanced": row.get("isBalanced", True),
+            "entailed": _entailed(row, name),
+            "group": (row.get("groups") or {}).get("global"),
+        },
+    )
+
+
+def _name(row: Row, place: str) -> str:
+    return field(row, "id" if "id" in row else "question_id", place)
+
+
+def _entailed(row: Row, name: str) -> list[str]:
+    """What a question entails except itself; tables have the list as a text."""
+    names = row.get("entailed") or ()
+    return [other for other in (re.findall(r"\w+", names) if isinstance(names, str) else names) if other != name]
 
 
 def _subsets(row: Row, text: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
+from ..dice import Dice
 from . import mmbench, mme, pope, textvqa
 from .normalise import evalai
 from .pictures import Picture
@@ -30,7 +31,7 @@ from .shapes_questions import (
     ask_reading,
     circular,
 )
-from .shapes_world import Dice, make_scene
+from .shapes_world import make_scene
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dice import Dice
 from .prompts import render
 from .question import Question
 from .shapes_drawing import draw_scene
@@ -32,7 +33,7 @@ from .shapes_questions import (
     ask_region,
     describe,
 )
-from .shapes_world import COLOURS, DIGITS, GRID, LETTERS, SHAPES, SIZES, TEXTURES, Dice, Sign, make_scene
+from .shapes_world import COLOURS, DIGITS, GRID, LETTERS, SHAPES, SIZES, TEXTURES, Sign, make_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .shapes_world import GRID, Dice
+from ..dice import Dice
+from .shapes_world import GRID
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -26,7 +26,8 @@ from .shapes_world import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .shapes_world import Dice, Pair, Scene
+    from ..dice import Dice
+    from .shapes_world import Pair, Scene
 
 SYNONYMS = {
     "small": ("little",), "large": ("big",), "plain": ("solid", "none"), "striped": ("stripes",), "dotted": ("dots",),

@@ -14,7 +14,7 @@ import transformers as hf
 from adaptbench.adapters.conversations import CONVERSATIONS, render
 from adaptbench.adapters.lru import ByteLru
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
-from adaptbench.adapters.transformers_multimodal import HFMultimodal, _square
+from adaptbench.adapters.transformers_multimodal import HFMultimodal, squared
 from adaptbench.harness.contracts import Generator, Prefilling, Prompt, Traceable
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.hashing import image_digest
@@ -174,7 +174,7 @@ def stock(folder: Path, prompts: list[Prompt], conversation: str, square: bool =
     processor = hf.AutoProcessor.from_pretrained(folder, backend="pil")
     answers = []
     for prompt in prompts:
-        images = [_square(i, processor.image_processor.image_mean) if square else i for i in prompt.images]
+        images = [squared(i, processor.image_processor.image_mean) if square else i for i in prompt.images]
         text = render(conversation, prompt, processor)
         inputs = processor(images=images or None, text=text, return_tensors="pt").to(model.dtype)
         ids = model.generate(**inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False)
@@ -370,7 +370,11 @@ def test_an_answer_comes_with_its_cost(name: str, saved: Callable) -> None:
         text = render("chat-template", prompt, processor)
         ids = processor(images=list(prompt.images) or None, text=text, return_tensors="pt")["input_ids"]
         visual = int((ids == 4).sum())
-        assert answer.cost == {"flops": flops, "text_tokens": ids.shape[1] - visual, "visual_tokens": visual}
+        cost = dict(answer.cost)
+        language = cost.pop("language_flops")
+        assert language == cost.pop("whole_language_flops")  # no method acts
+        assert (0 < language < flops) if visual else (language == flops)
+        assert cost == {"flops": flops, "text_tokens": ids.shape[1] - visual, "visual_tokens": visual}
 
 
 @dataclasses.dataclass
@@ -499,11 +503,11 @@ def test_auto_chooses_by_name_and_template(
 
 def test_images_are_padded_to_a_square_of_the_mean_colour() -> None:
     white = Image.new("RGB", (5, 2), "white")
-    square = np.asarray(_square(white, (0.48145466, 0.4578275, 0.40821073)))
+    square = np.asarray(squared(white, (0.48145466, 0.4578275, 0.40821073)))
     assert square.shape == (5, 5, 3)
     assert (square[1:3] == 255).all()
     assert (square[[0, 3, 4]] == (122, 116, 104)).all()
-    tall = np.asarray(_square(white.rotate(90, expand=True), (0.5, 0.5, 0.5)))
+    tall = np.asarray(squared(white.rotate(90, expand=True), (0.5, 0.5, 0.5)))
     assert (tall[:, 1:3] == 255).all()
     assert (tall[:, [0, 3, 4]] == 127).all()
 

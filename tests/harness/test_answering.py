@@ -213,6 +213,42 @@ def test_what_the_answers_of_a_sample_cost_is_added_up():
     ]
 
 
+def test_what_an_answer_spent_is_compared_with_the_budget_and_its_plan_kept():
+    class Scheduled(Model):
+        convention = None
+        plans = (None, [[0, 9, 4, 1.0]], [[0, 9, 4, 1.0], [2, 9, 2, 0.5]])
+
+        def answer(self, prompts):
+            return [Answer("yes", {"units": 6 + prompt, "all_units": 10}, self.plans[prompt]) for prompt in prompts]
+
+        def prefill(self, prompts):
+            return lambda: None
+
+    asked = Generation(Scheduled, Asking(inputs(3)), Batches(3, "m"), 0.7)
+    samples = [sample(1, 2), sample(0)]
+    asked.ask(samples)
+    both, first = asked.outcomes(samples)
+    assert both.cost == {"units": 15, "all_units": 20, "answers": 2, "over_units": 1}
+    assert both.plan == [Scheduled.plans[1], Scheduled.plans[2]]
+    assert first.cost == {"units": 6, "all_units": 10, "answers": 1, "over_units": 0}
+    assert first.plan is None
+
+
+@pytest.mark.parametrize("plan", [[1, 2], [[0, 9, 4]], [[0, 9, 4, 1]], [(0, 9, 4, 1.0)], [[0.0, 9, 4, 1.0]], "all"])
+def test_a_plan_that_is_none_is_refused(plan):
+    class Vague(Model):
+        convention = None
+
+        def answer(self, prompts):
+            return [Answer("yes", {}, plan) for _ in prompts]
+
+        def prefill(self, prompts):
+            return lambda: None
+
+    with pytest.raises(UserError, match=r"answer\(\) of Vague returned a plan that is none; give \[block, tokens"):
+        Generation(Vague, Asking(inputs(1)), Batches(3, "m")).ask([sample(0)])
+
+
 def test_stored_outputs_are_looked_up():
     class Stored:
         def replay(self, task):

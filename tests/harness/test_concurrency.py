@@ -104,7 +104,7 @@ def test_the_claim_of_a_killed_process_is_free(tmp_path, alone, written):
 def test_a_process_waits_for_the_cell_that_another_one_works_on(tmp_path, run, quick):
     from adaptbench.harness.progress import Progress
 
-    one = Worker(tmp_path / "run", ["toy-adder"], ["toy-words(samples=300,wait=0.004)"]).ready()
+    one = Worker(tmp_path / "run", ["toy-adder"], ["toy-words(samples=300,wait=0.015)"]).ready()
     one.go()
     deadline = time.monotonic() + 60
     while not list((tmp_path / "run").rglob("records.jsonl")):
@@ -118,7 +118,7 @@ def test_a_process_waits_for_the_cell_that_another_one_works_on(tmp_path, run, q
             said.append(text)
 
     said = []
-    path = "toy-words(samples=300,wait=0.004)"
+    path = "toy-words(samples=300,wait=0.015)"
     result = run("toy-adder", path, out=tmp_path / "run", progress=Notes())
     _, results = one.end()
     assert said == ["waiting for another process that works on 1 of these cells"]

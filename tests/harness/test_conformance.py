@@ -145,6 +145,16 @@ def test_a_model_of_two_capabilities_is_checked_for_both():
     assert any("it has no method generate" in text for text in failed(("model", "m", Good, card)))
 
 
+def test_a_model_that_replays_is_not_asked_but_must_have_something_to_look_up():
+    class Stored:
+        def replay(self, task):
+            return {}
+
+    card = ModelCard(capabilities=("generate",), replays=True)
+    assert failed(("model", "stored", Stored, card)) == []
+    assert len(failed(("model", "mute", Mute, card))) == 1
+
+
 def raises():
     raise ValueError("no weights")
 

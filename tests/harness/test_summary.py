@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,32 @@ class TestDerivedFigures:
             own = [i for i, sample in enumerate(samples) if sample.subsets["split"] == name]
             alone = summarise(self.CARD, [samples[i] for i in own], [records[i] for i in own], self.f1)
             assert figures == alone["metrics"]
+
+    def test_may_be_made_of_what_was_read_from_each_sample(self):
+        samples, records = self.cell(6)
+        records = [replace(record, parsed=["a", "b"] if i < 3 else "c") for i, record in enumerate(records)]
+
+        def figures(scores):
+            wanted = {record.sample: record.parsed for record in records}
+            assert [wanted[name] for name in scores.ids] == scores.parsed
+            return {"f1": scores.weights @ np.array([isinstance(said, list) for said in scores.parsed]) / 6}
+
+        assert summarise(self.CARD, samples, records, figures)["metrics"]["f1"].value == 0.5
+
+    def test_may_keep_what_no_weight_changes_for_all_draws_of_the_same_samples(self):
+        made = []
+
+        def figures(scores):
+            if not scores.kept:
+                scores.kept["ids"] = list(scores.ids)
+                made.append(scores.kept["ids"])
+            assert scores.kept["ids"] == scores.ids
+            return {"f1": 1.0}
+
+        samples, records = self.cell(6)
+        records[1] = replace(records[1], scores=None)
+        summarise(self.CARD, samples, records, figures)
+        assert made == [["s0", "s2", "s3", "s4", "s5"], ["s0", "s2", "s4"], ["s3", "s5"]]
 
     def test_that_do_not_exist_are_left_out(self):
         summary = summarise(self.CARD, *self.cell(), lambda scores: {"f1": math.nan})

@@ -464,7 +464,8 @@ def test_the_fingerprint_is_that_of_the_checkpoint(trained: Callable, tmp_path: 
     assert one == adallava_l.fingerprint(checkpoint=folder, budget=1.0)
     save(scheduler("layers", prefix=2), folder)
     assert one != adallava_l.fingerprint(checkpoint=folder)
-    assert adallava_h.fingerprint(scheduler="random") == "untrained"
+    assert adallava_h.fingerprint(scheduler="random", checkpoint="none") == "untrained"
+    assert adallava_l.fingerprint() == adallava_l.fingerprint(scheduler="random") != one
 
 
 def test_what_is_wrong_with_arguments_or_checkpoint_is_told_before_the_model_loads(
@@ -472,7 +473,7 @@ def test_what_is_wrong_with_arguments_or_checkpoint_is_told_before_the_model_loa
 ) -> None:
     """The fingerprint is asked for first."""
     for arguments, message in (
-        ({}, "method adallava-h: a learned scheduler needs a checkpoint"),
+        ({"checkpoint": "none"}, "method adallava-h: a learned scheduler needs a checkpoint"),
         ({"scheduler": "best"}, "method adallava-h: unknown scheduler 'best'"),
         ({"checkpoint": str(tmp_path)}, "no config of a scheduler can be read"),
         ({"checkpoint": trained("heads"), "budget": 0.4}, "budget 0.4 is below 0.5"),

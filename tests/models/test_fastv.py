@@ -163,9 +163,13 @@ def test_the_row_read_is_the_librarys_at_the_block_before(k: int, llava: Callabl
 
 def test_with_nothing_to_drop_all_is_as_without(llava: Callable, prompts: list) -> None:
     for tower in ("clip", "siglip"):
-        model = llava(tower)
-        assert fastv(model, r=0).answer(prompts) == model.answer(prompts)
-        assert fastv(model, keep=999).answer(prompts) == model.answer(prompts)
+        whole = [(answer.text, answer.cost) for answer in llava(tower).answer(prompts)]
+        for options in ({"r": 0}, {"keep": 999}):
+            answers = fastv(llava(tower), **options).answer(prompts)
+            assert [(answer.text, answer.cost) for answer in answers] == whole
+            for answer in answers:
+                tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
+                assert answer.plan == [[block, tokens, 4, 1.0] for block in range(4)]
 
 
 @pytest.mark.parametrize("options", [{}, {"r": 0.9, "k": 1}, {"positions": "compacted"}, {"select": "random"}])

@@ -34,3 +34,40 @@ def test_what_goes_wrong_is_one_line(cli, tmp_path):
         done = cli("train", recipe, "--out", "here", "--plugin", "small.py")
         assert (done.status, done.err.count("\n")) == (2, 1)
         assert message in done.err
+
+
+def test_options_after_the_name_are_arguments_of_the_recipe(cli, tmp_path):
+    (tmp_path / "small.py").write_text(PLUGIN)
+    for arguments in [
+        ["toy", "--steps", "7", "--rate", "1e-3"],
+        ["toy(steps=7)", "--rate=1e-3"],
+        ["toy", "--out", "here", "--rate", "0.001", "--steps=7"],
+    ]:
+        done = cli("train", *arguments, *([] if "--out" in arguments else ["--out", "here"]), "--plugin", "small.py")
+        assert (done.status, done.out, done.err) == (0, "here\n", "")
+        assert json.loads((tmp_path / "here" / "model.json").read_text()) == {"steps": 7, "rate": 0.001}
+
+
+def test_a_dash_in_an_option_is_an_underscore_and_specs_are_text(cli, tmp_path):
+    (tmp_path / "words.py").write_text(
+        PLUGIN.replace("steps=3, rate=0.5", "other_base, on=False").replace(
+            """f'{{"steps": {steps}, "rate": {rate}}}')\n    if steps < 0:""", "repr([other_base, on]))\n    if False:"
+        )
+    )
+    spec = "llava:/x(conversation=plain)+fastv(k=2,r=0.5)"
+    done = cli("train", "toy", "--other-base", spec, "--on", "true", "--out", "here", "--plugin", "words.py")
+    assert (done.status, done.err) == (0, "")
+    assert (tmp_path / "here" / "model.json").read_text() == repr([spec, True])
+
+
+def test_wrong_options_are_one_line_that_names_those_that_exist(cli, tmp_path):
+    (tmp_path / "small.py").write_text(PLUGIN)
+    for arguments, message in [
+        (["toy", "--step", "1"], "unknown argument 'step' (did you mean 'steps'?); it takes steps, rate"),
+        (["toy", "--steps"], "--steps has no value; write --steps VALUE"),
+        (["toy", "7"], "'7' stands alone; write --name value"),
+        (["toy(steps=1)", "--steps", "2"], "argument 'steps' is given twice"),
+    ]:
+        done = cli("train", *arguments, "--out", "here", "--plugin", "small.py")
+        assert (done.status, done.err.count("\n")) == (2, 1), done.err
+        assert message in done.err

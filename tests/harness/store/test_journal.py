@@ -57,6 +57,14 @@ def _joins(value):
     return json.loads(json.dumps(value)) != value
 
 
+def test_a_plan_is_written_where_there_is_one(journal):
+    plan = [[[0, 84, 4, 1.0], [2, 52, 2, 0.5]], [[0, 84, 4, 1.0]]]
+    written = [record(0), record(1, plan=plan)]
+    journal.append(written)
+    assert list(journal.records()) == written
+    assert [b'"plan"' in line for line in journal.path.read_bytes().splitlines()] == [False, True]
+
+
 def test_a_line_is_json_that_other_programs_can_read(journal):
     journal.append([record(1, scores={"a": 0.5}, cost={"flops": 3})])
     line = json.loads(journal.path.read_text(encoding="utf-8"))

@@ -7,8 +7,9 @@ import pytest
 from adaptbench.harness.plugins import load_plugins
 
 PAGE = (Path(__file__).parents[3] / "docs" / "multimodal.md").read_text(encoding="utf-8")
-CARDS = {entry.name: entry.card for entry in load_plugins().registry.entries("task")}
-REAL = [name for name, card in CARDS.items() if card.capability == "generate" and not name.startswith("shapes")]
+MULTIMODAL = [entry for entry in load_plugins().registry.entries("task") if ".multimodal." in str(entry.target)]
+CARDS = {entry.name: entry.card for entry in MULTIMODAL}
+REAL = [name for name in CARDS if not name.startswith("shapes")]
 
 
 def table(heading):

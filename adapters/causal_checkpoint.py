@@ -1,0 +1,81 @@
+"""Checkpoints of causal language models: what identifies one, and how it is loaded."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..harness.errors import UserError
+from .loading import checkpoint, loading
+from .multimodal_checkpoint import fingerprint
+
+__all__ = ["LanguageCheckpoint", "fingerprint", "load"]
+
+_FILES = (
+    "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
+    "merges.txt",
+)  # fmt: skip
+_CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "attention": ("auto", "sdpa", "eager")}
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+_UNKNOWN_CONTEXT = 2048
+
+
+class LanguageCheckpoint(NamedTuple):
+    """A loaded checkpoint.
+
+    Attributes:
+        model: In evaluation mode, on its device.
+        tokenizer: Its own.
+        eos: Ids of tokens that end an answer.
+        context: Tokens that it can read.
+    """
+
+    model: Any
+    tokenizer: Any
+    eos: frozenset[int]
+    context: int
+
+
+def load(path: str, revision: str | None, device: str, **options: str) -> LanguageCheckpoint:
+    """Load a checkpoint.
+
+    Args:
+        path: Folder that ``save_pretrained`` wrote, or hub id.
+        revision: Branch, tag or commit of a hub id.
+        device: Where it runs.
+        options: ``dtype``, and ``attention``: ``auto`` is the best that the architecture has.
+
+    Raises:
+        UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
+    """
+    where = f"hf:{path}"
+    for kind, known in _CHOICES.items():
+        if options[kind] not in known:
+            raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
+    folder = checkpoint(path, revision, _FILES)
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError("it has no tokenizer", where=where, todo="save its tokenizer too")
+    with loading(path):
+        import torch
+        import transformers
+
+        config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
+        if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
+            what = f"a {config.model_type} is no causal language model"
+            raise UserError(what, where=where, todo="name one")
+        attention = None if options["attention"] == "auto" else options["attention"]
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_LOCAL)
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
+            attn_implementation=attention, output_loading_info=True, **_LOCAL,
+        )  # fmt: skip
+    for missing in sorted(report["missing_keys"]):
+        raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
+    eos = model.generation_config.eos_token_id
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    ends = frozenset([eos] if isinstance(eos, int) else eos or ())
+    context = next(
+        (value for name in ("max_position_embeddings", "n_positions") if (value := getattr(config, name, None))),
+        _UNKNOWN_CONTEXT,
+    )
+    return LanguageCheckpoint(model.to(device).eval(), tokenizer, ends, context)

@@ -1,0 +1,52 @@
+"""What the parts of a LLaVA cost; what many prompts have in common is counted once."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from ..harness.measure.closed_form import COUNTED, prefill, projector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..harness.measure.architecture import Architecture
+    from ..harness.measure.execution import Execution
+    from .decoder import Method, Plan
+
+_KEPT = 4096
+
+
+def vision_flops(config: Any, source: str) -> int:
+    """Count the FLOPs of the tower for one image.
+
+    Args:
+        config: Of a transformers LLaVA.
+        source: Where it comes from, for messages.
+    """
+    from ..harness.measure.counting import Counter
+    from .transformers_meta import Blueprint
+
+    blueprint: Any = Blueprint(config.to_dict(), source)
+    return Counter(blueprint).count("vision", 1).value
+
+
+@functools.lru_cache(_KEPT)
+def projector_flops(architecture: Architecture, tokens: int) -> int:
+    """Count the FLOPs of the projector for so many visual tokens."""
+    return sum(operator.flops for operator in projector(architecture, tokens, COUNTED))
+
+
+@functools.lru_cache(_KEPT)
+def language_flops(architecture: Architecture, execution: Execution) -> int:
+    """Count the FLOPs of the language model for what ran of it."""
+    return sum(operator.flops for operator in prefill(architecture, execution, COUNTED))
+
+
+def opened_units(methods: Sequence[Method], plan: Plan) -> dict[str, int]:
+    """Return the units that ran under a plan, and all there are, of the methods that count them."""
+    counts = [method.units(plan) for method in methods if hasattr(method, "units")]
+    if not counts:
+        return {}
+    ran, total = map(sum, zip(*counts, strict=True))
+    return {"units": ran, "all_units": total}

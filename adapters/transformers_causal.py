@@ -1,0 +1,330 @@
+"""Any causal language model of the transformers library, by local path or hub id: answers and log-likelihoods.
+
+A text is given to the model as it stands, without a chat template: these are base models, and prompts show by example
+what is wanted. What all prompts of a batch begin with - the demonstrations of an in-context task - runs once.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ..harness.contracts import Answer, Likelihood
+from ..harness.errors import UserError
+from . import conversations
+from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import torch
+
+    from ..harness.contracts import Prompt
+    from ..harness.measure.architecture import Architecture
+
+    Row = Sequence[int]
+
+_WORTH_SHARING = 16
+"""Tokens that prompts must begin with in common before their beginning is run apart."""
+_SPREAD = 1.25
+"""How much longer than the shortest the longest prompt of one forward pass may be: padding is work for nothing."""
+
+
+class HFCausalLM:
+    """A model that ``AutoModelForCausalLM`` loads. Decoding is greedy.
+
+    A prompt that leaves no room for its answer loses tokens at its beginning, as in lm-eval; how many is told in its
+    cost as ``cut_tokens``.
+
+    Args:
+        path: Folder that ``save_pretrained`` wrote, or hub id such as ``EleutherAI/pythia-160m``.
+        revision: Branch, tag or commit of a hub id.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        device: Where it runs.
+        attention: ``sdpa``, ``eager``, or ``auto``: the first of these that the architecture has.
+        share: Run what prompts begin with in common once. Answers are the same without it.
+
+    Attributes:
+        module: The library's model.
+        convention: How ``flops`` are counted.
+
+    Raises:
+        UserError: The checkpoint cannot be found, is no causal language model or is not whole, or an argument is
+            unknown.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "float32",
+        device: str = "cpu",
+        attention: str = "auto",
+        share: bool = True,
+    ) -> None:
+        self._loaded: LanguageCheckpoint = load(path, revision, device, dtype=dtype, attention=attention)
+        self.module = self._loaded.model
+        attention = self.module.config._attn_implementation
+        self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
+        self._path, self._share = path, share
+        self._takes = set(inspect.signature(self.module.forward).parameters)
+
+    @classmethod
+    def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
+        """Identify the weights without loading them: hash of a folder's files, or the commit of a hub id."""
+        return fingerprint(path, revision)
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Return one answer a prompt, as the model goes on: without special tokens, up to the first stop text."""
+        return [answer.text for answer in self.answer(prompts)]
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """Return what `generate` does, with the FLOPs and the tokens of each prompt, shared or not."""
+        import torch
+
+        rows = [self._encoded(prompt) for prompt in prompts]
+        answers = [Answer("")] * len(prompts)
+        with torch.inference_mode():
+            for places in _alike([len(row) for row, _ in rows]):
+                logits, cache, mask = self._prefilled([rows[place][0] for place in places])
+                said = self._greedy(logits, cache, mask, [prompts[place] for place in places])
+                for place, ids in zip(places, said, strict=True):
+                    text = _until(conversations.spoken(ids, self._loaded.tokenizer), prompts[place].stop)
+                    answers[place] = Answer(text, self._cost(*rows[place]))
+        return answers
+
+    def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
+        """Return what runs these prompts once, as one batch that shares nothing."""
+        import torch
+
+        rows = [self._encoded(prompt)[0] for prompt in prompts]
+
+        def run() -> object:
+            with torch.inference_mode():
+                return self._run(_left_padded(rows, self.module.device), None)
+
+        return run
+
+    def loglikelihood(self, pairs: Sequence[tuple[str | None, str]]) -> list[tuple[float, bool]]:
+        """Return the log-probability of each continuation of its context, and whether greedy decoding would say it.
+
+        Blanks at the end of a context are read as the beginning of the continuation, as in lm-eval. An empty context
+        is the tokenizer's first token, or its last. A text without a context, not even an empty one, is read whole
+        however long it is: in windows of the model's context, each token predicted once.
+
+        Args:
+            pairs: (context or None, continuation), the continuation not empty.
+        """
+        return [(found.logprob, found.greedy) for found in self.likelihoods(pairs)]
+
+    def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> list[Likelihood]:
+        """Return what `loglikelihood` does, with the FLOPs and the tokens of each pair."""
+        import torch
+
+        windows = [self._windows(text) if context is None else [self._pair(context, text)] for context, text in pairs]
+        with torch.inference_mode():
+            scored = iter(self._scored([window for those in windows for window in those]))
+        found = []
+        for those in windows:
+            values = [next(scored) for _ in those]
+            costs = [self._cost(ids[:-1], positions=count) for ids, count in those]
+            cost = {name: sum(one[name] for one in costs) for name in costs[0]} if costs else {}
+            logprob = sum((value for value, _ in values), 0.0)
+            found.append(Likelihood(logprob, all(greedy for _, greedy in values), cost))
+        return found
+
+    def _scored(self, windows: Sequence[tuple[list[int], int]]) -> list[tuple[float, bool]]:
+        """Log-probability of the last so many ids of each window, and whether each is the most probable."""
+        import torch
+
+        found: list[tuple[float, bool]] = [(0.0, False)] * len(windows)
+        for places in _alike([len(ids) for ids, _ in windows]):
+            rows = [windows[place][0][:-1] for place in places]
+            logits, _, _ = self._prefilled(rows, keep=max(windows[place][1] for place in places))
+            for row, place in enumerate(places):
+                ids, count = windows[place]
+                said = logits[row, -count:].float().log_softmax(dim=-1)
+                wanted = torch.tensor(ids[-count:], device=said.device)
+                greedy = bool((said.argmax(dim=-1) == wanted).all())
+                found[place] = (said.gather(1, wanted[:, None]).sum().item(), greedy)
+        return found
+
+    @property
+    def context(self) -> int:
+        """Tokens that the model can read."""
+        return self._loaded.context
+
+    @functools.cached_property
+    def _architecture(self) -> Architecture | None:
+        from ..harness.measure.architecture import read_architecture
+
+        try:
+            return read_architecture(self.module.config.to_dict())
+        except UserError:  # answers of an architecture without a closed form have no FLOPs
+            return None
+
+    @functools.cache  # noqa: B019 - as many entries as there are lengths of prompts and continuations
+    def _flops(self, tokens: int, positions: int) -> int | None:
+        from ..harness.measure.closed_form import COUNTED, prefill
+        from ..harness.measure.execution import Execution
+
+        model = self._architecture
+        if model is None or model.language is None:
+            return None
+        execution = Execution.full(model.language.stack, tokens)
+        return sum(op.flops for op in prefill(model, execution, COUNTED, head_positions=positions))
+
+    def _cost(self, ids: Row, cut: int = 0, positions: int = 1) -> dict[str, int]:
+        """What a prefill costs whose last so many positions go through the head."""
+        flops = self._flops(len(ids), positions)
+        counted = {} if flops is None else {"flops": flops}
+        return {**counted, "text_tokens": len(ids), **({"cut_tokens": cut} if cut else {})}
+
+    def _encoded(self, prompt: Prompt) -> tuple[Row, int]:
+        """A prompt's ids, and how many were cut off."""
+        if prompt.images:
+            raise UserError(
+                "a language model sees no images", where=f"hf-lm:{self._path}", todo="choose a model of images and text"
+            )
+        ids = self._ids(prompt.text) or self._start()
+        room = max(1, self.context - prompt.max_new_tokens)
+        return ids[-room:], max(0, len(ids) - room)
+
+    def _pair(self, context: str, continuation: str) -> tuple[list[int], int]:
+        """Ids of a context and its continuation, cut at the beginning, and how many are the continuation's."""
+        blanks = len(context) - len(context.rstrip())
+        if blanks:
+            context, continuation = context[:-blanks], context[-blanks:] + continuation
+        if context:
+            whole = self._ids(context + continuation)
+            count = len(whole) - len(self._ids(context))
+        else:
+            own = self._loaded.tokenizer(continuation, add_special_tokens=False).input_ids
+            start = self._start()
+            whole = own if own[:1] == start and len(own) > 1 else start + own
+            count = len(whole) - 1
+        return whole[-(self.context + 1) :], max(1, min(count, self.context))
+
+    def _windows(self, text: str) -> list[tuple[list[int], int]]:
+        """Ids of a text cut where the context ends, and how many of each window are new; the rest is their context."""
+        ids, width = self._ids(text), self.context
+        cuts = list(range(0, len(ids), width))
+        whole = self._start() + ids
+        return [
+            (whole[max(0, end - width) : end + 1], end - cut) for cut in cuts for end in [min(cut + width, len(ids))]
+        ]
+
+    def _ids(self, text: str) -> list[int]:
+        return conversations.tokenize(text, self._loaded.tokenizer) if text else []
+
+    def _start(self) -> list[int]:
+        tokenizer = self._loaded.tokenizer
+        first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        return [0 if first is None else first]
+
+    def _prefilled(self, rows: Sequence[Row], keep: int = 1) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Logits [B, keep, vocabulary] of the last positions, the cache, and its attention mask [B, n]."""
+        import torch
+
+        count = self._shared(rows, keep)
+        cache = None
+        mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.module.device)
+        if count:
+            whole = _left_padded([rows[0][:count]], self.module.device)
+            cache = copy.deepcopy(self._run(whole, None).past_key_values)
+            cache.batch_repeat_interleave(len(rows))
+            mask = torch.ones(len(rows), count, dtype=torch.long, device=self.module.device)
+        ids, real = _left_padded([row[count:] for row in rows], self.module.device)
+        out = self._run((ids, torch.cat([mask, real], dim=1)), cache, keep)
+        return out.logits[:, -keep:], out.past_key_values, torch.cat([mask, real], dim=1)
+
+    def _shared(self, rows: Sequence[Row], keep: int) -> int:
+        """Tokens that all rows begin with and that are worth to be run apart; each row keeps ``keep`` of its own."""
+        window = getattr(self.module.config, "sliding_window", None) or self.context + 1
+        if not self._share or len(rows) < 2 or max(map(len, rows)) >= window:
+            return 0
+        count = min(map(len, rows)) - keep
+        for row in rows[1:]:
+            count = next((i for i in range(count) if row[i] != rows[0][i]), count)
+        return count if count >= _WORTH_SHARING else 0
+
+    def _run(self, tokens: tuple[torch.Tensor, torch.Tensor], cache: Any, keep: int = 1) -> Any:
+        """One forward pass of new tokens [B, n] after those of the cache; the mask is of both."""
+        ids, mask = tokens
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        given = {"position_ids": positions, "logits_to_keep": keep}
+        return self.module(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            **{name: value for name, value in given.items() if name in self._takes},
+        )
+
+    def _greedy(
+        self, logits: torch.Tensor, cache: Any, mask: torch.Tensor, prompts: Sequence[Prompt]
+    ) -> list[list[int]]:
+        """The most probable token after the other; what has ended is computed no more."""
+        import torch
+
+        answers: list[list[int]] = [[] for _ in prompts]
+        alive = list(range(len(prompts)))
+        while True:
+            tokens = logits[:, -1].argmax(dim=-1).tolist()
+            going = [
+                place
+                for place, (row, token) in enumerate(zip(alive, tokens, strict=True))
+                if self._goes_on(token, answers[row], prompts[row])
+            ]
+            if not going:
+                return answers
+            if len(going) < len(alive):
+                chosen = torch.tensor(going, device=mask.device)
+                cache.batch_select_indices(chosen)
+                mask = mask[chosen]
+            alive = [alive[place] for place in going]
+            ids = torch.tensor([[tokens[place]] for place in going], device=mask.device)
+            mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+            out = self._run((ids, mask), cache)
+            logits, cache = out.logits, out.past_key_values
+
+    def _goes_on(self, token: int, answer: list[int], prompt: Prompt) -> bool:
+        """Take a token into an answer, unless it ends it; tell whether another one is wanted."""
+        if token in self._loaded.eos or len(answer) >= prompt.max_new_tokens:
+            return False
+        answer.append(token)
+        if len(answer) == prompt.max_new_tokens:
+            return False
+        # A stop text may begin in one token and end in another, so the whole answer is read each time.
+        return not (prompt.stop and any(s in conversations.spoken(answer, self._loaded.tokenizer) for s in prompt.stop))
+
+
+def _until(text: str, stops: Sequence[str]) -> str:
+    """Cut a text where the first of its stop texts begins."""
+    ends = [text.find(stop) for stop in stops if stop in text]
+    return text[: min(ends, default=len(text))]
+
+
+def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield places of rows that are about as long as each other, the shortest first."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[place] > _SPREAD * lengths[batch[0]]:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask, int64 [B, n], padded on the left with 0."""
+    import torch
+
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask

@@ -1,0 +1,240 @@
+"""Does it save? Time over the base's time against FLOPs over the base's FLOPs, and how fast the base is at all.
+
+The model is large enough for matrix products to dominate: a Llama of 32 blocks and 404 million parameters, 576 visual
+tokens and 69 of text. Its tower has one narrow block, so that the prefill, tower to head, is the language model's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import adaptbench
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from adaptbench.adapters.transformers_multimodal import HFMultimodal
+    from adaptbench.harness.contracts import Prompt
+
+ROUNDS = 5
+NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+WIDE = {"hidden_size": 1024, "intermediate_size": 2752, "num_hidden_layers": 32, "num_attention_heads": 16}
+TEXT_TOKENS = 69
+SPECS = (
+    "adallava-l@0.85",
+    "adallava-l@0.6",
+    "adallava-h@0.85",
+    "adallava-h@0.6",
+    "fastv(k=2,r=0.5)",
+    "prumerge-plus(tokens=164)",
+    "prumerge-plus(tokens=164)+adallava-l@0.85",
+    "prumerge-plus(tokens=164)+adallava-h@0.6",
+    "fastv(k=2,r=0.5)+adallava-l@0.85",
+    "fastv(k=2,r=0.5)+adallava-h@0.6",
+)
+"""164 visual tokens are what the published FLOPs of PruMerge+ fit; a random tower has no outliers worth the name."""
+EVERYTHING = "adallava-l@1"
+"""All blocks, and what AdaLLaVA adds: latency token, latency encoder, scheduler."""
+BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+MOST_OFF, LEAST_RATE, MOST_ADDED, MOST_SWEPT = 0.03, 0.85, 0.01, 0.55
+
+
+@pytest.fixture(scope="module")
+def folder(random_llava: Callable[..., Path]) -> Path:
+    return random_llava(NARROW, WIDE)
+
+
+@pytest.fixture(scope="module")
+def base(folder: Path) -> HFMultimodal:
+    from adaptbench.adapters.transformers_multimodal import HFMultimodal
+
+    return HFMultimodal(str(folder))
+
+
+@pytest.fixture(scope="module")
+def prompt(base: HFMultimodal) -> Prompt:
+    """A question on a picture, 645 tokens in all."""
+    import numpy as np
+    from adaptbench.harness.contracts import Prompt
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (336, 336, 3), dtype=np.uint8)
+    pictures = (Image.fromarray(pixels),)
+    short, _ = base.token_counts(Prompt("", pictures))
+    asked = Prompt("answer " * (TEXT_TOKENS - short), pictures, max_new_tokens=1)
+    assert base.token_counts(asked) == (TEXT_TOKENS, 576)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def variants(base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HFMultimodal]:
+    """Spec -> the base with these methods, on the same weights; its schedulers are untrained, with latency token."""
+    from adaptbench.harness.plugins import load_plugins
+    from adaptbench.harness.specs import parse
+    from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, save
+
+    registry, checkpoints = load_plugins().registry, {}
+    for switch, rank in (("layers", 1), ("heads", 4)):
+        config = SchedulerConfig(switch=switch, layers=32, heads=16, prefix=16, rank=rank, hidden=1024)
+        checkpoints[f"adallava-{switch[0]}"] = {"checkpoint": str(tmp_path_factory.mktemp("scheduler") / switch)}
+        save(Scheduler(config), checkpoints[f"adallava-{switch[0]}"]["checkpoint"])
+
+    def build(text: str) -> HFMultimodal:
+        spec, model = parse(f"base+{text}"), base
+        for call in spec.methods:
+            due = {"budget": spec.budget, **checkpoints[call.name]} if call.name in checkpoints else {}
+            model = registry.find("method", call.name).factory()(model, **dict(call.args), **due)
+        return model
+
+    return {text: build(text) for text in (*SPECS, EVERYTHING)}
+
+
+@dataclass(frozen=True)
+class Products:
+    """The matrix products of the linear layers of some blocks, and nothing between them.
+
+    Attributes:
+        run: Computes them.
+        flops: Of all of them.
+    """
+
+    run: Callable[[], None]
+    flops: int
+
+
+@pytest.fixture(scope="module")
+def products(base: HFMultimodal) -> Products:
+    """The decoder's own shapes and weights, as many as fit into a tenth of its time."""
+    import torch
+
+    blocks = base.decoder.blocks.layers[:4]
+    weights = [module.weight.detach() for module in blocks.modules() if isinstance(module, torch.nn.Linear)]
+    states = {width: torch.randn(TEXT_TOKENS + 576, width) for width in {weight.shape[1] for weight in weights}}
+
+    def run() -> None:
+        with torch.inference_mode():
+            for weight in weights:
+                torch.mm(states[weight.shape[1]], weight.T)
+
+    return Products(run, sum(2 * len(states[weight.shape[1]]) * weight.numel() for weight in weights))
+
+
+@pytest.fixture(scope="module")
+def costs(base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal]) -> dict[str, dict[str, int]]:
+    """What each answer says that it cost."""
+    models = {"base": base, **variants}
+    return {name: dict(model.answer([prompt])[0].cost) for name, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def seconds(
+    base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal], products: Products, costs: Any,
+    pytestconfig: pytest.Config,
+) -> dict[str, list[float]]:  # fmt: skip
+    """Seconds of each in each round: all take turns, and have answered once before."""
+    clock = pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer"))
+    calls: dict[str, Callable[[], object]] = {
+        "base": base.prefill([prompt]), **{spec: model.prefill([prompt]) for spec, model in variants.items()}
+    }  # fmt: skip
+    calls["products"] = products.run
+    measured: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            measured[name].append(clock() - start)
+    return measured
+
+
+def ratio(times: Mapping[str, list[float]], name: str) -> float:
+    """Of the best turn of each: what disturbs a turn only makes it longer."""
+    return min(times[name]) / min(times["base"])
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any) -> None:
+    timed, counted = ratio(seconds, spec), costs[spec]["flops"] / costs["base"]["flops"]
+    report(
+        f"prefill of {spec}, over the base's: time / FLOPs",
+        f"{min(seconds[spec]):.2f} s", f"{min(seconds['base']):.2f} s", f"{timed:.3f} / {counted:.3f}",
+    )  # fmt: skip
+    assert abs(timed - counted) <= MOST_OFF
+
+
+def test_the_prefill_is_nearly_all_matrix_products(seconds: Any, costs: Any, products: Products, report: Any) -> None:
+    cost = costs["base"]
+    assert cost["language_flops"] > 0.99 * cost["flops"]
+    ours, machine = cost["flops"] / min(seconds["base"]), products.flops / min(seconds["products"])
+    report(
+        "the base's prefill, over bare products of its shapes",
+        f"{ours / 1e9:.1f} GFLOP/s", f"{machine / 1e9:.1f} GFLOP/s", f"{ours / machine:.3f}",
+    )  # fmt: skip
+    assert ours >= LEAST_RATE * machine
+
+
+def test_a_scheduler_costs_next_to_nothing(seconds: Any, costs: Any, report: Any) -> None:
+    added = ratio(seconds, EVERYTHING) - 1
+    counted = costs[EVERYTHING]["flops"] / costs["base"]["flops"] - 1
+    report(
+        "latency token and scheduler, over the base's prefill: time / FLOPs",
+        f"{min(seconds[EVERYTHING]):.3f} s", f"{min(seconds['base']):.3f} s", f"{added:.4f} / {counted:.4f}",
+    )  # fmt: skip
+    assert added < MOST_ADDED
+
+
+def test_what_is_saved_is_not_executed(
+    base: HFMultimodal, prompt: Prompt, variants: Any, costs: Any, report: Any
+) -> None:
+    from adaptbench.harness.measure.flops import count_flops
+    from adaptbench.harness.measure.savings import Saving
+
+    whole = count_flops(base.module, base.prepare([prompt])).value
+    for spec, model in variants.items():
+        counted = count_flops(model.module, model.prepare([prompt])).value
+        saving = Saving(costs[spec]["flops"] / costs["base"]["flops"], counted / whole)
+        report(
+            f"FLOPs of {spec}, over the base's: counted / told", "", "", f"{saving.counted:.4f} / {saving.planned:.4f}"
+        )
+        assert saving.real, saving.reason
+        assert counted == pytest.approx(costs[spec]["flops"], rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "sample", "rounds"),
+    [
+        ("llava:{folder}+adallava-l(scheduler=random)", "shapes-open", 4, 1),
+        ("llava:{folder}+adallava-h(scheduler=random)", "shapes-open", 4, 1),
+        ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3),
+    ],
+    ids=["large-l", "large-h", "tiny-l"],
+)
+def test_a_sweep_shares_what_budgets_have_in_common(
+    model: str, task: str, sample: int | None, rounds: int, folder: Path, without_costs: Any, side_by_side: Any,
+    report: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Six budgets in one run, against six runs, models loaded and all; one question a picture."""
+    spec = model.format(folder=folder)
+    folders = (tmp_path / str(number) for number in itertools.count())
+    part = {} if sample is None else {"sample": sample}
+    without_costs()
+
+    def run(budgets: tuple[float, ...]) -> dict[str, str]:
+        done = adaptbench.run(spec, task, budgets=budgets, out=next(folders), **part)
+        return {result.key: result.records_sha256 for result in done.results}
+
+    def runs() -> dict[str, str]:
+        return {key: records for budget in BUDGETS for key, records in run((budget,)).items()}
+
+    times = side_by_side(lambda: run(BUDGETS), runs, rounds=rounds)
+    assert times.our_result == times.their_result
+    share = 1 / times.ratio()
+    report(
+        f"six budgets of {model.format(folder='...')}, over six runs",
+        f"{min(times.ours):.1f} s", f"{min(times.theirs):.1f} s", f"{share:.3f} of theirs",
+    )  # fmt: skip
+    assert share <= MOST_SWEPT

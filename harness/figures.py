@@ -1,0 +1,97 @@
+"""Pictures made of runs: what a figure is asked for, and what it may build again of a run's cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from .faults import blamed_on
+from .identity import Built, Settings
+from .planning import Request, plan
+from .specs import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+    from .contracts import FloatArray, Prompt, Task
+    from .planning import PlannedCell
+    from .plugins import Plugins
+    from .registry import Registry
+    from .results import CellId
+    from .store import RunDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureRequest:
+    """What a figure is made of, and where it is written.
+
+    Attributes:
+        out: File whose ending says the format: ``.svg``, ``.pdf``, ``.png`` or ``.html``.
+        task: Only this task; ``None`` for all.
+        models: Only these, as specs with or without a budget; none for all.
+        sample: Id of the sample, for figures of one.
+    """
+
+    runs: tuple[RunDirectory, ...]
+    plugins: Plugins
+    out: Path
+    task: str | None = None
+    models: tuple[str, ...] = ()
+    sample: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionMaps:
+    """What one token attends to in a picture, block by block.
+
+    Attributes:
+        picture: As the model's vision tower is shown it.
+        blocks: Indices of the decoder's blocks.
+        maps: float32 [len(blocks), rows, columns]: the token's attention to each patch, a mean over heads; NaN where
+            the patch had been dropped.
+        token: Which token it is.
+        split: The first block that a method acts on, ``None`` if none does.
+    """
+
+    picture: Image
+    blocks: tuple[int, ...]
+    maps: FloatArray
+    token: str
+    split: int | None = None
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A model that can tell what the last token of a prompt attends to. Optional."""
+
+    def attention(self, prompt: Prompt) -> AttentionMaps:
+        """Return the attention of one prefill."""
+        ...
+
+
+def planned(registry: Registry, cell: CellId) -> PlannedCell:
+    """Look a cell of a run up again.
+
+    Raises:
+        UserError: One of its names is not registered here: it was a Python object, or of a plugin that is not loaded.
+    """
+    spec = parse(cell.model)
+    text = str(spec if cell.budget == 1 else spec.with_budget(cell.budget))
+    (found,) = plan(registry, Request((text,), (cell.task,), seeds=(cell.seed,))).cells
+    return found
+
+
+def load_task(cell: PlannedCell) -> Task:
+    """Build the task of a cell."""
+    step = cell.task.step
+    with blamed_on(f"task {step.call}", str(cell.id.task)):
+        task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=cell.seed))
+    return task
+
+
+def load_model(cell: PlannedCell) -> Any:
+    """Build the model of a cell; this is where weights are read."""
+    with blamed_on(f"model {cell.model.spec}", str(cell.id.task)):
+        return Built.of(cell, Settings()).load()

@@ -1,0 +1,163 @@
+"""A sample's picture, its question, and the answers at several budgets (dissertation, Tables C.5 to C.7)."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...harness.errors import UserError
+from ...harness.figures import load_task, planned
+from ...harness.store.files import write_atomic
+from .. import wording
+from ..board import need
+from .attention import image, picture_url
+from .cells import BUDGETS, one_section, record, sections
+from .files import page, write
+from .panels import Drawing, Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...harness.contracts import Json, Record
+    from ...harness.figures import FigureRequest
+    from ..charts import Palette
+    from ..ranking import Section, Standing
+
+_SIDE, _TEXT = 240, 560
+_LETTERS, _LINES = 84, 12
+_LINE, _GAP = 16, 14
+
+
+class Said(NamedTuple):
+    """One model's answer: what is known of its score, and what it cost."""
+
+    name: str
+    text: str
+    score: str
+    cost: str
+
+
+class Question(NamedTuple):
+    """What a sample asks, with its picture as a data URL; without one the text is empty."""
+
+    sample: str
+    text: str
+    target: str
+    picture: str
+
+
+def answers(request: FigureRequest) -> None:
+    """Write them: a page with texts that can be copied, or a picture in which long answers are cut.
+
+    Args:
+        request: One task and the ``sample``; default the first one whose answers differ from budget to budget.
+
+    Raises:
+        UserError: The task is not said, there is only one answer, or the task's data cannot be read here.
+    """
+    section = one_section(sections(request), "answers")
+    cells = sorted(section.standings, key=lambda s: (s.row.result.cell.model, -s.row.result.cell.budget))
+    if len(cells) < 2:
+        raise UserError(f"there is one answer only, of {cells[0].name}", where="answers", todo=BUDGETS)
+    name = _telling(cells) if request.sample is None else request.sample
+    found = [(cell, record(cell, name)) for cell in cells]
+    question = _question(request, section, found[0][1].sample)
+    said = [Said(cell.name, _text(one.output), _score(section, one), _cost(one)) for cell, one in found]
+    drawing = Drawing(f"{section.title}, {question.sample}", _panels(question, said), columns=2)
+    if request.out.suffix.lower() == ".html":
+        html = page(Drawing(drawing.title, []), "answers.html.j2", question=question, answers=said)
+        write_atomic(request.out, html.encode())
+    else:
+        write(drawing, request.out)
+
+
+def _telling(cells: Sequence[Standing]) -> str | None:
+    """The first sample whose answers differ; ``None`` if there is none."""
+    for records in zip(*(cell.row.journal.records() for cell in cells), strict=False):
+        if not records[0].fault and len({_text(one.output) for one in records}) > 1:
+            return str(records[0].sample)
+    return None
+
+
+def _question(request: FigureRequest, section: Section, sample: str) -> Question:
+    """What the task asks; it is built again for it."""
+    task = load_task(planned(request.plugins.registry, section.standings[0].row.result.cell))
+    found = next((one for one in task.samples if one.id == sample), None)
+    if found is None or section.card.capability != "generate":
+        raise UserError(f"task {section.title} asks no question {sample!r}", where="answers", todo="give --task")
+    prompts = [task.inputs[position].load() for position in found.inputs]
+    text = "\n".join(dict.fromkeys(prompt.text.strip() for prompt in prompts))
+    pictures = [picture for prompt in prompts for picture in prompt.images]
+    return Question(sample, text, _text(found.target), picture_url(pictures[0]) if pictures else "")
+
+
+def _text(output: Json) -> str:
+    """An output as text; several answers each on a line, and what no file may hold replaced."""
+    if isinstance(output, list) and all(isinstance(one, str) for one in output):
+        output = "\n".join(output)
+    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _score(section: Section, found: Record) -> str:
+    if found.scores is None:
+        return f"not scored: {found.fault}" if found.fault else "not scored"
+    metric = section.metric
+    value = wording.scale(metric) * found.scores[metric.name]
+    return f"{metric.name} {value:.4g} {metric.unit}".rstrip()
+
+
+def _cost(found: Record) -> str:
+    return wording.si(found.cost["flops"], "FLOP") if "flops" in found.cost else ""
+
+
+def _panels(question: Question, said: Sequence[Said]) -> list[Panel]:
+    """The picture, and the texts beside it."""
+    target = f"Expected: {question.target}"
+    blocks = [
+        _Block("", question.text, "ink"),
+        _Block("", target, "muted"),
+        *(
+            _Block(" · ".join(filter(None, (one.name, one.score, one.cost))), one.text or "(nothing)", "ink")
+            for one in said
+        ),
+    ]
+    texts = Panel("", lambda palette: _column(blocks, palette), "", _TEXT, grows=False)
+    if not question.picture:
+        return [texts]
+    return [Panel("", lambda _: image(question.picture, (_SIDE, _SIDE)), "", _SIDE, grows=False), texts]
+
+
+class _Block(NamedTuple):
+    head: str
+    text: str
+    colour: str
+
+    def lines(self) -> list[str]:
+        """The text in lines that fit, the rest cut."""
+        lines = [part for line in self.text.splitlines() for part in textwrap.wrap(line, _LETTERS) or [""]]
+        return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"]
+
+
+def _column(blocks: Sequence[_Block], palette: Palette) -> Any:
+    """Blocks of text, one below the other."""
+    alt = need("altair")
+    values: list[dict[str, Any]] = []
+    top = float(_LINE)
+    for block in blocks:
+        if block.head:
+            values.append({"y": top, "text": block.head, "colour": palette.muted, "size": 11})
+            top += _LINE
+        for line in block.lines():
+            values.append({"y": top, "text": line, "colour": getattr(palette, block.colour), "size": 13})
+            top += _LINE
+        top += _GAP
+    texts = alt.Chart(alt.Data(values=values)).mark_text(align="left", baseline="bottom", x=0)
+    scale = alt.Scale(domain=[top, 0], nice=False, zero=False)
+    return texts.encode(
+        y=alt.Y("y:Q", scale=scale, axis=None),
+        text="text:N",
+        color=alt.Color("colour:N", scale=None),
+        size=alt.Size("size:Q", scale=None),
+    ).properties(width=_TEXT, height=top)

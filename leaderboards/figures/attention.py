@@ -1,0 +1,135 @@
+"""What the last token of a prompt attends to in the picture, block by block (dissertation, Figs. 5.4 and C.6 to C.8).
+
+With a latency token that is the last one; else the last token of the question is. The model of a cell is built again
+for it and runs one prefill.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...harness.errors import UserError
+from ...harness.figures import Attentive, load_model, load_task, planned
+from ..board import need
+from .cells import one_section, record, sections
+from .files import write
+from .panels import Drawing, Panel, shown
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ...harness.contracts import FloatArray, Prompt
+    from ...harness.figures import AttentionMaps, FigureRequest
+    from ..ranking import Section, Standing
+
+_SIDE, _PIXELS, _COLUMNS = 180, 288, 6
+_QUESTION, _LARGEST = 90, 640
+_VEIL = 0.62
+"""How much of the picture a map covers."""
+_HEAT = np.array([(20, 11, 53), (87, 15, 109), (187, 55, 84), (249, 142, 8), (252, 255, 164)], dtype=np.float64)
+"""From the least to the most, in equal steps."""
+_DROPPED = (128, 128, 128)
+
+
+def attention(request: FigureRequest) -> None:
+    """Draw it and write it: the picture, then a map over it for each block.
+
+    Args:
+        request: One task, one model, and the ``sample``; default the first. Of several budgets the highest is taken,
+            since a block that runs in parts has no attention to be read.
+
+    Raises:
+        UserError: Task or model are not said, the model cannot tell its attention, or the sample has no single picture.
+    """
+    section = one_section(sections(request), "attention")
+    standing = _one_model(section)
+    found = record(standing, request.sample)
+    cell = planned(request.plugins.registry, standing.row.result.cell)
+    task = load_task(cell)
+    sample = next((sample for sample in task.samples if sample.id == found.sample), None)
+    if sample is None or section.card.capability != "generate":
+        raise UserError(
+            f"task {section.title} asks no question {found.sample!r}", where="attention", todo="give --task"
+        )
+    prompts: list[Prompt] = [task.inputs[position].load() for position in sample.inputs]
+    if any(len(prompt.images) != 1 for prompt in prompts):
+        raise UserError(
+            f"sample {sample.id} has not one picture", where=section.title, todo="choose another with --sample"
+        )
+    model = load_model(cell)
+    if not isinstance(model, Attentive):
+        raise UserError(
+            f"model {standing.name} does not tell what it attends to", where="attention", todo="choose another --model"
+        )
+    read = [(prompt, model.attention(prompt)) for prompt in prompts]
+    panels = [panel for prompt, maps in read for panel in _panels(prompt, maps)]
+    title = f"What {read[0][1].token} attends to: {standing.name} on {section.title}, {sample.id}"
+    write(Drawing(title, panels, columns=_COLUMNS), request.out)
+
+
+def _one_model(section: Section) -> Standing:
+    """The only model, at its highest budget."""
+    models = sorted({standing.row.result.cell.model for standing in section.standings})
+    if len(models) > 1:
+        raise UserError(
+            f"the figure 'attention' is of one model, and there are {', '.join(models)}", todo="give --model"
+        )
+    return max(section.standings, key=lambda standing: standing.row.result.cell.budget)
+
+
+def _panels(prompt: Prompt, maps: AttentionMaps) -> list[Panel]:
+    """The picture with its question, then each block."""
+    question = shown(prompt.text.strip().partition("\n")[0], _QUESTION)
+    panels = [_panel("Picture", question, maps.picture)]
+    for block, grid in zip(maps.blocks, maps.maps, strict=True):
+        last = maps.split is not None and block == maps.split - 1
+        share = f"{100 * float(np.nansum(grid)):.1f} % on the picture"
+        caption = f"{share}. The last block before the plan." if last else share
+        panels.append(_panel(f"Block {block}", caption, veiled(maps.picture, grid)))
+    return panels
+
+
+def _panel(title: str, caption: str, picture: Image) -> Panel:
+    url = picture_url(picture)
+    return Panel(title, lambda _: image(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
+
+
+def picture_url(picture: Image) -> str:
+    """A picture as a URL that holds it, made smaller where it is large."""
+    stream, small = io.BytesIO(), picture.convert("RGB")
+    small.thumbnail((_LARGEST, _LARGEST))
+    small.save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def image(url: str, size: tuple[int, int]) -> Any:
+    """A picture as a chart of that width and height; it keeps its proportions."""
+    alt, (width, height) = need("altair"), size
+    place = {"x": alt.value(width / 2), "y": alt.value(height / 2)}
+    data = alt.Data(values=[{"url": url}])
+    drawn = alt.Chart(data).mark_image(width=width, height=height, aria=False).encode(url="url:N", **place)
+    return drawn.properties(width=width, height=height)
+
+
+def veiled(picture: Image, grid: FloatArray) -> Image:
+    """A picture under a heat map.
+
+    Args:
+        picture: Square.
+        grid: Attention to each patch [rows, columns], relative to its highest; where it is NaN, the patch was dropped
+            and the picture is grey.
+    """
+    from PIL import Image as Pillow
+
+    base = np.asarray(picture.convert("RGB").resize((_PIXELS, _PIXELS)), dtype=np.float64)
+    heat = np.nan_to_num(grid / (np.nanmax(grid) or 1.0))
+    steps = np.linspace(0, 1, len(_HEAT))
+    colours = np.stack([np.interp(heat, steps, _HEAT[:, channel]) for channel in range(3)], axis=-1)
+    colours[~np.isfinite(grid)] = _DROPPED
+    patches = Pillow.fromarray(colours.round().astype(np.uint8)).resize((_PIXELS, _PIXELS), Pillow.Resampling.NEAREST)
+    mixed = (1 - _VEIL) * base + _VEIL * np.asarray(patches, dtype=np.float64)
+    return Pillow.fromarray(mixed.round().astype(np.uint8))

@@ -1,0 +1,157 @@
+"""Lines over budgets with their intervals: what several figures draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...harness.cards import Metric
+from ...harness.errors import UserError
+from .. import wording
+from ..board import need
+from ..frame import HEIGHT, WIDTH
+from .panels import series
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...harness.results import Estimate
+    from ..charts import Palette
+
+PERCENT = Metric(name="share")
+_DODGE = 0.006
+"""How far lines stand apart sideways, as a share of the axis: intervals at one budget would hide each other."""
+
+
+class Spot(NamedTuple):
+    """A point of a line, scaled as it is shown.
+
+    Attributes:
+        text: For the tooltip.
+    """
+
+    x: float
+    y: float
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line with its points, by rising ``x``; with ``band`` its spread is an area instead of whiskers."""
+
+    name: str
+    spots: Sequence[Spot]
+    band: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """What curves are drawn on.
+
+    Attributes:
+        x: Title of the horizontal axis.
+        form: Its number format, in Vega's words.
+        span: From where to where it goes; ``None`` as the points say.
+        apart: Move the lines apart sideways.
+        ceiling: Points of a frontier, by rising cost.
+    """
+
+    x: str
+    y: str
+    form: str = "~%"
+    span: tuple[float, float] | None = None
+    log: bool = False
+    upwards: bool = True
+    apart: bool = False
+    ceiling: Sequence[tuple[float, float]] = ()
+
+
+def spot(figure: Estimate | None, x: float, metric: Metric) -> Spot:
+    """A figure with its interval at ``x``.
+
+    Raises:
+        UserError: There is none.
+    """
+    if figure is None:
+        raise UserError(f"there is no {metric.name}", todo="leave the model out with --model")
+    factor = wording.scale(metric)
+    low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
+    text = f"{wording.estimate(figure, metric)} {metric.unit}".rstrip()
+    return Spot(x, factor * figure.value, factor * low, factor * high, text)
+
+
+def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
+    """The chart of some curves."""
+    alt = need("altair")
+    span = plane.span or _span(curves)
+    values = _values(curves, span, apart=plane.apart)
+    data, names = alt.Data(values=values), [curve.name for curve in curves]
+    colour = series(alt, "colour", names)
+    low, high = min(v["low"] for v in values), max(v["high"] for v in values)
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=list(span), nice=False, type="log" if plane.log else "linear"),
+        axis=alt.Axis(title=plane.x, format=plane.form, tickCount=6, grid=False, labelOverlap=True),
+    )
+    y = alt.Y(
+        "y:Q",
+        scale=alt.Scale(domain=[low - air, high + air], nice=False, reverse=not plane.upwards),
+        axis=alt.Axis(
+            title=plane.y, tickCount=5, domain=False, ticks=False, titleAngle=0, titleAlign="left",
+            titleAnchor="start", titleX=0, titleY=-12, titleBaseline="bottom",
+        ),
+    )  # fmt: skip
+    one, many = alt.datum.band == 0, alt.datum.band == 1
+    tooltip = [
+        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("place:N", title="at"),
+        alt.Tooltip("text:N", title="is"),
+    ]
+    base = alt.Chart(data)
+    layers = [
+        _ceiling(alt, plane, span, palette).encode(x=x, y=y),
+        base.transform_filter(many).mark_area(opacity=0.18).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
+        base.transform_filter(one).mark_rule(strokeWidth=1.2, opacity=0.55).encode(
+            x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour
+        ),
+        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, order="x:Q"),
+        base.mark_point(size=60, filled=True, opacity=1).encode(
+            x=x, y=y, color=colour, shape=series(alt, "shape", names), tooltip=tooltip
+        ),
+    ]  # fmt: skip
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def _ceiling(alt: Any, plane: Plane, span: tuple[float, float], palette: Palette) -> Any:
+    steps = [{"x": x, "y": y} for x, y in plane.ceiling]
+    if steps:
+        steps.append({"x": span[1], "y": steps[-1]["y"]})
+    line = alt.Chart(alt.Data(values=steps))
+    return line.mark_line(color=palette.muted, strokeWidth=1, strokeDash=[4, 3], interpolate="step-after")
+
+
+def _span(curves: Sequence[Curve]) -> tuple[float, float]:
+    places = [spot.x for curve in curves for spot in curve.spots]
+    air = 0.06 * (max(places) - min(places)) or 0.05
+    return min(places) - air, max(places) + air
+
+
+def _values(curves: Sequence[Curve], span: tuple[float, float], *, apart: bool) -> list[dict[str, Any]]:
+    step = _DODGE * (span[1] - span[0]) * apart
+    return [
+        {
+            "name": curve.name,
+            "x": spot.x + step * (place - (len(curves) - 1) / 2),
+            "y": spot.y,
+            "low": spot.low,
+            "high": spot.high,
+            "band": int(curve.band),
+            "place": f"{spot.x:.4g}",
+            "text": spot.text,
+        }
+        for place, curve in enumerate(curves)
+        for spot in curve.spots
+    ]

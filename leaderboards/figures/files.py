@@ -1,0 +1,80 @@
+"""A figure as a file: SVG, PDF, PNG, or a page that holds all it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...harness.store.files import write_atomic
+from ..board import need
+from ..charts import FILE, styled, svg
+from ..offline import environment, inline, policy, text, vega
+from .panels import chart, page_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .panels import Drawing, Panel
+
+_GAP = 36
+
+
+def write(drawing: Drawing, out: Path) -> None:
+    """Write a figure in the format that the file's ending names. Nothing is loaded from the network."""
+    if out.suffix.lower() == ".html":
+        write_atomic(out, page(drawing).encode())
+        return
+    convert, spec = need("vl_convert"), picture(drawing)
+    match out.suffix.lower():
+        case ".svg":
+            content = svg(spec).encode()
+        case ".png":
+            content = convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
+        case _:
+            content = convert.vegalite_to_pdf(spec, allowed_base_urls=[])
+    write_atomic(out, content)
+
+
+def picture(drawing: Drawing) -> dict[str, Any]:
+    """One specification with all panels, for print."""
+    alt = need("altair")
+    drawn = [chart(panel, FILE, titled=True) for panel in drawing.panels]
+    columns = drawing.columns
+    apart = dict.fromkeys(("color", "shape", "opacity"), "independent")
+    rows = [
+        alt.hconcat(*drawn[i : i + columns], spacing=_GAP).resolve_scale(**apart) for i in range(0, len(drawn), columns)
+    ]
+    whole = alt.vconcat(*rows, spacing=_GAP).resolve_scale(**apart)
+    title = alt.Title(drawing.title, fontSize=16, anchor="start", offset=16)
+    spec: dict[str, Any] = styled(whole.properties(title=title, padding=16), FILE).to_dict()
+    return spec
+
+
+def page(drawing: Drawing, template: str = "figure.html.j2", **values: Any) -> str:
+    """The figure as a page; ``values`` are for a template of its own."""
+    from markupsafe import Markup
+
+    specs: dict[str, Any] = {}
+    shown = [page_panel(panel, f"panel-{number}", specs) for number, panel in enumerate(drawing.panels, 1)]
+    scripts = [inline(script) for script in (vega(), text("charts.js"))] if specs else []
+    html: str = environment().get_template(template).render(
+        css=Markup(text("board.css")),  # noqa: S704 - our own file
+        title=drawing.title,
+        small=drawing.columns > 3,
+        panels=shown,
+        policy=policy(scripts, pictures=True),
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
+        specs=specs,
+        **values,
+    )  # fmt: skip
+    return html
+
+
+def page_panel(panel: Panel, anchor: str, specs: dict[str, Any]) -> dict[str, Any]:
+    """What a template needs of a panel; if it answers the mouse, its specification is added to ``specs``."""
+    from markupsafe import Markup
+
+    spec = page_spec(panel)
+    if panel.grows:
+        specs[anchor] = spec
+    still = Markup(svg(spec))  # noqa: S704 - the renderer escapes what it is given
+    return {"id": anchor if panel.grows else "", "title": panel.title, "caption": panel.caption, "svg": still}

@@ -1,0 +1,83 @@
+"""What a figure is made of: panels that are drawn for a page or for a file, and what they have in common."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..board import need
+from ..charts import PAGE, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..charts import Palette
+
+SERIES = ("#2f7fc1", "#d9731a", "#2b9a6b", "#b3589a", "#9a8417", "#c84b4b", "#4d9fb5", "#7d6bc4")
+"""Colours of lines: each has a contrast of 3 or more to white and to the page's dark paper."""
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
+"""Marks of lines, for eyes that do not tell the colours apart."""
+_HEADING, _CAPTION = 8, 6
+"""Width of a letter of a title and of what stands below it, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture of a figure.
+
+    Attributes:
+        draw: Makes the Altair chart, without its title, in the colours of a palette.
+        width: In pixels, without the axes.
+        grows: On a page it takes the width that there is; for charts of one view.
+    """
+
+    title: str
+    draw: Callable[[Palette], Any]
+    caption: str = ""
+    width: int = 440
+    grows: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure: its panels, in rows of ``columns`` where it is written as a picture."""
+
+    title: str
+    panels: Sequence[Panel]
+    columns: int = 2
+
+
+def chart(panel: Panel, palette: Palette, *, titled: bool) -> Any:
+    """The chart of a panel; on a page its title and caption stand outside."""
+    drawn = panel.draw(palette)
+    if not (titled and panel.title):
+        return drawn
+    heading, caption = (
+        textwrap.wrap(text, panel.width // letter, break_on_hyphens=False)
+        for text, letter in ((panel.title, _HEADING), (panel.caption, _CAPTION))
+    )
+    title = need("altair").Title(heading, subtitle=caption, subtitleColor=palette.muted, subtitlePadding=4)
+    return drawn.properties(title=title)
+
+
+def page_spec(panel: Panel) -> dict[str, Any]:
+    """The specification of a panel for a page, in the page's colours."""
+    spec: dict[str, Any] = styled(chart(panel, PAGE, titled=False), PAGE).to_dict()
+    return spec
+
+
+def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str]) -> Any:
+    """The channel that gives each line its colour, or its mark; both make one legend."""
+    values = SERIES if kind == "colour" else SHAPES
+    scale = alt.Scale(domain=list(names), range=[values[i % len(values)] for i in range(len(names))])
+    channel = alt.Color if kind == "colour" else alt.Shape
+    return channel("name:N", scale=scale, sort=list(names), legend=alt.Legend(symbolOpacity=1))
+
+
+def shown(name: str, length: int) -> str:
+    """A text of at most ``length`` characters, the middle left out."""
+    if len(name) <= length:
+        return name
+    end = length // 2
+    return f"{name[: length - end - 1]}…{name[-end:]}"

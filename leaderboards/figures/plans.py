@@ -1,0 +1,210 @@
+"""Which blocks, heads and MLP channels ran, by budget and by input (dissertation, Figs. 5.5 and C.5)."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ...harness.errors import UserError
+from ..board import need
+from .cells import by_model, record, sections
+from .files import write
+from .panels import Drawing, Panel, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from ...harness.contracts import Json, Record
+    from ...harness.figures import FigureRequest
+    from ..charts import Palette
+    from ..ranking import Section, Standing
+
+    Grid = npt.NDArray[np.float64]
+    """[rows, blocks, parts], parts being `_PARTS`: which share of each ran."""
+
+_MOST = 1000
+"""Records of a cell that are read: their mean is exact to some percent, and a board is quick."""
+_PARTS = ("Blocks that ran", "Attention heads that ran", "MLP channels that ran")
+_ROW, _WIDTH, _LABELLED = 16, 440, 14
+
+
+class _Shape(NamedTuple):
+    """A whole decoder."""
+
+    blocks: int
+    heads: int
+
+
+class _Plans(NamedTuple):
+    """The plans of a model's first inputs, by budget, and the decoder that they are of."""
+
+    shape: _Shape
+    by_budget: Mapping[float, list[Json]]
+
+
+def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 24) -> None:
+    """Draw them and write them, for each model and task: what share ran at each budget, and the plans of some inputs.
+
+    Args:
+        request: With a ``sample``, only its plans are drawn, at every budget.
+        budget: Of the plans by input; default the middle one below 1.
+        inputs: How many of the task's first inputs are shown.
+
+    Raises:
+        UserError: No record holds a plan, or there is no cell at this budget.
+    """
+    if inputs < 1:
+        raise UserError(f"{inputs} inputs are too few", where="plans", todo="give inputs=1 or more")
+    panels = []
+    for section in sections(request):
+        for model, cells in by_model(section.standings).items():
+            drawn = _read(cells)
+            if drawn is None:
+                continue
+            title = f"{model} on {section.title}"
+            if request.sample is None:
+                panels += [*_shares(title, drawn), *_first_inputs(cells, drawn, budget, inputs)]
+            else:
+                panels += _one_sample(title, cells, drawn.shape, request.sample)
+    if not panels:
+        raise UserError(
+            "no record of these runs says what ran of the decoder",
+            where="plans",
+            todo="run a model with a method in its decoder, such as tiny-llava+adallava-l(scheduler=random), "
+            "with this version",
+        )
+    write(Drawing("Execution plans", panels), request.out)
+
+
+def plan_panels(section: Section) -> list[Panel]:
+    """For a board: the share of the inputs that ran each block, of each model with plans at several budgets."""
+    panels = []
+    for model, cells in by_model(section.standings).items():
+        drawn = _read(cells) if len(cells) > 1 else None
+        if drawn and len(drawn.by_budget) > 1:
+            panels += _shares(f"{model} on {section.title}", drawn)
+    return panels
+
+
+def _shares(title: str, drawn: _Plans) -> list[Panel]:
+    """What ran of each block at each budget: a panel of the blocks, or one of the heads and one of the channels."""
+    budgets = sorted(drawn.by_budget, reverse=True)
+    grid = np.stack([_grid(drawn.by_budget[budget], drawn.shape).mean(axis=0) for budget in budgets])
+    inputs = max(map(len, drawn.by_budget.values()))
+    return _panels(title, [f"{budget:g}" for budget in budgets], grid, ("budget", f"Mean over {inputs:,} inputs."))
+
+
+def _one_sample(title: str, cells: Sequence[Standing], shape: _Shape, sample: str) -> list[Panel]:
+    """The plans of one sample at every budget."""
+    falling = sorted(cells, key=lambda cell: -cell.row.result.cell.budget)
+    rows = [(f"{cell.row.result.cell.budget:g}", plan) for cell in falling for plan in _plans(record(cell, sample))]
+    if not rows:
+        return []
+    names = _distinct([name for name, _ in rows])
+    return _panels(title, names, _grid([plan for _, plan in rows], shape), ("budget", f"Sample {sample}."))
+
+
+def _first_inputs(cells: Sequence[Standing], drawn: _Plans, budget: float | None, count: int) -> list[Panel]:
+    """The plans of several inputs at one budget."""
+    known = sorted(drawn.by_budget)
+    below = [found for found in known if found < 1] or known
+    budget = below[len(below) // 2] if budget is None else budget
+    if budget not in known:
+        choice = ", ".join(f"{found:g}" for found in known)
+        raise UserError(
+            f"no plans at budget {budget:g}", where=cells[0].row.label, todo=f"choose budget= from {choice}"
+        )
+    cell = next(cell for cell in cells if cell.row.result.cell.budget == budget)
+    every = ((found.sample, plan) for found in cell.row.journal.records() for plan in _plans(found))
+    rows = list(islice(every, count))
+    names = _distinct([name for name, _ in rows])
+    grid = _grid([plan for _, plan in rows], drawn.shape)
+    return _panels(cell.row.label, names, grid, ("input", "The first inputs of the task."))
+
+
+def _panels(title: str, names: Sequence[str], grid: Grid, words: tuple[str, str]) -> list[Panel]:
+    """Heat maps of a grid [rows, blocks, parts]: one if blocks run whole or not at all, else one for each part."""
+    whole = bool(np.all(grid == grid[:, :, :1]))
+    axis, caption = words
+    return [
+        _panel(title, names, grid[:, :, part], (axis, f"{_PARTS[part]}. {caption}"))
+        for part in ((0,) if whole else (1, 2))
+    ]
+
+
+def _panel(title: str, names: Sequence[str], shares: Grid, words: tuple[str, str]) -> Panel:
+    axis, caption = words
+    return Panel(title, lambda palette: _heat(names, shares, axis, palette), caption, _WIDTH)
+
+
+def _heat(names: Sequence[str], shares: Grid, axis: str, palette: Palette) -> Any:
+    """A cell for each row and block, the more opaque the more of it ran."""
+    alt = need("altair")
+    values = [
+        {"row": name, "block": block, "share": round(float(share), 4), "text": f"{100 * share:.0f}"}
+        for name, line in zip(names, shares, strict=True)
+        for block, share in enumerate(line)
+    ]
+    y = alt.Y(
+        "row:N", sort=list(names), title=axis,
+        axis=alt.Axis(
+            labelLimit=130, domain=False, ticks=False, titleAngle=0, titleAlign="right", titleX=-6, titleY=-10
+        ),
+    )  # fmt: skip
+    x = alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False))
+    opacity = alt.Opacity(
+        "share:Q",
+        scale=alt.Scale(domain=[0, 1], range=[0.04, 1]),
+        legend=alt.Legend(values=[0, 0.25, 0.5, 0.75, 1], format="~%", symbolType="square", direction="horizontal",
+                          symbolFillColor=palette.accent, symbolStrokeWidth=0, symbolSize=160),
+    )  # fmt: skip
+    data = alt.Data(values=values)
+    tooltip = [alt.Tooltip("row:N", title=axis), alt.Tooltip("block:O"), alt.Tooltip("share:Q", format=".0%")]
+    cells = alt.Chart(data).mark_rect(color=palette.accent, stroke=palette.paper, strokeWidth=1)
+    layers = [cells.encode(x=x, y=y, opacity=opacity, tooltip=tooltip)]
+    partly = bool(np.any((shares > 0) & (shares < 1)))
+    if partly and shares.shape[1] <= _LABELLED:
+        ink = alt.condition("datum.share > 0.7", alt.value(palette.paper), alt.value(palette.ink))
+        layers.append(alt.Chart(data).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=ink))
+    row = max(_ROW, 24 if len(names) < 8 else 0)
+    return alt.layer(*layers).properties(width=_WIDTH, height=row * len(names))
+
+
+def _read(cells: Sequence[Standing]) -> _Plans | None:
+    """The plans of a model's cells; ``None`` if there are none."""
+    found: dict[float, list[Json]] = {}
+    for cell in cells:
+        records = islice(cell.row.journal.records(), _MOST)
+        if plans_of := [plan for one in records for plan in _plans(one)]:
+            found[cell.row.result.cell.budget] = plans_of
+    if not found:
+        return None
+    language = cells[0].row.result.language
+    if language is not None:
+        return _Plans(_Shape(language.layers, language.heads), found)
+    entries = [entry for plans_of in found.values() for plan in plans_of for entry in plan]
+    return _Plans(_Shape(1 + max(entry[0] for entry in entries), max(1, *(entry[2] for entry in entries))), found)
+
+
+def _plans(found: Record) -> list[Json]:
+    """The plan of each input of a record that tells one."""
+    return [plan for plan in found.plan or () if plan]
+
+
+def _grid(every: Sequence[Json], shape: _Shape) -> Grid:
+    """What ran of each block: [plans, blocks, parts]."""
+    grid = np.zeros((len(every), shape.blocks, len(_PARTS)))
+    for row, plan in enumerate(every):
+        for block, _, heads, share in plan:
+            grid[row, block] = 1.0, heads / shape.heads, share
+    return grid
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that are short and told apart."""
+    cut = [shown(name, 20) for name in names]
+    return [f"{name} #{cut[:place].count(name) + 1}" if cut.count(name) > 1 else name for place, name in enumerate(cut)]

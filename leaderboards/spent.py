@@ -1,0 +1,135 @@
+"""What the cells of a task spent: the table of budgets, what was used of them, and predicted times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..harness.cards import Metric
+from . import wording
+from .wording import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..harness.results import CellResult, Estimate, Range, Spending
+    from .collect import Row
+    from .ranking import Section
+
+_ACCOUNTS = {"units": "units", "flops": "FLOPs"}
+_PER_CENT = Metric(name="", unit="%")
+_RANGES = {"visual_tokens": "visual tokens", "blocks": "blocks", "heads": "heads"}
+_CAPTION = (
+    "One answer's prefill. The budget is a share of the same model's prefill with every switch on, its token selection "
+    "included. Success is the share of answers within it, utilisation the mean share of it that was used. Units are "
+    "the switches: blocks, or groups of heads and MLP channels. FLOPs are the language model's with scheduler and "
+    "latency token, by which a plan that uses up its units is beyond its budget. ± is the half-width of a 95 % "
+    "interval, brackets are a 95 % Wilson interval."
+)
+_PREDICTED = (
+    " Predicted: time of the language model's blocks that ran and of its head, by their roofline, in float16. It says "
+    "how models relate, and is not to be compared with a measured time."
+)
+
+
+class SpentTable(NamedTuple):
+    """The table of one task.
+
+    Attributes:
+        heads: Of each figure, what it is, and how it is given.
+        rows: Model -> its figures.
+    """
+
+    caption: str
+    heads: list[tuple[str, str]]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def spent_table(section: Section) -> SpentTable | None:
+    """Return the table of the cells that tell what they spent; ``None`` if there are none."""
+    told = [(standing, standing.row.result.spending) for standing in section.standings]
+    found = [(standing, spending) for standing, spending in told if spending]
+    if not found:
+        return None
+    chips = list(dict.fromkeys(chip for standing, _ in found for chip in standing.row.predicted))
+    accounts = [name for name in _ACCOUNTS if any(name in spending.accounts for _, spending in found)]
+    heads = [("budget", "%"), ("FLOPs", "language model"), ("FLOPs", "% of the whole")]
+    heads += [(what, f"{_ACCOUNTS[name]}, %") for name in accounts for what in ("success", "utilisation")]
+    heads += [*((name, "mean (range)") for name in _RANGES.values()), *((f"predicted, {chip}", "") for chip in chips)]
+    rows = [(standing.name, _cells(standing.row, spending, accounts, chips)) for standing, spending in found]
+    return SpentTable(_CAPTION + (_PREDICTED if chips else ""), heads, rows)
+
+
+def spent_columns(row: Row) -> dict[str, float | None]:
+    """Return the same as columns for programs: shares in [0, 1], times in seconds."""
+    return dict(_columns(row))
+
+
+def _cells(row: Row, spending: Spending, accounts: list[str], chips: list[str]) -> list[Cell]:
+    budget = row.result.cell.budget
+    cells = [
+        Cell(f"{100 * budget:g}", budget),
+        _quantity(_language_flops(row.result)),
+        _share(_figure(spending, "flops", "share")),
+    ]
+    for name in accounts:
+        cells.append(_success(_figure(spending, name, "success")))
+        cells.append(_share(_figure(spending, name, "utilisation")))
+    cells += [_range(getattr(spending, name)) for name in _RANGES]
+    return [*cells, *(_quantity(row.predicted.get(chip), "s") for chip in chips)]
+
+
+def _figure(spending: Spending | None, name: str, what: str) -> Estimate | None:
+    """A figure of an accounting, if the cell has it."""
+    account = spending.accounts.get(name) if spending else None
+    return None if account is None else getattr(account, what)
+
+
+def _language_flops(result: CellResult) -> float | None:
+    """FLOPs of the language model for one answer, on the mean."""
+    if result.spending is None or "flops" not in result.spending.accounts:
+        return None
+    return result.costs["language_flops"].value / result.costs["answers"].value
+
+
+def _quantity(value: float | None, unit: str = "") -> Cell:
+    return Cell(wording.si(value, unit), "" if value is None else value)
+
+
+def _share(figure: Estimate | None) -> Cell:
+    """A share in per cent; what is the same in every sample needs no interval."""
+    if figure is None:
+        return Cell(wording.MISSING)
+    text = wording.estimate(figure, _PER_CENT).removesuffix(" ± 0.00")
+    return Cell(text, figure.value, hint=figure.method)
+
+
+def _success(figure: Estimate | None) -> Cell:
+    """A share with the ends of its interval, which is not even about it."""
+    if figure is None or figure.low is None or figure.high is None:
+        return Cell(wording.MISSING)
+    text = f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    return Cell(text, figure.value, hint=figure.method)
+
+
+def _range(figure: Range | None) -> Cell:
+    if figure is None:
+        return Cell(wording.MISSING)
+    ends = "" if figure.least == figure.most else f" ({figure.least:.4g}–{figure.most:.4g})"
+    return Cell(f"{figure.mean:.4g}{ends}", figure.mean)
+
+
+def _columns(row: Row) -> Iterator[tuple[str, float | None]]:
+    spending = row.result.spending
+    yield "language_flops", _language_flops(row.result)
+    for name in _ACCOUNTS:
+        for what in ("success", "share", "utilisation"):
+            figure = _figure(spending, name, what)
+            for end in ("value", "low", "high"):
+                key = f"{what}_{name}" if end == "value" else f"{what}_{name}_{end}"
+                yield key, getattr(figure, end, None)
+    for name in _RANGES:
+        figure = getattr(spending, name, None)
+        for end in ("mean", "least", "most"):
+            yield f"{name}_{end}", getattr(figure, end, None)
+    for chip, time in row.predicted.items():
+        yield f"predicted_prefill_{chip}", time

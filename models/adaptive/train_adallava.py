@@ -1,0 +1,370 @@
+"""Training of AdaLLaVA: scheduler, language model and projector together (dissertation, 5.2.3, 5.2.4 and C.1).
+
+Every question draws a budget, and the scheduler a plan for it; the loss is that of the answer's tokens. A plan's gates
+multiply what the blocks add, with straight-through gradients (Gumbel-softmax), so that nothing is skipped in training.
+
+A question runs as it does at inference: the prompt, the latency token, then the answer's tokens on the same keys. So
+token selectors and FastV act here as they do there. What the questions of a picture begin with alike runs once, up to
+the first block that a method steers.
+
+`transformers.Trainer` does the rest: devices, mixed precision, accumulation, checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from ...adapters.decoder import Context
+from ...adapters.decoder_state import pad
+from ...harness.errors import UserError
+from .adallava import gates
+from .scheduler import Scheduler, latency_penalty, save
+from .training_data import collate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ...adapters.decoder import State
+    from ...adapters.transformers_multimodal import HFMultimodal
+    from .training_data import Questions
+
+IGNORED = -100
+"""Label of what stands after an answer."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is trained.
+
+    Attributes:
+        steps: Of the optimizer.
+        batch: Pictures, or texts without one, a step on each device.
+        rate: Greatest learning rate of language model and projector; warms up linearly, then falls as a cosine.
+        scheduler_rate: The scheduler's and the latency encoder's; default ``rate``.
+        warmup: Share of the steps.
+        decay: Weight decay.
+        penalty: Of what a deterministic scheduler spends beyond the budget (lambda).
+        accumulate: Batches a step.
+        precision: ``float32``; ``bfloat16`` or ``float16`` for mixed precision.
+        workers: Processes that read data.
+        save_every: Steps between two checkpoints.
+        log_every: Steps between two lines of the log.
+        seed: Of the scheduler's first weights; the data have their own.
+    """
+
+    steps: int
+    batch: int = 8
+    rate: float = 1e-5
+    scheduler_rate: float | None = None
+    warmup: float = 0.03
+    decay: float = 0.0
+    penalty: float = 1.0
+    accumulate: int = 1
+    precision: str = "float32"
+    workers: int = 0
+    save_every: int = 100
+    log_every: int = 25
+    seed: int = 0
+
+
+class Planner:
+    """Steers the decoder in training, as `AdaLlava` does at inference; the plan is a draw, and gates carry it out.
+
+    Args:
+        scheduler: Which learns.
+        k: Units that each prompt may open.
+        channels: MLP channels of a block.
+        chance: Of the draw.
+
+    Attributes:
+        first: The first block that is switched.
+        drawn: The gates, [B, S] or [B, S, 2, H], once they are drawn.
+    """
+
+    def __init__(self, scheduler: Scheduler, k: Sequence[int], channels: int, chance: torch.Generator) -> None:
+        self.first = scheduler.config.prefix
+        self._scheduler, self._k, self._channels, self._chance = scheduler, k, channels, chance
+        self.drawn = torch.empty(0)
+
+    def after_prompt(self, batch: int) -> torch.Tensor:
+        """Return each prompt's own latency token, [batch, 1, d]."""
+        return self._scheduler.token(self._k).view(batch, 1, -1)
+
+    def before(self, index: int, state: State) -> State:
+        """Draw, once."""
+        if index != self.first:
+            return state
+        scores = self._scheduler.logits(state.hidden[:, -1])
+        self.drawn = self._scheduler.sample(scores, self._k, generator=self._chance)
+        return dataclasses.replace(state, gates=gates(self.drawn, self._scheduler.config, self._channels))
+
+
+class Trainee(nn.Module):
+    """A LLaVA and its scheduler. The LLaVA is trained in place; its tower is not.
+
+    Args:
+        model: The LLaVA, with whatever selects its tokens.
+        scheduler: Made for it.
+        penalty: As in `Recipe`.
+    """
+
+    def __init__(self, model: HFMultimodal, scheduler: Scheduler, penalty: float = 1.0) -> None:
+        super().__init__()
+        self.llava, self.scheduler = model.loaded.model, scheduler
+        self._model, self._penalty = model, penalty
+        for part in (self.llava, scheduler):
+            part.requires_grad_(True)
+        for part in self.llava.model.vision_tower.requires_grad_(False).parameters():
+            part.data = part.data.clone()  # it may be mapped from its file, which may be replaced while this runs
+
+    def train(self, mode: bool = True) -> Trainee:  # noqa: ARG002 - the name of torch
+        """Stay in evaluation mode: the decoder runs without dropout."""
+        return super().train(False)
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """Return what is trained: the rest is the base's, and need not be in every checkpoint."""
+        return dict(self.trained())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load what `state_dict` returns."""
+        known = dict(self.trained())
+        own = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing, unexpected = sorted(known.keys() - state_dict.keys()), own.unexpected_keys
+        if strict and (missing or unexpected):
+            raise UserError("a checkpoint does not fit", where=str((missing + unexpected)[0]), todo="start anew")
+        return type(own)(missing, unexpected)
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield what learns, by name; a tensor with two names has the first."""
+        return ((name, part) for name, part in self.named_parameters() if part.requires_grad)
+
+    def forward(  # noqa: PLR0913 - what `collate` returns
+        self,
+        *,
+        pixels: torch.Tensor | None,
+        starts: Sequence[torch.Tensor],
+        ends: Sequence[torch.Tensor],
+        answers: Sequence[torch.Tensor],
+        start_of: Sequence[int],
+        k: Sequence[int],
+        seed: int,
+    ) -> dict[str, torch.Tensor]:
+        """Return the ``loss``.
+
+        Args:
+            pixels: [images, 3, h, w]; each belongs to a placeholder in the starts, in their order.
+            starts: Ids of beginnings of prompts.
+            ends: Ids of what follows, of each of B questions; maybe none.
+            answers: Their answers' ids, with the end.
+            start_of: The beginning of each question.
+            k: Units that each may open.
+            seed: Of their plans.
+        """
+        chance = torch.Generator(device=answers[0].device).manual_seed(seed)
+        planner = Planner(self.scheduler, k, self._model.decoder.blocks.channels, chance)
+        hidden = self.hidden(
+            pixels=pixels, starts=starts, ends=ends, answers=answers, start_of=start_of, planner=planner
+        )
+        wanted = pad_sequence(list(answers), batch_first=True, padding_value=IGNORED)
+        said = wanted != IGNORED
+        loss = cross_entropy(self._model.decoder.logits(hidden[said]).float(), wanted[said])
+        config = self.scheduler.config
+        if config.rule == "deterministic":
+            shares = planner.drawn.new_tensor([float(config.share(units)) for units in k])
+            loss = loss + latency_penalty(planner.drawn, shares, config, self._penalty)
+        return {"loss": loss}
+
+    def hidden(
+        self,
+        *,
+        pixels: torch.Tensor | None,
+        starts: Sequence[torch.Tensor],
+        ends: Sequence[torch.Tensor],
+        answers: Sequence[torch.Tensor],
+        start_of: Sequence[int],
+        planner: Planner | None,
+    ) -> torch.Tensor:
+        """Return what the last block hands on where each token of the answers is to be said, [B, longest answer, d].
+
+        Args:
+            pixels: As in `forward`, and so are the others.
+            starts: As there.
+            ends: As there.
+            answers: As there. What stands where a shorter answer is over means nothing.
+            start_of: As there.
+            planner: ``None`` to run everything, without latency token.
+        """
+        decoder = self._model.decoder
+        methods = (*self._model.methods, *([] if planner is None else [planner]))
+        # One look-up for all: each would have a gradient as large as the whole embedding.
+        pieces = torch.split(decoder.embed(torch.cat([*starts, *ends])), [len(ids) for ids in (*starts, *ends)])
+        begun = self._begun(pixels, starts, pieces[: len(starts)], decoder.shared_depth(methods))
+        rows = list(pieces[len(starts) :])
+        for extra in decoder.extras(methods, len(rows)):
+            rows = [torch.cat([row, own.to(row)]) for row, own in zip(rows, extra, strict=True)]
+        context = Context.batch([begun[start] for start in start_of])
+        longest = max(map(len, rows))
+        if longest:
+            real = torch.stack([pad(row.new_ones(len(row), dtype=torch.bool), longest, 0) for row in rows])
+            context = decoder.extend(context, torch.stack([pad(row, longest, 0) for row in rows]), real)
+        state, cache = decoder.run(context, methods)
+        told = decoder.embed(pad_sequence(list(answers), batch_first=True)[:, :-1])
+        if not told.shape[1]:
+            return state.hidden[:, -1:]
+        return torch.cat([state.hidden[:, -1:], decoder.follow(told, cache, state.gates)], dim=1)
+
+    def _begun(
+        self, pixels: torch.Tensor | None, starts: Sequence[torch.Tensor], pieces: Sequence[torch.Tensor], depth: int
+    ) -> list[Context]:
+        """Run each beginning through the blocks that no method steers."""
+        seen = iter([] if pixels is None else self._model.project(pixels.to(self.llava.dtype)))
+        token, contexts = self.llava.config.image_token_id, []
+        for ids, piece in zip(starts, pieces, strict=True):
+            parts, visual, done = [], [], 0
+            for place in (ids == token).nonzero().flatten().tolist():
+                feature = next(seen).to(piece)
+                parts += [piece[done:place], feature]
+                visual += [False] * (place - done) + [True] * len(feature)
+                done = place + 1
+            visual += [False] * (len(piece) - done)
+            whole = torch.cat([*parts, piece[done:]])[None]
+            flags = torch.tensor([visual], device=piece.device)
+            contexts.append(self._model.decoder.start(whole, None, flags, depth=depth))
+        return contexts
+
+
+def train(model: HFMultimodal, scheduler: Scheduler, questions: Questions, recipe: Recipe, out: Path) -> None:
+    """Train, or go on training, and write ``out/model``, ``out/log.jsonl`` and ``out/checkpoints``.
+
+    Args:
+        model: A LLaVA, with whatever selects its tokens; trained in place.
+        scheduler: Made for it; trained in place.
+        questions: As many items as all devices need for all steps.
+        recipe: How.
+        out: Folder.
+
+    Raises:
+        UserError: One process sees several GPUs.
+    """
+    trainee = Trainee(model, scheduler, recipe.penalty)
+    trainer = _Trainer(
+        trainee, _arguments(recipe, out), data_collator=collate, train_dataset=questions, callbacks=[_Log(out)]
+    )
+    trainer.scheduler_rate = recipe.rate if recipe.scheduler_rate is None else recipe.scheduler_rate
+    trainer.remove_callback(transformers.PrinterCallback)
+    if sys.stderr.isatty():
+        trainer.add_callback(_Bar)
+    trainer.train(resume_from_checkpoint=_last(out / "checkpoints"))
+    if trainer.is_world_process_zero():
+        write(trainee, out / "model")
+
+
+def _last(folder: Path) -> str | None:
+    """The last checkpoint that is whole: the state of the trainer is the last file of one."""
+    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def write(trainee: Trainee, folder: Path) -> None:
+    """Write what ``adallava-l(checkpoint=FOLDER)`` reads: the scheduler, and the other trained weights as float16."""
+    save(trainee.scheduler, folder)
+    tensors = {
+        name.removeprefix("llava."): part.detach().to("cpu", torch.float16).contiguous()
+        for name, part in trainee.trained()
+        if name.startswith("llava.")
+    }
+    save_file(tensors, folder / "model.safetensors")
+
+
+class _Trainer(transformers.Trainer):  # type: ignore[misc]
+    """Reads the data in their order, which is drawn already, and has a learning rate of its own for the scheduler."""
+
+    scheduler_rate = 0.0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
+        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Make AdamW, with a group of parameters for each rate."""
+        if self.optimizer is None:
+            learns = [(name, part) for name, part in (model or self.model).named_parameters() if part.requires_grad]
+            groups = [
+                {"params": [part for name, part in learns if ("scheduler." in name) == own], "lr": rate}
+                for own, rate in ((False, self.args.learning_rate), (True, self.scheduler_rate))
+            ]
+            self.optimizer: Any = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+        made: torch.optim.Optimizer = self.optimizer
+        return made
+
+
+class _Log(transformers.TrainerCallback):  # type: ignore[misc]
+    """Writes the log anew at each line, so that one that is resumed holds no step twice."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = out / "log.jsonl"
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - names of the library
+        """Write what has been logged so far: step, loss, norm of the gradient, learning rate."""
+        if state.is_world_process_zero:
+            lines = (
+                {
+                    "step": note["step"],
+                    "loss": note["loss"],
+                    "grad_norm": note["grad_norm"],
+                    "rate": note["learning_rate"],
+                }
+                for note in state.log_history
+                if "loss" in note
+            )
+            self._file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+class _Bar(transformers.ProgressCallback):  # type: ignore[misc]
+    """A bar on the standard error, which leaves the standard output alone."""
+
+    def on_log(self, *_: Any, **__: Any) -> None:
+        """Say nothing: the log is a file."""
+
+
+def _arguments(recipe: Recipe, out: Path) -> Any:
+    arguments = transformers.TrainingArguments(
+        output_dir=str(out / "checkpoints"),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
+        learning_rate=recipe.rate,
+        weight_decay=recipe.decay,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(recipe.warmup * recipe.steps),
+        bf16=recipe.precision == "bfloat16",
+        fp16=recipe.precision == "float16",
+        logging_steps=recipe.log_every,
+        save_steps=recipe.save_every,
+        save_total_limit=1,
+        dataloader_num_workers=recipe.workers,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=True,
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        seed=recipe.seed,
+    )
+    if arguments.n_gpu > 1:
+        raise UserError(
+            f"one process sees {arguments.n_gpu} GPUs",
+            where="recipe adallava",
+            todo="start one for each: torchrun --no-python --nproc-per-node N adaptbench train ...",
+        )
+    return arguments

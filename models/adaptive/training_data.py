@@ -1,0 +1,257 @@
+"""Questions in LLaVA's format, as a scheduler learns from them: each is a row of its own, with a budget of its own.
+
+What a step learns from depends on the seed and the step alone, so that a resumed training sees the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...adapters import conversations
+from ...adapters.transformers_multimodal import squared
+from ...harness.contracts import Prompt
+from ...harness.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ...adapters.multimodal_checkpoint import Checkpoint
+
+Turn = tuple[str, str]
+"""A message and its answer."""
+_LENGTH = 2048
+_PLACEHOLDER = "<image>"
+_BLANK = Image.new("RGB", (1, 1))
+
+
+class Said(NamedTuple):
+    """A question as token ids: the prompt with a placeholder for its picture, and the answer with its end."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+class Item(NamedTuple):
+    """Some questions about one picture, or without any.
+
+    Attributes:
+        pixels: [1, 3, h, w]; ``None`` without a picture.
+        questions: At least one.
+        k: Units that each may open.
+        seed: Of the plans that are drawn.
+    """
+
+    pixels: torch.Tensor | None
+    questions: list[Said]
+    k: list[int]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Conversations and pictures on disk.
+
+    Attributes:
+        file: A JSON list of records ``{"conversations": [{"from": "human", "value": ...}, {"from": "gpt", ...}]}``,
+            with ``"image"``, a path, where there is one.
+        images: The folder that those paths start from.
+    """
+
+    file: Path
+    images: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the records that hold a message and its answer.
+
+        Raises:
+            UserError: The file cannot be read, or there is none.
+        """
+        try:
+            read = json.loads(self.file.read_text(encoding="utf-8"))
+            records = [record for record in read if turns(record)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            message = f"no conversations can be read from it: {type(error).__name__}: {error}"
+            raise UserError(message, where=str(self.file), todo="give LLaVA's format") from error
+        if not records:
+            raise UserError("it holds no conversation", where=str(self.file), todo="give LLaVA's format")
+        return records
+
+    def picture(self, record: dict[str, Any]) -> Image.Image | None:
+        """Read a record's picture.
+
+        Raises:
+            UserError: It is not there, or broken.
+        """
+        if not record.get("image"):
+            return None
+        path = self.images / record["image"]
+        try:
+            with Image.open(path) as opened:
+                return opened.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(
+                f"a picture cannot be read: {error}", where=str(path), todo="mend it, or take its record out"
+            ) from error
+
+
+def turns(record: dict[str, Any]) -> list[Turn]:
+    """Return the messages of a record with their answers, without placeholders."""
+    said = record["conversations"]
+    return [
+        (one["value"].replace(_PLACEHOLDER, "").strip("\n"), two["value"])
+        for one, two in pairwise(said)
+        if (one["from"], two["from"]) == ("human", "gpt")
+    ]
+
+
+class Questions(torch.utils.data.Dataset[Item]):
+    """Items without end; number ``i`` is always the same.
+
+    Args:
+        source: What is asked.
+        loaded: The model that is asked.
+        switched: Units that a plan chooses among; budgets are drawn uniformly from 0 to all of them.
+        length: Items.
+        questions: Of an item, at most; drawn from its record.
+        history: Whether a question stands after those before it in its record, or as if it were alone.
+        seed: Of all that is drawn.
+    """
+
+    def __init__(  # noqa: PLR0913 - one parameter is one option
+        self,
+        source: Source,
+        loaded: Checkpoint,
+        switched: int,
+        *,
+        length: int,
+        questions: int = 8,
+        history: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self._source, self._loaded, self._switched = source, loaded, switched
+        self._length, self._questions, self._history, self._seed = length, questions, history, seed
+        self._records = source.records()
+        self._ids = functools.lru_cache(2**16)(functools.partial(said, loaded))
+        self._order = functools.lru_cache(1)(
+            lambda epoch: np.random.default_rng([seed, epoch]).permutation(len(self._records))
+        )
+
+    def __len__(self) -> int:
+        """Number of items that are asked for."""
+        return self._length
+
+    def __getitem__(self, number: int) -> Item:
+        """Return an item.
+
+        Raises:
+            UserError: Its picture cannot be read, or a message is so long that no answer fits.
+        """
+        epoch, place = divmod(number, len(self._records))
+        chance = np.random.default_rng([self._seed, epoch, place])
+        record = self._records[self._order(epoch)[place]]
+        picture, pairs = self._source.picture(record), turns(record)
+        chosen = chance.permutation(len(pairs))[: self._questions]
+        asked = [
+            self._ids(tuple(pairs[0 if self._history else turn : turn + 1]), picture is not None) for turn in chosen
+        ]
+        fitting = [one for one in asked if one.answer]
+        if not fitting:
+            todo = f"take out what has more than {_LENGTH} tokens"
+            raise UserError("a message is too long", where=str(record.get("id", number)), todo=todo)
+        k = chance.integers(0, self._switched, len(fitting), endpoint=True).tolist()
+        return Item(self._pixels(picture), fitting, k, int(chance.integers(2**31)))
+
+    def _pixels(self, picture: Image.Image | None) -> torch.Tensor | None:
+        if picture is None:
+            return None
+        processor = self._loaded.processor.image_processor
+        square = squared(picture, processor.image_mean)
+        pixels: torch.Tensor = processor(images=[square], return_tensors="pt")["pixel_values"]
+        return pixels
+
+
+def said(loaded: Checkpoint, pairs: Sequence[Turn], pictured: bool) -> Said:
+    """Return the last message, after those before it, and its answer as ids; cut where it grows too long.
+
+    Args:
+        loaded: The model that is asked.
+        pairs: Messages and their answers.
+        pictured: Whether there is a picture; it stands before the first message.
+    """
+    processor, tokenizer = loaded.processor, loaded.processor.tokenizer
+    first, answer = pairs[0][0], pairs[-1][1]
+    prompt = Prompt(first, (_BLANK,) * pictured)
+    text = conversations.render(loaded.conversation, prompt, processor)
+    heard = loaded.encode(prompt)
+    if len(pairs) > 1:
+        text = _continued(loaded, text, pairs)
+        heard = tuple(conversations.tokenize(text, tokenizer))
+    gap = "" if loaded.conversation == conversations.TEMPLATE else " "
+    both = tuple(conversations.tokenize(text + gap + answer, tokenizer))
+    if both[: len(heard)] == heard:
+        spoken = both[len(heard) :]
+    else:
+        spoken = tuple(tokenizer(answer, add_special_tokens=False).input_ids)
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id in loaded.eos else min(loaded.eos)
+    return Said(heard, (*spoken, end)[: max(0, _LENGTH - len(heard))])
+
+
+def collate(items: Sequence[Item]) -> dict[str, Any]:
+    """Return the arguments of `train_adallava.Trainee`'s forward pass.
+
+    What the questions of a picture begin with alike, the picture included, stands once.
+    """
+    starts, ends, answers, start_of, k, pixels = [], [], [], [], [], []
+    for item in items:
+        shared = _alike([one.prompt for one in item.questions]) if item.pixels is not None else None
+        for place, one in enumerate(item.questions):
+            if place == 0 or shared is None:
+                starts.append(torch.tensor(one.prompt[:shared]))
+            start_of.append(len(starts) - 1)
+            ends.append(torch.tensor(one.prompt[shared:] if shared is not None else (), dtype=torch.long))
+            answers.append(torch.tensor(one.answer))
+        k += item.k
+        if item.pixels is not None:
+            pixels.append(item.pixels)
+    return {
+        "pixels": torch.cat(pixels) if pixels else None,
+        "starts": starts,
+        "ends": ends,
+        "answers": answers,
+        "start_of": start_of,
+        "k": k,
+        "seed": items[0].seed,
+    }
+
+
+def _alike(rows: Sequence[Sequence[int]]) -> int:
+    """How many of their first ids some rows have in common."""
+    return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))))
+
+
+def _continued(loaded: Checkpoint, text: str, pairs: Sequence[Turn]) -> str:
+    """A conversation up to its last message; ``text`` is its first message, as it is asked alone."""
+    if loaded.conversation == conversations.TEMPLATE:
+        pictured = loaded.processor.image_token in text
+        messages: list[dict[str, Any]] = []
+        for question, answer in pairs:
+            content = [{"type": "text", "text": question}]
+            first = [{"type": "image"}] if pictured and not messages else []
+            messages.append({"role": "user", "content": [*first, *content]})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        rendered: str = loaded.processor.apply_chat_template(messages[:-1], add_generation_prompt=True, tokenize=False)
+        return rendered
+    around, end = conversations.CONVERSATIONS[loaded.conversation], loaded.processor.tokenizer.eos_token
+    role = around.before.rpartition(". ")[2]
+    for (_, answer), (question, _) in pairwise(pairs):
+        text += f" {answer}{end}{role}{question}{around.after}"
+    return text

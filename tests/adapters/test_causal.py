@@ -1,0 +1,163 @@
+"""Causal language models saved to disk: answers and log-likelihoods, shared, batched and one by one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from adaptbench.adapters.transformers_causal import HFCausalLM
+from adaptbench.harness.contracts import Prompt
+from adaptbench.harness.errors import UserError
+
+FAMILIES = ("llama", "mistral", "pythia", "gpt-neo", "gpt2")
+SHOTS = "\n\n".join(f"input: {a} {b}\noutput: {b} {a}" for a, b in ("ab", "cd", "ef", "gh", "ij"))
+QUESTIONS = ("input: apple pie", "input: é ü", "input: a", "input: one two three")
+
+
+def prompts(*, shots: bool = True, **fields: Any) -> list[Prompt]:
+    before = f"{SHOTS}\n\n" if shots else ""
+    return [Prompt(f"{before}{question}", **{"max_new_tokens": 8, **fields}) for question in QUESTIONS]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_answers_as_its_prompts_alone_and_as_the_library(language, tokenizer, family):
+    model = HFCausalLM(str(language(family)))
+    asked = prompts()
+    answers = model.generate(asked)
+    assert answers == [model.generate([prompt])[0] for prompt in asked]
+    assert answers == HFCausalLM(str(language(family)), share=False).generate(asked)
+    for prompt, answer in zip(asked, answers, strict=True):
+        ids = torch.tensor([tokenizer(prompt.text).input_ids])
+        said = model.module.generate(ids, max_new_tokens=8, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+        assert answer == tokenizer.decode(said, skip_special_tokens=True)
+    assert len(set(answers)) > 1
+
+
+def test_what_prompts_begin_with_runs_once(language, monkeypatch):
+    model = HFCausalLM(str(language("llama")))
+    seen = []
+    forward = model.module.forward
+    monkeypatch.setattr(
+        model.module, "forward", lambda **given: (seen.append(given["input_ids"].shape), forward(**given))[1]
+    )
+    model.generate(prompts(max_new_tokens=1))
+    first, *others = seen
+    assert first[0] == 1
+    assert first[1] > len(SHOTS)
+    assert sum(rows * tokens for rows, tokens in others) < first[1]
+    assert sum(rows for rows, _ in others) == len(QUESTIONS)
+
+
+def test_answers_end_at_a_stop_text_that_no_token_holds_alone(language, tokenizer):
+    model = HFCausalLM(str(language("llama")))
+    [whole] = model.generate([Prompt(SHOTS, max_new_tokens=20)])
+    stop = whole[3:5]
+    assert len(tokenizer(stop).input_ids) >= 2
+    [cut] = model.generate([Prompt(SHOTS, max_new_tokens=20, stop=(stop,))])
+    assert cut == whole[: whole.index(stop)]
+    assert model.generate([Prompt(SHOTS, max_new_tokens=1)]) == [whole[:1]]
+
+
+def test_a_prompt_beyond_the_context_loses_its_beginning_and_says_so(language):
+    model = HFCausalLM(str(language("gpt2")))
+    text = "x" * 500 + SHOTS[:100]
+    [answer] = model.answer([Prompt(text, max_new_tokens=6)])
+    assert answer.cost["text_tokens"] == 250
+    assert answer.cost["cut_tokens"] == 350
+    assert answer.text == model.generate([Prompt(text[-250:], max_new_tokens=6)])[0]
+    assert "cut_tokens" not in model.answer([Prompt("short")])[0].cost
+
+
+def test_the_cost_is_that_of_the_whole_prompt_shared_or_not(language):
+    shared, alone = (HFCausalLM(str(language("llama")), share=share) for share in (True, False))
+    costs = [answer.cost for answer in shared.answer(prompts())]
+    assert costs == [answer.cost for answer in alone.answer(prompts())]
+    longer, shorter = costs[0], costs[2]
+    assert longer["flops"] > shorter["flops"] > 0
+    assert longer["text_tokens"] == len(f"{SHOTS}\n\n{QUESTIONS[0]}")
+    assert "flops" not in HFCausalLM(str(language("gpt-neo"))).answer(prompts())[0].cost
+
+
+@pytest.mark.parametrize("family", ["llama", "pythia", "gpt-neo"])
+def test_likelihoods_are_those_of_one_forward_pass(language, tokenizer, family):
+    model = HFCausalLM(str(language(family)))
+    pairs = [(f"{SHOTS}\n\n{QUESTIONS[0]}", f" {word}") for word in ("pie", "apple tart", "b")]
+    pairs += [("a ", "b"), ("", "whole"), ("ab", "ab" * 200)]
+    for (context, continuation), (found, greedy) in zip(pairs, model.loglikelihood(pairs), strict=True):
+        before = tokenizer(context.rstrip()).input_ids or [0]  # a blank between the two belongs to what follows
+        ids = (before + tokenizer(context + continuation).input_ids[len(context.rstrip()) :])[-257:]
+        count = min(256, len(context + continuation) - len(context.rstrip()))
+        with torch.inference_mode():
+            logits = model.module(torch.tensor([ids[:-1]])).logits[0, -count:].log_softmax(-1)
+        wanted = torch.tensor(ids[-count:])
+        assert found == pytest.approx(logits.gather(1, wanted[:, None]).sum().item(), rel=1e-4)
+        assert greedy == bool((logits.argmax(-1) == wanted).all())
+
+
+def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(language, tokenizer):
+    model = HFCausalLM(str(language("llama")))
+    text = "".join(chr(97 + number * number % 26) for number in range(600))
+    [(found, _)] = model.loglikelihood([(None, text)])
+    ids, expected = [0, *tokenizer(text).input_ids], 0.0
+    for first, last in ((0, 256), (256, 512), (512, 600)):
+        window = torch.tensor([ids[max(0, last - 256) : last + 1]])
+        with torch.inference_mode():
+            logits = model.module(window[:, :-1]).logits[0].log_softmax(-1)
+        expected += logits.gather(1, window[0, 1:, None])[first - last :].sum().item()
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert model.loglikelihood([(None, text[:90])])[0][0] == pytest.approx(model.loglikelihood([("", text[:90])])[0][0])
+    assert model.loglikelihood([(None, "")]) == [(0, True)]
+
+
+def test_what_a_likelihood_costs(language):
+    model = HFCausalLM(str(language("llama")))
+    one, longer, windows = (found.cost for found in model.likelihoods([("ab", "c"), ("ab", "cde"), (None, "a" * 300)]))
+    assert one["text_tokens"] == 2
+    assert longer["text_tokens"] == 4
+    assert windows["text_tokens"] == 256 + 256
+    assert one["flops"] == model.answer([Prompt("ab")])[0].cost["flops"]
+    assert longer["flops"] > model.answer([Prompt("abcd")])[0].cost["flops"]  # the head sees each token of it
+
+
+def test_likelihoods_of_all_next_tokens_sum_to_one(language):
+    model = HFCausalLM(str(language("llama")))
+    ascii_letters = [chr(code) for code in range(33, 127)]
+    found = model.loglikelihood([("abc", letter) for letter in ascii_letters])
+    assert 0 < sum(math.exp(value) for value, _ in found) < 1
+    assert sum(greedy for _, greedy in found) <= 1
+
+
+def test_nothing_to_say_and_nothing_to_read(language):
+    model = HFCausalLM(str(language("llama")))
+    assert model.generate([]) == []
+    assert model.loglikelihood([]) == []
+    [answer] = model.generate([Prompt("", max_new_tokens=3)])
+    assert isinstance(answer, str)
+
+
+def test_what_cannot_be_asked_is_told_in_one_line(language, tokenizer, tmp_path, images):
+    model = HFCausalLM(str(language("llama")))
+    with pytest.raises(UserError, match="sees no images"):
+        model.generate([Prompt("what is it?", images=(images[0],))])
+    with pytest.raises(UserError, match="unknown dtype 'int8'"):
+        HFCausalLM(str(language("llama")), dtype="int8")
+    with pytest.raises(UserError, match="no such folder"):
+        HFCausalLM(str(tmp_path / "nowhere"))
+    hf.ViTModel(hf.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no tokenizer"):
+        HFCausalLM(str(tmp_path))
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a vit is no causal language model"):
+        HFCausalLM(str(tmp_path))
+    hf.AutoModel.from_pretrained(language("llama")).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="lack"):
+        HFCausalLM(str(tmp_path))
+
+
+def test_other_weights_have_another_fingerprint(language, tmp_path):
+    one = HFCausalLM.fingerprint(str(language("llama")))
+    assert one == HFCausalLM.fingerprint(str(language("llama")))
+    assert one != HFCausalLM.fingerprint(str(language("pythia")))
