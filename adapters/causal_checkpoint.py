@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
-from .loading import checkpoint, loading
+from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, loading
 from .multimodal_checkpoint import fingerprint
 
 __all__ = ["LanguageCheckpoint", "fingerprint", "load"]
@@ -15,7 +15,6 @@ _FILES = (
     "merges.txt",
 )  # fmt: skip
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "attention": ("auto", "sdpa", "eager")}
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 _UNKNOWN_CONTEXT = 2048
 
 
@@ -48,9 +47,7 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
     """
     where = f"hf:{path}"
-    for kind, known in _CHOICES.items():
-        if options[kind] not in known:
-            raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
+    check_choices(options, _CHOICES, where)
     folder = checkpoint(path, revision, _FILES)
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError("it has no tokenizer", where=where, todo="save its tokenizer too")
@@ -58,22 +55,18 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         import torch
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
+        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
         if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
             what = f"a {config.model_type} is no causal language model"
             raise UserError(what, where=where, todo="name one")
         attention = None if options["attention"] == "auto" else options["attention"]
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **_LOCAL)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=attention, output_loading_info=True, **_LOCAL,
+            attn_implementation=attention, output_loading_info=True, **LOCAL,
         )  # fmt: skip
-    for missing in sorted(report["missing_keys"]):
-        raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
-    eos = model.generation_config.eos_token_id
-    if eos is None:
-        eos = tokenizer.eos_token_id
-    ends = frozenset([eos] if isinstance(eos, int) else eos or ())
+    check_whole(report, where)
+    ends = end_tokens(model, tokenizer)
     context = next(
         (value for name in ("max_position_embeddings", "n_positions") if (value := getattr(config, name, None))),
         _UNKNOWN_CONTEXT,

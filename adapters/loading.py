@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from ..harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*")
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""What every ``from_pretrained`` is told."""
 _INSTALL = "pip install 'adaptbench[torch]'"
 
 
@@ -43,6 +45,27 @@ def checkpoint(path: str, revision: str | None = None, files: Sequence[str] = _F
     except (OSError, ValueError) as error:
         todo = "check the hub id and the network, or give the path of a local folder"
         raise UserError(f"cannot download it: {_first_line(error)}", where=where, todo=todo) from error
+
+
+def check_choices(options: Mapping[str, str], choices: Mapping[str, Sequence[str]], where: str) -> None:
+    """Refuse an option that is none of its choices."""
+    for kind, known in choices.items():
+        if options[kind] not in known:
+            raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
+
+
+def check_whole(report: Mapping[str, Iterable[str]], where: str) -> None:
+    """Refuse a model of whose weights some were not in the checkpoint, as transformers reports it."""
+    for missing in sorted(report["missing_keys"]):
+        raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
+
+
+def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the ids of tokens that end an answer: the model's, or else the tokenizer's."""
+    eos = model.generation_config.eos_token_id
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    return frozenset([eos] if isinstance(eos, int) else eos or ())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
 from . import conversations
-from .loading import checkpoint, loading
+from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,6 @@ _CHOICES = {
     "attention": ("sdpa", "eager"),
     "conversation": conversations.NAMES,
 }
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 class Checkpoint(NamedTuple):
@@ -93,15 +92,13 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
     """
     where = f"hf:{path}"
-    for kind, known in _CHOICES.items():
-        if options[kind] not in known:
-            raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
+    check_choices(options, _CHOICES, where)
     folder = checkpoint(path, revision, _FILES)
     with loading(path):
         import torch
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(folder, **_LOCAL)
+        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
         _suits(config, where, llava=llava)
         processor = _processor(folder, where)
         conversation = conversations.choose(
@@ -109,14 +106,10 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         )
         model, report = transformers.AutoModelForImageTextToText.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=options["attention"], output_loading_info=True, **_LOCAL,
+            attn_implementation=options["attention"], output_loading_info=True, **LOCAL,
         )  # fmt: skip
-    for missing in sorted(report["missing_keys"]):
-        raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
-    eos = model.generation_config.eos_token_id
-    if eos is None:
-        eos = processor.tokenizer.eos_token_id
-    ends = frozenset([eos] if isinstance(eos, int) else eos or ())
+    check_whole(report, where)
+    ends = end_tokens(model, processor.tokenizer)
     return Checkpoint(model.to(device).eval(), processor, conversation, ends)
 
 
@@ -147,7 +140,7 @@ def _processor(folder: Path, where: str) -> Any:
     ):
         if not any((folder / file).is_file() for file in files):
             raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
-    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **_LOCAL)
+    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
 
 
 def with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
-from .loading import checkpoint, loading
+from .loading import LOCAL, checkpoint, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,12 +157,11 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
     import torch
     import transformers
 
-    local = {"local_files_only": True, "trust_remote_code": False}
-    config = transformers.AutoConfig.from_pretrained(folder, **local)
+    config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
     name = config.model_type
     kind, config = _kind(config, where)
     encoder, report = kind.from_pretrained(
-        folder, config=config, use_safetensors=True, dtype=getattr(torch, dtype), output_loading_info=True, **local
+        folder, config=config, use_safetensors=True, dtype=getattr(torch, dtype), output_loading_info=True, **LOCAL
     )
     missing = sorted(report["missing_keys"])
     untrained = [key for key in missing if key.startswith("pooler.")]
@@ -170,7 +169,7 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
         raise UserError(f"its weights lack {missing[0]}", where=where, todo="save the whole encoder")
     if untrained or name in _TANH_POOLER:
         encoder.pooler = None
-    return encoder, transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
+    return encoder, transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
 
 
 def _kind(config: Any, where: str) -> tuple[Any, Any]:
