@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...adapters.transformers_multimodal import HFMultimodal
+    from .budget import Switches
     from .scheduler import Rule, Scheduler
     from .training_data import Source
 
@@ -27,6 +28,7 @@ _WHERE = "recipe adallava"
 _CHOICES = {
     "switch": ("layers", "heads"),
     "scheduler": ("probabilistic", "deterministic", "deterministic-topk", "random"),
+    "freeze": ("none", "backbone"),
     "precision": ("float32", "bfloat16", "float16"),
 }
 
@@ -53,6 +55,11 @@ class Training:
         warmup: Share of the steps.
         decay: Weight decay.
         penalty: Of what a deterministic scheduler spends beyond the budget.
+        freeze: ``none``: language model, projector and scheduler learn together. ``backbone``: the scheduler and its
+            latency encoder alone do.
+        tau: Temperature of the softmax that a plan's gradient goes through.
+        least: Smallest budget that a question draws; default the floor, where nothing but the prefix runs.
+        most: Greatest.
         prefix: Blocks that always run; default the first half.
         rank: Heads that one switch opens; default 8 where they make several groups, else 1.
         accumulate: Batches a step.
@@ -79,6 +86,10 @@ class Training:
     warmup: float = 0.03
     decay: float = 0.0
     penalty: float = 1.0
+    freeze: Literal["none", "backbone"] = "none"
+    tau: float = 5.0
+    least: float | None = None
+    most: float = 1.0
     prefix: int | None = None
     rank: int | None = None
     accumulate: int = 1
@@ -122,11 +133,12 @@ def train_adallava(out: Path, **asked: Any) -> None:
     known = [field.name for field in fields(Recipe)]
     given = {name: value for name, value in asdict(training).items() if name in known and value is not None}
     scheduler = _scheduler(model, training)
+    units = _units(scheduler.config, training)
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     questions = Questions(
         source,
         model.loaded,
-        scheduler.config.switched,
+        units,
         length=training.steps * training.batch * training.accumulate * devices,
         questions=training.questions,
         history=training.history,
@@ -150,6 +162,8 @@ def _check(training: Training) -> None:
         value = getattr(training, name)
         if not isinstance(value, int) or value < 1:
             raise UserError(f"{name}={value} is no positive number", where=_WHERE, todo="give 1 or more")
+    if not training.tau > 0:
+        raise UserError(f"tau={training.tau} is no temperature", where=_WHERE, todo="give a number above 0")
 
 
 def _decisive(training: Training) -> dict[str, Any]:
@@ -192,6 +206,16 @@ def _scheduler(model: HFMultimodal, training: Training) -> Scheduler:
         rule=training.scheduler,
     )
     return Scheduler(config, training.seed)
+
+
+def _units(switches: Switches, training: Training) -> tuple[int, int]:
+    """How many units the smallest and the greatest budget open."""
+    least = switches.floor if training.least is None else training.least
+    fewest, most = switches.k(least), switches.k(training.most)
+    if fewest > most:
+        todo = "give least a budget of at most that of most"
+        raise UserError(f"no budget lies in {training.least} to {training.most}", where=_WHERE, todo=todo)
+    return fewest, most
 
 
 def _source(training: Training, out: Path) -> Source:

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import transformers
@@ -56,6 +56,8 @@ class Recipe:
         warmup: Share of the steps.
         decay: Weight decay.
         penalty: Of what a deterministic scheduler spends beyond the budget (lambda).
+        freeze: ``backbone``: language model and projector stay as they are.
+        tau: Temperature of the softmax that a plan's gradient goes through; what is drawn does not depend on it.
         accumulate: Batches a step.
         precision: ``float32``; ``bfloat16`` or ``float16`` for mixed precision.
         workers: Processes that read data.
@@ -71,6 +73,8 @@ class Recipe:
     warmup: float = 0.03
     decay: float = 0.0
     penalty: float = 1.0
+    freeze: Literal["none", "backbone"] = "none"
+    tau: float = 5.0
     accumulate: int = 1
     precision: str = "float32"
     workers: int = 0
@@ -87,15 +91,19 @@ class Planner:
         k: Units that each prompt may open.
         channels: MLP channels of a block.
         chance: Of the draw.
+        tau: As in `Recipe`.
 
     Attributes:
         first: The first block that is switched.
         drawn: The gates, [B, S] or [B, S, 2, H], once they are drawn.
     """
 
-    def __init__(self, scheduler: Scheduler, k: Sequence[int], channels: int, chance: torch.Generator) -> None:
+    def __init__(
+        self, scheduler: Scheduler, k: Sequence[int], channels: int, chance: torch.Generator, tau: float = 5.0
+    ) -> None:
         self.first = scheduler.config.prefix
-        self._scheduler, self._k, self._channels, self._chance = scheduler, k, channels, chance
+        self._scheduler, self._k, self._channels = scheduler, k, channels
+        self._chance, self._tau = chance, tau
         self.drawn = torch.empty(0)
 
     def after_prompt(self, batch: int) -> torch.Tensor:
@@ -107,7 +115,7 @@ class Planner:
         if index != self.first:
             return state
         scores = self._scheduler.logits(state.hidden[:, -1])
-        self.drawn = self._scheduler.sample(scores, self._k, generator=self._chance)
+        self.drawn = self._scheduler.sample(scores, self._k, tau=self._tau, generator=self._chance)
         return dataclasses.replace(state, gates=gates(self.drawn, self._scheduler.config, self._channels))
 
 
@@ -117,16 +125,17 @@ class Trainee(nn.Module):
     Args:
         model: The LLaVA, with whatever selects its tokens.
         scheduler: Made for it.
-        penalty: As in `Recipe`.
+        recipe: Its penalty, its tau, and what it freezes.
     """
 
-    def __init__(self, model: HFMultimodal, scheduler: Scheduler, penalty: float = 1.0) -> None:
+    def __init__(self, model: HFMultimodal, scheduler: Scheduler, recipe: Recipe) -> None:
         super().__init__()
         self.llava, self.scheduler = model.loaded.model, scheduler
-        self._model, self._penalty = model, penalty
-        for part in (self.llava, scheduler):
-            part.requires_grad_(True)
-        for part in self.llava.model.vision_tower.requires_grad_(False).parameters():
+        self._model, self._recipe = model, recipe
+        self.llava.requires_grad_(recipe.freeze == "none")
+        scheduler.requires_grad_(True)
+        self.llava.model.vision_tower.requires_grad_(False)
+        for part in (one for one in self.llava.parameters() if not one.requires_grad):
             part.data = part.data.clone()  # it may be mapped from its file, which may be replaced while this runs
 
     def train(self, mode: bool = True) -> Trainee:  # noqa: ARG002 - the name of torch
@@ -173,7 +182,7 @@ class Trainee(nn.Module):
             seed: Of their plans.
         """
         chance = torch.Generator(device=answers[0].device).manual_seed(seed)
-        planner = Planner(self.scheduler, k, self._model.decoder.blocks.channels, chance)
+        planner = Planner(self.scheduler, k, self._model.decoder.blocks.channels, chance, self._recipe.tau)
         hidden = self.hidden(
             pixels=pixels, starts=starts, ends=ends, answers=answers, start_of=start_of, planner=planner
         )
@@ -183,7 +192,7 @@ class Trainee(nn.Module):
         config = self.scheduler.config
         if config.rule == "deterministic":
             shares = planner.drawn.new_tensor([float(config.share(units)) for units in k])
-            loss = loss + latency_penalty(planner.drawn, shares, config, self._penalty)
+            loss = loss + latency_penalty(planner.drawn, shares, config, self._recipe.penalty)
         return {"loss": loss}
 
     def hidden(
@@ -258,7 +267,7 @@ def train(model: HFMultimodal, scheduler: Scheduler, questions: Questions, recip
     Raises:
         UserError: One process sees several GPUs.
     """
-    trainee = Trainee(model, scheduler, recipe.penalty)
+    trainee = Trainee(model, scheduler, recipe)
     trainer = _Trainer(
         trainee, _arguments(recipe, out), data_collator=collate, train_dataset=questions, callbacks=[_Log(out)]
     )
@@ -278,14 +287,15 @@ def _last(folder: Path) -> str | None:
 
 
 def write(trainee: Trainee, folder: Path) -> None:
-    """Write what ``adallava-l(checkpoint=FOLDER)`` reads: the scheduler, and the other trained weights as float16."""
+    """Write what ``adallava-l(checkpoint=FOLDER)`` reads: the scheduler, and what else was trained, as float16."""
     save(trainee.scheduler, folder)
     tensors = {
         name.removeprefix("llava."): part.detach().to("cpu", torch.float16).contiguous()
         for name, part in trainee.trained()
         if name.startswith("llava.")
     }
-    save_file(tensors, folder / "model.safetensors")
+    if tensors:
+        save_file(tensors, folder / "model.safetensors")
 
 
 class _Trainer(transformers.Trainer):  # type: ignore[misc]

@@ -119,7 +119,7 @@ class Questions(torch.utils.data.Dataset[Item]):
     Args:
         source: What is asked.
         loaded: The model that is asked.
-        switched: Units that a plan chooses among; budgets are drawn uniformly from 0 to all of them.
+        k: Fewest and most units that a plan opens; budgets are drawn uniformly between them.
         length: Items.
         questions: Of an item, at most; drawn from its record.
         history: Whether a question stands after those before it in its record, or as if it were alone.
@@ -130,14 +130,14 @@ class Questions(torch.utils.data.Dataset[Item]):
         self,
         source: Source,
         loaded: Checkpoint,
-        switched: int,
+        k: tuple[int, int],
         *,
         length: int,
         questions: int = 8,
         history: bool = False,
         seed: int = 0,
     ) -> None:
-        self._source, self._loaded, self._switched = source, loaded, switched
+        self._source, self._loaded, self._k = source, loaded, k
         self._length, self._questions, self._history, self._seed = length, questions, history, seed
         self._records = source.records()
         self._ids = functools.lru_cache(2**16)(functools.partial(said, loaded))
@@ -167,7 +167,7 @@ class Questions(torch.utils.data.Dataset[Item]):
         if not fitting:
             todo = f"take out what has more than {_LENGTH} tokens"
             raise UserError("a message is too long", where=str(record.get("id", number)), todo=todo)
-        k = chance.integers(0, self._switched, len(fitting), endpoint=True).tolist()
+        k = chance.integers(*self._k, len(fitting), endpoint=True).tolist()
         return Item(self._pixels(picture), fitting, k, int(chance.integers(2**31)))
 
     def _pixels(self, picture: Image.Image | None) -> torch.Tensor | None:

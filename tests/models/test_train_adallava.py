@@ -16,7 +16,7 @@ from adaptbench.models.adaptive import adallava_recipe
 from adaptbench.models.adaptive.adallava import adallava_h, adallava_l, plans
 from adaptbench.models.adaptive.adallava_recipe import train_adallava
 from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, load
-from adaptbench.models.adaptive.train_adallava import Planner, Trainee, write
+from adaptbench.models.adaptive.train_adallava import Planner, Recipe, Trainee, write
 from adaptbench.models.adaptive.training_data import Questions, Source, collate, said, turns
 from adaptbench.models.pruning.fastv import fastv
 from adaptbench.models.pruning.prumerge import prumerge_plus
@@ -77,7 +77,7 @@ def _scheduler(switch: str, rule: str = "probabilistic", spread: float = 0.5) ->
 
 def _questions(data: Path, model: HFMultimodal, scheduler: Scheduler, **options: Any) -> Questions:
     source = Source(data / "instruct.json", data)
-    return Questions(source, model.loaded, scheduler.config.switched, **{"length": 7, "questions": 3, **options})
+    return Questions(source, model.loaded, (0, scheduler.config.switched), **{"length": 7, "questions": 3, **options})
 
 
 def _batch(data: Path, model: HFMultimodal, scheduler: Scheduler, count: int = 3, **options: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _hidden(trainee: Trainee, batch: dict[str, Any], planner: Planner | None) ->
 def test_without_a_planner_it_is_the_plain_model(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers")
     batch = _batch(data, fresh, scheduler)
-    trainee = Trainee(fresh, scheduler)
+    trainee = Trainee(fresh, scheduler, Recipe(1))
     with torch.no_grad():
         found = fresh.decoder.logits(_hidden(trainee, batch, None))
         pictures = iter(batch["pixels"])
@@ -114,7 +114,7 @@ def test_training_runs_what_inference_runs(
 ) -> None:
     """The logits of a drawn plan's gates are those of the plan, carried out by leaving things out."""
     model, scheduler = PRUNING[pruning](fresh), _scheduler(switch)
-    batch, trainee, config = _batch(data, fresh, scheduler), Trainee(model, scheduler), scheduler.config
+    batch, trainee, config = _batch(data, fresh, scheduler), Trainee(model, scheduler, Recipe(1)), scheduler.config
     planner = Planner(scheduler, batch["k"], 48, torch.Generator().manual_seed(0))
     with torch.no_grad():
         found = _hidden(trainee, batch, planner)
@@ -136,7 +136,7 @@ def test_what_is_written_answers_as_the_trainee_does(
 ) -> None:
     scheduler = _scheduler(switch)
     model = PRUNING[pruning](fresh)
-    trainee = Trainee(model, scheduler)
+    trainee = Trainee(model, scheduler, Recipe(1))
     for _, part in trainee.trained():
         part.data = part.data.half().float()  # as it is written
     write(trainee, tmp_path)
@@ -175,7 +175,7 @@ def test_gradients_reach_all_that_learns_and_nothing_else(
     scheduler = _scheduler(switch, rule)
     torch.nn.init.normal_(scheduler.mlp_head.weight, std=1e-5)  # every block is drawn by some
     torch.nn.init.constant_(scheduler.mlp_head.bias, 0.5)
-    trainee = Trainee(fresh, scheduler)
+    trainee = Trainee(fresh, scheduler, Recipe(1))
     batch = _batch(data, fresh, scheduler, count=7)
     batch["k"] = [1 if rule == "probabilistic" else scheduler.config.switched] * len(batch["k"])
     trainee(**batch)["loss"].backward()
@@ -191,7 +191,7 @@ def test_gradients_reach_all_that_learns_and_nothing_else(
 def test_a_base_that_is_replaced_on_disk_stays_as_it_was(llava_folder: Callable[..., Path], tmp_path: Path) -> None:
     shutil.copytree(llava_folder(), tmp_path / "base")
     model = HFMultimodal(str(tmp_path / "base"), conversation="plain")
-    Trainee(model, _scheduler("layers"))
+    Trainee(model, _scheduler("layers"), Recipe(1))
     before = [part.clone() for part in model.loaded.model.model.vision_tower.parameters()]
     with (tmp_path / "base" / "model.safetensors").open("r+b") as file:
         size = file.seek(0, 2)
@@ -203,7 +203,7 @@ def test_a_base_that_is_replaced_on_disk_stays_as_it_was(llava_folder: Callable[
 def test_a_random_plan_teaches_the_scheduler_nothing(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers", "random")
     batch = _batch(data, fresh, scheduler)
-    Trainee(fresh, scheduler)(**batch)["loss"].backward()
+    Trainee(fresh, scheduler, Recipe(1))(**batch)["loss"].backward()
     assert scheduler.mlp_head.weight.grad is None or not scheduler.mlp_head.weight.grad.any()
     assert scheduler.scheduler_up_proj["net"][3].weight.grad.abs().sum() > 0
 
@@ -214,13 +214,13 @@ def test_a_deterministic_scheduler_pays_for_what_it_spends_beyond_the_budget(dat
     torch.nn.init.ones_(scheduler.mlp_head.bias)  # everything is on
     batch = _batch(data, fresh, scheduler)
     batch["k"] = [0] * len(batch["k"])
-    losses = [Trainee(fresh, scheduler, penalty)(**batch)["loss"].item() for penalty in (0.0, 3.0)]
+    losses = [Trainee(fresh, scheduler, Recipe(1, penalty=penalty))(**batch)["loss"].item() for penalty in (0.0, 3.0)]
     assert losses[1] - losses[0] == pytest.approx(3.0 * 0.5, abs=1e-4)
 
 
 def test_the_scheduler_reads_the_latency_token_and_not_the_answer(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers")
-    trainee = Trainee(fresh, scheduler)
+    trainee = Trainee(fresh, scheduler, Recipe(1))
     batch, read = _batch(data, fresh, scheduler), []
     scheduler.mlp_head.register_forward_hook(lambda _, given, __: read.append(given[0].detach()))
     trainee(**batch)
@@ -304,7 +304,7 @@ def test_what_is_too_long_is_cut_or_refused(data: Path, fresh: HFMultimodal, tmp
     (tmp_path / "long.json").write_text(json.dumps([record]))
     scheduler = _scheduler("layers")
     with pytest.raises(UserError, match="too long"):
-        Questions(Source(tmp_path / "long.json", tmp_path), fresh.loaded, scheduler.config.switched, length=1)[0]
+        Questions(Source(tmp_path / "long.json", tmp_path), fresh.loaded, (0, scheduler.config.switched), length=1)[0]
 
 
 @pytest.mark.parametrize(
@@ -382,6 +382,44 @@ def test_it_learns(asked: dict[str, Any], data: Path, tmp_path: Path) -> None:
     assert set(adallava_l(base, checkpoint=str(tmp_path / "model"), budget=0.75).generate(prompts)) <= taught
 
 
+def test_a_frozen_backbone_stays_as_it_was(asked: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    train_adallava(tmp_path, **asked | {"freeze": "backbone"})
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"scheduler.json", "scheduler.safetensors"}
+    base = HFMultimodal(asked["base"].removeprefix("llava:").partition("(")[0], conversation="plain")
+    model = adallava_l(base, checkpoint=str(tmp_path / "model"), budget=0.75)
+    assert model.loaded is base.loaded
+    untrained = adallava_recipe._scheduler(base, adallava_recipe.Training(base=asked["base"]))
+    learnt = load(str(tmp_path / "model"))
+    assert not torch.equal(learnt.mlp_head.weight, untrained.mlp_head.weight)
+
+
+def test_the_range_of_budgets_may_be_chosen(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, drawn = Trainee.forward, []
+
+    def noted(self: Trainee, **batch: Any) -> dict[str, torch.Tensor]:
+        drawn.extend(batch["k"])
+        return forward(self, **batch)
+
+    monkeypatch.setattr(Trainee, "forward", noted)
+    train_adallava(tmp_path, **asked | {"least": 0.75, "steps": 8})
+    assert set(drawn) == {1, 2}
+
+
+def test_tau_changes_the_gradient_and_not_the_draw(data: Path, fresh: HFMultimodal) -> None:
+    scheduler = _scheduler("layers")
+    batch, found = _batch(data, fresh, scheduler), []
+    batch["k"] = [1] * len(batch["k"])
+    for tau in (1.0, 5.0):
+        scheduler.zero_grad()
+        loss = Trainee(fresh, scheduler, Recipe(1, tau=tau))(**batch)["loss"]
+        loss.backward()
+        found.append((loss.item(), scheduler.mlp_head.weight.grad.clone()))
+    assert found[0][0] == found[1][0]
+    assert not torch.allclose(found[0][1], found[1][1])
+
+
 def test_another_training_in_the_same_folder_is_refused(asked: dict[str, Any], tmp_path: Path) -> None:
     train_adallava(tmp_path, **asked | {"steps": 1})
     with pytest.raises(UserError, match=r"another training is there, with rate 0\.01, steps 1"):
@@ -398,6 +436,10 @@ def test_another_training_in_the_same_folder_is_refused(asked: dict[str, Any], t
         ({"pruning": "adallava-l(scheduler=random)"}, "it has a scheduler already"),
         ({"data": "nowhere.json"}, "there are no conversations"),
         ({"prefix": 4}, "a prefix of 4 of 4 blocks"),
+        ({"freeze": "tower"}, "unknown freeze 'tower'"),
+        ({"tau": 0}, "tau=0 is no temperature"),
+        ({"least": 0.4}, "budget 0.4 is below 0.5"),
+        ({"least": 0.8, "most": 0.6}, "no budget lies in 0.8 to 0.6"),
     ],
 )
 def test_what_cannot_be_is_one_line(wrong: dict[str, Any], message: str, asked: dict[str, Any], tmp_path: Path) -> None:
