@@ -51,7 +51,7 @@ def register(registry: Registrar) -> None:
         "adaptbench.adapters.replay:Replay",
         card=ModelCard(
             summary="Predictions made elsewhere: replay:answers.jsonl, in any format that `adaptbench score` reads",
-            capabilities=("embed", "generate"),
+            capabilities=("embed", "generate", "language"),
             replays=True,
         ),
     )

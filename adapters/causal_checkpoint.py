@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
@@ -15,7 +16,11 @@ _FILES = (
     "merges.txt",
 )  # fmt: skip
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "attention": ("auto", "sdpa", "eager")}
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What configs call the number of tokens that a model can read."""
 _UNKNOWN_CONTEXT = 2048
+_ROUNDING = 1e-4
+"""Part of the largest logit by which logits of the same text may differ."""
 
 
 class LanguageCheckpoint(NamedTuple):
@@ -49,6 +54,8 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
     folder = checkpoint(path, revision, _FILES)
+    if not (folder / "config.json").is_file():
+        raise UserError("it has no config.json", where=where, todo="name a folder that save_pretrained wrote")
     if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         raise UserError("it has no tokenizer", where=where, todo="save its tokenizer too")
     with loading(path):
@@ -56,7 +63,8 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         import transformers
 
         config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
-        if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
+        known = transformers.AutoModelForCausalLM._model_mapping
+        if type(config) not in known or getattr(config, "is_encoder_decoder", False):
             what = f"a {config.model_type} is no causal language model"
             raise UserError(what, where=where, todo="name one")
         attention = None if options["attention"] == "auto" else options["attention"]
@@ -66,9 +74,24 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
             attn_implementation=attention, output_loading_info=True, **LOCAL,
         )  # fmt: skip
     check_whole(report, where)
+    model = model.to(device).eval()
+    _check_causal(model, where)
     ends = end_tokens(model, tokenizer)
-    context = next(
-        (value for name in ("max_position_embeddings", "n_positions") if (value := getattr(config, name, None))),
-        _UNKNOWN_CONTEXT,
-    )
-    return LanguageCheckpoint(model.to(device).eval(), tokenizer, ends, context)
+    context = next((value for name in _LENGTHS if (value := getattr(config, name, None))), _UNKNOWN_CONTEXT)
+    return LanguageCheckpoint(model, tokenizer, ends, context)
+
+
+def _check_causal(model: Any, where: str) -> None:
+    """Refuse what has no keys and values to keep, and what sees later tokens: an encoder loads under the same name."""
+    import torch
+
+    kind = model.config.model_type
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        what = f"a {kind} keeps no keys and values of what it has read"
+        raise UserError(what, where=where, todo="name a transformer, or run it by lm-eval")
+    with torch.inference_mode():
+        first, other = model(torch.tensor([[1, 2], [1, 3]], device=model.device)).logits[:, 0].float()
+    if (first - other).abs().max() > _ROUNDING * first.abs().max():
+        raise UserError(
+            f"a {kind} sees later tokens: it is an encoder", where=where, todo="name a causal language model"
+        )

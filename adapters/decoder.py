@@ -39,8 +39,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..harness.errors import UserError
-from .decoder_blocks import SKIPPED, WHOLE, Block, Blocks, Gates, Keys, Reach, Turned
-from .decoder_state import Cache, Context, Plan, State, Tokens
+from .decoder_blocks import SKIPPED, WHOLE, Block, Blocks, Gates, Part
+from .decoder_keys import Keys, Reach, Turned
+from .decoder_state import Beginning, Begun, Cache, Context, Kept, Plan, State, Tokens, stacked
+from .lru import ByteLru
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,24 +150,36 @@ class Decoder:
         real, visual = _flags(embeddings, real, visual)
         tokens = Tokens.following(before.tokens, real, visual)
         state = self._below(State(embeddings, tokens, before.plans), context.cache, context.depth)
-        hidden = torch.cat([before.hidden, state.hidden], dim=1)
-        whole = dataclasses.replace(state, hidden=hidden, tokens=before.tokens.joined(tokens))
-        return Context(context.depth, context.cache, whole)
+        begun = before.begun and dataclasses.replace(before.begun, own=before.begun.own.joined(tokens))
+        own, every = torch.cat([before.own, state.own], dim=1), before.tokens.joined(tokens)
+        return Context(context.depth, context.cache, dataclasses.replace(state, own=own, tokens=every, begun=begun))
 
-    def finish(self, context: Context, methods: Sequence[Method] = ()) -> tuple[torch.Tensor, Cache]:
+    def finish(
+        self, context: Context, methods: Sequence[Method] = (), memory: ByteLru | None = None
+    ) -> tuple[torch.Tensor, Cache]:
         """Run the blocks that are left, with the methods between them; the context is used up.
+
+        Args:
+            context: Where to go on.
+            methods: None acts below the context's depth.
+            memory: Where to look for what blocks make of shared beginnings, and to keep it, by their names.
 
         Returns:
             Logits [B, vocabulary] of the first token of the answer, and the cache for `step`.
         """
-        state, cache = self.run(context, methods)
-        return self._logits(state.hidden), cache
+        state, cache = self.run(context, methods, memory)
+        return self._logits(state.own), cache
 
-    def run(self, context: Context, methods: Sequence[Method] = ()) -> tuple[State, Cache]:
+    def run(
+        self, context: Context, methods: Sequence[Method] = (), memory: ByteLru | None = None
+    ) -> tuple[State, Cache]:
         """Do what `finish` does; return what the last block hands on for all tokens, and the cache for `follow`."""
         if context.depth > self.shared_depth(methods):
             raise UserError(f"a method acts before block {context.depth}, which has run", todo="start less deep")
         state, cache, passing = context.state, context.cache, _Pass(self, context.cache)
+        sharing = _Sharing(self, ByteLru(0) if memory is None else memory)
+        if not state.own.shape[1]:
+            state = state.apart()
         cache.given = [state.tokens] * context.depth
         for index in range(context.depth, self.depth + 1):
             for method in methods:
@@ -174,10 +188,12 @@ class Decoder:
             if index < self.depth:
                 cache.plans = state.plans
                 cache.given.append(state.tokens)
-                given = state
-                hidden = passing.run(index, state.hidden, state.tokens, state.gates)
-                read = _AttentionRow(self, index, given, cache)
-                state = dataclasses.replace(state, hidden=hidden, attention=read)
+                if state.gates:
+                    state = state.apart()
+                begun = state.begun and sharing.run(index, state.begun, cache)
+                own = passing.run(index, state.own, state.begun.own if state.begun else state.tokens, state.gates)
+                read = _AttentionRow(self, index, state, cache)
+                state = dataclasses.replace(state, own=own, attention=read, begun=begun)
         return state, cache
 
     def prefill(
@@ -240,9 +256,9 @@ class Decoder:
     def _below(self, state: State, cache: Cache, depth: int) -> State:
         passing = _Pass(self, cache)
         for index in range(depth):
-            hidden = passing.run(index, state.hidden, state.tokens)
+            own = passing.run(index, state.own, state.tokens)
             read = _AttentionRow(self, index, state, cache)
-            state = dataclasses.replace(state, hidden=hidden, attention=read)
+            state = dataclasses.replace(state, own=own, attention=read)
         return state
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -300,22 +316,28 @@ class _Pass:
         gate = (gates or {}).get(index)
         if gate is not None and [block for block, _ in parts] != [WHOLE]:
             raise UserError(f"block {index} has both gates and a plan", todo="give one of them")
+        running = []
         for block, rows in parts:
             if block.skipped:
                 continue
             chosen = None if len(parts) == 1 else self._once(("rows", tuple(rows)), _index, rows, hidden.device)
             given = hidden if chosen is None else hidden[chosen]
-            reach = None if block.heads == () else self._reach(index, block, given, chosen, tokens)
-            out = self._decoder.blocks.run(index, block, given, reach, gate)
+            running.append(Part(block, chosen, self._reach(index, block, given, chosen, tokens)))
+        if tokens is None and any(part.block != WHOLE for part in running):
+            return self._decoder.blocks.follow(index, running, hidden)
+        for block, chosen, reach in running:
+            out = self._decoder.blocks.run(index, block, hidden if chosen is None else hidden[chosen], reach, gate)
             hidden = out if chosen is None else hidden.index_copy(0, chosen, out)
         return hidden
 
     def _reach(
         self, index: int, block: Block, given: torch.Tensor, chosen: torch.Tensor | None, tokens: Tokens | None
-    ) -> Reach:
+    ) -> Reach | None:
         """What attention of a part of a block reaches; which tokens it keeps is noted, as it adds them."""
+        if block.heads == ():
+            return None
         decoder = self._decoder
-        keys, before = self._cache.kept[index].get(block, (Keys(), None))
+        keys, before = self._cache.kept[index].get(block) or (Keys(), None)
         new = tokens
         if new is None:
             if before is None:
@@ -338,12 +360,51 @@ class _Pass:
         return self._made[key]
 
 
+class _Sharing:
+    """Runs the beginnings of a batch: each once through a part of a block, for all rows whose plans agree so far."""
+
+    def __init__(self, decoder: Decoder, memory: ByteLru) -> None:
+        self._decoder, self._memory = decoder, memory
+        self._stacks: dict[tuple[Tokens, ...], Tokens] = {}
+
+    def run(self, index: int, begun: Begun, cache: Cache) -> Begun:
+        """Run a block as the cache's plans say, and put keys and values of each row's beginning into the cache."""
+        after = list(begun.rows)
+        for block, rows in cache.parts(index):
+            if block.skipped:
+                continue
+            own = dict.fromkeys(begun.rows[row] for row in rows)
+            ran = {beginning: self._through(index, block, beginning) for beginning in own}
+            for row in rows:
+                after[row] = ran[begun.rows[row]][0]
+            if block.heads != ():
+                cache.kept[index][block] = stacked([ran[begun.rows[row]][1][block] for row in rows], self._stacks)
+        return dataclasses.replace(begun, rows=tuple(after))
+
+    def _through(self, index: int, block: Block, beginning: Beginning) -> tuple[Beginning, Kept]:
+        """Return what a part of a block makes of a beginning, by itself, so that it depends on no batch."""
+        name = (beginning.name, index, block)
+
+        def make() -> tuple[Beginning, Kept]:
+            cache = Cache(index + 1, [{index: block}])
+            hidden = _Pass(self._decoder, cache).run(index, beginning.hidden, beginning.tokens)
+            return Beginning(hidden, beginning.tokens, name), cache.kept[index]
+
+        ran: tuple[Beginning, Kept] = self._memory.get(name, make, _bytes)
+        return ran
+
+
+def _bytes(ran: tuple[Beginning, Kept]) -> int:
+    beginning, kept = ran
+    return beginning.hidden.numel() * beginning.hidden.element_size() + sum(keys.bytes for keys, _ in kept.values())
+
+
 class _AttentionRow:
     """Reads the last token's attention in a block that has run."""
 
     def __init__(self, decoder: Decoder, index: int, given: State, cache: Cache) -> None:
         self._decoder, self._index, self._cache = decoder, index, cache
-        self._last, self._new = given.hidden[:, -1:], given.tokens.latest(1)
+        self._last, self._new = given.own[:, -1:], given.tokens.latest(1)
 
     def __call__(self) -> torch.Tensor:
         """Return probabilities, float32 [B, heads, n], over the tokens that the block kept."""
@@ -354,7 +415,7 @@ class _AttentionRow:
                 todo="let the method that reads attention act before the one that plans",
             )
         keys, tokens = self._cache.kept[index][WHOLE]
-        if tokens is None or (keys.most is not None and tokens.count >= keys.most):
+        if keys.most is not None and tokens.count >= keys.most:
             raise UserError(
                 f"block {index} has forgotten tokens that left its sliding window",
                 todo="choose a block without one, or a shorter prompt",

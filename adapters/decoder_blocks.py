@@ -6,6 +6,7 @@ of the last plans are kept, as each token of an answer needs them again.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -17,6 +18,8 @@ from .lru import ByteLru
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .decoder_keys import Keys, Reach, Turned
 
 Runs: TypeAlias = tuple[range, ...]
 """Indices as ascending runs that do not overlap: ``(range(0, 8), range(24, 32))``."""
@@ -64,48 +67,18 @@ class Gates(NamedTuple):
     block: torch.Tensor | None = None
 
 
-class Keys:
-    """Keys and values of some rows of a batch in one block.
+class Part(NamedTuple):
+    """Rows of a batch that run the same of a block.
 
     Attributes:
-        keys: [rows, key heads, tokens, head width], rotated; ``None`` before the first.
-        values: As ``keys``.
-        most: Tokens that are kept, the latest; ``None`` is all. A sliding window never looks back further.
+        block: What of it.
+        rows: Which, int64; ``None`` is all.
+        reach: Of their attention; ``None`` if that is left out.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.keys: torch.Tensor | None = None
-        self.values: torch.Tensor | None = None
-        self.most = most
-
-    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append what is new and return all; transformers' attention calls this as its cache."""
-        if self.keys is not None and self.values is not None:
-            keys, values = torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
-        start = 0 if self.most is None else max(0, keys.shape[-2] - self.most)
-        self.keys, self.values = keys[:, :, start:], values[:, :, start:]
-        return keys, values
-
-
-class Turned(NamedTuple):
-    """Rotary embedding of the new tokens: cosines and sines [B, n, rotated width]."""
-
-    cos: torch.Tensor
-    sin: torch.Tensor
-
-
-class Reach(NamedTuple):
-    """What attention reaches: the keys and values so far, which of them each new token sees, and where those stand.
-
-    Attributes:
-        keys: The new tokens are added.
-        mask: [B, 1, new, all] as the attention implementation wants it.
-        turned: For the new tokens.
-    """
-
-    keys: Keys
-    mask: torch.Tensor | None
-    turned: Turned
+    block: Block
+    rows: Any
+    reach: Any
 
 
 class Blocks:
@@ -165,18 +138,59 @@ class Blocks:
                 position_embeddings=reach.turned,
             )
             return out
+        parts = [Part(block, None, reach)] if reach is not None else []
+        return self._restricted(index, block, hidden, parts, gates or Gates())
+
+    def follow(self, index: int, parts: Sequence[Part], hidden: torch.Tensor) -> torch.Tensor:
+        """Run a block on the next tokens of answers, of which rows run different parts.
+
+        To read the weights is what a token costs. So they are neither copied nor read for each row: all rows are
+        multiplied with what any of them runs, and what a row does not run itself is taken as zero.
+
+        Args:
+            index: Which block.
+            parts: Those that are not skipped.
+            hidden: [B, n, d].
+        """
+        union, heads, channels = _union(tuple(part.block for part in parts), self.heads, self.channels)
+        place = torch.full((len(hidden),), len(parts), device=hidden.device)  # the last one is of rows that skip
+        for number, part in enumerate(parts):
+            place[slice(None) if part.rows is None else part.rows] = number
+        gates = Gates(heads.to(hidden.device)[place], channels.to(hidden.device)[place])
+        reached = [part for part in parts if part.reach is not None]
+        return self._restricted(index, union, hidden, reached, gates, views=True)
+
+    def _restricted(
+        self,
+        index: int,
+        block: Block,
+        hidden: torch.Tensor,
+        parts: Sequence[Part],
+        gates: Gates,
+        *,
+        views: bool = False,
+    ) -> torch.Tensor:
+        """Run a part of a block on [B, n, d].
+
+        Args:
+            index: Which block.
+            block: What of it.
+            hidden: What it is given.
+            parts: Of it, those that have attention.
+            gates: Factors for its own heads and channels.
+            views: Multiply with the weights where they stand, instead of with a copy of those that are needed.
+        """
+        layer = self.layers[index]
         normed = layer.input_layernorm(hidden)
-        attended = None
-        if reach is not None:
-            attended = self._attention(index, block.heads, normed, reach, gates and gates.heads)
-        factor = gates and gates.channels
+        attended = self._attention(index, block.heads, normed, parts, gates.heads, views) if parts else None
         if self._phi:  # attention and MLP stand side by side
-            parts = [part for part in (attended, self._mlp(index, block, normed, factor)) if part is not None]
-            return sum(parts[1:], parts[0]) + hidden if parts else hidden
+            widened = self._mlp(index, block.channels, normed, gates.channels, views)
+            added = [part for part in (attended, widened) if part is not None]
+            return sum(added[1:], added[0]) + hidden if added else hidden
         if attended is not None:
             hidden = hidden + attended
         inner = None if block.channels == () else layer.post_attention_layernorm(hidden)
-        widened = self._mlp(index, block, inner, factor)
+        widened = self._mlp(index, block.channels, inner, gates.channels, views)
         return hidden if widened is None else hidden + widened
 
     def last_row(self, index: int, last: torch.Tensor, keys: Keys, turned: Turned) -> torch.Tensor:
@@ -191,11 +205,12 @@ class Blocks:
         Returns:
             [B, heads, keys].
         """
-        if keys.keys is None:
+        pair = keys.pair
+        if pair is None:
             raise UserError(f"block {index} kept no keys", todo="read the attention of a block that ran")
         attention = self.layers[index].self_attn
-        query, _ = self._heads(index, "q", None, self.layers[index].input_layernorm(last), turned)
-        known = keys.keys.repeat_interleave(self._group, dim=1)
+        query = _turn(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), turned)
+        known = pair[0].repeat_interleave(self._group, dim=1)
         return (query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)
 
     def _attention(
@@ -203,48 +218,72 @@ class Blocks:
         index: int,
         heads: tuple[int, ...] | None,
         normed: torch.Tensor,
-        reach: Reach,
+        parts: Sequence[Part],
         gate: torch.Tensor | None,
+        views: bool,
     ) -> torch.Tensor:
-        attention = self.layers[index].self_attn
+        attention, first = self.layers[index].self_attn, parts[0]
         if heads is None and gate is None:
             out: torch.Tensor = attention(
                 hidden_states=normed,
-                attention_mask=reach.mask,
-                past_key_values=reach.keys,
-                position_embeddings=reach.turned,
+                attention_mask=first.reach.mask,
+                past_key_values=first.reach.keys,
+                position_embeddings=first.reach.turned,
             )[0]
             return out
-        open_heads = tuple(range(self.heads)) if heads is None else heads
-        shared = tuple(dict.fromkeys(head // self._group for head in open_heads))
-        query, width = self._heads(index, "q", open_heads, normed, reach.turned)
-        key, _ = self._heads(index, "k", shared, normed, reach.turned)
-        value, _ = self._heads(index, "v", shared, normed, None)
-        key, value = reach.keys.update(key, value)
-        if self._group > 1:
-            place = torch.tensor([shared.index(head // self._group) for head in open_heads], device=key.device)
-            key, value = key[:, place], value[:, place]
-        mixed = self._mix(query, key, value, reach.mask, float(attention.scaling))
+        heads = tuple(range(self.heads)) if heads is None else heads
+        shared = self._shared(heads)
+        query, key, value = (
+            self._heads(index, name, own, normed, views) for name, own in (("q", heads), ("k", shared), ("v", shared))
+        )
+        if first.rows is None:  # then there are no others
+            mixed = self._attend(index, heads, query, key, value, first.reach)
+        else:
+            mixed = query.new_zeros(query.shape)
+            for block, rows, reach in parts:
+                own = heads if block.heads is None else block.heads
+                at = rows[:, None], _places(own, heads, rows.device)
+                of = rows[:, None], _places(self._shared(own), shared, rows.device)
+                mixed[at] = self._attend(index, own, query[at], key[of], value[of], reach)
         if gate is not None:
             mixed = mixed * gate[:, :, None, None].to(mixed.dtype)
-        flat = mixed.transpose(1, 2).flatten(2)
-        weight, bias = self._sliced(index, "dense" if self._phi else "o_proj", _runs(open_heads, width), dim=1)
-        return _added(flat, weight, bias, gate)
+        runs = _runs(heads, attention.head_dim)
+        return self._columns(
+            index, "dense" if self._phi else "o_proj", runs, mixed.transpose(1, 2).flatten(2), gate, views
+        )
+
+    def _shared(self, heads: Sequence[int]) -> tuple[int, ...]:
+        """The key and value heads that query heads need."""
+        return tuple(dict.fromkeys(head // self._group for head in heads))
 
     def _heads(
-        self, index: int, name: str, heads: Sequence[int] | None, normed: torch.Tensor, turned: Turned | None
-    ) -> tuple[torch.Tensor, int]:
-        """Return queries, keys or values of some heads [B, heads, n, head width], and the head's width."""
+        self, index: int, name: str, heads: Sequence[int] | None, normed: torch.Tensor, views: bool = False
+    ) -> torch.Tensor:
+        """Return queries, keys or values of some heads [B, heads, n, head width], not yet rotated."""
         attention = self.layers[index].self_attn
         width: int = attention.head_dim
-        weight, bias = self._sliced(index, f"{name}_proj", None if heads is None else _runs(heads, width), dim=0)
-        states = functional.linear(normed, weight, bias)
+        states = self._rows(index, f"{name}_proj", None if heads is None else _runs(heads, width), normed, views)
         states = states.view(*states.shape[:2], -1, width).transpose(1, 2)
-        if turned is None:
-            return states, width
-        if getattr(attention, "qk_layernorm", False):
+        if name != "v" and getattr(attention, "qk_layernorm", False):
             states = getattr(attention, f"{name}_layernorm")(states)
-        return _turn(states, turned), width
+        return states
+
+    def _attend(
+        self,
+        index: int,
+        heads: Sequence[int],
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        reach: Reach,
+    ) -> torch.Tensor:
+        """Return what heads make of what they reach: [B, heads, n, head width]."""
+        query = _turn(query, reach.turned)
+        key, value = reach.keys.update(_turn(key, reach.turned), value)
+        if self._group > 1:
+            place = _places([head // self._group for head in heads], self._shared(heads), key.device)
+            key, value = key[:, place], value[:, place]
+        return self._mix(query, key, value, reach.mask, float(self.layers[index].self_attn.scaling))
 
     def _mix(
         self,
@@ -266,31 +305,55 @@ class Blocks:
         return functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
 
     def _mlp(
-        self, index: int, block: Block, hidden: torch.Tensor | None, gate: torch.Tensor | None
+        self, index: int, channels: Runs | None, hidden: torch.Tensor | None, gate: torch.Tensor | None, views: bool
     ) -> torch.Tensor | None:
-        if hidden is None or block.channels == ():
+        if hidden is None or channels == ():
             return None
         mlp = self.layers[index].mlp
-        if block.channels is None and gate is None:
+        if channels is None and gate is None:
             out: torch.Tensor = mlp(hidden)
             return out
         names, act, down = (
             (("fc1",), mlp.activation_fn, "fc2") if self._phi else (("gate_proj", "up_proj"), mlp.act_fn, "down_proj")
         )
-        first, *second = (
-            functional.linear(hidden, *self._sliced(index, name, block.channels, dim=0)) for name in names
-        )
+        first, *second = (self._rows(index, name, channels, hidden, views) for name in names)
         inner = act(first) * second[0] if second else act(first)
         if gate is not None:
             inner = inner * gate[:, None].to(inner.dtype)
-        return _added(inner, *self._sliced(index, down, block.channels, dim=1), gate)
+        return self._columns(index, down, channels, inner, gate, views)
 
-    def _sliced(
-        self, index: int, name: str, runs: Runs | None, *, dim: int
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return rows (dim 0) or columns (dim 1) of a linear layer's weight, and the bias that belongs to them."""
+    def _rows(self, index: int, name: str, runs: Runs | None, states: torch.Tensor, views: bool) -> torch.Tensor:
+        """Multiply with rows of a linear layer's weight, and add their bias."""
+        each = [(run,) for run in runs] if views and runs else [runs]  # one run is a view
+        pieces = [functional.linear(states, *self._cut(index, name, some, dim=0)) for some in each]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
+
+    def _columns(
+        self, index: int, name: str, runs: Runs | None, inner: torch.Tensor, gate: torch.Tensor | None, views: bool
+    ) -> torch.Tensor:
+        """Multiply with columns of a linear layer's weight; where all of a row's gates are shut, no bias is added."""
+        if views and runs:
+            inner, runs = self._spread(index, name, runs, inner), None
+        weight, bias = self._cut(index, name, runs, dim=1)
+        if bias is None or gate is None:
+            return functional.linear(inner, weight, bias)
+        some = gate.detach().amax(dim=1).to(inner.dtype)
+        return functional.linear(inner, weight) + some[:, None, None] * bias
+
+    def _spread(self, index: int, name: str, runs: Runs, inner: torch.Tensor) -> torch.Tensor:
+        """Put zeros between runs: to read a weight's columns piece by piece takes as long as to read them all."""
+        spread = inner.new_zeros(*inner.shape[:-1], self._linear(index, name).in_features)
+        for run, piece in zip(runs, torch.split(inner, [len(run) for run in runs], dim=-1), strict=True):
+            spread[..., run.start : run.stop] = piece
+        return spread
+
+    def _linear(self, index: int, name: str) -> Any:
         layer = self.layers[index]
-        linear = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
+        return getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
+
+    def _cut(self, index: int, name: str, runs: Runs | None, *, dim: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return rows (dim 0) or columns (dim 1) of a linear layer's weight, and the bias that belongs to them."""
+        linear = self._linear(index, name)
         weight, bias = linear.weight, linear.bias
         if runs is None:
             return weight, bias
@@ -312,16 +375,6 @@ class Blocks:
         return part, cut(bias) if bias is not None and dim == 0 else bias
 
 
-def _added(
-    inner: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, gate: torch.Tensor | None
-) -> torch.Tensor:
-    """Project what a block adds; where all of a row's gates are shut, its bias is not added either."""
-    if bias is None or gate is None:
-        return functional.linear(inner, weight, bias)
-    some = gate.detach().amax(dim=1).to(inner.dtype)
-    return functional.linear(inner, weight) + some[:, None, None] * bias
-
-
 def _runs(heads: Sequence[int], width: int) -> Runs:
     """Return the rows of a projection that belong to some heads, neighbours joined."""
     runs: list[range] = []
@@ -331,6 +384,29 @@ def _runs(heads: Sequence[int], width: int) -> Runs:
             start = runs.pop().start
         runs.append(range(start, (head + 1) * width))
     return tuple(runs)
+
+
+def _places(some: Sequence[int], among: Sequence[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor([among.index(one) for one in some], device=device)
+
+
+@functools.lru_cache(maxsize=128)
+def _union(blocks: tuple[Block, ...], heads: int, channels: int) -> tuple[Block, torch.Tensor, torch.Tensor]:
+    """Return what any of some parts of a block runs.
+
+    Returns:
+        The union, and which of its heads and of its channels each part runs, bool [parts + 1, their number]; the last
+        row is that of a skipped block.
+    """
+    own_heads = torch.zeros(len(blocks) + 1, heads, dtype=torch.bool)
+    own_channels = torch.zeros(len(blocks) + 1, channels, dtype=torch.bool)
+    for block, some_heads, some_channels in zip(blocks, own_heads, own_channels, strict=False):
+        some_heads[list(range(heads) if block.heads is None else block.heads)] = True
+        for run in (range(channels),) if block.channels is None else block.channels:
+            some_channels[run.start : run.stop] = True
+    any_head, any_channel = own_heads.any(0), own_channels.any(0)
+    union = Block(tuple(any_head.nonzero().flatten().tolist()), _runs(any_channel.nonzero().flatten().tolist(), 1))
+    return union, own_heads[:, any_head], own_channels[:, any_channel]
 
 
 def _turn(states: torch.Tensor, turned: Turned) -> torch.Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
@@ -14,10 +13,14 @@ import torch
 
 from ..harness.errors import UserError
 from ..harness.measure.execution import Execution, LayerWork
-from .decoder_blocks import WHOLE, Block, Gates, Keys
+from .decoder_blocks import WHOLE, Block, Gates
+from .decoder_keys import Keys, pad
 
 Plan: TypeAlias = Mapping[int, Block]
 """What runs for one row of a batch, by block; a block that is not named runs whole."""
+
+Kept: TypeAlias = "dict[Block, tuple[Keys, Tokens]]"
+"""Part of a block -> keys and values of the rows that run it, and which tokens they belong to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,24 +99,68 @@ def _no_attention() -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
+class Beginning:
+    """The tokens that some prompts begin with, where some blocks have run: alike for all whose plans agree so far.
+
+    Attributes:
+        hidden: [1, n, d].
+        tokens: Which tokens these are, without padding.
+        name: What it depends on: prompt and blocks. Equal names are the same beginning.
+    """
+
+    hidden: torch.Tensor
+    tokens: Tokens
+    name: Hashable
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """Where the rows of a batch begin with tokens that they share.
+
+    Attributes:
+        rows: Of each row, its beginning; what is shared is the same object.
+        tokens: Those of the beginnings, stacked.
+        own: The tokens that follow.
+    """
+
+    rows: tuple[Beginning, ...]
+    tokens: Tokens
+    own: Tokens
+
+
+@dataclass(frozen=True, eq=False)
 class State:
     """What stands between two blocks.
 
     Attributes:
-        hidden: [B, n, d].
-        tokens: Which tokens these are.
+        own: States [B, n, d] of the tokens; where beginnings are shared, of those that follow.
+        tokens: Which tokens these are, those of the beginnings included.
         plans: Of each row, what runs of the blocks that are still to come.
         gates: Block -> factors for its parts, for training; empty at inference.
         attention: Returns the attention of the last token to each of ``tokens`` in the block that ran just before:
             probabilities float32 [B, heads, n], zero at padding. Only that row is computed. The block must have run
             whole in every row, and must not have forgotten tokens that left its sliding window.
+        begun: The beginnings that are shared, if any are.
     """
 
-    hidden: torch.Tensor
+    own: torch.Tensor
     tokens: Tokens
     plans: tuple[Plan, ...]
     gates: Mapping[int, Gates] = field(default_factory=dict)
     attention: Callable[[], torch.Tensor] = _no_attention
+    begun: Begun | None = None
+
+    @functools.cached_property
+    def hidden(self) -> torch.Tensor:
+        """States of all tokens, [B, n, d]."""
+        if self.begun is None:
+            return self.own
+        count = self.begun.tokens.count
+        return torch.cat([torch.cat([pad(row.hidden, count, 1) for row in self.begun.rows]), self.own], dim=1)
+
+    def apart(self) -> State:
+        """The same, every row by itself from now on."""
+        return self if self.begun is None else dataclasses.replace(self, own=self.hidden, begun=None)
 
     def keep(self, kept: torch.Tensor) -> State:
         """Drop tokens. The others stay in order and keep their positions.
@@ -129,12 +176,12 @@ class State:
         real, positions = kept.gather(1, order), self.tokens.positions.gather(1, order)
         tokens = Tokens(real, positions, self.tokens.visual.gather(1, order))
         hidden = self.hidden.gather(1, order[..., None].expand(-1, -1, self.hidden.shape[-1]))
-        return dataclasses.replace(self, hidden=hidden, tokens=tokens, attention=_no_attention)
+        return dataclasses.replace(self, own=hidden, tokens=tokens, attention=_no_attention, begun=None)
 
     def compacted(self) -> State:
         """The same tokens at positions without gaps."""
         tokens = Tokens.following(None, self.tokens.real, self.tokens.visual)
-        return dataclasses.replace(self, tokens=tokens)
+        return dataclasses.replace(self.apart(), tokens=tokens)
 
     def planned(self, plans: Sequence[Plan]) -> State:
         """Add to each row's plan; a block that is named again is replaced."""
@@ -154,7 +201,7 @@ class Cache:
 
     def __init__(self, depth: int, plans: Sequence[Plan]) -> None:
         self.plans = tuple(plans)
-        self.kept: list[dict[Block, tuple[Keys, Tokens | None]]] = [{} for _ in range(depth)]
+        self.kept: list[Kept] = [{} for _ in range(depth)]
         self.given: list[Tokens] = []
 
     def parts(self, index: int) -> list[tuple[Block, list[int]]]:
@@ -180,11 +227,8 @@ class Cache:
                     del kept[block]
                     continue
                 keys, tokens = kept[block]
-                chosen = torch.tensor(places, device=keys.keys.device if keys.keys is not None else None)
-                smaller = Keys(keys.most)
-                if keys.keys is not None and keys.values is not None:
-                    smaller.keys, smaller.values = keys.keys[chosen], keys.values[chosen]
-                kept[block] = (smaller, tokens and tokens.rows(chosen))
+                chosen = torch.tensor(places, device=tokens.real.device)
+                kept[block] = (keys.rows(chosen), tokens.rows(chosen))
         self.plans = tuple(self.plans[row] for row in rows)
 
     def work(self, row: int, *, heads: int, channels: int) -> Execution:
@@ -234,60 +278,70 @@ class Context:
 
     @property
     def bytes(self) -> int:
-        """Bytes of keys, values and hidden states."""
-        pairs = [keys for kept in self.cache.kept for keys, _ in kept.values()]
-        tensors = [tensor for pair in pairs for tensor in (pair.keys, pair.values) if tensor is not None]
-        return sum(tensor.numel() * tensor.element_size() for tensor in [self.state.hidden, *tensors])
+        """Bytes of keys, values and hidden states, those of each beginning once."""
+        tensors = [self.state.own]
+        if self.state.begun is not None:
+            tensors += [row.hidden for row in dict.fromkeys(self.state.begun.rows)]
+        kept = sum(keys.bytes for kept in self.cache.kept for keys, _ in kept.values())
+        return kept + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def copy(self) -> Context:
-        """The same tokens, so that both can be used up; they share tensors, as nothing changes those in place."""
+        """The same tokens, so that both can be used up; they share tensors."""
         cache = Cache(len(self.cache.kept), self.cache.plans)
         for kept, own in zip(self.cache.kept, cache.kept, strict=True):
-            own.update({block: (copy.copy(keys), tokens) for block, (keys, tokens) in kept.items()})
+            own.update({block: (keys.copy(), tokens) for block, (keys, tokens) in kept.items()})
         return dataclasses.replace(self, cache=cache)
 
     @staticmethod
-    def batch(contexts: Sequence[Context]) -> Context:
-        """Stack contexts of equal depth into one batch; shorter ones are padded on the left.
+    def batch(contexts: Sequence[Context], names: Sequence[Hashable] | None = None) -> Context:
+        """Put contexts of one prompt each and of equal depth into one batch; shorter ones are padded on the left.
 
-        The same context may stand in several places: this is how a beginning is shared. None of them is changed.
+        The same context may stand in several places: this is how a beginning is shared, by the blocks to come too. None
+        of them is changed.
+
+        Args:
+            contexts: Of each row.
+            names: What each depends on; default nothing that is known elsewhere.
         """
-        first, states = contexts[0], [context.state for context in contexts]
-        count = max(state.tokens.count for state in states)
-        cache = Cache(len(first.cache.kept), [plan for state in states for plan in state.plans])
-        known: dict[tuple[Tokens | None, ...], Tokens] = {}  # blocks with the same tokens have the same mask
+        first = contexts[0]
+        unique = dict.fromkeys(contexts) if names is None else dict(zip(contexts, names, strict=True))
+        known = {
+            context: Beginning(context.state.hidden, context.state.tokens, name or object())
+            for context, name in unique.items()
+        }
+        cache = Cache(len(first.cache.kept), [plan for context in contexts for plan in context.cache.plans])
+        stacks: dict[tuple[Tokens, ...], Tokens] = {}  # blocks with the same tokens have the same mask
         for index in range(first.depth):
-            pairs = [context.cache.kept[index][WHOLE] for context in contexts]
-            length = max(tokens.count for _, tokens in pairs if tokens is not None)
-            keys = Keys(pairs[0][0].most)
-            keys.keys = torch.cat([pad(pair.keys, length, 2) for pair, _ in pairs if pair.keys is not None])
-            keys.values = torch.cat([pad(pair.values, length, 2) for pair, _ in pairs if pair.values is not None])
-            group = tuple(tokens for _, tokens in pairs)
-            if group not in known:
-                known[group] = _stack([tokens for tokens in group if tokens is not None], length)
-            cache.kept[index][WHOLE] = (keys, known[group])
-        hidden = torch.cat([pad(state.hidden, count, 1) for state in states])
-        tokens = _stack([state.tokens for state in states], count)
-        return Context(first.depth, cache, State(hidden, tokens, cache.plans))
+            cache.kept[index][WHOLE] = stacked([context.cache.kept[index][WHOLE] for context in contexts], stacks)
+        rows = tuple(known[context] for context in contexts)
+        tokens = _stack([row.tokens for row in rows])
+        none = torch.zeros(len(rows), 0, device=tokens.real.device)
+        own = Tokens(none.bool(), none.long(), none.bool())
+        hidden = rows[0].hidden.new_zeros(len(rows), 0, rows[0].hidden.shape[2])
+        return Context(first.depth, cache, State(hidden, tokens, cache.plans, begun=Begun(rows, tokens, own)))
 
 
-def _stack(parts: Sequence[Tokens], count: int) -> Tokens:
+def stacked(pairs: Sequence[tuple[Keys, Tokens]], known: dict[tuple[Tokens, ...], Tokens]) -> tuple[Keys, Tokens]:
+    """Put what a block kept of some rows into one batch.
+
+    Args:
+        pairs: Keys and values of each row, and which tokens they belong to.
+        known: What has been stacked of tokens; added to.
+    """
+    group = tuple(tokens for _, tokens in pairs)
+    if group not in known:
+        known[group] = _stack(group)
+    return Keys(pairs[0][0].most, [keys for keys, _ in pairs]), known[group]
+
+
+def _stack(parts: Sequence[Tokens]) -> Tokens:
+    count = max(part.count for part in parts)
     padded = [part.padded_to(count) for part in parts]
     real, positions, visual = (
         torch.cat([getattr(part, name) for part in padded]) for name in ("real", "positions", "visual")
     )
     forgotten = torch.cat([part.read - part.real.sum(dim=1) for part in parts])
     return Tokens(real, positions, visual, max(part.gaps for part in parts), forgotten)
-
-
-def pad(tensor: torch.Tensor, count: int, dim: int) -> torch.Tensor:
-    """Put zeros before a tensor, along a dimension, up to a length."""
-    missing = count - tensor.shape[dim]
-    if not missing:
-        return tensor
-    shape = list(tensor.shape)
-    shape[dim] = missing
-    return torch.cat([tensor.new_zeros(shape), tensor], dim)
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""Tasks of ours as tasks of lm-eval: any that asks a model for text, with text alone.
+"""Tasks of ours as tasks of lm-eval: any that asks a model for text, of text alone or of pictures.
 
 ::
 
@@ -6,7 +6,8 @@
     lm_eval --model hf --model_args pretrained=PATH --include_path tasks --tasks adaptbench_logical-gh_k_5
 
 The prompts, the parsing and the scores are the task's own: the file that `export` writes names its spec, and lm-eval
-builds it anew. From Python, ``simple_evaluate(tasks=[ExportedTask.of("logical-gh(k=5)")], ...)`` needs no file.
+builds it anew. From Python, ``simple_evaluate(tasks=[ExportedTask.of("logical-gh(k=5)")], ...)`` needs no file. A task
+that shows pictures, such as a multiple-choice benchmark, goes to lm-eval's models that see (``hf-multimodal``).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import Json, Task
 
+_PICTURE = "<image>"
+"""What stands for a picture in a text of lm-eval's."""
 _CLASS = "adaptbench.adapters.lm_eval_export.ExportedTask"
 
 
@@ -46,7 +49,10 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
         config: What the YAML file says: ``task``, and the spec under ``metadata``.
 
     Raises:
-        UserError: The spec names no task, or one that asks for something else than text, or shows pictures.
+        UserError: The spec names no task, or one that asks for something else than text.
+
+    Attributes:
+        MULTIMODAL: Whether it shows pictures, so that lm-eval gives it to models only that see.
     """
 
     VERSION = 1
@@ -64,9 +70,10 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
             metadata=dict(config["metadata"]),
         )
         self._samples = {sample.id: sample for sample in self._task.samples}
-        self._prompts = [_text_only(item.load(), spec) for item in self._task.inputs]
+        self._prompts: list[Prompt] = [item.load() for item in self._task.inputs]
+        self.MULTIMODAL = any(prompt.images for prompt in self._prompts)
         self._docs = [
-            {"sample": s.id, "prompts": [self._prompts[i].text for i in s.inputs], "target": s.target}
+            {"sample": s.id, "prompts": [_message(self._prompts[i]) for i in s.inputs], "target": s.target}
             for s in self._samples.values()
         ]
 
@@ -122,9 +129,11 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
         requests = []
         for number, position in enumerate(self._samples[doc["sample"]].inputs):
             asked = self._prompts[position]
-            text = template([{"role": "user", "content": asked.text}]) if templated and template else asked.text
+            message = _message(asked)
+            text = template([{"role": "user", "content": message}]) if templated and template else message
             wanted = {"until": list(asked.stop), "max_gen_toks": asked.max_new_tokens, "do_sample": False}
-            requests.append(Instance(self.OUTPUT_TYPE, doc, (text, wanted), number, **kwargs))
+            shown = ({"visual": list(asked.images)},) if self.MULTIMODAL else ()
+            requests.append(Instance(self.OUTPUT_TYPE, doc, (text, wanted, *shown), number, **kwargs))
         return requests
 
     def process_results(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
@@ -202,10 +211,9 @@ def _built(spec: str) -> Task:
     return task
 
 
-def _text_only(prompt: Prompt, spec: str) -> Prompt:
-    if prompt.images:
-        raise UserError("it shows pictures", where=f"task {spec}", todo="choose a task of text alone")
-    return prompt
+def _message(prompt: Prompt) -> str:
+    """The text with a placeholder for each picture before it."""
+    return f"{_PICTURE}\n" * len(prompt.images) + prompt.text
 
 
 def _slug(spec: str) -> str:

@@ -6,9 +6,9 @@ what is wanted. What all prompts of a batch begin with - the demonstrations of a
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..harness.contracts import Answer, Likelihood
@@ -30,6 +30,9 @@ _WORTH_SHARING = 16
 """Tokens that prompts must begin with in common before their beginning is run apart."""
 _SPREAD = 1.25
 """How much longer than the shortest the longest prompt of one forward pass may be: padding is work for nothing."""
+
+_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+"""What configs call the number of tokens that a layer looks back."""
 
 
 class HFCausalLM:
@@ -89,8 +92,9 @@ class HFCausalLM:
         answers = [Answer("")] * len(prompts)
         with torch.inference_mode():
             for places in _alike([len(row) for row, _ in rows]):
-                logits, cache, mask = self._prefilled([rows[place][0] for place in places])
-                said = self._greedy(logits, cache, mask, [prompts[place] for place in places])
+                asked = [prompts[place] for place in places]
+                longest = max(prompt.max_new_tokens for prompt in asked)
+                said = self._greedy(*self._prefilled([rows[place][0] for place in places], new=longest), asked)
                 for place, ids in zip(places, said, strict=True):
                     text = _until(conversations.spoken(ids, self._loaded.tokenizer), prompts[place].stop)
                     answers[place] = Answer(text, self._cost(*rows[place]))
@@ -189,8 +193,14 @@ class HFCausalLM:
             raise UserError(
                 "a language model sees no images", where=f"hf-lm:{self._path}", todo="choose a model of images and text"
             )
+        room = self.context - prompt.max_new_tokens
+        if room < 1:
+            raise UserError(
+                f"it reads {self.context} tokens, and an answer of {prompt.max_new_tokens} leaves none for the prompt",
+                where=f"hf-lm:{self._path}",
+                todo="choose a model with a longer context, or ask for shorter answers",
+            )
         ids = self._ids(prompt.text) or self._start()
-        room = max(1, self.context - prompt.max_new_tokens)
         return ids[-room:], max(0, len(ids) - room)
 
     def _pair(self, context: str, continuation: str) -> tuple[list[int], int]:
@@ -218,38 +228,64 @@ class HFCausalLM:
         ]
 
     def _ids(self, text: str) -> list[int]:
-        return conversations.tokenize(text, self._loaded.tokenizer) if text else []
+        """Ids of a text that will go on: without the last token that some tokenizers end each text with."""
+        tokenizer = self._loaded.tokenizer
+        ids = conversations.tokenize(text, tokenizer) if text else []
+        added = self._ends_texts and ids != tokenizer(text, add_special_tokens=False).input_ids
+        return ids[:-1] if added else ids
+
+    @functools.cached_property
+    def _ends_texts(self) -> bool:
+        last: bool = self._loaded.tokenizer("a").input_ids[-1] == self._loaded.tokenizer.eos_token_id
+        return last
 
     def _start(self) -> list[int]:
         tokenizer = self._loaded.tokenizer
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return [0 if first is None else first]
 
-    def _prefilled(self, rows: Sequence[Row], keep: int = 1) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Logits [B, keep, vocabulary] of the last positions, the cache, and its attention mask [B, n]."""
+    def _prefilled(self, rows: Sequence[Row], keep: int = 1, new: int = 0) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Logits [B, keep, vocabulary] of the last positions, the cache, and its attention mask [B, n].
+
+        Args:
+            rows: Ids of each prompt.
+            keep: Positions whose logits are wanted.
+            new: Tokens that will follow, at most.
+        """
         import torch
 
-        count = self._shared(rows, keep)
+        count = self._shared(rows, keep, new)
         cache = None
         mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.module.device)
         if count:
             whole = _left_padded([rows[0][:count]], self.module.device)
-            cache = copy.deepcopy(self._run(whole, None).past_key_values)
+            cache = self._run(whole, None).past_key_values
             cache.batch_repeat_interleave(len(rows))
             mask = torch.ones(len(rows), count, dtype=torch.long, device=self.module.device)
         ids, real = _left_padded([row[count:] for row in rows], self.module.device)
         out = self._run((ids, torch.cat([mask, real], dim=1)), cache, keep)
         return out.logits[:, -keep:], out.past_key_values, torch.cat([mask, real], dim=1)
 
-    def _shared(self, rows: Sequence[Row], keep: int) -> int:
-        """Tokens that all rows begin with and that are worth to be run apart; each row keeps ``keep`` of its own."""
-        window = getattr(self.module.config, "sliding_window", None) or self.context + 1
-        if not self._share or len(rows) < 2 or max(map(len, rows)) >= window:
+    def _shared(self, rows: Sequence[Row], keep: int, new: int) -> int:
+        """Tokens that all rows begin with and that are worth to be run apart; each row keeps ``keep`` of its own.
+
+        Padding then stands between these and a row's own. So places must be said, not counted, and no window may end.
+        """
+        if not self._share or len(rows) < 2 or "position_ids" not in self._takes:
+            return 0
+        if max(map(len, rows)) + new > self._window:
             return 0
         count = min(map(len, rows)) - keep
         for row in rows[1:]:
             count = next((i for i in range(count) if row[i] != rows[0][i]), count)
         return count if count >= _WORTH_SHARING else 0
+
+    @functools.cached_property
+    def _window(self) -> float:
+        """Tokens that every layer sees at once."""
+        config = self.module.config.get_text_config()
+        sizes = [getattr(config, name, None) for name in _WINDOWS]
+        return min((size for size in sizes if isinstance(size, int)), default=math.inf)
 
     def _run(self, tokens: tuple[torch.Tensor, torch.Tensor], cache: Any, keep: int = 1) -> Any:
         """One forward pass of new tokens [B, n] after those of the cache; the mask is of both."""
@@ -270,6 +306,9 @@ class HFCausalLM:
         """The most probable token after the other; what has ended is computed no more."""
         import torch
 
+        from .roomy_cache import with_room
+
+        cache = with_room(cache)
         answers: list[list[int]] = [[] for _ in prompts]
         alive = list(range(len(prompts)))
         while True:

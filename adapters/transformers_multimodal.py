@@ -60,14 +60,15 @@ class HFMultimodal:
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
         share: Compute an image's features once, and what the decoder makes of the text before it and of the image
-            itself, where the prompts' digests tell that it is the same image. Answers are the same without it.
-        memory: Bytes that shared work may take.
+            itself, where the prompts' digests tell that it is the same image, and in blocks that are planned, where the
+            plans agree so far. Answers are the same without it.
+        memory: Bytes that shared work may take; in a sweep, as many again for what blocks make of beginnings.
 
     Attributes:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
         decoder: Runs the language model.
         methods: What steers it.
-        schedulers: What a scheduler switches -> the checkpoint of one that was trained on this model.
+        schedulers: What a scheduler switches -> name, ``auto`` for the usual one -> checkpoint trained on this model.
         convention: How `flops` are counted.
 
     Raises:
@@ -92,10 +93,11 @@ class HFMultimodal:
 
         self.decoder: Decoder = Decoder(self._loaded.model)
         self.methods: tuple[Method, ...] = ()
-        self.schedulers: Mapping[str, str] = {}
+        self.schedulers: Mapping[str, Mapping[str, str]] = {}
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self._selector: Selector | None = None
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
+        self._grown = ByteLru(0)
         self._made: tuple[Hashable, HFMultimodal] | None = None
         self._vision_flops = functools.cache(functools.partial(vision_flops, self._loaded.model.config, path))
         self.module = _prefill_module(self)
@@ -131,8 +133,8 @@ class HFMultimodal:
         from .decoder import Decoder
 
         loaded = self._loaded._replace(model=with_parameters(self._loaded.model, tensors))
-        memory = ByteLru(self._memory.limit)
-        return self._changed(_loaded=loaded, decoder=Decoder(loaded.model), _memory=memory)
+        memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
+        return self._changed(_loaded=loaded, decoder=Decoder(loaded.model), _memory=memory, _grown=grown)
 
     def once(self, key: Hashable, make: Callable[[], HFMultimodal]) -> HFMultimodal:
         """Return what is made of this model, made again only if the key is another than the last time.
@@ -144,8 +146,12 @@ class HFMultimodal:
         return self._made[1]
 
     def for_sweep(self) -> HFMultimodal:
-        """The same model; with methods it remembers a whole batch of prompts, as far as no method has acted on it."""
-        return self._changed(_swept=True)
+        """The same model; with methods it remembers what can be shared by the budgets that are asked in turn.
+
+        That is a whole batch of prompts, as far as no method has acted on it, and beyond that what blocks make of the
+        prompts' shared beginnings, plan by plan.
+        """
+        return self._changed(_swept=True, _grown=ByteLru(self._memory.limit))
 
     def shares_weights(self, other: Any) -> bool:
         """Whether a model that was made of this one has its weights, or those that were made `once`."""
@@ -331,7 +337,7 @@ class HFMultimodal:
             context = self._unsteered(asked, [split[place] for place in places])
             for extra in self.decoder.extras(self.methods, len(places)):
                 context = self.decoder.extend(context, extra.to(context.state.hidden))
-            yield places, *self.decoder.finish(context, self.methods)
+            yield places, *self.decoder.finish(context, self.methods, self._grown)
 
     def _unsteered(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> Context:
         """What the decoder makes of prompts before a method acts; in a sweep, the next budget asks for the same batch.
@@ -361,7 +367,8 @@ class HFMultimodal:
         first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
         known = {head: self._beginning(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
         ends = [self._embedded(ids[count:], []) for (ids, _), count in zip(asked, shared, strict=True)]
-        return self.decoder.extend(Context.batch([known[head] for head in heads]), *padded(ends))
+        names = [self._name(*head) for head in heads]
+        return self.decoder.extend(Context.batch([known[head] for head in heads], names), *padded(ends))
 
     def _ids(self, prompt: Prompt) -> tuple[int, ...]:
         key = ("ids", prompt.text, len(prompt.images))
@@ -385,9 +392,12 @@ class HFMultimodal:
             rows = [self._embedded(ids, self._features(prompt))]
             return self.decoder.start(*padded(rows), depth=depth)
 
-        key = ("beginning", self._selector, depth, ids, prompt.digests)
-        context: Context = self._memory.get(key, make, lambda made: made.bytes)
+        context: Context = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
         return context
+
+    def _name(self, ids: tuple[int, ...], digests: Sequence[str]) -> Hashable:
+        """What the beginning of a prompt depends on."""
+        return "beginning", self._selector, self.decoder.shared_depth(self.methods), ids, tuple(digests)
 
     def _features(self, prompt: Prompt) -> list[torch.Tensor]:
         """The projected features [n, d] of each image of a prompt, image by image."""

@@ -1,8 +1,9 @@
 """The logical suite's prompts through lm-eval's own model of transformers and through ours, in one process.
 
 The same checkpoint (3 million parameters, a token a byte), the same requests, the same batch size and the same
-stop rule; answers must be equal. Prompts are about 400 tokens. With fixed demonstrations all of them begin alike, and
-ours reads what they have in common once a batch; with fresh ones there is nothing to share.
+stop rule; answers must be equal. Prompts are about 350 tokens. With fixed demonstrations all of them begin alike, and
+ours reads what they have in common once a batch. With fresh ones there is nothing to share, and both spend nine tenths
+of their time in the same matrix products: what ours saves is the copying of keys and values for every token.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("demonstrations", "least"), [("fixed", 2.0), ("fresh", 0.95)])
+@pytest.mark.parametrize(("demonstrations", "least"), [("fixed", 2.0), ("fresh", 1.0)])
 def test_prompts_in_context(
     checkpoint: Path, side_by_side: Callable[..., Any], report: Callable[..., None], demonstrations: str, least: float
 ) -> None:

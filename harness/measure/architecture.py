@@ -18,7 +18,7 @@ _GATED = frozenset({"gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3"})
 _GROUPED = _GATED | {"phi"}
 """Decoders whose queries may share keys and values; elsewhere that field of a config means nothing."""
 _PLAIN_ROTARY = frozenset({"gpt_neox", "phi"})
-_PLAIN = frozenset({"gpt2", "opt"})
+_PLAIN = frozenset({"gpt2", "gpt_neo", "opt"})
 _VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model", "vit"})
 _MASKED = frozenset({"bert", "roberta", "xlm-roberta"})
 _SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | {"clip", "llava", "siglip"})
@@ -181,7 +181,7 @@ def _vision_config(config: Mapping[str, Any]) -> Vision:
 
 def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
     hidden = _number(config, "hidden_size", "n_embd")
-    heads = _number(config, "num_attention_heads", "n_head")
+    heads = _number(config, "num_attention_heads", "n_head", "num_heads")
     grouped = config.get("model_type") in _GROUPED
     kv_heads = _number(config, "num_key_value_heads", default=heads) if grouped else heads
     if config.get("head_dim") is None and hidden % heads:
@@ -191,7 +191,7 @@ def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
     head_dim = _number(config, "head_dim", default=hidden // heads)
     ratio = config.get("mlp_ratio") or 4
     ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int(ratio * hidden))
-    layers = _number(config, "num_hidden_layers", "n_layer")
+    layers = _number(config, "num_hidden_layers", "n_layer", "num_layers")
     return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)
 
 

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from ...adapters.decoder import Context
-from ...adapters.decoder_state import pad
+from ...adapters.decoder_keys import pad
 from ...harness.errors import UserError
 from .adallava import gates
 from .scheduler import Scheduler, latency_penalty, save

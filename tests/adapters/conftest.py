@@ -61,12 +61,23 @@ NARROW = {**WIDTH, "intermediate_size": 64, "max_position_embeddings": 256}
 LOCAL = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "vocab_size": 300, "max_position_embeddings": 256} | {
     "attention_types": [[["global", "local"], 1]]
 }
+GROUPED = NARROW | {"num_key_value_heads": 2}
+EDGE = 142
+"""A window in which test_causal's longest prompt ends, but not its answer."""
 LANGUAGE_MODELS: dict[str, Callable[[], Any]] = {
-    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**NARROW, num_key_value_heads=2)),
-    "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**NARROW, num_key_value_heads=2, sliding_window=200)),
+    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)),
+    "llama-tied": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED, tie_word_embeddings=True)),
+    "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**GROUPED, sliding_window=200)),
+    "mistral-short": lambda: hf.MistralForCausalLM(hf.MistralConfig(**GROUPED, sliding_window=24)),
+    "mistral-edge": lambda: hf.MistralForCausalLM(hf.MistralConfig(**GROUPED, sliding_window=EDGE)),
+    "qwen2": lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**GROUPED)),
+    "phi": lambda: hf.PhiForCausalLM(hf.PhiConfig(**NARROW)),
     "pythia": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**NARROW)),
     "gpt-neo": lambda: hf.GPTNeoForCausalLM(hf.GPTNeoConfig(**LOCAL)),
+    "gpt-neo-short": lambda: hf.GPTNeoForCausalLM(hf.GPTNeoConfig(**LOCAL, window_size=24)),
+    "gpt-neo-edge": lambda: hf.GPTNeoForCausalLM(hf.GPTNeoConfig(**LOCAL, window_size=EDGE)),
     "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=300, n_positions=256)),
+    "mpt": lambda: hf.MptForCausalLM(hf.MptConfig(d_model=32, n_layers=2, n_heads=4, vocab_size=300, max_seq_len=256)),
 }
 
 
@@ -129,6 +140,21 @@ def _byte_tokenizer() -> hf.PreTrainedTokenizerFast:
     return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", model_max_length=256)
 
 
+def save_language(family: str, folder: Path, tokenizer: Any, change: Callable[[Any], Any] | None = None) -> Path:
+    torch.manual_seed(0)
+    model = LANGUAGE_MODELS[family]().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.mul_(10)  # else all answers are the same token
+        if change:
+            change(model)
+    model.generation_config.eos_token_id = 0
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Family -> folder of a tiny causal language model with a tokenizer of bytes and a context of 256."""
@@ -136,17 +162,18 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def saved(family: str) -> Path:
         if family not in made:
-            torch.manual_seed(0)
-            model = LANGUAGE_MODELS[family]().eval()
-            with torch.no_grad():
-                for weight in model.parameters():
-                    if weight.ndim == 2:
-                        weight.mul_(10)  # else all answers are the same token
-            model.generation_config.eos_token_id = 0
-            made[family] = tmp_path_factory.mktemp(family)
-            model.save_pretrained(made[family])
-            _byte_tokenizer().save_pretrained(made[family])
+            made[family] = save_language(family, tmp_path_factory.mktemp(family), _byte_tokenizer())
         return made[family]
+
+    return saved
+
+
+@pytest.fixture
+def own_language(tmp_path: Path) -> Callable[..., Path]:
+    """Family, and what to change of the model, and another tokenizer -> folder of the test's own."""
+
+    def saved(family: str, change: Callable[[Any], Any] | None = None, tokenizer: Any = None) -> Path:
+        return save_language(family, tmp_path / family, tokenizer or _byte_tokenizer(), change)
 
     return saved
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
 import transformers as hf
+from adaptbench.adapters.roomy_cache import with_room
 from adaptbench.adapters.transformers_causal import HFCausalLM
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import UserError
+from tokenizers import processors
 
-FAMILIES = ("llama", "mistral", "pythia", "gpt-neo", "gpt2")
+FAMILIES = (
+    "llama", "llama-tied", "mistral", "mistral-short", "mistral-edge", "qwen2", "phi", "pythia", "gpt-neo",
+    "gpt-neo-short", "gpt-neo-edge", "gpt2", "mpt",
+)  # fmt: skip
 SHOTS = "\n\n".join(f"input: {a} {b}\noutput: {b} {a}" for a, b in ("ab", "cd", "ef", "gh", "ij"))
 QUESTIONS = ("input: apple pie", "input: é ü", "input: a", "input: one two three")
 
@@ -34,6 +40,61 @@ def test_a_batch_answers_as_its_prompts_alone_and_as_the_library(language, token
         said = model.module.generate(ids, max_new_tokens=8, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
         assert answer == tokenizer.decode(said, skip_special_tokens=True)
     assert len(set(answers)) > 1
+
+
+def test_what_is_kept_of_a_long_answer_grows_in_place(language, tokenizer):
+    model = HFCausalLM(str(language("llama")))
+    [answer] = model.generate([Prompt(SHOTS, max_new_tokens=120)])
+    ids = torch.tensor([tokenizer(SHOTS).input_ids])
+    said = model.module.generate(ids, max_new_tokens=120, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+    assert answer == tokenizer.decode(said, skip_special_tokens=True)
+
+    cache = hf.DynamicCache(config=model.module.config)
+    states = torch.randn(3, 2, 80, 8)
+    for layer in range(2):
+        cache.update(states[..., :9, :], states[..., :9, :], layer)
+    cache = with_room(cache)
+    places = []
+    for end in range(10, 81):
+        keys, values = cache.update(states[..., end - 1 : end, :], states[..., end - 1 : end, :], 1)
+        places.append(keys.data_ptr())
+        assert torch.equal(keys, states[..., :end, :])
+        assert torch.equal(keys, values)
+    assert len(set(places)) == 2
+    cache.batch_select_indices(torch.tensor([2, 0]))
+    cache.batch_repeat_interleave(2)
+    keys, _ = cache.update(states[[2, 2, 0, 0], :, :1], states[[2, 2, 0, 0], :, :1], 1)
+    assert torch.equal(keys, torch.cat([states, states[..., :1, :]], dim=2)[[2, 2, 0, 0]])
+
+
+def test_an_answer_may_be_empty(language, own_language):
+    nothing = own_language("llama", lambda model: model.model.norm.weight.zero_())  # all logits are equal: ends at once
+    model = HFCausalLM(str(nothing))
+    assert model.generate(prompts()) == [""] * len(QUESTIONS)
+    [stop] = {HFCausalLM(str(language("llama"))).generate([Prompt(SHOTS)])[0][:1]}
+    assert HFCausalLM(str(language("llama"))).generate([Prompt(SHOTS, stop=(stop,))]) == [""]
+
+
+@pytest.mark.parametrize(("template", "start"), [("<s> $A", True), ("$A </s>", False), ("<s> $A </s>", True)])
+def test_tokens_that_a_tokenizer_adds(language, own_language, tokenizer, template, start):
+    """The first one is read; one that ends the text is not, and the answer goes on where the prompt ends."""
+    adds = copy.deepcopy(tokenizer)
+    adds.add_special_tokens({"bos_token": "<s>"})
+    ids = [("<s>", adds.bos_token_id), ("</s>", adds.eos_token_id)]
+    adds.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=ids)
+    model = HFCausalLM(str(own_language("llama", tokenizer=adds)))
+    first = [adds.bos_token_id] if start else []
+    for text, own in (("input: a b", tokenizer("input: a b").input_ids), ("a</s>", [*tokenizer("a").input_ids, 0])):
+        read = torch.tensor([first + own])
+        said = model.module.generate(read, max_new_tokens=8, do_sample=False, pad_token_id=0)[0, read.shape[1] :]
+        [answer] = model.answer([Prompt(text, max_new_tokens=8)])
+        assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
+        assert answer.cost["text_tokens"] == read.shape[1]
+    with torch.inference_mode():
+        logits = model.module(torch.tensor([first + tokenizer("ab").input_ids])).logits[0, -2].log_softmax(-1)
+    assert model.loglikelihood([("a", "b")])[0][0] == pytest.approx(
+        logits[tokenizer("b").input_ids[0]].item(), rel=1e-4
+    )
 
 
 def test_what_prompts_begin_with_runs_once(language, monkeypatch):
@@ -78,7 +139,7 @@ def test_the_cost_is_that_of_the_whole_prompt_shared_or_not(language):
     longer, shorter = costs[0], costs[2]
     assert longer["flops"] > shorter["flops"] > 0
     assert longer["text_tokens"] == len(f"{SHOTS}\n\n{QUESTIONS[0]}")
-    assert "flops" not in HFCausalLM(str(language("gpt-neo"))).answer(prompts())[0].cost
+    assert "flops" not in HFCausalLM(str(language("mpt"))).answer(prompts())[0].cost
 
 
 @pytest.mark.parametrize("family", ["llama", "pythia", "gpt-neo"])
@@ -142,10 +203,14 @@ def test_what_cannot_be_asked_is_told_in_one_line(language, tokenizer, tmp_path,
     model = HFCausalLM(str(language("llama")))
     with pytest.raises(UserError, match="sees no images"):
         model.generate([Prompt("what is it?", images=(images[0],))])
+    with pytest.raises(UserError, match="it reads 256 tokens, and an answer of 256 leaves none"):
+        model.generate([Prompt("a", max_new_tokens=256)])
     with pytest.raises(UserError, match="unknown dtype 'int8'"):
         HFCausalLM(str(language("llama")), dtype="int8")
     with pytest.raises(UserError, match="no such folder"):
         HFCausalLM(str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"no config\.json"):
+        HFCausalLM(str(tmp_path))
     hf.ViTModel(hf.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="no tokenizer"):
         HFCausalLM(str(tmp_path))
@@ -155,6 +220,19 @@ def test_what_cannot_be_asked_is_told_in_one_line(language, tokenizer, tmp_path,
     hf.AutoModel.from_pretrained(language("llama")).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="lack"):
         HFCausalLM(str(tmp_path))
+
+
+def test_what_loads_as_a_language_model_and_is_none(tokenizer, tmp_path):
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 300}
+    encoder = hf.BertLMHeadModel(hf.BertConfig(**tiny, num_attention_heads=2, intermediate_size=16))
+    for model, why in (
+        (encoder, "a bert sees later tokens"),
+        (hf.MambaForCausalLM(hf.MambaConfig(**tiny, state_size=2)), "a mamba keeps no keys and values"),
+    ):
+        model.save_pretrained(tmp_path / why)
+        tokenizer.save_pretrained(tmp_path / why)
+        with pytest.raises(UserError, match=why):
+            HFCausalLM(str(tmp_path / why))
 
 
 def test_other_weights_have_another_fingerprint(language, tmp_path):

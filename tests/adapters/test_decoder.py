@@ -9,8 +9,12 @@ import pytest
 import torch
 import transformers as hf
 from adaptbench.adapters.decoder import SKIPPED, WHOLE, Block, Context, Decoder, Gates
+from adaptbench.adapters.decoder_keys import Keys
+from adaptbench.adapters.lru import ByteLru
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.execution import Execution, LayerWork
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZE = {
@@ -179,6 +183,86 @@ def test_shared_beginnings_change_nothing(name: str, depth: int) -> None:
             assert close([step[row : row + 1] for step in every], alone)
 
 
+@st.composite
+def plans_of(draw: st.DrawFn) -> list[list[dict[int, Block]]]:
+    """Plans of five rows at two budgets, of few kinds, so that some agree for a while."""
+    kinds = [WHOLE, SKIPPED, Block(heads=(0, 1, 3)), Block((2,), (range(5, 20), range(30, 31))), Block((), (range(8),))]
+    block = st.sampled_from(kinds)
+    plan = st.fixed_dictionaries({2: block, 3: block})
+    return draw(st.lists(st.lists(plan, min_size=5, max_size=5), min_size=2, max_size=2))
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(sweep=plans_of(), name=st.sampled_from(sorted(MODELS)), limit=st.sampled_from([0, 20_000, 10**9]))
+def test_budgets_that_share_beginnings_answer_as_if_they_did_not(
+    sweep: list[list[dict[int, Block]]], name: str, limit: int
+) -> None:
+    """Bit by bit, whatever is still remembered; and as prompts do that share nothing, but for rounding."""
+    decoder, of = Decoder(build(name)), torch.Generator().manual_seed(3)
+    beginnings = [torch.randint(1, 99, (1, count), generator=of) for count in (7, 4)]
+    which, ends = [0, 1, 0, 0, 1], torch.randint(1, 99, (5, 3), generator=of)
+    memory = ByteLru(limit)
+
+    def answers(plans: list[dict[int, Block]], memory: ByteLru | None) -> list[torch.Tensor]:
+        contexts = [decoder.start(decoder.embed(ids), depth=2) for ids in beginnings]
+        batch = Context.batch([contexts[place] for place in which], which)
+        logits, cache = decoder.finish(decoder.extend(batch, decoder.embed(ends)), [Planner(2, plans)], memory)
+        return [logits, *(decoder.step(torch.tensor([5, 6, 7, 8, token]), cache) for token in (9, 10))]
+
+    for plans in sweep:
+        ours = answers(plans, memory)
+        assert all(torch.equal(a, b) for a, b in zip(ours, answers(plans, None), strict=True))
+        for row, (place, plan) in enumerate(zip(which, plans, strict=True)):
+            ids = torch.cat([beginnings[place], ends[row : row + 1]], dim=1)
+            logits, cache = decoder.prefill(decoder.embed(ids), methods=[Planner(2, [plan])])
+            tokens = [torch.tensor([[5, 6, 7, 8, last][row]]) for last in (9, 10)]
+            alone = [logits, *(decoder.step(token, cache) for token in tokens)]
+            assert close([step[row : row + 1] for step in ours], alone)
+        assert memory.bytes <= limit
+
+
+def test_a_beginning_runs_once_for_all_whose_plans_agree_so_far() -> None:
+    decoder, ran = Decoder(build("llama")), []
+    for index in (2, 3):
+        projection = decoder.blocks.layers[index].mlp.up_proj
+        projection.register_forward_pre_hook(lambda _, given, index=index: ran.append((index, given[0].shape[1])))
+    context, memory = decoder.start(torch.randn(1, 7, 32), depth=2), ByteLru(10**9)
+
+    def run(plans: list[dict[int, Block]]) -> list[tuple[int, int]]:
+        ran.clear()
+        batch = decoder.extend(Context.batch([context] * 3, ["the same"] * 3), torch.randn(3, 2, 32))
+        decoder.finish(batch, [Planner(2, plans)], memory)
+        return [which for which in ran if which[1] == 7]
+
+    assert run([{}, {2: SKIPPED}, {}]) == [(2, 7), (3, 7), (3, 7)]
+    assert run([{3: SKIPPED}, {}, {2: SKIPPED}]) == []
+
+
+def test_tokens_of_answers_copy_no_weights() -> None:
+    """Not even where rows run different parts, and what none of them runs is left out."""
+    decoder, (ids, real) = Decoder(build("llama", "eager")), prompts((0, 0))
+    plans = [{1: Block((0, 2), (range(12), range(24, 36)))}, {1: Block((0,), (range(6), range(40, 44)))}]
+    logits, cache = decoder.prefill(decoder.embed(ids), real, methods=[Planner(0, plans)])
+    cut, flops = decoder.blocks._slices.bytes, []
+    for left in (cache, decoder.prefill(decoder.embed(ids), real)[1]):
+        with FlopCounterMode(display=False) as counter:
+            decoder.step(logits.argmax(-1), left)
+        flops.append(counter.get_total_flops())
+    assert decoder.blocks._slices.bytes == cut
+    assert flops[1] - flops[0] > 2 * 2 * 32 * (3 * 16 + 2 * (48 - 28))
+
+
+def test_copies_of_keys_do_not_see_what_is_added_to_each_other() -> None:
+    one, tokens = Keys(), torch.arange(4.0).reshape(4, 1, 1, 1, 1)
+    one.update(tokens[0], tokens[0])
+    one.update(tokens[1], tokens[1])
+    other = one.copy()
+    assert one.update(tokens[2], tokens[2])[0].flatten().tolist() == [0, 1, 2]
+    assert other.update(tokens[3], tokens[3])[1].flatten().tolist() == [0, 1, 3]
+    assert one.pair is not None
+    assert one.pair[0].flatten().tolist() == [0, 1, 2]
+
+
 def test_a_context_says_its_bytes() -> None:
     context = Decoder(build("llama-gqa")).start(torch.zeros(2, 5, 32))
     assert context.bytes == 4 * (2 * 5 * 32 + 4 * 2 * (2 * 2 * 5 * 8))
@@ -337,7 +421,7 @@ def test_skipped_work_is_not_done_and_keeps_nothing() -> None:
     assert whole - flops({2: Block(heads=(2, 3))}) == attention - half
     _, cache = decoder.prefill(decoder.embed(ids), real, methods=[Planner(0, [{2: SKIPPED, 3: Block(heads=(3,))}])])
     assert [len(kept) for kept in cache.kept] == [1, 1, 0, 1]
-    assert cache.kept[3][Block(heads=(3,))][0].keys.shape == (1, 1, 12, 8)
+    assert cache.kept[3][Block(heads=(3,))][0].pair.shape == (2, 1, 1, 12, 8)
 
 
 def test_a_cache_says_what_ran_for_each_row() -> None:
@@ -443,7 +527,7 @@ def test_the_budgets_of_a_prompt_share_the_blocks_below_the_plan() -> None:
     for seed in range(3):
         latency = Latency(2, torch.randn(1, 1, 32, generator=torch.Generator().manual_seed(seed)))
         [token] = decoder.extras([latency], 2)
-        logits, _ = decoder.finish(decoder.extend(Context.batch([shared]), token), [latency])
+        logits, _ = decoder.finish(decoder.extend(shared.copy(), token), [latency])
         assert torch.allclose(logits, our_logits(decoder, ids, real, 0, [latency])[0], **CLOSE)
 
 

@@ -98,8 +98,8 @@ class Toy:
         metrics=(adaptbench.Metric(name="right"), adaptbench.Metric(name="spread", kind="derived")),
     )
 
-    def __init__(self, images=()):
-        self.inputs = [Input(str(n), lambda n=n: Prompt(f"{n}", images)) for n in range(6)]
+    def __init__(self):
+        self.inputs = [Input(str(n), lambda n=n: Prompt(f"{n}")) for n in range(6)]
         self.samples = [Sample(f"s{n}", [2 * n, 2 * n + 1], n, subsets={"side": "ab"[n % 2]}) for n in range(3)]
 
     def outputs(self, samples, answers):
@@ -128,7 +128,42 @@ def test_samples_with_several_inputs_and_derived_figures(monkeypatch, tmp_path):
     assert found["results"]["adaptbench_toy"]["spread,none"] == 0.5
 
 
-def test_what_lm_eval_cannot_run_is_told(monkeypatch, tmp_path, images):
+CHOICES = "shapes-choice(scenes=3)"
+
+
+def first_option(text):
+    return "B." if len(text) % 2 else "A"
+
+
+def test_multiple_choice_on_pictures(tmp_path):
+    class Seeing(Scripted):
+        MULTIMODAL = True
+
+        def generate_until(self, requests):
+            self.asked += [request.args for request in requests]
+            return [first_option(request.args[0].removeprefix("<image>\n")) for request in requests]
+
+    manager = TaskManager(include_path=str(export(CHOICES, tmp_path, "choices").parent), include_defaults=False)
+    theirs, ours = Seeing(), []
+    found = lm_eval.simple_evaluate(model=theirs, tasks=["choices"], task_manager=manager, bootstrap_iters=0)
+
+    def generate(some):
+        ours.extend(some)
+        return [first_option(prompt.text) for prompt in some]
+
+    table = adaptbench.run(SimpleNamespace(generate=generate), CHOICES, out=tmp_path / "run").to_pandas()
+    assert len(theirs.asked) == len(ours) > 4
+    for (text, wanted, shown), prompt in zip(theirs.asked, ours, strict=True):
+        assert text == f"<image>\n{prompt.text}"
+        assert wanted["max_gen_toks"] == prompt.max_new_tokens
+        assert [one.tobytes() for one in shown["visual"]] == [one.tobytes() for one in prompt.images]
+    for row in table.itertuples():
+        assert found["results"]["choices"][f"{row.metric},none"] == pytest.approx(row.value)
+    with pytest.raises(ValueError, match="choices"):
+        lm_eval.simple_evaluate(model=Scripted(), tasks=["choices"], task_manager=manager, bootstrap_iters=0)
+
+
+def test_what_lm_eval_cannot_run_is_told(tmp_path):
     with pytest.raises(UserError, match="it needs embed"):
         export("glyphs-5way-1shot", tmp_path)
     with pytest.raises(UserError, match="unknown task"):
@@ -138,6 +173,3 @@ def test_what_lm_eval_cannot_run_is_told(monkeypatch, tmp_path, images):
         export(SPEC, tmp_path / "file")
     with pytest.raises(UserError, match="its prompts have their demonstrations"):
         ExportedTask.of(SPEC).fewshot_context({"prompts": []}, 3)
-    monkeypatch.setattr(lm_eval_export, "_built", lambda _: Toy((images[0],)))
-    with pytest.raises(UserError, match="it shows pictures"):
-        ExportedTask.of("toy")
