@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .contracts import Embedder, Generator, Prompt, Record, Replayed
+from .contracts import Embedder, Generator, LanguageModel, Prompt, Record, Replayed
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .identity import sample_digests, samples_digest
@@ -233,7 +233,10 @@ def _embeds_again(model: Any, build: Callable[[], Any]) -> None:
 
 def _texts(model: Any) -> list[Any]:
     _require(isinstance(model, Generator), "it has no method generate")
-    return list(model.generate([Prompt("What is this?", (image,)) for image in _images()]))
+    shown: Sequence[tuple[Image, ...]] = [(image,) for image in _images()]
+    if isinstance(model, LanguageModel):  # it reads texts
+        shown = [()] * len(shown)
+    return list(model.generate([Prompt("What is this?", images) for images in shown]))
 
 
 def _replays(model: Any, _build: Callable[[], Any]) -> None:

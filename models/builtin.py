@@ -144,6 +144,19 @@ def register(registry: Registrar) -> None:
 def _register_generators(registry: Registrar) -> None:
     """Register the models that talk, and what acts on any of them."""
     registry.model(
+        "tiny-icl",
+        f"{_HERE}.tiny_icl:tiny_icl",
+        card=ModelCard(
+            summary="A small Llama trained to read examples of one function at a time",
+            capabilities=("generate", "language"),
+            licence="Apache-2.0",
+            source="models/reference/weights/tiny-icl",
+            training_data="prompts of the simple tasks A to H and of other functions, no composites; opposites and "
+            "irregular pasts of all words, of the rest what is in no question",
+        ),
+    )
+    registry.recipe("tiny-icl", f"{_HERE}.tiny_icl_recipe:train_tiny_icl")
+    registry.model(
         "says",
         f"{_HERE}.says:Says",
         card=_landmark("The same text whatever is asked: says:yes, says:A", "generate"),

@@ -140,6 +140,7 @@ def adallava_l(  # noqa: PLR0913 - one parameter is one option
     Args:
         model: A LLaVA; it is not changed, and shares its weights with what is returned.
         checkpoint: ``auto``: what the model says that goes with it, as the shipped LLaVA does, else none. ``none``.
+            ``prumerge-plus``: the one that goes with it and PruMerge+, with which it was trained.
             Or a folder that `scheduler.save` wrote, or folder or hub id of a public AdaLLaVA checkpoint. Its
             scheduler and latency encoder are used, and a ``model.safetensors`` that stands beside the first: parameters
             of language model and projector that were trained together with it. A public checkpoint brings its own
@@ -210,7 +211,7 @@ class _Asked(NamedTuple):
 def _with_scheduler(model: Any, asked: _Asked) -> HFMultimodal:
     if not isinstance(model, HFMultimodal):
         raise UserError("only a LLaVA has a decoder to be steered", where=asked.where, todo="leave it out")
-    named = {_AUTO: model.schedulers.get(asked.switch, ""), _NONE: ""}
+    named = {_AUTO: "", _NONE: "", **model.schedulers.get(asked.switch, {})}
     asked = asked._replace(checkpoint=named.get(asked.checkpoint, asked.checkpoint))
     _check(asked.scheduler, asked.checkpoint, asked.where)
     scheduler = _scheduler(model, asked)
@@ -301,8 +302,8 @@ def _fingerprint(
     _check(scheduler, "" if checkpoint == _NONE else checkpoint, f"method adallava-{switch[0]}")
     if checkpoint == _NONE:
         return "untrained"
-    if checkpoint == _AUTO:  # no others ship
-        return fingerprint(SHIPPED[switch])
+    if checkpoint in SHIPPED[switch]:
+        return fingerprint(SHIPPED[switch][checkpoint])
     read_config(checkpoint).k(budget)
     return fingerprint(checkpoint)
 

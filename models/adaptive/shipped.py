@@ -4,5 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SHIPPED = {switch: str(Path(__file__).parent / "weights" / f"tiny-llava-{switch[0]}") for switch in ("layers", "heads")}
-"""What is switched -> folder."""
+_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = {
+    switch: {
+        "auto": str(_WEIGHTS / f"tiny-llava-{letter}"),
+        "prumerge-plus": str(_WEIGHTS / f"tiny-llava-{letter}-prumerge-plus"),
+    }
+    for switch, letter in (("layers", "l"), ("heads", "h"))
+}
+"""What is switched -> name -> folder. ``prumerge-plus`` was trained with PruMerge+ between tower and projector."""
