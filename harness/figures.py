@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from .errors import UserError
 from .faults import blamed_on
-from .identity import Built, Settings
+from .identity import Built, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
 from .planning import Request, plan
 from .specs import parse
 
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from .contracts import FloatArray, Prompt, Task
+    from .contracts import FloatArray, Prompt, Record, Sample, Task
     from .planning import PlannedCell
     from .plugins import Plugins
     from .registry import Registry
-    from .results import CellId
+    from .results import CellId, CellResult
     from .store import RunDirectory
+
+
+_AS_IT_WAS = "use the data and the version that the run was made with, or run it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +87,37 @@ def planned(registry: Registry, cell: CellId) -> PlannedCell:
     return found
 
 
-def load_task(cell: PlannedCell) -> Task:
-    """Build the task of a cell."""
+def load_question(cell: PlannedCell, result: CellResult, record: Record) -> tuple[Task, Sample]:
+    """Build the task of a cell again, and find in it what a record is the answer to.
+
+    Raises:
+        UserError: The task does not ask for texts, has no such sample, or its data is not what it was in the run.
+    """
+    name = str(cell.id.task)
+    if cell.task.card.capability != "generate":
+        raise UserError(f"task {name} asks no questions", todo="give --task")
+    task = _load_task(cell)
+    sample = next((one for one in task.samples if one.id == record.sample), None)
+    if sample is None:
+        raise UserError(f"task {name} asks no question {record.sample!r}", where=cell.id.model, todo=_AS_IT_WAS)
+    same = sample_digests(task, [sample]) == [record.input]
+    if same and result.partial is None:
+        same = samples_digest(task.samples, sample_digests(task, task.samples)) == result.samples_digest
+    if not same:
+        raise UserError(f"the samples of task {name} are not those of the run", where=record.sample, todo=_AS_IT_WAS)
+    return task, sample
+
+
+def is_as_it_was(cell: PlannedCell, task: Task, result: CellResult) -> bool:
+    """Whether model, task, settings and code are known to be those of the run; weights are hashed for it."""
+    settings = Settings(int(result.settings["batch_size"]), str(result.settings["device"]))
+    with blamed_on(f"model {cell.model.spec}", str(cell.id.task)):
+        model = Built.of(cell, settings).key(settings, "")
+    samples = (result.samples_digest, task_fingerprint(cell.task, task) or "", result.partial or "")
+    return cell_key(cell, model, samples, settings) == result.key
+
+
+def _load_task(cell: PlannedCell) -> Task:
     step = cell.task.step
     with blamed_on(f"task {step.call}", str(cell.id.task)):
         task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=cell.seed))

@@ -30,6 +30,7 @@ Kind: TypeAlias = Literal[
     "chart",
     "recipe",
     "figure",
+    "table",
 ]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
@@ -231,6 +232,17 @@ class Registrar:
             override: Whether it may replace another plugin's.
         """
         self._add(Entry("figure", name, target, self.owner, Card(summary=summary), override=override))
+
+    def table(self, name: str, target: Target, *, summary: str = "", override: bool = False) -> None:
+        """Register a table for ``adaptbench report --table``: ``target(runs, out, plugins)`` writes it to ``out``.
+
+        Args:
+            name: How ``adaptbench report`` calls it.
+            target: Called as a report format's; the ending of ``out`` says the format.
+            summary: What it shows, in a line.
+            override: Whether it may replace another plugin's.
+        """
+        self._add(Entry("table", name, target, self.owner, Card(summary=summary), override=override))
 
     def _suffixed(self, kind: Literal["report", "chart"], suffix: str, target: Target, override: bool) -> None:
         if not re.fullmatch(r"\.[a-z0-9]+", suffix):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import glob
+import re
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import UserError
-from .specs import check_budget, parse, parse_call
+from .specs import Spec, check_budget, parse, parse_call
 from .yaml_files import read_yaml, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .specs import Call, Value
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Suite(BaseModel):
@@ -69,6 +80,52 @@ def load_suite(path: str | Path) -> Suite:
     """
     content = read_yaml(path, kind="suite", fields="name, models and tasks")
     return validated(Suite, content, where=str(path), todo="see `adaptbench list suites` for examples")
+
+
+def filled(suite: Suite, environment: Mapping[str, str]) -> Suite:
+    """Fill in the variables of a suite: ``checkpoint="${FOLDER}/L[0-9]*/model"``.
+
+    An argument with a variable is a path. Where it has wildcards too, there is a model (or task) for each path that
+    they match, in their order.
+
+    Raises:
+        UserError: A variable is not set, or nothing matches.
+    """
+    where = f"suite {suite.name}"
+    models = [str(spec) for text in suite.models for spec in _models(parse(text), environment, where)]
+    tasks = [str(call) for text in suite.tasks for call in _calls(parse_call(text), environment, where)]
+    return suite.model_copy(update={"models": tuple(models), "tasks": tuple(tasks)})
+
+
+def _models(spec: Spec, environment: Mapping[str, str], where: str) -> list[Spec]:
+    calls = [_calls(call, environment, where) for call in (spec.base, *spec.methods)]
+    return [Spec(base, tuple(methods), spec.budget) for base, *methods in product(*calls)]
+
+
+def _calls(call: Call, environment: Mapping[str, str], where: str) -> list[Call]:
+    names = [name for name, _ in call.args]
+    choices = [_paths(value, environment, where) for value in (call.target, *(value for _, value in call.args))]
+    return [
+        replace(call, target=None if target is None else str(target), args=tuple(zip(names, values, strict=True)))
+        for target, *values in product(*choices)
+    ]
+
+
+def _paths(value: Value, environment: Mapping[str, str], where: str) -> list[Value]:
+    """What an argument stands for: itself, or the paths that it names."""
+    if not isinstance(value, str) or not _VARIABLE.search(value):
+        return [value]
+    for name in _VARIABLE.findall(value):
+        if not environment.get(name):
+            todo = f"set the environment variable {name} to the folder that the suite asks for"
+            raise UserError(f"{name} is not set", where=where, todo=todo)
+    pattern = _VARIABLE.sub(lambda found: glob.escape(environment[found[1]]), value)
+    if glob.has_magic(_VARIABLE.sub("", value)):
+        paths = sorted(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
+        if not paths:
+            raise UserError(f"nothing matches {pattern}", where=where, todo="make it, or leave it out in a copy")
+        return [*paths]
+    return [_VARIABLE.sub(lambda found: environment[found[1]], value)]
 
 
 def _checked(check: Any, value: Any) -> Any:

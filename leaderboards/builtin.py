@@ -18,6 +18,14 @@ _FIGURES = {
     "ablation": "accuracy by budget for models that differ in one argument of a method",
     "random": "a learned scheduler beside random ones: mean and range over seeds",
     "answers": "a picture, a question, and the answers at several budgets",
+    "compositional": "two simple tasks, their composite, and the composite in context, for each model",
+    "gap": "a composite after the simple tasks beside its in-context gold standard, with the difference",
+    "mistakes": "what answers show to have been done: both operations, one of them, none, or something else",
+    "scale": "accuracy against the size of models, in the four settings of a pair",
+}
+_TABLES = {
+    "seeds": "methods by budget over several trainings: mean, interval and range",
+    "findings": "the dissertation's findings on adaptive inference beside those of the runs",
 }
 
 
@@ -35,3 +43,5 @@ def register(registry: Registrar) -> None:
     registry.report(".pdf", f"{_HERE}.charts:write_pdf")
     for name, summary in _FIGURES.items():
         registry.figure(name, f"{_HERE}.figures.{name}:{name}", summary=summary)
+    for name, summary in _TABLES.items():
+        registry.table(name, f"{_HERE}.{name}:{name}", summary=summary)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..harness.store.files import write_atomic
 from .board import need
-from .charts import FILE
+from .figures.files import write
+from .figures.panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ..harness.costing import Cost
+    from .charts import Palette
 
     Bars = Mapping[str, Mapping[str, float]]
 
-_COLOURS = {"vision": "#e08a1e", "projector": "#7a9e3f", "prefill": FILE.accent, "head": FILE.ink}
+_PHASES = ("vision", "projector", "prefill", "head")
 _WIDTH, _BAR = 460, 26
 
 
@@ -25,35 +26,19 @@ def write_chart(costs: Sequence[Cost], title: str, out: Path) -> None:
 
     Nothing is loaded from the network, neither now nor when the page is opened.
     """
-    convert, spec = need("vl_convert"), specification(costs, title)
-    match out.suffix.lower():
-        case ".html":
-            content = convert.vegalite_to_html(spec, bundle=True).encode()
-        case ".svg":
-            content = convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode()
-        case ".png":
-            content = convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
-        case _:
-            content = convert.vegalite_to_pdf(spec, allowed_base_urls=[])
-    write_atomic(out, content)
+    write(drawing(costs, title), out)
 
 
-def specification(costs: Sequence[Cost], title: str) -> dict[str, Any]:
-    """The Vega-Lite specification: a panel of FLOPs, and one of time for each accelerator, all on one scale of time."""
-    alt = need("altair")
-    drawn = [phase for phase in _COLOURS if any(phase in cost.flops for cost in costs)]
-    colours = alt.Scale(domain=drawn, range=[_COLOURS[phase] for phase in drawn])
+def drawing(costs: Sequence[Cost], title: str) -> Drawing:
+    """The figure: a panel of FLOPs, and one of time for each accelerator, all on one scale of time."""
+    phases = [phase for phase in _PHASES if any(phase in cost.flops for cost in costs)]
     flops = {cost.spec: cost.flops for cost in costs}
-    panels = [_panel(alt, flops, colours, "FLOPs").properties(title="FLOPs of one input")]
+    panels = [_panel("FLOPs of one input", flops, phases, "FLOPs", _longest(flops))]
     chips = list(dict.fromkeys(name for cost in costs for name in cost.predicted))
     times = {chip: {cost.spec: _milliseconds(cost.predicted[chip]) for cost in costs} for chip in chips}
-    longest = max((sum(parts.values()) for bars in times.values() for parts in bars.values()), default=0.0)
-    for chip, bars in times.items():
-        panels.append(_panel(alt, bars, colours, "ms", longest).properties(title=f"Predicted time on {chip}"))
-    heading = alt.Title(title, anchor="start", fontSize=12, fontWeight="normal", color=FILE.muted, offset=14)
-    whole = alt.vconcat(*panels, spacing=26, title=heading)
-    spec: dict[str, Any] = _styled(whole).to_dict()
-    return spec
+    longest = max(map(_longest, times.values()), default=0.0)
+    panels += [_panel(f"Predicted time on {chip}", bars, phases, "ms", longest) for chip, bars in times.items()]
+    return Drawing(title, panels, columns=1)
 
 
 def _milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
@@ -61,38 +46,36 @@ def _milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
     return {part: 1e3 * value for part, value in seconds.items() if part != "token"}
 
 
-def _panel(alt: Any, bars: Bars, colours: Any, unit: str, longest: float = 0.0) -> Any:
+def _longest(bars: Bars) -> float:
+    return max(sum(parts.values()) for parts in bars.values())
+
+
+def _panel(title: str, bars: Bars, phases: Sequence[str], unit: str, longest: float) -> Panel:
+    return Panel(title, lambda palette: _stacked(bars, phases, unit, longest, palette), width=_WIDTH)
+
+
+def _stacked(bars: Bars, phases: Sequence[str], unit: str, longest: float, palette: Palette) -> Any:
     """One stacked bar a spec, in the order of the specs, with its sum behind it."""
+    alt = need("altair")
     values = [
         {"spec": spec, "phase": phase, "value": parts[phase], "order": place}
         for spec, parts in bars.items()
-        for place, phase in enumerate(_COLOURS)
+        for place, phase in enumerate(phases)
         if phase in parts
     ]
     sums = [{"spec": spec, "value": sum(parts.values())} for spec, parts in bars.items()]
-    longest = longest or max(sum(parts.values()) for parts in bars.values())
     style = "~r" if unit == "ms" else "~s"
     number = f".3{style}"
-    x = alt.X("value:Q", title=unit, scale=alt.Scale(domain=[0, 1.15 * longest]), axis=alt.Axis(format=style))
-    y = alt.Y("spec:N", title=None, sort=list(bars), axis=alt.Axis(labelLimit=420, domain=False, ticks=False))
-    colour = alt.Color("phase:N", scale=colours)
+    ticks = alt.Axis(format=style, grid=False, tickCount=5)
+    x = alt.X("value:Q", title=unit, scale=alt.Scale(domain=[0, 1.25 * longest]), axis=ticks)
+    y = alt.Y("spec:N", title=None, sort=list(bars), axis=alt.Axis(labelLimit=300, domain=False, ticks=False))
+    colours = dict(zip(_PHASES, ("#e08a1e", "#7a9e3f", palette.accent, palette.ink), strict=True))
+    scale = alt.Scale(domain=list(phases), range=[colours[phase] for phase in phases])
+    colour = alt.Color("phase:N", scale=scale, legend=alt.Legend(direction="horizontal"))
     tooltip = [alt.Tooltip("spec:N"), alt.Tooltip("phase:N"), alt.Tooltip("value:Q", title=unit, format=number)]
     stacked = alt.Chart(alt.Data(values=values)).mark_bar(height=0.62 * _BAR)
-    named = alt.Chart(alt.Data(values=sums)).mark_text(align="left", dx=5, color=FILE.ink, fontSize=11)
+    named = alt.Chart(alt.Data(values=sums)).mark_text(align="left", dx=5, color=palette.ink, fontSize=11)
     return alt.layer(
         stacked.encode(x=x.stack("zero"), y=y, color=colour, order="order:Q", tooltip=tooltip),
         named.encode(x=x, y=y, text=alt.Text("value:Q", format=number)),
-    ).properties(width=_WIDTH, height=alt.Step(_BAR))
-
-
-def _styled(drawing: Any) -> Any:
-    return (
-        drawing.configure(background=FILE.paper, font=FILE.font)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=FILE.muted, titleColor=FILE.muted, titleFontWeight="normal", labelFontSize=11, grid=False,
-            tickCount=5,
-        )
-        .configure_title(color=FILE.ink, fontSize=14, anchor="start", offset=8)
-        .configure_legend(orient="bottom", title=None, labelColor=FILE.ink)
-    )  # fmt: skip
+    ).properties(width=_WIDTH, height=_BAR * len(bars))

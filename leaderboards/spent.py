@@ -21,10 +21,12 @@ _RANGES = {"visual_tokens": "visual tokens", "blocks": "blocks", "heads": "heads
 _CAPTION = (
     "One answer's prefill. The budget is a share of the same model's prefill with every switch on, its token selection "
     "included. Success is the share of answers within it, utilisation the mean share of it that was used. Units are "
-    "the switches: blocks, or groups of heads and MLP channels. FLOPs are the language model's with scheduler and "
-    "latency token, by which a plan that uses up its units is beyond its budget. ± is the half-width of a 95 % "
-    "interval, brackets are a 95 % Wilson interval."
+    "the switches: blocks, or groups of heads and MLP channels; the dissertation's success and utilisation are of "
+    "these. FLOPs are the language model's with what no switch turns off, by which a plan that uses up its units is a "
+    "little beyond its budget: success may be 0 there and the budget kept in units, and utilisation says how far. "
+    "± is the half-width of a 95 % interval, brackets are a 95 % Wilson interval."
 )
+_ON_TOP = "latency token, scheduler and head come on top of the units"
 _PREDICTED = (
     " Predicted: time of the language model's blocks that ran and of its head, by their roofline, in float16. It says "
     "how models relate, and is not to be compared with a measured time."
@@ -72,7 +74,8 @@ def _cells(row: Row, spending: Spending, accounts: list[str], chips: list[str]) 
         _share(_figure(spending, "flops", "share")),
     ]
     for name in accounts:
-        cells.append(_success(_figure(spending, name, "success")))
+        hint = _ON_TOP if name == "flops" and "units" in spending.accounts else ""
+        cells.append(_success(_figure(spending, name, "success"), hint))
         cells.append(_share(_figure(spending, name, "utilisation")))
     cells += [_range(getattr(spending, name)) for name in _RANGES]
     return [*cells, *(_quantity(row.predicted.get(chip), "s") for chip in chips)]
@@ -103,12 +106,12 @@ def _share(figure: Estimate | None) -> Cell:
     return Cell(text, figure.value, hint=figure.method)
 
 
-def _success(figure: Estimate | None) -> Cell:
+def _success(figure: Estimate | None, hint: str) -> Cell:
     """A share with the ends of its interval, which is not even about it."""
     if figure is None or figure.low is None or figure.high is None:
         return Cell(wording.MISSING)
     text = f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
-    return Cell(text, figure.value, hint=figure.method)
+    return Cell(text, figure.value, hint="; ".join(filter(None, (figure.method, hint))))
 
 
 def _range(figure: Range | None) -> Cell:

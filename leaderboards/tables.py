@@ -79,8 +79,8 @@ def frame(board: Board) -> pd.DataFrame:
 
 def markdown(board: Board) -> str:
     """The board as GitHub-flavoured Markdown."""
-    parts = [f"# {_plain(board.title)}", "\n".join(f"- {_plain(fact)}" for fact in views.facts(board))]
-    parts += [f"> {_plain(note)}" for note in board.notes]
+    parts = [f"# {plain(board.title)}", "\n".join(f"- {plain(fact)}" for fact in views.facts(board))]
+    parts += [f"> {plain(note)}" for note in board.notes]
     parts += ["## Overview", *_overview(views.overview(board))]
     for section in board.sections:
         table = views.task_table(section)
@@ -89,21 +89,21 @@ def markdown(board: Board) -> str:
             [row.rank.text, row.name, *(cell.text for cell in row.cells), "; ".join(row.remarks)]
             for row in table["rows"]
         ]
-        parts += [f"## {_plain(section.title)}", _plain(section.card.summary), _plain(table["caption"])]
-        parts.append(_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
+        parts += [f"## {plain(section.title)}", plain(section.card.summary), plain(table["caption"])]
+        parts.append(markdown_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
         parts += _spent(table["spent"])
     unranked = [list(row.values()) for row in views.unranked(board)]
     if unranked:
-        parts += ["## Not ranked, and why", _table(["model", "task", "run", "reason"], _escaped(unranked))]
+        parts += ["## Not ranked, and why", markdown_table(["model", "task", "run", "reason"], _escaped(unranked))]
     parts.append("## How to read this page")
-    parts.append("\n".join(f"- **{word}.** {_plain(meaning)}" for word, meaning in HOW_TO_READ))
+    parts.append("\n".join(f"- **{word}.** {plain(meaning)}" for word, meaning in HOW_TO_READ))
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _overview(table: Mapping[str, Any]) -> list[str]:
     heads = ["model", *(f"{task}: {metric}" for task, metric in table["scores"]), *table["costs"]]
-    lines = [[_plain(row.name), *(_figure(cell) for cell in row.cells)] for row in table["rows"]]
-    return [_plain(table["caption"]), _table(heads, lines, numbers=range(1, len(heads)))]
+    lines = [[plain(row.name), *(_figure(cell) for cell in row.cells)] for row in table["rows"]]
+    return [plain(table["caption"]), markdown_table(heads, lines, numbers=range(1, len(heads)))]
 
 
 def _spent(table: SpentTable | None) -> list[str]:
@@ -111,24 +111,29 @@ def _spent(table: SpentTable | None) -> list[str]:
         return []
     heads = ["model", *(", ".join(filter(None, head)) for head in table.heads)]
     rows = [[name, *(cell.text for cell in cells)] for name, cells in table.rows]
-    return ["### What it spent", _plain(table.caption), _table(heads, _escaped(rows), numbers=range(1, len(heads)))]
+    return [
+        "### What it spent",
+        plain(table.caption),
+        markdown_table(heads, _escaped(rows), numbers=range(1, len(heads))),
+    ]
 
 
 def _figure(cell: Cell) -> str:
-    return f"**{_plain(cell.text)}**" if cell.best else _plain(cell.text)
+    return f"**{plain(cell.text)}**" if cell.best else plain(cell.text)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """Return a table of GitHub-flavoured Markdown; the rows are escaped, columns in ``numbers`` are right-aligned."""
     rule = ["---:" if column in numbers else "---" for column in range(len(heads))]
-    lines = [[_plain(head) for head in heads], rule, *rows]
+    lines = [[plain(head) for head in heads], rule, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[_plain(text) for text in row] for row in rows]
+    return [[plain(text) for text in row] for row in rows]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text that Markdown shows as it is."""
     return text.translate(_SPECIAL)
 

@@ -95,7 +95,7 @@ def list_names(
         str,
         typer.Argument(
             help="models, methods, tasks, suites, reports, architectures, plans, comparisons, charts, recipes, "
-            "figures, or all."
+            "figures, tables, or all."
         ),
     ] = "all",
     plugin: Plugins = None,
@@ -241,6 +241,13 @@ def report(
             autocompletion=_names("comparison"),
         ),
     ] = "",
+    table: Annotated[
+        str,
+        typer.Option(
+            help="Another table than the board, as .html, .md or .csv: seeds, findings.",
+            autocompletion=_names("table"),
+        ),
+    ] = "",
     hardware: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Predict prefill times for V100, A100-80G, ... or your own YAML file; may be repeated."),
@@ -250,13 +257,15 @@ def report(
 ) -> None:
     """Make a leaderboard of runs.
 
-    As .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html.
+    As .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or RUN/TABLE.html.
     """
-    from .reporting import show_published, write_reports
+    from .reporting import show_published, write_reports, write_table
 
     if published:
         show_published(published, plugin or (), as_json=json)
-    if runs or not published:
+    if table:
+        write_table(table, runs or [], out or [], plugin or (), hardware or (), as_json=json)
+    elif runs or not published:
         write_reports(runs or [], out or [], plugin or (), hardware or (), as_json=json)
 
 

@@ -24,12 +24,8 @@ def write_reports(
     runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], hardware: Sequence[str] = (), *, as_json: bool
 ) -> None:
     """Write each file in the format that its ending names, with predicted times for some hardware."""
-    if not runs:
-        raise UserError(
-            "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
-        )
     plugins = load_plugins(extra)
-    directories = [RunDirectory.existing(path) for path in runs]
+    directories = _directories(runs)
     targets = outs or [runs[0] / "leaderboard.html"]
     writers = []
     for out in targets:
@@ -41,6 +37,40 @@ def write_reports(
         writers.append(_writer(plugins, out, hardware))
     for out, write in zip(targets, writers, strict=True):
         write(directories, out, plugins)
+    _say(targets, as_json=as_json)
+
+
+def write_table(
+    name: str,
+    runs: Sequence[Path],
+    outs: Sequence[Path],
+    extra: Sequence[str],
+    hardware: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """Write another table than the board to each file, in the format that its ending names."""
+    if hardware:
+        raise UserError(f"the table {name!r} has no predicted times", todo="leave --hardware out, or --table")
+    plugins = load_plugins(extra)
+    write = plugins.registry.find("table", name).factory()
+    directories = _directories(runs)
+    targets = outs or [runs[0] / f"{name}.html"]
+    for out in targets:
+        write(directories, out, plugins)
+    _say(targets, as_json=as_json)
+
+
+def _directories(runs: Sequence[Path]) -> list[RunDirectory]:
+    if not runs:
+        raise UserError(
+            "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
+        )
+    return [RunDirectory.existing(path) for path in runs]
+
+
+def _say(targets: Sequence[Path], *, as_json: bool) -> None:
+    """Say what was written."""
     if as_json:
         write_json([str(out) for out in targets])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -82,14 +83,14 @@ def _spec(plugins: Plugins, options: RunOptions) -> RunSpec:
 
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
     """What to run, the default name of the run, and the settings; options add to a suite's models and tasks."""
-    from ..suites import load_suite
+    from ..suites import filled, load_suite
 
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
     batch_size, device, name = options.batch_size, options.device, "latest"
     if options.suite:
         is_file = options.suite.endswith((".yaml", ".yml"))
         path = Path(options.suite) if is_file else plugins.registry.find("suite", options.suite).factory()()
-        suite = load_suite(path)
+        suite = filled(load_suite(path), os.environ)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
         models, tasks = (*suite.models, *models), (*suite.tasks, *tasks)
         budgets, seeds = budgets or suite.budgets, seeds or suite.seeds

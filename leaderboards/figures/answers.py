@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...harness.errors import UserError
-from ...harness.figures import load_task, planned
+from ...harness.figures import load_question, planned
 from ...harness.store.files import write_atomic
 from .. import wording
 from ..board import need
@@ -54,7 +54,8 @@ def answers(request: FigureRequest) -> None:
         request: One task and the ``sample``; default the first one whose answers differ from budget to budget.
 
     Raises:
-        UserError: The task is not said, there is only one answer, or the task's data cannot be read here.
+        UserError: The task is not said, there is only one answer, or the task's data cannot be read here or is not what
+            it was in the run.
     """
     section = one_section(sections(request), "answers")
     cells = sorted(section.standings, key=lambda s: (s.row.result.cell.model, -s.row.result.cell.budget))
@@ -62,7 +63,7 @@ def answers(request: FigureRequest) -> None:
         raise UserError(f"there is one answer only, of {cells[0].name}", where="answers", todo=BUDGETS)
     name = _telling(cells) if request.sample is None else request.sample
     found = [(cell, record(cell, name)) for cell in cells]
-    question = _question(request, section, found[0][1].sample)
+    question = _question(request, *found[0])
     said = [Said(cell.name, _text(one.output), _score(section, one), _cost(one)) for cell, one in found]
     drawing = Drawing(f"{section.title}, {question.sample}", _panels(question, said), columns=2)
     if request.out.suffix.lower() == ".html":
@@ -80,16 +81,14 @@ def _telling(cells: Sequence[Standing]) -> str | None:
     return None
 
 
-def _question(request: FigureRequest, section: Section, sample: str) -> Question:
+def _question(request: FigureRequest, standing: Standing, found: Record) -> Question:
     """What the task asks; it is built again for it."""
-    task = load_task(planned(request.plugins.registry, section.standings[0].row.result.cell))
-    found = next((one for one in task.samples if one.id == sample), None)
-    if found is None or section.card.capability != "generate":
-        raise UserError(f"task {section.title} asks no question {sample!r}", where="answers", todo="give --task")
-    prompts = [task.inputs[position].load() for position in found.inputs]
+    result = standing.row.result
+    task, sample = load_question(planned(request.plugins.registry, result.cell), result, found)
+    prompts = [task.inputs[position].load() for position in sample.inputs]
     text = "\n".join(dict.fromkeys(prompt.text.strip() for prompt in prompts))
     pictures = [picture for prompt in prompts for picture in prompt.images]
-    return Question(sample, text, _text(found.target), picture_url(pictures[0]) if pictures else "")
+    return Question(sample.id, text, _text(sample.target), picture_url(pictures[0]) if pictures else "")
 
 
 def _text(output: Json) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...harness.errors import UserError
-from ...harness.figures import Attentive, load_model, load_task, planned
+from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
 from ..board import need
 from .cells import one_section, record, sections
 from .files import write
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...harness.figures import AttentionMaps, FigureRequest
     from ..ranking import Section, Standing
 
+_CHANGED = "Drawn with other weights, settings or code than the run's, or with what cannot be compared."
 _SIDE, _PIXELS, _COLUMNS = 180, 288, 6
 _QUESTION, _LARGEST = 90, 640
 _VEIL = 0.62
@@ -43,18 +44,14 @@ def attention(request: FigureRequest) -> None:
             since a block that runs in parts has no attention to be read.
 
     Raises:
-        UserError: Task or model are not said, the model cannot tell its attention, or the sample has no single picture.
+        UserError: Task or model are not said, the model cannot tell its attention, the sample has no single picture, or
+            its question is not what it was in the run.
     """
     section = one_section(sections(request), "attention")
     standing = _one_model(section)
     found = record(standing, request.sample)
     cell = planned(request.plugins.registry, standing.row.result.cell)
-    task = load_task(cell)
-    sample = next((sample for sample in task.samples if sample.id == found.sample), None)
-    if sample is None or section.card.capability != "generate":
-        raise UserError(
-            f"task {section.title} asks no question {found.sample!r}", where="attention", todo="give --task"
-        )
+    task, sample = load_question(cell, standing.row.result, found)
     prompts: list[Prompt] = [task.inputs[position].load() for position in sample.inputs]
     if any(len(prompt.images) != 1 for prompt in prompts):
         raise UserError(
@@ -65,8 +62,9 @@ def attention(request: FigureRequest) -> None:
         raise UserError(
             f"model {standing.name} does not tell what it attends to", where="attention", todo="choose another --model"
         )
+    note = "" if is_as_it_was(cell, task, standing.row.result) else _CHANGED
     read = [(prompt, model.attention(prompt)) for prompt in prompts]
-    panels = [panel for prompt, maps in read for panel in _panels(prompt, maps)]
+    panels = [panel for prompt, maps in read for panel in _panels(prompt, maps, note)]
     title = f"What {read[0][1].token} attends to: {standing.name} on {section.title}, {sample.id}"
     write(Drawing(title, panels, columns=_COLUMNS), request.out)
 
@@ -81,10 +79,10 @@ def _one_model(section: Section) -> Standing:
     return max(section.standings, key=lambda standing: standing.row.result.cell.budget)
 
 
-def _panels(prompt: Prompt, maps: AttentionMaps) -> list[Panel]:
+def _panels(prompt: Prompt, maps: AttentionMaps, note: str) -> list[Panel]:
     """The picture with its question, then each block."""
     question = shown(prompt.text.strip().partition("\n")[0], _QUESTION)
-    panels = [_panel("Picture", question, maps.picture)]
+    panels = [_panel("Picture", f"{question} {note}".rstrip(), maps.picture)]
     for block, grid in zip(maps.blocks, maps.maps, strict=True):
         last = maps.split is not None and block == maps.split - 1
         share = f"{100 * float(np.nansum(grid)):.1f} % on the picture"

@@ -31,13 +31,13 @@ def sections(request: FigureRequest) -> list[Section]:
         titles = [section.title for section in found]
         found = [section for section in found if request.task in (section.task, section.title)]
         if not found:
-            raise _unknown("task", request.task, titles)
+            raise unknown("task", request.task, titles)
     wanted = [parse(model) for model in request.models]
     every = [standing for section in found for standing in section.standings]
     for spec in wanted:
         if not any(_is(standing, spec) for standing in every):
             names = {standing.row.label for standing in every} | {standing.row.result.cell.model for standing in every}
-            raise _unknown("model", str(spec), sorted(names))
+            raise unknown("model", str(spec), sorted(names))
     kept = [replace(s, standings=tuple(one for one in s.standings if _chosen(one, wanted))) for s in found]
     kept = [section for section in kept if section.standings]
     if not kept:
@@ -96,7 +96,8 @@ def _is(standing: Standing, spec: Spec) -> bool:
     return cell.model == str(spec.without_budget()) and spec.budget in (None, cell.budget)
 
 
-def _unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
+def unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
+    """What to raise when a name is none of the known ones."""
     return UserError(
         f"the runs hold no {kind} {name!r}{did_you_mean(name, known)}", todo=f"they hold {', '.join(known)}"
     )

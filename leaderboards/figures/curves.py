@@ -39,11 +39,17 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line with its points, by rising ``x``; with ``band`` its spread is an area instead of whiskers."""
+    """A line with its points, by rising ``x``; with ``band`` its spread is an area instead of whiskers.
+
+    Attributes:
+        name: Decides its colour.
+        mark: Decides the shape of its points; if no line has one, the name does.
+    """
 
     name: str
     spots: Sequence[Spot]
     band: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Plane:
         span: From where to where it goes; ``None`` as the points say.
         apart: Move the lines apart sideways.
         ceiling: Points of a frontier, by rising cost.
+        height: From where to where the vertical axis goes; ``None`` as the intervals say.
+        line: What a line is.
     """
 
     x: str
@@ -66,6 +74,8 @@ class Plane:
     upwards: bool = True
     apart: bool = False
     ceiling: Sequence[tuple[float, float]] = ()
+    height: tuple[float, float] | None = None
+    line: str = "model"
 
 
 def spot(figure: Estimate | None, x: float, metric: Metric) -> Spot:
@@ -86,11 +96,13 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
     """The chart of some curves."""
     alt = need("altair")
     span = plane.span or _span(curves)
-    values = _values(curves, span, apart=plane.apart)
-    data, names = alt.Data(values=values), [curve.name for curve in curves]
+    values = _values(curves, span, plane)
+    data, names = alt.Data(values=values), list(dict.fromkeys(curve.name for curve in curves))
     colour = series(alt, "colour", names)
-    low, high = min(v["low"] for v in values), max(v["high"] for v in values)
-    air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    marks = list(dict.fromkeys(curve.mark for curve in curves if curve.mark))
+    shape = series(alt, "shape", names)
+    if marks:
+        shape = series(alt, "shape", marks, "mark", symbolFillColor=palette.muted, symbolStrokeColor=palette.muted)
     x = alt.X(
         "x:Q",
         scale=alt.Scale(domain=list(span), nice=False, type="log" if plane.log else "linear"),
@@ -98,7 +110,7 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
     )
     y = alt.Y(
         "y:Q",
-        scale=alt.Scale(domain=[low - air, high + air], nice=False, reverse=not plane.upwards),
+        scale=alt.Scale(domain=list(plane.height or _height(values)), nice=False, reverse=not plane.upwards),
         axis=alt.Axis(
             title=plane.y, tickCount=5, domain=False, ticks=False, titleAngle=0, titleAlign="left",
             titleAnchor="start", titleX=0, titleY=-12, titleBaseline="bottom",
@@ -106,7 +118,7 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
     )  # fmt: skip
     one, many = alt.datum.band == 0, alt.datum.band == 1
     tooltip = [
-        alt.Tooltip("name:N", title="model"),
+        alt.Tooltip("name:N", title=plane.line),
         alt.Tooltip("place:N", title="at"),
         alt.Tooltip("text:N", title="is"),
     ]
@@ -117,9 +129,9 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
         base.transform_filter(one).mark_rule(strokeWidth=1.2, opacity=0.55).encode(
             x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour
         ),
-        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, order="x:Q"),
+        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, detail="line:N", order="x:Q"),
         base.mark_point(size=60, filled=True, opacity=1).encode(
-            x=x, y=y, color=colour, shape=series(alt, "shape", names), tooltip=tooltip
+            x=x, y=y, color=colour, shape=shape, tooltip=tooltip
         ),
     ]  # fmt: skip
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
@@ -139,12 +151,25 @@ def _span(curves: Sequence[Curve]) -> tuple[float, float]:
     return min(places) - air, max(places) + air
 
 
-def _values(curves: Sequence[Curve], span: tuple[float, float], *, apart: bool) -> list[dict[str, Any]]:
-    step = _DODGE * (span[1] - span[0]) * apart
+def _height(values: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    low, high = min(value["low"] for value in values), max(value["high"] for value in values)
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - air, high + air
+
+
+def _values(curves: Sequence[Curve], span: tuple[float, float], plane: Plane) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(curve.name for curve in curves))
+
+    def moved(x: float, name: str) -> float:
+        share = _DODGE * (names.index(name) - (len(names) - 1) / 2) * plane.apart
+        return x * (span[1] / span[0]) ** share if plane.log else x + (span[1] - span[0]) * share
+
     return [
         {
             "name": curve.name,
-            "x": spot.x + step * (place - (len(curves) - 1) / 2),
+            "mark": curve.mark,
+            "line": place,
+            "x": moved(spot.x, curve.name),
             "y": spot.y,
             "low": spot.low,
             "high": spot.high,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ...harness.store.files import write_atomic
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .panels import Drawing, Panel
 
 _GAP = 36
+_HEADING = 8
+"""Width of a letter of the title, in pixels."""
 
 
 def write(drawing: Drawing, out: Path) -> None:
@@ -39,12 +42,14 @@ def picture(drawing: Drawing) -> dict[str, Any]:
     alt = need("altair")
     drawn = [chart(panel, FILE, titled=True) for panel in drawing.panels]
     columns = drawing.columns
-    apart = dict.fromkeys(("color", "shape", "opacity"), "independent")
+    apart = dict.fromkeys(("color", "shape", "opacity", "yOffset"), "independent")
     rows = [
         alt.hconcat(*drawn[i : i + columns], spacing=_GAP).resolve_scale(**apart) for i in range(0, len(drawn), columns)
     ]
     whole = alt.vconcat(*rows, spacing=_GAP).resolve_scale(**apart)
-    title = alt.Title(drawing.title, fontSize=16, anchor="start", offset=16)
+    width = max(sum(panel.width for panel in drawing.panels[i : i + columns]) for i in range(0, len(drawn), columns))
+    heading = textwrap.wrap(drawing.title, width // _HEADING, break_on_hyphens=False)
+    title = alt.Title(heading, fontSize=16, anchor="start", offset=16)
     spec: dict[str, Any] = styled(whole.properties(title=title, padding=16), FILE).to_dict()
     return spec
 

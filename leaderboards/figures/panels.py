@@ -57,8 +57,8 @@ def chart(panel: Panel, palette: Palette, *, titled: bool) -> Any:
         textwrap.wrap(text, panel.width // letter, break_on_hyphens=False)
         for text, letter in ((panel.title, _HEADING), (panel.caption, _CAPTION))
     )
-    title = need("altair").Title(heading, subtitle=caption, subtitleColor=palette.muted, subtitlePadding=4)
-    return drawn.properties(title=title)
+    below = {"subtitle": caption, "subtitleColor": palette.muted, "subtitlePadding": 4} if caption else {}
+    return drawn.properties(title=need("altair").Title(heading, **below))
 
 
 def page_spec(panel: Panel) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def page_spec(panel: Panel) -> dict[str, Any]:
     return spec
 
 
-def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str]) -> Any:
-    """The channel that gives each line its colour, or its mark; both make one legend."""
+def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str], field: str = "name", **legend: Any) -> Any:
+    """The channel that gives each line its colour, or its mark; both of one field make one legend."""
     values = SERIES if kind == "colour" else SHAPES
     scale = alt.Scale(domain=list(names), range=[values[i % len(values)] for i in range(len(names))])
     channel = alt.Color if kind == "colour" else alt.Shape
-    return channel("name:N", scale=scale, sort=list(names), legend=alt.Legend(symbolOpacity=1))
+    return channel(f"{field}:N", scale=scale, sort=list(names), legend=alt.Legend(symbolOpacity=1, **legend))
 
 
 def shown(name: str, length: int) -> str:

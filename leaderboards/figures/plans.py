@@ -9,7 +9,7 @@ import numpy as np
 
 from ...harness.errors import UserError
 from ..board import need
-from .cells import by_model, record, sections
+from .cells import by_model, record, sections, swept
 from .files import write
 from .panels import Drawing, Panel, shown
 
@@ -80,14 +80,25 @@ def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 
     write(Drawing("Execution plans", panels), request.out)
 
 
-def plan_panels(section: Section) -> list[Panel]:
-    """For a board: the share of the inputs that ran each block, of each model with plans at several budgets."""
-    panels = []
-    for model, cells in by_model(section.standings).items():
-        drawn = _read(cells) if len(cells) > 1 else None
-        if drawn and len(drawn.by_budget) > 1:
-            panels += _shares(f"{model} on {section.title}", drawn)
-    return panels
+def plan_panels(section: Section, most: int = 6) -> tuple[list[Panel], list[str]]:
+    """For a board: what ran of each block, of the models with plans at several budgets.
+
+    Returns:
+        At most ``most`` panels, of the models that stand highest; and the names of the models that are left out.
+    """
+    panels: list[Panel] = []
+    left_out: list[str] = []
+    models = swept(section)
+    for model in dict.fromkeys(standing.row.result.cell.model for standing in section.standings):
+        drawn = _read(models[model]) if model in models else None
+        if drawn is None or len(drawn.by_budget) < 2:
+            continue
+        shares = _shares(model, drawn)
+        if left_out or len(panels) + len(shares) > most:
+            left_out.append(model)
+        else:
+            panels += shares
+    return panels, left_out
 
 
 def _shares(title: str, drawn: _Plans) -> list[Panel]:

@@ -20,7 +20,7 @@ TASKS = [
 ]
 
 WORKER = """
-import json, sys
+import json, os, signal, sys
 sys.path.insert(0, {here!r})
 import conftest, adaptbench
 from adaptbench.harness import hooks
@@ -31,6 +31,12 @@ class Watch:
     @adaptbench.hookimpl
     def cell_finished(self, event):
         finished.append([event.cell.model, event.cell.task, event.reused])
+    @adaptbench.hookimpl
+    def record_written(self, event):
+        if stops:
+            stops.pop()
+            os.kill(os.getpid(), signal.SIGSTOP)
+stops = [True] * {stops:d}
 plugins = [conftest.load_toys(), Watch()]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -40,8 +46,10 @@ print(json.dumps([finished, [r.model_dump() for r in result.results]], default=s
 
 
 class Worker:
-    def __init__(self, out, models=MODELS, tasks=TASKS):
-        code = WORKER.format(here=str(HERE), out=str(out), models=models, tasks=tasks)
+    """A process that runs cells; with ``stops`` it stops itself after its first record, until it is told to go on."""
+
+    def __init__(self, out, models=MODELS, tasks=TASKS, *, stops=False):
+        code = WORKER.format(here=str(HERE), out=str(out), models=models, tasks=tasks, stops=stops)
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -55,6 +63,11 @@ class Worker:
     def go(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+
+    def stopped(self):
+        """Wait until it has stopped itself."""
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), self.process.stderr.read()
 
     def end(self):
         out, err = self.process.communicate(timeout=300)
@@ -90,9 +103,8 @@ def test_the_claim_of_a_killed_process_is_free(tmp_path, alone, written):
     first = Worker(tmp_path / "run").ready()
     second = Worker(tmp_path / "run").ready()
     first.go()
-    deadline = time.monotonic() + 60
     while not list((tmp_path / "run").rglob("*.safetensors")):
-        assert time.monotonic() < deadline
+        assert first.process.poll() is None
         time.sleep(0.002)
     second.go()
     first.process.send_signal(signal.SIGKILL)
@@ -104,23 +116,24 @@ def test_the_claim_of_a_killed_process_is_free(tmp_path, alone, written):
 def test_a_process_waits_for_the_cell_that_another_one_works_on(tmp_path, run, quick):
     from adaptbench.harness.progress import Progress
 
-    one = Worker(tmp_path / "run", ["toy-adder"], ["toy-words(samples=300,wait=0.015)"]).ready()
+    task = "toy-words(samples=300)"
+    one = Worker(tmp_path / "run", ["toy-adder"], [task], stops=True).ready()
     one.go()
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "run").rglob("records.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    (journal,) = RunDirectory(tmp_path / "run").journals()
-    assert not journal.acquire(), "it is claimed"
+    one.stopped()
+    try:
+        (journal,) = RunDirectory(tmp_path / "run").journals()
+        assert not journal.acquire(), "it is claimed"
 
-    class Notes(Progress):
-        def note(self, text):
-            said.append(text)
+        class Notes(Progress):
+            def note(self, text):
+                said.append(text)
+                one.process.send_signal(signal.SIGCONT)
 
-    said = []
-    path = "toy-words(samples=300,wait=0.015)"
-    result = run("toy-adder", path, out=tmp_path / "run", progress=Notes())
-    _, results = one.end()
+        said = []
+        result = run("toy-adder", task, out=tmp_path / "run", progress=Notes())
+        _, results = one.end()
+    finally:
+        one.process.kill()
     assert said == ["waiting for another process that works on 1 of these cells"]
     assert [(r.key, r.records_sha256) for r in result.results] == [(r["key"], r["records_sha256"]) for r in results]
     assert len(list((tmp_path / "run" / "cells").iterdir())) == 1

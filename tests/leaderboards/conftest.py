@@ -118,6 +118,12 @@ def new_run(tmp_path):
     return lambda name="run", **options: SyntheticRun(tmp_path / name, **options)
 
 
+@pytest.fixture(scope="session")
+def new_shared_run(tmp_path_factory):
+    """The same for runs that many tests only read."""
+    return lambda name: SyntheticRun(tmp_path_factory.mktemp("shared") / name)
+
+
 @pytest.fixture
 def make():
     """What tests make cells of."""

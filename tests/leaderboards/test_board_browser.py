@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from adaptbench.harness.plugins import Plugins
+from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.plugins import Plugins, load_plugins
 from adaptbench.leaderboards import page as board_page
 from adaptbench.leaderboards.board import make_board
+from adaptbench.leaderboards.cost_chart import write_chart
 from playwright.sync_api import expect, sync_playwright
 
 pytestmark = pytest.mark.browser
@@ -185,6 +187,18 @@ def test_hostile_text_is_shown_and_not_obeyed(new_run, make, visit):
     assert models(page) == [EVIL]
     assert page.locator("img").count() == 0
     page.wait_for_timeout(200)
+
+
+def test_a_chart_of_costs_is_a_page_of_the_same_kind(visit, tmp_path):
+    costing = Costing(load_plugins().registry, "llama-2-7b")
+    cost = replace(costing.cost(Question(8)), spec=EVIL)
+    write_chart([cost], EVIL, tmp_path / "cost.html")
+    page = visit(tmp_path / "cost.html")
+    page.locator("figure .live .mark-rect path").first.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert EVIL in page.locator("#vg-tooltip-element").inner_text()
+    assert page.locator("h1").inner_text() == EVIL
+    assert page.locator("img").count() == 0
 
 
 def test_without_javascript_nothing_is_missing(example, visit):

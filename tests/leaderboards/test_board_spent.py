@@ -96,6 +96,14 @@ def test_what_is_beyond_its_budget_shows(run):
     assert loose["blocks, mean (range)"] == "3.25 (3–4)"
 
 
+def test_a_success_in_flops_says_that_units_are_not_all_of_them(run):
+    (section,) = board(run).sections
+    table = spent_table(section)
+    hints = {name: [cell.hint for cell in cells if "on top of the units" in cell.hint] for name, cells in table.rows}
+    assert {name: len(found) for name, found in hints.items()} == {"base": 0, "strict@0.8": 1, "loose@0.8": 1}
+    assert "success may be 0 there and the budget kept in units" in table.caption
+
+
 def test_predicted_times_are_of_the_hardware_that_is_asked_for_and_never_measured_ones(run):
     table = shown(run, (V100, find_accelerator("H100-SXM")))
     heads = [head for head in table["base"] if "predicted" in head]

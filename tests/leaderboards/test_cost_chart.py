@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, Any
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 import pytest
 from adaptbench.harness.costing import Cost, Costing, Question
@@ -11,10 +15,8 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.registry import Registrar
-from adaptbench.leaderboards.cost_chart import specification, write_chart
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from adaptbench.leaderboards.charts import FILE
+from adaptbench.leaderboards.cost_chart import drawing, write_chart
 
 CHIPS = ("V100", "H100-SXM")
 
@@ -23,6 +25,11 @@ def costs(spec: str, *budgets: float, chips: tuple[str, ...] = CHIPS) -> list[Co
     question = Question(69, accelerators=tuple(find_accelerator(name) for name in chips))
     costing = Costing(load_plugins().registry, spec)
     return [costing.cost(question, budget) for budget in budgets or (None,)]
+
+
+def specs(drawn: list[Cost]) -> list[dict[str, Any]]:
+    """The specification of each panel."""
+    return [panel.draw(FILE).to_dict() for panel in drawing(drawn, "").panels]
 
 
 def bars(panel: dict[str, Any]) -> dict[str, float]:
@@ -35,9 +42,10 @@ def bars(panel: dict[str, Any]) -> dict[str, float]:
 
 def test_a_panel_of_flops_and_one_of_time_for_each_accelerator() -> None:
     drawn = costs("llava-1.5-7b+adallava-l", 1.0, 0.6)
-    flops, *times = specification(drawn, "a title")["vconcat"]
+    flops, *times = specs(drawn)
     assert bars(flops) == {cost.spec: sum(cost.flops.values()) for cost in drawn}
-    assert [panel["title"] for panel in times] == [f"Predicted time on {chip}" for chip in CHIPS]
+    titles = [panel.title for panel in drawing(drawn, "").panels]
+    assert titles == ["FLOPs of one input", *(f"Predicted time on {chip}" for chip in CHIPS)]
     for chip, panel in zip(CHIPS, times, strict=True):
         first = {cost.spec: sum(v for k, v in cost.predicted[chip].items() if k != "token") for cost in drawn}
         assert bars(panel) == pytest.approx({spec: 1e3 * seconds for spec, seconds in first.items()})
@@ -47,7 +55,7 @@ def test_a_panel_of_flops_and_one_of_time_for_each_accelerator() -> None:
 
 @pytest.mark.parametrize(("spec", "phases"), [("dinov2-b", ["vision"]), ("llama-2-7b", ["prefill", "head"])])
 def test_phases_that_a_model_lacks_are_not_in_the_legend(spec: str, phases: list[str]) -> None:
-    (panel,) = specification(costs(spec, chips=()), "")["vconcat"]
+    (panel,) = specs(costs(spec, chips=()))
     assert panel["layer"][0]["encoding"]["color"]["scale"]["domain"] == phases
 
 
@@ -59,11 +67,50 @@ def test_the_drawing_names_every_spec_and_its_sum(tmp_path: Path) -> None:
     assert {"where it is from", *(cost.spec for cost in drawn), *sums, "prefill"} <= set(texts)
 
 
-def test_the_page_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    write_chart(costs("llama-2-7b"), "", tmp_path / "c.html")
-    page = (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert "llama-2-7b" in page
-    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A spec whose target is a folder with such a name."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("x<") / "script><img src=x onerror=alert(1)>'&"
+    folder.mkdir(parents=True)
+    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return f"hf:{json.dumps(str(folder))}"
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its texts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_a_hostile_name_stays_text_on_a_page_that_asks_for_nothing(hostile: str, tmp_path: Path) -> None:
+    write_chart(costs(hostile), hostile, tmp_path / "c.html")
+    page = Page((tmp_path / "c.html").read_text(encoding="utf-8"))
+    names = [tag for tag, _ in page.tags]
+    assert names.count("script") == 3
+    assert not {"img", "link", "iframe"} & {*names}
+    attributes = [item for _, attrs in page.tags for item in attrs.items()]
+    assert not [name for name, _ in attributes if name.startswith("on") or name in ("src", "href")]
+    assert hostile in page.texts
+    assert any("default-src 'none'" in str(value) for name, value in attributes if name == "content")
+
+
+def test_a_hostile_name_stays_text_in_a_picture(hostile: str, tmp_path: Path) -> None:
+    write_chart(costs(hostile), "", tmp_path / "c.svg")
+    picture = ET.parse(tmp_path / "c.svg")
+    assert not [node for node in picture.iter() if node.tag.endswith(("script", "img"))]
+    assert "script><img" in "".join(picture.getroot().itertext())
 
 
 def test_a_plugin_may_add_a_format() -> None:

@@ -19,6 +19,7 @@ from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.figures import AttentionMaps, FigureRequest
+from adaptbench.harness.identity import sample_digests, samples_digest
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.results import Account, CellId, CellResult, Estimate, LanguageShape, Spending
 from adaptbench.harness.summary import summarise
@@ -29,7 +30,7 @@ from adaptbench.leaderboards.figures.answers import answers
 from adaptbench.leaderboards.figures.attention import veiled
 from adaptbench.leaderboards.figures.panels import SERIES
 from adaptbench.leaderboards.figures.pareto import pareto
-from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, plans
+from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, plan_panels, plans
 from adaptbench.leaderboards.figures.radar import radar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,10 +65,12 @@ def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, output
     """Complete a cell whose scores are 1 for the first ``mean`` of its samples."""
     cell = CellId(model=model, task=task, budget=budget, seed=seed)
     samples = [Sample(f"q{i}", [i]) for i in range(n)]
+    asked = Riddles()
+    contents = sample_digests(asked, asked.samples)
     records = [
         Record(
             f"q{i}",
-            f"{i:064}",
+            contents[i] if i < len(contents) else f"{i:064}",
             out := outputs[i] if outputs else "yes",
             out,
             {"accuracy": float(i < mean * n)},
@@ -88,7 +91,7 @@ def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, output
         "model_card": ModelCard(summary="toy", capabilities=("generate",)),
         "method_cards": {"adallava-l": MethodCard(takes_budget=True)},
         "task_card": CARD,
-        "samples_digest": "5a" * 32,
+        "samples_digest": samples_digest(asked.samples, contents),
         "partial": None,
         "flops": make.flops(round(1e9 * budget), phase="prefill"),
         "settings": {"batch_size": 64, "device": "cpu"},
@@ -400,16 +403,16 @@ class Toy:
 
 
 class Riddles(Task):
-    """Two questions on a red and a blue picture, and one without."""
+    """Two questions on a red and a blue picture, and others without."""
 
     card = CARD
 
-    def __init__(self):
-        pictures = [(Image.new("RGB", (40, 40), colour),) for colour in ("red", "blue")]
-        self.inputs = [
-            Input(f"{i}", functools.partial(Prompt, f"{EVIL} {i}?", images)) for i, images in enumerate([*pictures, ()])
-        ]
-        self.samples = [Sample(f"q{i}", [i], target="yes") for i in range(3)]
+    def __init__(self, target="yes"):
+        pictures = [(Image.new("RGB", (40, 40), "red"),), (Image.new("RGB", (40, 40), "blue"),)]
+        texts = [f"{EVIL} {i}?" for i in range(30)]
+        loads = [functools.partial(Prompt, text, *pictures[i : i + 1]) for i, text in enumerate(texts)]
+        self.inputs = [Input(f"{i}", load) for i, load in enumerate(loads)]
+        self.samples = [Sample(f"q{i}", [i], target=target) for i in range(30)]
 
 
 @pytest.fixture
@@ -486,8 +489,17 @@ class TestAnswers:
             draw("answers", one)
         with pytest.raises(UserError, match=r"unknown task 'riddles'"):
             draw("answers", swept, task="riddles")
-        with pytest.raises(UserError, match=r"task toy asks no question 'q9'"):
-            draw("answers", swept, task="toy", sample="q9")
+        more = sweep(new_run("more"), make, L, (0.5, 0.6, 0.7), n=31)
+        with pytest.raises(UserError, match=r"task toy asks no question 'q30'; use the data .* run it again"):
+            draw("answers", more, sample="q30")
+
+    @pytest.mark.parametrize("figure", ["answers", "attention"])
+    def test_a_question_that_is_not_that_of_the_run_is_refused(self, draw, new_run, make, monkeypatch, figure):
+        run = sweep(new_run(), make, L, (0.5, 0.6, 0.7))
+        draw(figure, run, sample="q1")
+        monkeypatch.setattr(Riddles.__init__, "__defaults__", ("no",))
+        with pytest.raises(UserError, match=r"q1: the samples of task toy are not those of the run; use the data"):
+            draw(figure, run, sample="q1")
 
 
 class TestAttention:
@@ -567,6 +579,20 @@ class TestBoard:
         assert "#budgets" in {attrs.get("href") for tag, attrs in found.tags if tag == "a"}
         # On each of three tasks: curves, the blocks of one model, heads and channels of the other.
         assert {f"budget-{number}" for number in range(1, 13)} <= set(json.loads(found.scripts[0]))
+
+    def test_draws_the_plans_of_the_best_models_and_names_the_others(self, new_run, make, plugins):
+        run = new_run()
+        names = [f"toy+adallava-l(scheduler=random,seed={number})" for number in range(8)]
+        for number, name in enumerate(names):
+            sweep(run, make, name, (0.9 - number / 10,) * 3, plan=plan_of_blocks)
+        found = Page(page.render(make_board([run.directory], plugins)))
+        (section,) = make_board([run.directory], plugins).sections
+        panels, left_out = plan_panels(section)
+        assert [panel.title for panel in panels] == names[:6]
+        assert left_out == names[6:]
+        assert any(text.endswith(f"draws the others: {names[6]} and {names[7]}.") for _, text in found.texts)
+        drawn = {anchor for anchor in json.loads(found.scripts[0]) if anchor.startswith("budget-")}
+        assert drawn == {f"budget-{number}" for number in range(1, 8)}
 
     def test_has_none_without(self, shared_example, plugins):
         html = page.render(make_board([shared_example.directory], plugins))

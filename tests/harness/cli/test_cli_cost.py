@@ -49,7 +49,7 @@ def test_a_local_folder(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ending", "starts"), [("svg", b"<svg"), ("PDF", b"%PDF"), ("png", b"\x89PNG"), ("html", b"<!D")]
+    ("ending", "starts"), [("svg", b"<svg"), ("PDF", b"%PDF"), ("png", b"\x89PNG"), ("html", b"<!doctype")]
 )
 def test_a_chart_file(cli, tmp_path, ending, starts):
     out = tmp_path / f"chart.{ending}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import adaptbench
 import pytest
+from adaptbench.harness import identity
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.registry import Registrar
 from adaptbench.harness.results import CellId
@@ -19,7 +20,8 @@ from adaptbench.harness.store import RunDirectory, Session
 ROOT = Path(adaptbench.__file__).parent
 DOCS = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 MODEL, TASK = "tiny-llava+adallava-l(scheduler=random)", "shapes-pope(scenes=1)"
-FIGURES = {"ablation", "answers", "attention", "pareto", "plans", "radar", "random"}
+PAIRS = ("compositional", "gap", "mistakes", "scale")
+FIGURES = {"ablation", "answers", "attention", "pareto", "plans", "radar", "random", *PAIRS}
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +71,18 @@ def test_attention_and_answers_build_what_they_show_again(cli, swept):
     assert (done.status, done.err) == (0, "")
     assert len(ET.parse("attention.svg").findall(".//{http://www.w3.org/2000/svg}image")) == 11
     assert "Block 9" in words("attention.svg")
+    assert "other weights" not in words("attention.svg")
     sample = next(iter(RunDirectory.existing(swept).journals()[0].records())).sample
     assert cli("figure", "answers", swept, "--sample", sample, "--out", "answers.html").status == 0
     page = Path("answers.html").read_text("utf-8")
     assert "data:image/png;base64," in page
     assert "Is there a" in page
+
+
+def test_attention_says_if_it_is_not_the_model_of_the_run(cli, swept, monkeypatch):
+    monkeypatch.setattr(identity, "package_source_digest", lambda: "another version")
+    assert cli("figure", "attention", swept, "--out", "attention.html").status == 0
+    assert "Drawn with other weights, settings or code than the run" in Path("attention.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +116,7 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(cli, arguments, message
         ("plans(budget=0.6)", "no plans at budget 0.6; choose budget= from 0.5, 1"),
         ("pareto --task shapes-pop", "the runs hold no task 'shapes-pop'"),
         ("answers --sample none", "there is no answered sample 'none'"),
+        *((name, "no task of these runs composes two simple ones; run some: adaptbench run") for name in PAIRS),
     ],
 )
 def test_what_a_run_cannot_give_is_one_line_that_says_how_to_get_it(cli, swept, figure, message):

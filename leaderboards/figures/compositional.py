@@ -1,0 +1,127 @@
+"""The four settings of a pair of simple tasks beside each other, for each model (dissertation, Table 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .. import wording
+from ..board import need
+from .files import write
+from .pairs import SETTINGS, brief, find_pairs
+from .panels import SERIES, Drawing, Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ...harness.cards import Metric
+    from ...harness.figures import FigureRequest
+    from ...harness.results import Estimate
+    from ..charts import Palette
+    from .pairs import Pair
+
+COLOURS = dict(zip(SETTINGS.values(), SERIES, strict=False))
+"""Setting, as figures call it -> its colour in every figure."""
+WIDTH, BAR, LONGEST = 340, 11, 28
+"""Of the plot and of a bar in pixels, and of a row's name in letters."""
+_AIR = 12
+
+
+class Row(NamedTuple):
+    """A row of bars.
+
+    Attributes:
+        bars: Setting, as figures call it -> its figure.
+        note: Stands at the end of the row.
+    """
+
+    name: str
+    bars: Mapping[str, Estimate]
+    note: str = ""
+
+
+def compositional(request: FigureRequest, *, metric: str = "") -> None:
+    """Draw them and write them: a panel for each pair, a row for each model.
+
+    Args:
+        request: Runs of pairs, such as those of the suite ``compositional-logical``.
+        metric: Default the one that ranks.
+
+    Raises:
+        UserError: There is no pair, or no such metric.
+    """
+    panels = [settings_panel(pair, metric) for pair in find_pairs(request, "compositional")]
+    write(Drawing("Two simple tasks and their composite", panels), request.out)
+
+
+def settings_panel(pair: Pair, metric: str = "") -> Panel:
+    """The panel of a pair."""
+    chosen, names = pair.metric(metric), brief(pair.parts)
+    rows = [
+        Row(names[model], {SETTINGS[name]: parts[name].metrics[chosen.name] for name in SETTINGS if name in parts})
+        for model, parts in pair.parts.items()
+    ]
+    return Panel(pair.title, lambda palette: bars(rows, chosen, palette), "With 95 % intervals.", WIDTH)
+
+
+def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:
+    """The chart of some rows: a bar with its interval for each setting, and the note of the row behind them."""
+    alt = need("altair")
+    factor, top = wording.scale(metric), highest(metric, [figure for row in rows for figure in row.bars.values()])
+    drawn = [setting for setting in SETTINGS.values() if any(setting in row.bars for row in rows)]
+    values = [
+        {
+            "row": row.name,
+            "setting": setting,
+            "value": factor * figure.value,
+            "low": max(0.0, factor * (figure.value if figure.low is None else figure.low)),
+            "high": min(top, factor * (figure.value if figure.high is None else figure.high)),
+            "text": f"{wording.estimate(figure, metric)} {metric.unit}".rstrip(),
+        }
+        for row in rows
+        for setting, figure in row.bars.items()
+    ]
+    x = alt.X("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=value_axis(alt, metric))
+    offset = alt.YOffset("setting:N", sort=drawn, scale=alt.Scale(domain=drawn))
+    colour = alt.Color(
+        "setting:N",
+        scale=alt.Scale(domain=drawn, range=[COLOURS[setting] for setting in drawn]),
+        legend=alt.Legend(columns=2, symbolType="square", symbolOpacity=1),
+    )
+    tooltip = [alt.Tooltip(f"{field}:N") for field in ("row", "setting", "text")]
+    names = [row.name for row in rows]
+    base = alt.Chart(alt.Data(values=values)).encode(y=row_axis(alt, names), yOffset=offset)
+    layers = [
+        base.mark_bar(height=BAR - 2).encode(x=x, color=colour, tooltip=tooltip),
+        base.mark_tick(thickness=2, size=BAR - 2, opacity=1).encode(x=x, color=colour),
+        base.mark_rule(color=palette.ink, strokeWidth=1.2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        _notes(alt, rows, palette),
+    ]
+    height = len(rows) * (BAR * len(drawn) + _AIR)
+    return alt.layer(*layers).properties(width=WIDTH, height=height)
+
+
+def highest(metric: Metric, figures: Iterable[Estimate]) -> float:
+    """Where the axis of some figures ends, as they are shown: at the best share there is, or where the worst lies."""
+    factor = wording.scale(metric)
+    if metric.unit == "%" and metric.better == "higher":
+        return factor
+    return factor * max(1.0, *(figure.value if figure.high is None else figure.high for figure in figures))
+
+
+def row_axis(alt: Any, names: Sequence[str]) -> Any:
+    """The vertical axis of a chart of rows."""
+    labels = alt.Axis(labelLimit=220, domain=False, ticks=False, title=None)
+    return alt.Y("row:N", sort=list(names), axis=labels, scale=alt.Scale(paddingInner=0.18, paddingOuter=0.05))
+
+
+def value_axis(alt: Any, metric: Metric) -> Any:
+    """The horizontal axis of a metric."""
+    return alt.Axis(title=wording.with_unit(metric), tickCount=5, domain=False, ticks=False)
+
+
+def _notes(alt: Any, rows: Sequence[Row], palette: Palette) -> Any:
+    """What stands behind the rows, in the margin."""
+    values = [{"row": row.name, "note": row.note} for row in rows if row.note]
+    mark = {"align": "left", "baseline": "middle", "dx": 8, "fontSize": 11, "color": palette.ink}
+    texts = alt.Chart(alt.Data(values=values)).mark_text(**mark)
+    return texts.encode(x=alt.value("width"), y=row_axis(alt, [row.name for row in rows]), text="note:N")

@@ -1,0 +1,199 @@
+"""``adaptbench report RUN --table seeds``: methods x budgets over several trainings (Tables 5.1-5.3 and 5.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..harness.cards import Metric
+from . import wording
+from .board import make_board
+from .contrasts import contrast
+from .spent import spent_columns
+from .study import Figure, Study, Table, write
+from .trainings import Place, clusters, groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ..harness.plugins import Plugins
+    from ..harness.store import RunDirectory
+    from .board import Board
+    from .contrasts import Contrast
+    from .ranking import Section
+    from .study import Item
+    from .trainings import Group
+
+AVERAGE = "average"
+_SPENT = {
+    "flops": ("language_flops", "FLOPs, % of the base"),
+    "success": ("success_units", "success, %"),
+    "utilisation": ("utilisation_units", "utilisation, %"),
+}
+"""What was used -> column of `spent_columns`, and heading."""
+INTERVALS = (
+    "81.8 ± 4.0 is a mean over trainings and questions with the half-width of its 95 % t interval; brackets are the "
+    "lowest and the highest training. The interval has two sources of error, whose variances are added up: pictures, "
+    "by which questions are clustered, also across tasks that ask about the same ones; and trainings, by the variance "
+    "of their means. Degrees of freedom are Satterthwaite's.",
+    "What it can cover: another draw of pictures, and another seed of the same training. With one training it covers "
+    "pictures alone. With two or three, the variance between trainings is itself known by a factor of several only, "
+    "which the t quantile pays for by a wide interval. What it cannot: other data, other recipes, another base.",
+)
+"""What the intervals of a table over trainings mean."""
+_NOTES = (
+    *INTERVALS,
+    "The average is over the tasks whose metric is a percentage. FLOPs are the language model's, over those of the "
+    "base without any method on the same questions. Success is the share of answers within the budget and utilisation "
+    "the mean share of it that was used, both counted in switches; their brackets are the lowest and the highest "
+    "training.",
+)
+
+
+class _Row(NamedTuple):
+    """A method at a budget.
+
+    Attributes:
+        seeds: Trainings that have all of its tasks.
+        scored: Task, or the average -> its figure, and those of the trainings.
+        spent: What was used -> that of the trainings, averaged over tasks; none where the cells do not tell.
+    """
+
+    group: Group
+    budget: float
+    seeds: Sequence[str]
+    scored: dict[str, tuple[Contrast, list[float]]]
+    spent: dict[str, list[float]]
+
+
+def seeds(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
+    """Write the table.
+
+    Raises:
+        UserError: No cell is complete, or the file's ending is none of .html, .md and .csv.
+    """
+    write(seeds_study(make_board(directories, plugins)), out)
+
+
+def seeds_study(board: Board) -> Study:
+    """The table of a board."""
+    metrics = {section.title: section.metric for section in board.sections}
+    if len(percentages(board.sections)) > 1:
+        metrics[AVERAGE] = Metric(name=AVERAGE)
+    rows = list(_rows(board.sections, AVERAGE in metrics))
+    heads = ["model", "budget, %", "trainings"]
+    heads += [title if title == AVERAGE else f"{title}: {m.name}" for title, m in metrics.items()]
+    heads += [head for _, head in _SPENT.values()]
+    shown: list[list[Item]] = [
+        [
+            row.group.name,
+            Figure(f"{100 * row.budget:g}"),
+            Figure(str(len(row.seeds)) if row.group.methods else wording.MISSING),
+            *(_scored(row, place, metric) for place, metric in metrics.items()),
+            *(_ranged([100 * value for value in values]) for values in row.spent.values()),
+        ]
+        for row in rows
+    ]
+    caption = "Each row: the same trainings on all tasks."
+    values = [value for row in rows for value in _values(row)]
+    return Study(
+        "Over several trainings", facts(board), [Table("Methods by budget", caption, heads, shown)], _NOTES, values
+    )
+
+
+def facts(board: Board) -> list[str]:
+    """What a table is made from."""
+    found = [f"run{'s' if len(board.runs) > 1 else ''} {board.title}"]
+    for section in board.sections:
+        names = clusters([section]).get(section.title, [])
+        noun = "clusters" if len(set(names)) < len(names) else ""
+        found.append(f"{section.title}: {len(names)} {section.noun}{f' in {len(set(names))} {noun}' if noun else ''}")
+    return found
+
+
+def percentages(sections: Sequence[Section]) -> list[str]:
+    """Tasks whose metric is a percentage that is better if it is higher: those may be averaged."""
+    return [s.title for s in sections if s.metric.unit == "%" and s.metric.better == "higher"]
+
+
+def _rows(sections: Sequence[Section], averaged: bool) -> Iterator[_Row]:
+    """Group by group, by falling budget."""
+    names, every = clusters(sections), groups(sections)
+    sets = {section.title: [section.title] for section in sections}
+    if averaged:
+        sets[AVERAGE] = percentages(sections)
+    whole = {group.model: group for group in every if not group.methods}
+    for group in every:
+        for budget in group.budgets:
+            tasks = [section.title for section in sections if Place(budget, section.title) in group.cells]
+            trained = group.trainings([Place(budget, task) for task in tasks])
+            if not trained:
+                continue
+            scored = {}
+            for place, members in sets.items():
+                if set(members) <= set(tasks):
+                    figures = [
+                        contrast([group.term(budget, members, s)], names) for s in (trained, *([s] for s in trained))
+                    ]
+                    scored[place] = figures[0], [figure.value for figure in figures[1:]]
+            spent = _spent(group, budget, tasks, trained, whole.get(group.base))
+            yield _Row(group, budget, trained, scored, spent)
+
+
+def _spent(
+    group: Group, budget: float, tasks: Sequence[str], seeds: Sequence[str], base: Group | None
+) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in _SPENT}
+    for seed in seeds:
+        cells = {task: spent_columns(group.cells[Place(budget, task)][seed].row) for task in tasks}
+        for name, (column, _) in _SPENT.items():
+            told = [cells[task][column] for task in tasks]
+            if name == "flops":
+                wholes = [_language_flops(base, task) for task in tasks]
+                told = [part / whole if part and whole else None for part, whole in zip(told, wholes, strict=True)]
+            values = [value for value in told if value is not None]
+            if len(values) == len(tasks):
+                found[name].append(float(np.mean(values)))
+    return found
+
+
+def _language_flops(base: Group | None, task: str) -> float | None:
+    """Of the base with no method."""
+    cells = base.cells.get(Place(1.0, task), {}) if base else {}
+    return next((spent_columns(cell.row)["language_flops"] for cell in cells.values()), None)
+
+
+def _scored(row: _Row, place: str, metric: Metric) -> Figure:
+    if place not in row.scored:
+        return Figure(wording.MISSING)
+    figure, each = row.scored[place]
+    factor, form = wording.scale(metric), ".1f" if metric.unit == "%" else ".4g"
+    half = figure.half()
+    text = f"{factor * figure.value:{form}}" + ("" if half is None else f" ± {factor * half:{form}}")
+    if len(each) > 1:
+        text += f" [{factor * min(each):{form}}, {factor * max(each):{form}}]"
+    return Figure(text, ", ".join(f"seed {s}: {factor * v:{form}}" for s, v in zip(row.seeds, each, strict=True) if s))
+
+
+def _ranged(values: Sequence[float]) -> Figure:
+    """The mean, and the range where it is wider than what is shown."""
+    if not values:
+        return Figure(wording.MISSING)
+    low, mean, high = (f"{value:.1f}" for value in (min(values), float(np.mean(values)), max(values)))
+    return Figure(mean if low == high else f"{mean} [{low}, {high}]")
+
+
+def _values(row: _Row) -> Iterator[dict[str, Any]]:
+    """For programs: one mapping a figure, in the metric's own unit or as a share."""
+    here = {"model": row.group.model, "trained": " ".join(row.group.told_by), "budget": row.budget}
+    here["trainings"] = " ".join(row.seeds)
+    for place, (figure, each) in row.scored.items():
+        low, high = figure.ends() or (None, None)
+        ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": figure.pictures}
+        yield {**here, "measure": "score", "task": place, "value": figure.value, **ends}
+    for name, values in row.spent.items():
+        if values:
+            ends = {"low": None, "high": None, "least": min(values), "most": max(values), "clusters": None}
+            yield {**here, "measure": name, "task": AVERAGE, "value": float(np.mean(values)), **ends}

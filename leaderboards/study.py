@@ -1,0 +1,126 @@
+"""Tables over several trainings as files: a page for people, Markdown, and rows for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from ..harness.errors import UserError
+from ..harness.store.files import write_atomic
+from .offline import environment, policy, text
+from .tables import markdown_table, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+VERDICTS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run": "–"}
+"""Every verdict with its mark, which tells it without colour."""
+
+
+class Figure(NamedTuple):
+    """A cell with a number."""
+
+    text: str
+    hint: str = ""
+
+
+class Verdict(NamedTuple):
+    """A cell with a verdict."""
+
+    text: str
+
+
+Item: TypeAlias = "str | Figure | Verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the page.
+
+    Attributes:
+        heads: Of the columns.
+        rows: Texts, figures and verdicts.
+    """
+
+    title: str
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Item]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Columns of figures."""
+        return [place for place in range(len(self.heads)) if any(isinstance(row[place], Figure) for row in self.rows)]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is written.
+
+    Attributes:
+        notes: How to read it, a paragraph each.
+        values: The same for programs: one mapping a row.
+    """
+
+    title: str
+    facts: Sequence[str]
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    values: Sequence[dict[str, Any]] = field(default_factory=list)
+
+
+def write(study: Study, out: Path) -> None:
+    """Write it in the format that the file's ending names.
+
+    Raises:
+        UserError: It is none of .html, .md and .csv.
+    """
+    form = _FORMS.get(out.suffix.lower())
+    if form is None:
+        raise UserError(f"this table is not written as {out.name!r}", where=str(out), todo=f"use {', '.join(_FORMS)}")
+    write_atomic(out, form(study).encode())
+
+
+def markdown(study: Study) -> str:
+    """The study as GitHub-flavoured Markdown, with headings that stand below a page's own."""
+    parts = ["\n".join(f"- {plain(fact)}" for fact in study.facts)]
+    for table in study.tables:
+        rows = [[plain(cell if isinstance(cell, str) else cell.text) for cell in row] for row in table.rows]
+        parts += [f"### {plain(table.title)}", plain(table.caption), markdown_table(table.heads, rows, table.numbers)]
+    return "\n\n".join(filter(None, [*parts, *map(plain, study.notes)])) + "\n"
+
+
+def html(study: Study) -> str:
+    """The study as a page that holds all it shows."""
+    from markupsafe import Markup
+
+    page: str = (
+        environment()
+        .get_template("study.html.j2")
+        .render(
+            css=Markup(text("board.css") + text("study.css")),  # noqa: S704 - our own files
+            policy=policy([]),
+            study=study,
+            kinds={table.title: [_kinds(row) for row in table.rows] for table in study.tables},
+            marks=VERDICTS,
+        )
+    )
+    return page
+
+
+def _kinds(row: Sequence[Item]) -> list[str]:
+    return [{Figure: "figure", Verdict: "verdict"}.get(type(cell), "text") for cell in row]
+
+
+def _csv(study: Study) -> str:
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(study.values[0]) if study.values else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(study.values)
+    return lines.getvalue()
+
+
+_FORMS: dict[str, Callable[[Study], str]] = {".html": html, ".md": markdown, ".csv": _csv}

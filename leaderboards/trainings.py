@@ -1,0 +1,202 @@
+"""Which cells are of the same method, trained several times.
+
+`adaptbench train` notes in ``recipe.json`` what was asked for, beside the folder with the model. A method whose
+argument ``checkpoint`` is such a folder is known by its recipe: cells whose specs differ in the checkpoint alone, and
+whose recipes differ in the seed alone, are trainings of one method.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..harness.specs import parse
+from .contrasts import Term
+from .ranking import commonest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from ..harness.contracts import Record
+    from ..harness.specs import Spec
+    from .ranking import Section, Standing
+
+    Recipe = dict[str, str]
+    Values = npt.NDArray[np.float64]
+
+_CHECKPOINT, _SEED, _DATA = "checkpoint", "seed", "data"
+_MEASURES: dict[str, Callable[[Mapping[str, int], float], float]] = {
+    "over": lambda cost, _: cost["over_units"] / cost["answers"],
+    "utilisation": lambda cost, budget: cost["units"] / (budget * cost["all_units"]),
+    "flops": lambda cost, _: cost["language_flops"] / cost["whole_language_flops"],
+}
+MEASURES = ("accuracy", *_MEASURES)
+"""What may be asked of a cell, sample by sample: its headline metric; share of answers beyond the budget, counted in
+switches; share of the budget that was used, in switches; share of the language model's FLOPs."""
+
+
+class Place(NamedTuple):
+    """A method at a budget, on a task."""
+
+    budget: float
+    task: str
+
+
+@dataclass(slots=True)
+class Group:
+    """A method with all its trainings.
+
+    Attributes:
+        model: Its spec, without the checkpoint if the recipe is known.
+        recipe: What it was trained with, but for the seed; empty if that is not known, or nothing was trained.
+        told_by: What tells it from other trainings of the same spec: ``scheduler=random``.
+        cells: Where -> seed of the training -> its cell; the seed is an empty text if it is not known.
+    """
+
+    model: str
+    recipe: Recipe
+    told_by: tuple[str, ...] = ()
+    cells: dict[Place, dict[str, Standing]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """For the reader, unique."""
+        return ", ".join([self.model, *([f"trained with {', '.join(self.told_by)}"] if self.told_by else [])])
+
+    @property
+    def base(self) -> str:
+        """Its model without methods."""
+        return str(parse(self.model).base)
+
+    @property
+    def budgets(self) -> list[float]:
+        """Falling."""
+        return sorted({place.budget for place in self.cells}, reverse=True)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Its methods, as they are written."""
+        return tuple(map(str, parse(self.model).methods))
+
+    def trainings(self, places: Iterable[Place]) -> list[str]:
+        """Seeds of the trainings that have a cell at each of some places."""
+        found = [self.cells.get(place, {}) for place in places]
+        return [seed for seed in found[0] if all(seed in cells for cells in found)] if found else []
+
+    def term(self, budget: float, tasks: Sequence[str], seeds: Sequence[str], measure: str = "accuracy") -> Term:
+        """What some trainings come to at a budget.
+
+        Raises:
+            KeyError: A cell does not say what is asked for.
+        """
+        return Term(
+            self.name,
+            {
+                task: np.stack([measured(self.cells[Place(budget, task)][seed], measure) for seed in seeds])
+                for task in tasks
+            },
+        )
+
+
+def groups(sections: Sequence[Section]) -> list[Group]:
+    """Put cells together, but for landmarks and for what may not be compared; each method follows what it builds on."""
+    standings = [
+        (section.title, standing)
+        for section in sections
+        for standing in section.standings
+        if standing.comparable and not standing.landmark
+    ]
+    recipes = _recipes(parse(standing.row.result.cell.model) for _, standing in standings)
+    found: dict[tuple[str, str], Group] = {}
+    for task, standing in standings:
+        cell = standing.row.result.cell
+        spec = parse(cell.model)
+        recipe = dict(recipes.get(_checkpoint(spec), {}))
+        seed = recipe.pop(_SEED, "")
+        model = str(_without_checkpoint(spec)) if recipe else cell.model
+        group = found.setdefault((model, json.dumps(recipe, sort_keys=True)), Group(model, recipe))
+        group.cells.setdefault(Place(cell.budget, task), {}).setdefault(seed, standing)
+    for group in found.values():
+        rivals = [other.recipe for other in found.values() if other.model == group.model]
+        group.told_by = tuple(
+            f"{name}={value}"
+            for name, value in sorted(group.recipe.items())
+            if any(rival.get(name) != value for rival in rivals)
+        )
+        group.cells = {place: dict(sorted(cells.items())) for place, cells in group.cells.items()}
+    return sorted(found.values(), key=lambda group: (group.base, group.methods, group.told_by))
+
+
+def clusters(sections: Sequence[Section]) -> dict[str, list[str]]:
+    """Task -> the cluster of each sample that may be compared: its picture, which several tasks may ask about."""
+    found = {}
+    for section in sections:
+        scores = next((standing.row.scores for standing in section.standings if standing.comparable), None)
+        if scores is not None:
+            pairs = zip(scores.samples, scores.groups, strict=True)
+            found[section.title] = [
+                f"{section.title} {sample}" if group is None else f"group {group}" for sample, group in pairs
+            ]
+    return found
+
+
+def measured(standing: Standing, measure: str) -> Values:
+    """What each sample of a cell comes to, in its own unit (a share); NaN where there is nothing.
+
+    Raises:
+        KeyError: The cell's answers do not say.
+    """
+    if measure == "accuracy":
+        return standing.row.scores.values
+    budget, of = standing.row.result.cell.budget, _MEASURES[measure]
+
+    def value(record: Record) -> float:
+        return of(record.cost, budget) if record.cost.get("answers") else np.nan
+
+    values = np.array([value(record) for record in standing.row.journal.records()])
+    if np.isnan(values).all():
+        raise KeyError(measure)
+    return values
+
+
+def _recipes(specs: Iterable[Spec]) -> dict[str, Recipe]:
+    """Checkpoint -> its recipe. What a recipe of an earlier version does not name is as it is in most of the others."""
+    found = {path: _read(path) for path in dict.fromkeys(map(_checkpoint, specs)) if path}
+    known = [recipe for recipe in found.values() if recipe]
+    usual = {name: commonest(r[name] for r in known if name in r) or "" for name in {n for r in known for n in r}}
+    return {path: {**usual, **recipe} for path, recipe in found.items() if recipe}
+
+
+def _read(checkpoint: str) -> Recipe:
+    folder = Path(checkpoint).expanduser().parent
+    try:
+        content = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict) or _SEED not in content:
+        return {}
+    if (folder / _DATA).is_dir():  # drawn for this training, by its seed
+        content[_DATA] = "drawn"
+    return {name: _text(value) for name, value in content.items()}
+
+
+def _text(value: object) -> str:
+    if value in ("", None):
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _checkpoint(spec: Spec) -> str:
+    """The folder of what was trained; empty if there is none."""
+    return next((str(dict(call.args)[_CHECKPOINT]) for call in spec.methods if _CHECKPOINT in dict(call.args)), "")
+
+
+def _without_checkpoint(spec: Spec) -> Spec:
+    calls = (replace(c, args=tuple(arg for arg in c.args if arg[0] != _CHECKPOINT)) for c in spec.methods)
+    return replace(spec, methods=tuple(calls))
