@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from .room import Room
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_ROOM = 64
-"""Tokens of an answer for which room is made at a time."""
 
 
 class Keys:
@@ -24,10 +23,8 @@ class Keys:
     def __init__(self, most: int | None = None, begun: Sequence[Keys] = ()) -> None:
         self.most = most
         self._begun = tuple(begun)
-        self._own: torch.Tensor | None = None
-        """What comes after those, [2, rows, key heads, tokens and room for more, head width]."""
-        self._count = 0
-        """Tokens of it."""
+        self._own: Room | None = None
+        """What comes after those, [2, rows, key heads, tokens, head width]."""
 
     @property
     def pair(self) -> torch.Tensor | None:
@@ -38,61 +35,47 @@ class Keys:
     @property
     def bytes(self) -> int:
         """Bytes that are kept, each beginning once."""
-        own = 0 if self._own is None else self._own.numel() * self._own.element_size()
+        own = 0 if self._own is None else self._own.bytes
         return own + sum(keys.bytes for keys in dict.fromkeys(self._begun))
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Append what is new and return all; transformers' attention calls this as its cache."""
         new, some = torch.stack([keys, values]), bool(self._begun) or self._own is not None
         if some and self.most is None and keys.shape[2] == 1 and not torch.is_grad_enabled():
-            whole = self._appended(new)
+            if self._own is None or self._begun:
+                self._own, self._begun = Room(_joined(self._pieces())), ()
+            whole = self._own.add(new)
             return whole[0], whole[1]
         pieces = [*self._pieces(), new]
         whole = _joined(pieces)
         if self.most is not None:
             self._begun = ()
-            self._hold(whole[..., max(0, whole.shape[3] - self.most) :, :])
+            self._own = Room(whole[..., max(0, whole.shape[3] - self.most) :, :])
         else:
-            self._hold(_joined(pieces[1:]) if self._begun else whole)
+            self._own = Room(_joined(pieces[1:]) if self._begun else whole)
         return whole[0], whole[1]
 
     def copy(self) -> Keys:
         """The same, so that both can be added to; they share tensors, and neither sees what is added to the other."""
-        return self._with(self._own if self._own is None else self._own[..., : self._count, :], self._begun)
+        return self._with(self._own and Room(self._own.states), self._begun)
 
     def rows(self, chosen: torch.Tensor) -> Keys:
         """Some rows."""
-        if self._begun or self._own is None:
-            return self._with(None if self.pair is None else self.pair[:, chosen])
-        smaller = self._with(self._own[:, chosen])
-        smaller._count = self._count
-        return smaller
+        if self._own is not None and not self._begun:
+            return self._with(self._own.rows(chosen))
+        return self._with(None if self.pair is None else Room(self.pair[:, chosen]))
 
-    def _with(self, own: torch.Tensor | None, begun: Sequence[Keys] = ()) -> Keys:
+    def _with(self, own: Room | None, begun: Sequence[Keys] = ()) -> Keys:
         other = Keys(self.most, begun)
-        if own is not None:
-            other._hold(own)
+        other._own = own
         return other
-
-    def _hold(self, own: torch.Tensor) -> None:
-        self._own, self._count = own, own.shape[3]
 
     def _pieces(self) -> list[torch.Tensor]:
         pieces = [pair for keys in self._begun if (pair := keys.pair) is not None]
         if pieces:
             longest = max(piece.shape[3] for piece in pieces)
             pieces = [torch.cat([pad(piece, longest, 3) for piece in pieces], dim=1)]
-        return pieces if self._own is None else [*pieces, self._own[..., : self._count, :]]
-
-    def _appended(self, new: torch.Tensor) -> torch.Tensor:
-        """Add one token in place: copying all that stands before costs more than to compute a token of an answer."""
-        if self._own is None or self._begun or self._count == self._own.shape[3]:
-            before = _joined(self._pieces())
-            room = before.new_empty(*before.shape[:3], _ROOM, before.shape[4])
-            self._own, self._begun, self._count = torch.cat([before, room], dim=3), (), before.shape[3]
-        self._own[..., self._count, :] = new[..., 0, :]
-        self._count += 1
-        return self._own[..., : self._count, :]
+        return pieces if self._own is None else [*pieces, self._own.states]
 
 
 class Turned(NamedTuple):

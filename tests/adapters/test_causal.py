@@ -61,8 +61,7 @@ def test_what_is_kept_of_a_long_answer_grows_in_place(language, tokenizer):
         assert torch.equal(keys, states[..., :end, :])
         assert torch.equal(keys, values)
     assert len(set(places)) == 2
-    cache.batch_select_indices(torch.tensor([2, 0]))
-    cache.batch_repeat_interleave(2)
+    cache.batch_select_indices(torch.tensor([2, 2, 0, 0]))
     keys, _ = cache.update(states[[2, 2, 0, 0], :, :1], states[[2, 2, 0, 0], :, :1], 1)
     assert torch.equal(keys, torch.cat([states, states[..., :1, :]], dim=2)[[2, 2, 0, 0]])
 
