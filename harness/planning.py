@@ -104,8 +104,9 @@ class PlannedTask:
     def _told(self) -> TaskCard:
         """What the factory tells for these arguments."""
         factory: Any = self.step.entry.factory()
-        with blamed_on(f"task {self.step.call}", "its card"):
-            card: TaskCard = factory.card_for(**self.step.entry.bind(self.step.call))
+        arguments = self.step.entry.bind(self.step.call)
+        with blamed_on("its card", f"task {self.step.call}"):
+            card: TaskCard = factory.card_for(**arguments)
         return card
 
 

@@ -17,6 +17,10 @@ def method(model, keep=1): ...
 def budgeted(model, *, budget): ...
 def no_budget(model): ...
 def task(ways=5, seed=0): ...
+class Told:
+    def __init__(self, name): ...
+    def card_for(name):
+        return open(name)
 """
 
 
@@ -51,6 +55,7 @@ def registry(tmp_path, monkeypatch):
     registrar.method("liar", "planned_factories:no_budget", card=MethodCard(takes_budget=True))
     registrar.task("look", "planned_factories:task", card=TaskCard(capability="embed"))
     registrar.task("look5", "planned_factories:task", card=TaskCard(capability="embed"), args={"ways": 5})
+    registrar.task("told", "planned_factories:Told", card=TaskCard(capability="generate", by_arguments=True))
     registrar.task("ask", "planned_factories:task", card=TaskCard(capability="generate"))
     registry = Registry()
     registry.adopt(registrar.entries)
@@ -183,6 +188,11 @@ class TestArguments:
         made = plan(registry, Request(["plain(size=2)+free(keep=3)+spend@0.5"], ["look"]))
         bound = made.cells[0].model.bind(seed=7, device="cpu")
         assert bound == ({"size": 2, "seed": 7}, {"keep": 3}, {"budget": 0.5})
+
+
+def test_a_card_that_cannot_be_told_names_its_task(registry):
+    with pytest.raises(UserError, match=r"^task told\(name=nowhere\): its card failed with FileNotFoundError"):
+        plan(registry, Request(["talker"], ["told(name=nowhere)"]))
 
 
 class Embeds:
