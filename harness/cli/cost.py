@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..plugins import load_plugins
-from ..specs import did_you_mean, parse_call
+from ..specs import Call, did_you_mean, parse_call
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -111,8 +112,9 @@ def _drawing(registry: Registry, out: Path) -> Callable[..., None]:
 
 def _spec(options: CostOptions) -> str:
     """The spec with ``--plan`` as further methods; a bare hub id or path stands for ``hf:`` and it."""
-    base = options.spec.partition("+")[0].partition("(")[0]
-    spec = f"hf:{options.spec}" if "/" in base and ":" not in base else options.spec
+    base, *_ = re.split(r"[+(@]", options.spec, maxsplit=1)
+    bare = "/" in base and ":" not in base
+    spec = str(Call("hf", base.strip(' "'))) + options.spec[len(base) :] if bare else options.spec
     text, at, budget = spec.partition("@")
     return "+".join([text, *map(_plan_part, options.plan)]) + at + budget
 

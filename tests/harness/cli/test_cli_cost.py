@@ -39,12 +39,21 @@ def test_budgets_and_parts_of_a_plan(cli):
     assert planned["spec"] == "llava-1.5-7b+layers(keep=27)"
 
 
-def test_a_local_folder(cli, tmp_path):
-    (tmp_path / "config.json").write_text(
-        json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2})
-    )
-    (cost,) = json.loads(cli("cost", str(tmp_path), "--json").out)
-    assert cost["spec"] == f"hf:{tmp_path}"
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("model", "{}", "hf:{}"),
+        ("my model", "{}", 'hf:"{}"'),
+        ("my model", '"{}"', 'hf:"{}"'),
+        ("my model", "{}+layers(keep=1)", 'hf:"{}"+layers(keep=1)'),
+    ],
+)
+def test_a_local_folder(cli, tmp_path, name, given, told):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}))
+    (cost,) = json.loads(cli("cost", given.format(folder), "--json").out)
+    assert cost["spec"] == told.format(folder)
     assert cost["counted_flops"]["prefill"] > 0
 
 
