@@ -11,6 +11,7 @@ import numpy as np
 
 from ..harness.errors import UserError
 from ..harness.figures import AttentionMaps
+from .pictures import squared
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +64,6 @@ def attention_maps(model: HFMultimodal, prompt: Prompt) -> AttentionMaps:
     Raises:
         UserError: There is not one picture, no block could be read, or the visual tokens are not the picture's patches.
     """
-    from .transformers_multimodal import squared
-
     if len(prompt.images) != 1:
         raise UserError(f"the prompt has {len(prompt.images)} pictures", todo="ask about one")
     reader = Reader()

@@ -15,6 +15,7 @@ from . import conversations
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
+from .pictures import squared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -473,19 +474,6 @@ def _prefill_module(owner: HFMultimodal) -> Any:
             return owner.decoder.prefill(*padded(rows), owner.methods)[0]
 
     return Prefill().eval()
-
-
-def squared(image: Image, mean: Sequence[float]) -> Image:
-    """Put an image into the middle of a square of the mean colour, truncated (LLaVA, ``mm_utils.expand2square``)."""
-    from PIL import Image as Pillow
-
-    width, height = image.size
-    if width == height:
-        return image
-    side = max(width, height)
-    square = Pillow.new("RGB", (side, side), tuple(int(value * 255) for value in mean))
-    square.paste(image, ((side - width) // 2, (side - height) // 2))
-    return square
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ...adapters import conversations
-from ...adapters.transformers_multimodal import squared
+from ...adapters.pictures import squared
 from ...harness.contracts import Prompt
 from ...harness.errors import UserError
 

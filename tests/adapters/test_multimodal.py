@@ -13,8 +13,9 @@ import torch
 import transformers as hf
 from adaptbench.adapters.conversations import CONVERSATIONS, render
 from adaptbench.adapters.lru import ByteLru
+from adaptbench.adapters.pictures import squared
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
-from adaptbench.adapters.transformers_multimodal import HFMultimodal, squared
+from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Generator, Prefilling, Prompt, Traceable
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.hashing import image_digest
