@@ -68,10 +68,13 @@ def page_spec(panel: Panel) -> dict[str, Any]:
 
 
 def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str], field: str = "name", **legend: Any) -> Any:
-    """The channel that gives each line its colour, or its mark; both of one field make one legend."""
-    values = SERIES if kind == "colour" else SHAPES
-    scale = alt.Scale(domain=list(names), range=[values[i % len(values)] for i in range(len(names))])
-    channel = alt.Color if kind == "colour" else alt.Shape
+    """The channel that gives each line its colour, or its mark; both of one field make one legend.
+
+    When the colours begin again, the marks are one further on, so that the first 64 lines all differ.
+    """
+    values, channel = (SERIES, alt.Color) if kind == "colour" else (SHAPES, alt.Shape)
+    places = [i if kind == "colour" else i + i // len(SERIES) for i in range(len(names))]
+    scale = alt.Scale(domain=list(names), range=[values[place % len(values)] for place in places])
     return channel(f"{field}:N", scale=scale, sort=list(names), legend=alt.Legend(symbolOpacity=1, **legend))
 
 

@@ -12,6 +12,7 @@ import types
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
+import altair
 import numpy as np
 import pytest
 from adaptbench import hookimpl
@@ -28,7 +29,7 @@ from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.charts import FILE
 from adaptbench.leaderboards.figures.answers import answers
 from adaptbench.leaderboards.figures.attention import veiled
-from adaptbench.leaderboards.figures.panels import SERIES
+from adaptbench.leaderboards.figures.panels import SERIES, series
 from adaptbench.leaderboards.figures.pareto import pareto
 from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, plan_panels, plans
 from adaptbench.leaderboards.figures.radar import radar
@@ -609,3 +610,9 @@ def test_colours_are_told_from_light_and_dark_paper():
         for paper in ("#ffffff", "#12171d"):
             lighter, darker = sorted((luminance(colour), luminance(paper)), reverse=True)
             assert (lighter + 0.05) / (darker + 0.05) >= 3, (colour, paper)
+
+
+def test_many_lines_differ_in_colour_or_mark():
+    names = [f"model {number}" for number in range(64)]
+    colours, marks = (series(altair, kind, names).to_dict()["scale"]["range"] for kind in ("colour", "shape"))
+    assert len(set(zip(colours, marks, strict=True))) == 64
