@@ -137,7 +137,7 @@ def test_processes_that_index_the_same_run_at_once_all_get_the_scores(directory)
     workers = [FORK.Process(target=_ask, args=(directory.path, results), daemon=True) for _ in range(4)]
     for worker in workers:
         worker.start()
-    assert [results.get(timeout=60) for _ in range(8)] == [[0.5] * 500] * 8
+    assert [results.get(timeout=300) for _ in range(8)] == [[0.5] * 500] * 8
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
