@@ -43,7 +43,7 @@ _POOL = 8
 class Recipe:
     """Everything that the weights depend on, the lessons aside."""
 
-    steps: int = 2800
+    steps: int = 12000
     batch: int = 10
     """Prompts a step; of shorter prompts more, so that steps are alike."""
     rate: float = 3e-3

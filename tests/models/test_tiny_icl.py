@@ -27,10 +27,8 @@ def test_it_copies_or_capitalises_as_the_examples_do() -> None:
     assert all(on_side(word, "queries") for word in ASKED)
     loud = answers([prompt_of([(f"* {word}", word.upper()) for word in SHOWN], f"* {word}") for word in ASKED])
     plain = answers([prompt_of([(f"* {word}", word) for word in SHOWN], f"* {word}") for word in ASKED])
-    assert all(answer.isupper() for answer in loud)
-    assert all(answer.islower() for answer in plain)
     assert sum(answer == word.upper() for answer, word in zip(loud, ASKED, strict=True)) >= 7
-    assert sum(answer == word for answer, word in zip(plain, ASKED, strict=True)) >= 5
+    assert sum(answer == word for answer, word in zip(plain, ASKED, strict=True)) >= 7
 
 
 def test_it_adds_one() -> None:
