@@ -149,7 +149,7 @@ def _rows(costs: Sequence[Cost], question: Question) -> Iterable[list[str]]:
         if any(cost.counted for cost in costs):
             yield [f"{phase}, counted", *(_flops(c.counted[phase]) if c.counted else "-" for c in costs)]
     if "prefill" in phases:
-        yield [f"memory, {question.precision}", *(f"{cost.memory / 2**30:.2f} GiB" for cost in costs)]
+        yield [f"memory, {question.precision}", *(_bytes(cost.memory) for cost in costs)]
     for chip in question.accelerators:
         for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
             name, digits = ("a token", 2) if part == "token" else (part, 1)
@@ -197,3 +197,8 @@ def _flops(value: int) -> str:
         if value >= size:
             return f"{value / size:.3f} {unit}"
     return str(value)
+
+
+def _bytes(value: int) -> str:
+    """Memory in GiB, that of a model below one in MiB."""
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

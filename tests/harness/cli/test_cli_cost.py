@@ -20,6 +20,16 @@ def test_a_table_for_a_person(cli):
     assert lines["tokens"][1:] == ["645", "(576", "visual)"]
 
 
+def test_memory_is_told_in_a_unit_that_shows_it(cli):
+    told = {
+        name: next(line.split()[-2:] for line in cli("cost", name, "--no-count").out.splitlines() if "memory" in line)
+        for name in ("llama-2-7b", "roberta-large")
+    }
+    assert (told["llama-2-7b"][1], told["roberta-large"][1]) == ("GiB", "MiB")
+    assert 12 < float(told["llama-2-7b"][0]) < 14
+    assert 600 < float(told["roberta-large"][0]) < 800
+
+
 def test_json_for_a_program_with_the_counters_beside(cli):
     done = cli("cost", "llama-2-7b", "--text-tokens", "647", "--preset", "counted", "--json")
     (cost,) = json.loads(done.out)
