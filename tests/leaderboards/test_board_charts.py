@@ -115,6 +115,12 @@ def test_a_chart_of_one_point_with_no_interval_has_a_frame(priced, new_run, make
     assert ">a<" in svg
 
 
+def test_where_no_answer_is_right_the_axis_goes_up_from_zero(new_run, make, section):
+    run = new_run().cell("a", [0.0] * 20, flops=make.flops(5))
+    shape = frame(axes.flops_plot(section(run)))
+    assert -0.2 < shape.bottom < 0 < 1 < shape.top
+
+
 def test_the_budgets_of_a_model_are_joined(new_run, make, section):
     run = new_run().cell("one", make.scores(0.5), flops=make.flops(5))
     for budget in (0.5, 0.7, 1.0):

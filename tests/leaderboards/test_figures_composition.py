@@ -39,7 +39,7 @@ CARD = TaskCard(
         *(Metric(name=name, better="lower") for name in MISTAKES),
     ),
     rule="word-match",
-    sample_noun="query",
+    sample_noun="question",
 )
 ERRORS = CARD.model_copy(update={"metrics": (Metric(name="word error rate", better="lower"),)})
 AB = {"pair": "A+B", "structure": "sequential"}
