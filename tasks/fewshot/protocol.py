@@ -46,6 +46,7 @@ def few_shot_card(summary: str, protocol: Protocol | None = None, /, **fields: A
         capability="embed",
         metrics=(Metric(name="accuracy"),),
         rule="nearest-centroid-cosine",
+        rule_version=2,
         sample_noun="episode",
         chance=1 / protocol.ways if protocol else None,
         citation="dissertation section 3.4",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from adaptbench.harness.errors import UserError
@@ -111,6 +113,29 @@ def test_equal_cosines_go_to_the_lowest_class(ways, queries, width):
     assert not predict(collapsed, support, query).any()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([8, 40, 100, 513]), st.sampled_from([1.0, 0.1, 1e-30, 3e38]))
+def test_equal_cosines_of_different_centroids_go_to_the_lowest_class(seed, width, value):
+    """Of binary embeddings, whole numbers tell which cosines are equal: those of equal (c q)^2 / (c c)."""
+    _, support, query = episodes(seed=seed, ways=5, shots=1, queries=3, episodes=8)
+    binary = (noise((48, width), seed) > 0).astype(np.int64)
+    inner, squares = (binary @ binary.T).tolist(), binary.sum(axis=1).tolist()
+
+    def nearest(asked, classes):
+        found = [Fraction(inner[asked][c] ** 2, max(1, squares[c])) for c in classes]
+        return found.index(max(found))
+
+    expected = [[nearest(q, few.ravel()) for q in many.ravel()] for few, many in zip(support, query, strict=True)]
+    assert predict(binary.astype(np.float32) * np.float32(value), support, query).tolist() == expected
+
+
+@pytest.mark.parametrize(("height", "answer"), [(2e-4, 1), (2e-5, 0)])
+def test_cosines_are_equal_within_the_tolerance(height, answer):
+    """They differ by half the square of the height: by 2e-8, which float32 cannot tell, or by 2e-10."""
+    features = np.array([[1, height], [1, 0], [1, 0]], dtype=np.float32)
+    assert predict(features, np.array([[[0], [1]]]), np.array([[[2], [2]]])).tolist() == [[answer, answer]]
+
+
 def test_two_equal_classes_share_the_lower_one():
     features = noise((6, 64))
     features[4] = features[2]
@@ -128,6 +153,15 @@ def test_shots_that_cancel_out_are_a_centroid_of_zeros():
     features = np.array([[3, 1], [-3, -1], [-1, 0], [-1, 1], [1, 0], [-5, 0]], dtype=np.float32)
     support, query = np.array([[[0, 1], [2, 3]]]), np.array([[[4], [5]]])
     assert predict(features, support, query).tolist() == [[0, 1]]
+
+
+def test_directions_that_cancel_out_are_a_centroid_of_zeros():
+    """What their rounding leaves has a direction, which must not decide."""
+    for row, other in zip(noise((20, 7)), noise((20, 7), 1), strict=True):
+        aside = other - (0.01 + other @ row / (row @ row)) * row
+        features = np.array([aside, row, row * -3, -row], dtype=np.float32)
+        support, query = np.array([[[0, 0], [1, 2]]]), np.array([[[3], [1]]])
+        assert predict(features, support, query, centroid="mean-of-normalised").tolist() == [[0, 1]]
 
 
 def test_the_largest_numbers_do_not_overflow():
