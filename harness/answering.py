@@ -155,8 +155,8 @@ class Generation:
     """Capability ``generate``: texts are kept in the records, so a resumed run asks only what is not recorded.
 
     A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
-    asked for it too. A sample one of whose inputs is a `BadSample` is not asked. What an answer costs
-    is compared with the cell's budget.
+    asked for it too. A sample one of whose inputs is a `BadSample`, to the task or to the model, has no answer and says
+    why. What an answer costs is compared with the cell's budget.
     """
 
     def __init__(self, model: Callable[[], Any], task: Task, batches: Batches, budget: float = 1.0) -> None:
@@ -176,13 +176,15 @@ class Generation:
             except BadSample as error:
                 self._faults[position] = str(error)
         model = self._model()
-        batches = self._batches(lambda batch: self._answered(model, batch), list(prompts.values()))
+        batches = self._batches(lambda batch: self._asked(model, batch), list(prompts.values()))
         answers = [answer for batch in batches for answer in batch]
         for position in self._answers:
             self._contents[position] = None
         self._answers = dict(zip(prompts, answers, strict=True))
         for position, answer in self._answers.items():
             self._contents[position] = answer.output
+            if answer.fault:
+                self._faults[position] = answer.fault
 
     def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Hand the answers to the task; ``None`` stands for those that none of these samples needs."""
@@ -197,6 +199,16 @@ class Generation:
         plans = [answer.plan for answer in answers]
         told = any(plan is not None for plan in plans)
         return Outcome(output, spent([answer.cost for answer in answers], self._budget), plan=plans if told else None)
+
+    def _asked(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
+        """Answers to a batch; what the model cannot read of it is found by halving, and costs nobody else an answer."""
+        try:
+            return self._answered(model, batch)
+        except BadSample as error:
+            if len(batch) == 1:
+                return [Outcome(None, fault=str(error))]
+        middle = len(batch) // 2
+        return self._asked(model, batch[:middle]) + self._asked(model, batch[middle:])
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
         return [Outcome(answer.text, answer.cost, plan=answer.plan) for answer in _answered(model, batch)]

@@ -90,10 +90,10 @@ class Costs:
         if capability != "embed":
             if not isinstance(model, Prefilling):
                 return None
-            prompts = _askable(inputs)
-            if not prompts:
+            prefill = _prefill(model, _askable(inputs))
+            if prefill is None:
                 return None
-            call, what, device = _prefill(model, prompts)
+            call, what, device = prefill
         elif isinstance(model, Traceable):
             call, what, device = _forward(model, inputs)
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
@@ -134,11 +134,21 @@ def _askable(inputs: Sequence[Input]) -> list[Any]:
     return prompts
 
 
-def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], object], str, str]:
-    """What to time of a generator, its name, and the device that it is on."""
+def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], object], str, str] | None:
+    """What to time of a generator, its name, and the device that it is on; ``None`` if it can read no prompt."""
+    if not prompts:
+        return None
+    try:
+        call = model.prefill(prompts)
+    except BadSample:
+        return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
     module: Any = getattr(model, "module", None)
     weight = None if module is None else next(module.parameters(), None)
-    return model.prefill(prompts), f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
+    return call, f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
+
+
+def _reads(model: Prefilling, prompt: Any) -> bool:
+    return _prefill(model, [prompt]) is not None
 
 
 def _size(model: Any) -> int | None:

@@ -194,6 +194,22 @@ def test_a_sample_with_a_bad_input_is_not_asked_and_says_why():
     assert "cat.png: it is cut off" in bad.fault
 
 
+def test_what_a_model_cannot_read_costs_that_sample_alone():
+    class Picky(Model):
+        def generate(self, prompts):
+            if 2 in prompts:
+                raise BadSample("it is too narrow", where="the picture")
+            return super().generate(prompts)
+
+    model = Picky()
+    asked = Generation(lambda: model, Asking(inputs(4)), Batches(4, "m"))
+    samples = [sample(0), sample(1, 2), sample(3)]
+    asked.ask(samples)
+    one, bad, three = asked.outcomes(samples)
+    assert one.output == three.output == ["0 of 2", "1 of 2", None, "3 of 1"]
+    assert bad == Outcome(None, fault="the picture: it is too narrow")
+
+
 def test_what_the_answers_of_a_sample_cost_is_added_up():
     class Counted(Model):
         convention = None

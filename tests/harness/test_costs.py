@@ -3,6 +3,7 @@ import pytest
 import torch
 from adaptbench import Input
 from adaptbench.harness.costs import Costs, Counted
+from adaptbench.harness.errors import BadSample
 from adaptbench.harness.measure import flops, memory, timing
 
 
@@ -115,3 +116,22 @@ def test_what_the_clock_cannot_tell_is_not_reported(monkeypatch):
 
 def test_nothing_is_built_before_it_is_asked_for():
     Costs(lambda: pytest.fail("built"))
+
+
+def test_the_prompts_that_a_model_cannot_read_are_not_timed(quick):
+    class Picky:
+        convention = None
+
+        def answer(self, prompts):
+            raise NotImplementedError
+
+        def prefill(self, prompts):
+            if 2 in prompts:
+                raise BadSample("it is too narrow")
+            return lambda: sum(range(50_000))
+
+    costs = Costs(Picky)
+    asked = [Input(str(n), lambda n=n: n) for n in range(4)]
+    assert costs.time(asked, "generate").what == "prefill of 3 prompts"
+    assert costs.time(asked[2:3], "generate") is None
+    assert costs.time([], "generate") is None
