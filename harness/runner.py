@@ -169,6 +169,7 @@ class _Run:
         self._asked: dict[tuple[str, int], _Asked] = {}
         self._keys: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
+        self._kernels: dict[str, str] = {}
         self.models = _Models()
 
     def begin(self) -> None:
@@ -210,6 +211,19 @@ class _Run:
                 claims.push(these.pop_all())
                 return works
         return [work]
+
+    def note_kernels(self) -> None:
+        """Note what computes the answers, now that a model is loaded, and say so if other sessions had others."""
+        kernels = hardware.kernels()
+        if kernels == self._kernels:
+            return
+        self._kernels = kernels
+        for others in self.directory.compute_with(kernels, hardware.session_id()):
+            differing = [name for name in kernels if others.get(name, kernels[name]) != kernels[name]]
+            if differing:
+                before, now = (", ".join(f"{name} {of[name]}" for name in differing) for of in (others, kernels))
+                self.progress.note(f"part of this run was computed by {before}, the rest by {now}: rounding may differ")
+                break
 
     def asked(self, cell: PlannedCell) -> _Asked:
         """Build a task and choose its samples, or return what was built before."""
@@ -330,6 +344,7 @@ class _Cell:
         self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
         self._answers = self._answering(self._batches)
         self._done = self._resume(self._answers.chunk)
+        self._resumed = len(self._done)
         run.plugins.fire("cell_started", hooks.CellStarted(cell=self.cell.id, samples=samples, done=len(self._done)))
         run.progress.start(self.cell.id, samples, len(self._done))
         self._attach_manifest()
@@ -345,6 +360,8 @@ class _Cell:
         if not alone:
             run.progress.turn(self.cell.id, len(self.asked.samples), done)
         written = self._records(slice(done, done + self._answers.chunk))
+        if done == self._resumed:  # the model is loaded now
+            run.note_kernels()
         self.journal.append(written)
         self._done += written
         run.progress.recorded(len(self._done))

@@ -333,6 +333,7 @@ def _session(session: Session) -> dict[str, Any]:
         "command": session.command,
         "machine": str(environment.get("machine", "")),
         "platform": str(environment.get("platform", "")),
+        "kernels": ", ".join(f"{name} {kernel}" for name, kernel in session.kernels.items()),
         "memory": wording.si(memory, "B") if isinstance(memory, int) else "",
         "GPU": ", ".join(f"{name} {value}" for name, value in gpu.items()) if isinstance(gpu, dict) else "",
         "Python": str(environment.get("python", "")),

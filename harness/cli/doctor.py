@@ -51,7 +51,7 @@ def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> Non
     plugins = load_plugins(extra, strict=False).loaded
     broken = {plugin.name: plugin.error for plugin in plugins if plugin.error}
     found: dict[str, Any] = {
-        "machine": hardware.describe(),
+        "machine": hardware.describe() | {"kernels": hardware.kernels()},
         "missing_extras": missing_extras(),
         "browser": next(filter(None, map(shutil.which, _BROWSERS)), None),
         "broken_plugins": broken,

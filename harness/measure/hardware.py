@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import secrets
+import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,6 +54,30 @@ def describe() -> dict[str, Any]:
         "gpu": _gpu(),
         "packages": _versions(),
     }
+
+
+def kernels() -> dict[str, str]:
+    """Say which kernels compute products of matrices, and on how many threads: their rounding differs.
+
+    Returns:
+        Library -> its architecture and threads, such as ``openblas`` -> ``SkylakeX, 2 threads``: of the libraries of
+        linear algebra that this process has loaded by now, and of torch if it is imported.
+    """
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    found = {
+        pool["internal_api"]: _threads(pool.get("architecture") or pool["version"], pool["num_threads"])
+        for pool in sorted(pools, key=lambda pool: pool["filepath"])
+    }
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        found["torch"] = _threads(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
+    return found
+
+
+def _threads(architecture: str | None, threads: int) -> str:
+    return f"{architecture or 'unknown'}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _versions() -> dict[str, str]:

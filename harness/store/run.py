@@ -35,6 +35,8 @@ class Session(BaseModel):
     command: str
     environment: dict[str, Any]
     """Hardware, versions and git revision (see `harness.measure.hardware`)."""
+    kernels: dict[str, str] = {}
+    """What computed its answers (see `hardware.kernels`); empty if it computed none."""
 
 
 class Manifest(BaseModel):
@@ -91,6 +93,18 @@ class RunDirectory:
         """Create the directory if need be and note a session."""
         make_folder(self.path)
         self._update(lambda m: m.model_copy(update={"sessions": (*m.sessions, session)}), created=session.started)
+
+    def compute_with(self, kernels: Mapping[str, str], session: str) -> list[dict[str, str]]:
+        """Note the kernels that a session computes with, and return those of the other sessions."""
+        sessions = list(self.manifest().sessions)
+        place = max(place for place, other in enumerate(sessions) if other.id == session)
+        own = sessions.pop(place)
+        if own.kernels != kernels:
+            now = own.model_copy(update={"kernels": dict(kernels)})
+            self._update(
+                lambda m: m.model_copy(update={"sessions": (*m.sessions[:place], now, *m.sessions[place + 1 :])})
+            )
+        return [other.kernels for other in sessions]
 
     def claim(self, key: str, cell: CellId) -> Journal:
         """Note a cell in the manifest and return its journal."""

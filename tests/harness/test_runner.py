@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from adaptbench import Input, ModelCard, Sample, UserError, hookimpl
 from adaptbench.harness.identity import Settings
+from adaptbench.harness.measure import hardware
 from adaptbench.harness.progress import Progress
 from adaptbench.harness.runner import Part
 from adaptbench.harness.store import RunDirectory
@@ -398,6 +399,34 @@ def test_progress_is_told_of_every_step(run, tmp_path):
     told.said.clear()
     run("toy-vectors", "toy-pictures(samples=700)", out=tmp_path, progress=told)
     assert told.said == [("finish", 700, True)]
+
+
+class Notes(Progress):
+    def __init__(self):
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
+
+
+def test_a_run_that_goes_on_with_other_kernels_says_so_once_and_keeps_both(run, tmp_path, written, monkeypatch):
+    notes = Notes()
+
+    def computed(limit, **kernels):
+        monkeypatch.setattr(hardware, "kernels", lambda: kernels)
+        run("toy-vectors", ["toy-pictures", "toy-pictures(samples=7)"], out=tmp_path, limit=limit, progress=notes)
+        return notes.said
+
+    assert computed(2, openblas="Haswell, 1 thread") == []
+    assert computed(3, openblas="Haswell, 1 thread", torch="AVX2, 1 thread") == []
+    keys = {path.name for path in (tmp_path / "cells").iterdir()}
+    said = "part of this run was computed by openblas Haswell, 1 thread, the rest by openblas SkylakeX, 1 thread"
+    assert computed(4, openblas="SkylakeX, 1 thread", torch="AVX2, 1 thread") == [f"{said}: rounding may differ"]
+    assert computed(4, openblas="Zen, 2 threads") == [f"{said}: rounding may differ"], "all was there"
+    sessions = RunDirectory(tmp_path).manifest().sessions
+    assert [session.kernels.get("openblas", "")[:7] for session in sessions] == ["Haswell", "Haswell", "Skylake", ""]
+    assert computed(2, openblas="SkylakeX, 1 thread")[1:] == [], "its cells are those of the first session"
+    assert keys < {path.name for path in (tmp_path / "cells").iterdir()}
 
 
 # The table

@@ -79,6 +79,16 @@ def test_describing_loads_no_torch() -> None:
     assert said_by_another_process("[hardware.describe() and 0, 'torch' in sys.modules]") == [0, False]
 
 
+def test_the_kernels_are_those_of_what_is_loaded_by_then() -> None:
+    modules = ("json", "numpy", "torch")
+    asked = f"[__import__(module) and hardware.kernels() for module in {modules}]"
+    bare, numpy, torch = said_by_another_process(asked, OMP_NUM_THREADS="2", ATEN_CPU_CAPABILITY="default")  # type: ignore[misc]
+    assert bare == {}
+    (blas,) = numpy.values()
+    assert blas.endswith(", 2 threads")
+    assert torch == numpy | {"torch": "DEFAULT, 2 threads"}
+
+
 def test_the_description_is_json_and_names_versions() -> None:
     described = hardware.describe()
     assert json.loads(json.dumps(described)) == described

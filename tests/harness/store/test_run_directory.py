@@ -27,6 +27,16 @@ def test_a_run_begins_with_a_manifest_that_names_its_sessions(directory):
     assert manifest.sessions == (session("s"), session("t"))
 
 
+def test_a_session_notes_its_kernels_and_is_told_those_of_the_others(directory):
+    directory.begin(session("t"))
+    assert directory.compute_with({"openblas": "Zen"}, "s") == [{}]
+    directory.begin(session("s"))
+    before = directory.manifest().sessions
+    assert directory.compute_with({"openblas": "Haswell"}, "s") == [{"openblas": "Zen"}, {}]
+    assert directory.manifest().sessions[:2] == before[:2]
+    assert directory.manifest().sessions[2].kernels == {"openblas": "Haswell"}
+
+
 def test_cells_stand_in_their_own_order_whichever_was_begun_first(directory):
     cells = [
         CellId(model=model, task=task, budget=budget, seed=seed)
