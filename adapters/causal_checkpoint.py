@@ -6,7 +6,7 @@ import inspect
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
-from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, loading
+from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint
 
 __all__ = ["LanguageCheckpoint", "fingerprint", "load"]
@@ -54,11 +54,7 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
     folder = checkpoint(path, revision, _FILES)
-    if not (folder / "config.json").is_file():
-        raise UserError("it has no config.json", where=where, todo="name a folder that save_pretrained wrote")
-    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise UserError("it has no tokenizer", where=where, todo="save its tokenizer too")
-    with loading(path):
+    with loading(path, folder):
         import torch
         import transformers
 
@@ -68,12 +64,12 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
             what = f"a {config.model_type} is no causal language model"
             raise UserError(what, where=where, todo="name one")
         attention = None if options["attention"] == "auto" else options["attention"]
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+        tokenizer = load_tokenizer(folder, where)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=attention, output_loading_info=True, **LOCAL,
+            attn_implementation=attention, output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
         )  # fmt: skip
-    check_whole(report, where)
+    check_whole(report, model, where)
     model = model.to(device).eval()
     _check_causal(model, where)
     ends = end_tokens(model, tokenizer)

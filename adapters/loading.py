@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from ..harness.errors import UserError
+from .diagnosis import diagnose, diagnose_tokenizer, quantisation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """What every ``from_pretrained`` is told."""
+_LEAST_VOCABULARY = 100
+"""Words of a tokenizer that has been read from no file: transformers makes an empty one where there is none."""
 _INSTALL = "pip install 'adaptbench[torch]'"
+_OURS = ("torch", "transformers", "huggingface_hub", "accelerate")
+"""What that installs."""
+_CODES = re.compile(r"scale|zero|quant|absmax|g_idx")
+"""In the names of tensors without which quantised weights are numbers of another meaning."""
 
 
 def checkpoint(path: str, revision: str | None = None, files: Sequence[str] = _FILES) -> Path:
@@ -54,10 +62,62 @@ def check_choices(options: Mapping[str, str], choices: Mapping[str, Sequence[str
             raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
 
 
-def check_whole(report: Mapping[str, Iterable[str]], where: str) -> None:
-    """Refuse a model of whose weights some were not in the checkpoint, as transformers reports it."""
+def load_tokenizer(folder: Path, where: str) -> Any:
+    """Load the tokenizer of a checkpoint.
+
+    Raises:
+        UserError: There is none, or it cannot be loaded.
+    """
+    import transformers
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+    except Exception as error:
+        what, todo = diagnose_tokenizer(folder, _first_line(error))
+        raise UserError(what, where=where, todo=todo) from error
+    files = getattr(tokenizer, "vocab_files_names", {}).values()
+    ordinary = len(tokenizer) - len(tokenizer.added_tokens_encoder)
+    if files and ordinary < _LEAST_VOCABULARY and not any((folder / file).is_file() for file in files):
+        what, todo = diagnose_tokenizer(folder, f"what transformers makes of it knows {ordinary} words")
+        raise UserError(what, where=where, todo=todo)
+    return tokenizer
+
+
+def check_whole(report: Mapping[str, Any], model: Any, where: str) -> None:
+    """Refuse a model whose weights are not those of the checkpoint, whatever transformers made of them.
+
+    Args:
+        report: What transformers says of loading: the names of parameters that were missing, unexpected or mismatched.
+        model: What it loaded.
+        where: Which checkpoint, for messages.
+
+    Raises:
+        UserError: Some parameters were drawn at random, or quantised ones taken for what they stand for.
+    """
+    own = dict(model.named_parameters())
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise UserError(
+            f"its weights {name} are {list(found)}, and {list(wanted)} by its config",
+            where=where,
+            todo="mend config.json, or save the whole model again",
+        )
+    how = quantisation(model.config.to_dict()) if getattr(model, "hf_quantizer", None) is None else ""
+    codes = [name for name in sorted(report["unexpected_keys"]) if _is_code(name, own)]
+    if how or codes:
+        told = how or f"{codes[0]} stands beside them"
+        raise UserError(
+            f"its weights are quantised ({told}), and transformers does not know how to read them",
+            where=where,
+            todo="name the checkpoint that they were made of",
+        )
     for missing in sorted(report["missing_keys"]):
         raise UserError(f"its weights lack {missing}", where=where, todo="save the whole model")
+
+
+def _is_code(name: str, known: Mapping[str, Any]) -> bool:
+    """Whether a tensor that the model has no place for says how to read one that it has, as a scale does."""
+    parent, _, own = name.rpartition(".")
+    return bool(_CODES.search(own)) and f"{parent}.weight" in known
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -69,11 +129,12 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 @contextmanager
-def loading(path: str) -> Iterator[None]:
+def loading(path: str, folder: Path | None = None) -> Iterator[None]:
     """Turn what transformers raises about a checkpoint into a `UserError`, and keep its reports from the user.
 
     Args:
         path: Local folder or hub id, for the message.
+        folder: Where its files are, if it has any.
     """
     where = f"hf:{path}"
     try:
@@ -81,14 +142,14 @@ def loading(path: str) -> Iterator[None]:
 
         with _quiet():
             yield
-    except ImportError as error:
-        raise UserError(f"cannot import what it needs: {error}", where=where, todo=_INSTALL) from error
     except StrictDataclassError as error:
         cause = _first_line(error.__cause__ or error)
         raise UserError(f"transformers refuses its config: {cause}", where=where, todo="mend config.json") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        todo = "it needs config.json, preprocessor_config.json and model.safetensors, as save_pretrained writes them"
-        raise UserError(f"cannot load it: {_first_line(error)}", where=where, todo=todo) from error
+    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ImportError) and (error.name in _OURS or folder is None):
+            raise UserError(f"cannot import what it needs: {error}", where=where, todo=_INSTALL) from error
+        what, todo = diagnose(folder, _first_line(error)) if folder else (f"cannot load it: {_first_line(error)}", "")
+        raise UserError(what, where=where, todo=todo) from error
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
     folder = checkpoint(path, revision, _FILES)
-    with loading(path):
+    with loading(path, folder):
         import torch
         import transformers
 
@@ -106,9 +106,9 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         )
         model, report = transformers.AutoModelForImageTextToText.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=options["attention"], output_loading_info=True, **LOCAL,
+            attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
         )  # fmt: skip
-    check_whole(report, where)
+    check_whole(report, model, where)
     ends = end_tokens(model, processor.tokenizer)
     return Checkpoint(model.to(device).eval(), processor, conversation, ends)
 

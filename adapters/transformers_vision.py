@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
-from .loading import LOCAL, checkpoint, loading
+from .loading import LOCAL, check_whole, checkpoint, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class HFVisionEncoder:
             if value not in known:
                 raise UserError(f"unknown {kind} {value!r}", where=f"hf:{path}", todo=f"choose from {', '.join(known)}")
         folder = checkpoint(path, revision)
-        with loading(path):
+        with loading(path, folder):
             encoder, self._processor = _load(folder, dtype, f"hf:{path}")
         self._device = device
         self.module = pooled_module(encoder, pooling).to(device).eval()
@@ -161,12 +161,11 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
     name = config.model_type
     kind, config = _kind(config, where)
     encoder, report = kind.from_pretrained(
-        folder, config=config, use_safetensors=True, dtype=getattr(torch, dtype), output_loading_info=True, **LOCAL
-    )
-    missing = sorted(report["missing_keys"])
-    untrained = [key for key in missing if key.startswith("pooler.")]
-    if missing != untrained:
-        raise UserError(f"its weights lack {missing[0]}", where=where, todo="save the whole encoder")
+        folder, config=config, use_safetensors=True, dtype=getattr(torch, dtype), output_loading_info=True,
+        ignore_mismatched_sizes=True, **LOCAL,
+    )  # fmt: skip
+    untrained = {key for key in report["missing_keys"] if key.startswith("pooler.")}
+    check_whole({**report, "missing_keys": report["missing_keys"] - untrained}, encoder, where)
     if untrained or name in _TANH_POOLER:
         encoder.pooler = None
     return encoder, transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
