@@ -13,7 +13,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ..harness.contracts import Input, Predictions, Sample, Task
 from ..harness.errors import UserError
 from ..harness.hashing import canonical_json, sha256_hex
 from ..harness.specs import did_you_mean
+from .lm_eval_demonstrations import Demonstrations, OtherDocuments
 from .lm_eval_model import prompt
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class LmEvalTask(Task):
         include: Folder with further tasks, as its ``--include_path``; a task in there is found faster.
         shots: Demonstrations, as its ``--num_fewshot``; the task's own number if not given.
         fewshot_seed: By which demonstrations are drawn; lm-eval's own by default.
+        demonstrations: ``others``: where lm-eval would show a document its own answer, another document is shown;
+            ``lm-eval``: as lm-eval.
 
     Raises:
         UserError: There is no such task, or it is of a kind that is not run here: it shows pictures, runs code that
@@ -57,9 +60,18 @@ class LmEvalTask(Task):
     """
 
     def __init__(
-        self, name: str, *, include: str | None = None, shots: int | None = None, fewshot_seed: int = _FEWSHOT_SEED
+        self,
+        name: str,
+        *,
+        include: str | None = None,
+        shots: int | None = None,
+        fewshot_seed: int = _FEWSHOT_SEED,
+        demonstrations: Demonstrations = "others",
     ) -> None:
-        self._task = _loaded(name, include, shots, fewshot_seed)
+        if demonstrations not in get_args(Demonstrations):
+            known = " or ".join(map(repr, get_args(Demonstrations)))
+            raise UserError(f"demonstrations={demonstrations!r}", where=f"lm-eval task {name}", todo=f"give {known}")
+        self._task, self._note = _loaded(name, include, shots, fewshot_seed, demonstrations)
         groups: dict[int, list[Instance]] = defaultdict(list)
         for instance in self._task.instances:
             groups[instance.doc_id].append(instance)
@@ -145,7 +157,8 @@ class LmEvalTask(Task):
                     where=f"{path}, line {number}",
                     todo="give the file that --log_samples wrote",
                 ) from error
-        return Predictions(outputs, unmatched)
+        notes = [f'{self._note}: demonstrations="lm-eval" asks what it asked'] if unmatched and self._note else []
+        return Predictions(outputs, unmatched, notes)
 
     @functools.cached_property
     def _means(self) -> list[str]:
@@ -178,6 +191,7 @@ class LmEvalTask(Task):
         ]
         return TaskCard(
             summary=f"lm-eval's task {name}, {self._task.config.num_fewshot} demonstrations",
+            note=self._note,
             capability="language" if self._kinds <= _LIKELIHOODS else "generate",
             metrics=tuple(metrics),
             rule=f"lm-eval {version('lm_eval')}, {sha256_hex(config.encode())[:8]}",
@@ -201,8 +215,8 @@ def _card(**arguments: Any) -> TaskCard:
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(name: str, include: str | None, shots: int | None, seed: int) -> Any:
-    """The task with its requests made, as ``simple_evaluate`` makes them; a card and its task are one."""
+def _loaded(name: str, include: str | None, shots: int | None, seed: int, whose: Demonstrations) -> tuple[Any, str]:
+    """The task with its requests made, as ``simple_evaluate`` makes them, and a note; a card and its task are one."""
     where = f"lm-eval task {name}"
     with _lm_evals_seeds():
         task = _found(name, include)
@@ -214,8 +228,9 @@ def _loaded(name: str, include: str | None, shots: int | None, seed: int) -> Any
             raise UserError("it takes no demonstrations", where=where, todo="leave shots= out")
         task.set_config("num_fewshot", shots if shots is not None else own or 0)
         task.set_fewshot_seed(seed)
+        shown = OtherDocuments(task, seed, whose) if task.config.num_fewshot and hasattr(task, "sampler") else None
         task.build_all_requests()
-    return task
+    return task, shown.note if shown else ""
 
 
 def _found(name: str, include: str | None) -> Any:

@@ -76,6 +76,8 @@ class TaskCard(Card):
     """What one sample is called: episode, question."""
     chance: float | None = None
     """Expected first metric of a uniform guess."""
+    note: str = ""
+    """What a reader of its figures must know."""
     by_arguments: bool = False
     """This is what is listed; the card of a task is what the factory's ``card_for(**arguments)`` returns."""
 

@@ -89,7 +89,7 @@ def markdown(board: Board) -> str:
             [row.rank.text, row.name, *(cell.text for cell in row.cells), "; ".join(row.remarks)]
             for row in table["rows"]
         ]
-        parts += [f"## {plain(section.title)}", plain(section.card.summary), plain(table["caption"])]
+        parts += [f"## {plain(section.title)}", plain(table["summary"]), plain(table["caption"])]
         parts.append(markdown_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
         parts += _spent(table["spent"])
     unranked = [list(row.values()) for row in views.unranked(board)]

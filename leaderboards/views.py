@@ -96,7 +96,7 @@ def task_table(section: Section) -> dict[str, Any]:
     rule = f"Rule {section.card.rule}, version {section.card.rule_version}{_chance(section)}."
     return {
         "title": section.title,
-        "summary": section.card.summary,
+        "summary": ". ".join(filter(None, (section.card.summary, section.card.note))),
         "noun": section.card.sample_noun,
         "caption": f"{decided}{made}{regular}{rule}",
         "heads": [*map(wording.with_unit, section.card.metrics), "n", *odd, "FLOPs per input", "time per input"],

@@ -118,3 +118,7 @@ def _show(planned: Plan, title: str) -> None:
     write_columns([[str(i), describe(cell.id)] for i, cell in enumerate(planned.cells, 1)])
     for reason in planned.left_out:
         typer.echo(f"  left out: {reason}")
+    notes = {str(cell.task.step.call): cell.task.card.note for cell in planned.cells}
+    for task, note in notes.items():
+        if note:
+            typer.echo(f"  note: {task}: {note}")
