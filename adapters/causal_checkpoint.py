@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
@@ -58,9 +57,10 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         import torch
         import transformers
 
+        from . import installed
+
         config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
-        known = transformers.AutoModelForCausalLM._model_mapping
-        if type(config) not in known or getattr(config, "is_encoder_decoder", False):
+        if not installed.builds("AutoModelForCausalLM", config) or getattr(config, "is_encoder_decoder", False):
             what = f"a {config.model_type} is no causal language model"
             raise UserError(what, where=where, todo="name one")
         attention = None if options["attention"] == "auto" else options["attention"]
@@ -81,12 +81,15 @@ def _check_causal(model: Any, where: str) -> None:
     """Refuse what has no keys and values to keep, and what sees later tokens: an encoder loads under the same name."""
     import torch
 
+    from . import installed
+
     kind = model.config.model_type
-    if "past_key_values" not in inspect.signature(model.forward).parameters:
+    with torch.inference_mode():
+        output = model(torch.tensor([[1, 2], [1, 3]], device=model.device), use_cache=True)
+    if not installed.keeps_keys(installed.cache_of(output)):
         what = f"a {kind} keeps no keys and values of what it has read"
         raise UserError(what, where=where, todo="name a transformer, or run it by lm-eval")
-    with torch.inference_mode():
-        first, other = model(torch.tensor([[1, 2], [1, 3]], device=model.device)).logits[:, 0].float()
+    first, other = output.logits[:, 0].float()
     if (first - other).abs().max() > _ROUNDING * first.abs().max():
         raise UserError(
             f"a {kind} sees later tokens: it is an encoder", where=where, todo="name a causal language model"

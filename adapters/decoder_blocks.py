@@ -92,13 +92,15 @@ class Blocks:
     """
 
     def __init__(self, model: Any) -> None:
+        from . import installed
+
         config = model.config
         if config.model_type not in SUPPORTED:
             raise UserError(
                 f"the decoder of a {config.model_type} cannot be run block by block",
                 todo=f"name one of {', '.join(SUPPORTED)}",
             )
-        self.attention: str = config._attn_implementation
+        self.attention: str = installed.attention_of(config)
         if self.attention not in ("eager", "sdpa"):
             raise UserError(f"attention {self.attention!r} cannot be run block by block", todo="choose sdpa or eager")
         self.layers = model.layers[: config.num_hidden_layers]
@@ -125,19 +127,14 @@ class Blocks:
             reach: Of its attention; ``None`` if that is left out.
             gates: Factors for its parts; the block must be whole.
         """
+        from .installed import run_block
+
         layer = self.layers[index]
         if gates is not None and gates.block is not None:
             whole = self.run(index, block, hidden, reach)
             return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
         if block == WHOLE and gates is None and reach is not None:
-            out: torch.Tensor = layer(
-                hidden,
-                attention_mask=reach.mask,
-                past_key_values=reach.keys,
-                use_cache=True,
-                position_embeddings=reach.turned,
-            )
-            return out
+            return run_block(layer, hidden, reach)
         parts = [Part(block, None, reach)] if reach is not None else []
         return self._restricted(index, block, hidden, parts, gates or Gates())
 
@@ -222,15 +219,11 @@ class Blocks:
         gate: torch.Tensor | None,
         views: bool,
     ) -> torch.Tensor:
+        from .installed import run_attention
+
         attention, first = self.layers[index].self_attn, parts[0]
         if heads is None and gate is None:
-            out: torch.Tensor = attention(
-                hidden_states=normed,
-                attention_mask=first.reach.mask,
-                past_key_values=first.reach.keys,
-                position_embeddings=first.reach.turned,
-            )[0]
-            return out
+            return run_attention(attention, normed, first.reach)
         heads = tuple(range(self.heads)) if heads is None else heads
         shared = self._shared(heads)
         query, key, value = (

@@ -38,7 +38,7 @@ class Keys:
         own = 0 if self._own is None else self._own.bytes
         return own + sum(keys.bytes for keys in dict.fromkeys(self._begun))
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Append what is new and return all; transformers' attention calls this as its cache."""
         new, some = torch.stack([keys, values]), bool(self._begun) or self._own is not None
         if some and self.most is None and keys.shape[2] == 1 and not torch.is_grad_enabled():

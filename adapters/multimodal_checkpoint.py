@@ -114,12 +114,11 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
 
 
 def _suits(config: Any, where: str, *, llava: bool) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
-
+    from . import installed
     from .decoder_blocks import SUPPORTED
 
     kind = config.model_type
-    if kind not in KNOWN or not hasattr(config, "image_token_id"):
+    if not installed.builds("AutoModelForImageTextToText", config) or not hasattr(config, "image_token_id"):
         raise UserError(f"a {kind} is no chat model of images and text", where=where, todo="name one")
     if llava and kind != "llava":
         raise UserError(f"a {kind} is no LLaVA", where=where, todo="run it as a general model of images and text")
@@ -132,7 +131,7 @@ def _suits(config: Any, where: str, *, llava: bool) -> None:
 
 
 def _processor(folder: Path, where: str) -> Any:
-    import transformers
+    from . import installed
 
     for what, files in (
         ("image processor", ("preprocessor_config.json", "processor_config.json")),
@@ -140,7 +139,7 @@ def _processor(folder: Path, where: str) -> Any:
     ):
         if not any((folder / file).is_file() for file in files):
             raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
-    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+    return installed.processor(folder)
 
 
 def with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

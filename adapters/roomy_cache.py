@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transformers.cache_utils import DynamicLayer
-
+from .installed import PlainLayer
 from .room import Room
 
 if TYPE_CHECKING:
     import torch
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers has no types
+class RoomyLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
     """A layer of transformers' cache, which it would copy whole for every token.
 
     Args:
         layer: What is in it at first; not copied before the next token comes.
     """
 
-    def __init__(self, layer: DynamicLayer) -> None:
+    def __init__(self, layer: PlainLayer) -> None:
         super().__init__()
         self.__dict__.update(layer.__dict__)
         self._rooms = [Room(layer.keys), Room(layer.values)]
@@ -42,6 +41,6 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc] # transformers has no type
 def with_room(cache: Any) -> Any:
     """Return a cache of transformers whose plain layers have room; others, such as those of a window, stay."""
     for place, layer in enumerate(getattr(cache, "layers", ())):
-        if type(layer) is DynamicLayer and layer.get_seq_length():
+        if type(layer) is PlainLayer and layer.get_seq_length():
             cache.layers[place] = RoomyLayer(layer)
     return cache

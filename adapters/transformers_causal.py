@@ -7,7 +7,6 @@ what is wanted. What all prompts of a batch begin with - the demonstrations of a
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +69,13 @@ class HFCausalLM:
     ) -> None:
         self._loaded: LanguageCheckpoint = load(path, revision, device, dtype=dtype, attention=attention)
         self.module = self._loaded.model
-        attention = self.module.config._attn_implementation
+
+        from . import installed
+
+        attention = installed.attention_of(self.module.config)
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self._path, self._share = path, share
-        self._takes = set(inspect.signature(self.module.forward).parameters)
+        self._heeds = installed.heeded(self.module)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
@@ -254,24 +256,26 @@ class HFCausalLM:
         """
         import torch
 
+        from .installed import cache_of
+
         count = self._shared(rows, keep, new)
         cache = None
         mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.module.device)
         if count:
             whole = _left_padded([rows[0][:count]], self.module.device)
-            cache = self._run(whole, None).past_key_values
+            cache = cache_of(self._run(whole, None))
             cache.batch_repeat_interleave(len(rows))
             mask = torch.ones(len(rows), count, dtype=torch.long, device=self.module.device)
         ids, real = _left_padded([row[count:] for row in rows], self.module.device)
         out = self._run((ids, torch.cat([mask, real], dim=1)), cache, keep)
-        return out.logits[:, -keep:], out.past_key_values, torch.cat([mask, real], dim=1)
+        return out.logits[:, -keep:], cache_of(out), torch.cat([mask, real], dim=1)
 
     def _shared(self, rows: Sequence[Row], keep: int, new: int) -> int:
         """Tokens that all rows begin with and that are worth to be run apart; each row keeps ``keep`` of its own.
 
         Padding then stands between these and a row's own. So places must be said, not counted, and no window may end.
         """
-        if not self._share or len(rows) < 2 or "position_ids" not in self._takes:
+        if not self._share or len(rows) < 2 or "position_ids" not in self._heeds:
             return 0
         if max(map(len, rows)) + new > self._window:
             return 0
@@ -289,15 +293,18 @@ class HFCausalLM:
 
     def _run(self, tokens: tuple[torch.Tensor, torch.Tensor], cache: Any, keep: int = 1) -> Any:
         """One forward pass of new tokens [B, n] after those of the cache; the mask is of both."""
+        from .installed import cache_name
+
         ids, mask = tokens
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         given = {"position_ids": positions, "logits_to_keep": keep}
+        known = {} if cache is None else {cache_name(): cache}
         return self.module(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
-            **{name: value for name, value in given.items() if name in self._takes},
+            **known,
+            **{name: value for name, value in given.items() if name in self._heeds},
         )
 
     def _greedy(
@@ -306,6 +313,7 @@ class HFCausalLM:
         """The most probable token after the other; what has ended is computed no more."""
         import torch
 
+        from .installed import cache_of
         from .roomy_cache import with_room
 
         cache = with_room(cache)
@@ -328,7 +336,7 @@ class HFCausalLM:
             ids = torch.tensor([[tokens[place]] for place in going], device=mask.device)
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
             out = self._run((ids, mask), cache)
-            logits, cache = out.logits, out.past_key_values
+            logits, cache = out.logits, cache_of(out)
 
     def _goes_on(self, token: int, answer: list[int], prompt: Prompt) -> bool:
         """Take a token into an answer, unless it ends it; tell whether another one is wanted."""

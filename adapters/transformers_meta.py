@@ -103,8 +103,10 @@ class Blueprint:
         import torch
         import transformers
 
+        from . import installed
+
         config = copy.deepcopy(getattr(self._config, "text_config", None) or self._config)
-        if type(config) not in transformers.AutoModelForCausalLM._model_mapping or hasattr(config, "image_size"):
+        if not installed.builds("AutoModelForCausalLM", config) or hasattr(config, "image_size"):
             raise UserError(f"a {config.model_type} is no causal language model", where=self.source, todo="name one")
         if layers is not None:
             _shorten(config, layers)
@@ -133,6 +135,8 @@ class Blueprint:
         import torch
         import transformers
 
+        from . import installed
+
         config = copy.deepcopy(self._config)
         for stack in (config, getattr(config, "text_config", None), getattr(config, "vision_config", None)):
             if stack is not None and layers is not None:
@@ -143,7 +147,7 @@ class Blueprint:
             if hasattr(config, "image_size"):
                 kind = getattr(transformers, _TOWERS.get(config.model_type, "AutoModel"))
                 return {"vision": _images(_new(kind, config), config)}
-            masked = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+            masked = installed.builds("AutoModelForMaskedLM", config)
             model = _new(transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM, config)
         head = next(part for name, part in model.named_children() if name in {"lm_head", "embed_out", "cls"})
         return {

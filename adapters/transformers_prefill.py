@@ -44,9 +44,13 @@ def measure_prefill(
     """
     import torch
 
+    from .installed import cache_name, cache_of
+
     model, head = blueprint.language(device, getattr(torch, dtype), layers)
     width = model.config.hidden_size
     prompt = torch.randn(batch, tokens, width, dtype=model.dtype, device=device)
+
+    name = cache_name()
 
     def first() -> torch.Tensor:
         states = model(inputs_embeds=prompt, use_cache=True)
@@ -54,14 +58,14 @@ def measure_prefill(
         return logits
 
     def following() -> torch.Tensor:
-        states = model(inputs_embeds=prompt[:, -1:], past_key_values=cache, use_cache=True)
+        states = model(inputs_embeds=prompt[:, -1:], use_cache=True, **{name: cache})
         cache.crop(-1)  # the next repetition starts from the prompt again
         logits: torch.Tensor = head(states.last_hidden_state)
         return logits
 
     try:
         with torch.inference_mode():
-            cache = model(inputs_embeds=prompt, use_cache=True).past_key_values
+            cache = cache_of(model(inputs_embeds=prompt, use_cache=True))
             return (
                 measure(first, what=f"prefill of {tokens} tokens", inputs=batch, device=device),
                 measure(following, what=f"token after {tokens}", inputs=batch, device=device),

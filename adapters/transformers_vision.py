@@ -157,6 +157,8 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
     import torch
     import transformers
 
+    from . import installed
+
     config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
     name = config.model_type
     kind, config = _kind(config, where)
@@ -168,13 +170,14 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
     check_whole({**report, "missing_keys": report["missing_keys"] - untrained}, encoder, where)
     if untrained or name in _TANH_POOLER:
         encoder.pooler = None
-    return encoder, transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+    return encoder, installed.image_processor(folder)
 
 
 def _kind(config: Any, where: str) -> tuple[Any, Any]:
     """Return the class to load and its config: for a model of images and text, those of its vision part."""
     import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
+
+    from . import installed
 
     name = config.model_type
     if name in _TOWERS:
@@ -184,7 +187,7 @@ def _kind(config: Any, where: str) -> tuple[Any, Any]:
         return getattr(transformers, _TOWERS[name]), vision
     if _PROJECTED in (config.architectures or ()):
         return getattr(transformers, _PROJECTED), config
-    known = name in CLASSIFIERS or name.startswith("dinov3")
+    known = installed.builds("AutoModelForImageClassification", config) or name.startswith("dinov3")
     if name.endswith("_vision_model") or (known and hasattr(config, "num_channels")):
         return transformers.AutoModel, config
     raise UserError(f"a {name} is no image encoder", where=where, todo="name an image model")

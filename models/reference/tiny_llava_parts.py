@@ -70,12 +70,15 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
     """Return the processor: pictures scaled to `SIDE`, ``<image>`` repeated once for each patch."""
-    from transformers import CLIPImageProcessorPil, LlavaProcessor
+    from transformers import LlavaProcessor
+
+    from ...adapters.installed import pil_image_processor
 
     square = {"height": SIDE, "width": SIDE}
-    images = CLIPImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size=square, image_mean=list(MEAN), image_std=list(STD), do_convert_rgb=True
-    )
+    images = pil_image_processor(
+        "CLIP", size={"shortest_edge": SIDE}, crop_size=square, image_mean=list(MEAN), image_std=list(STD),
+        do_convert_rgb=True,
+    )  # fmt: skip
     return LlavaProcessor(
         images, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", chat_template=_TEMPLATE,
         num_additional_image_tokens=1,

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy, normalize
-from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
+from transformers import ViTConfig, ViTModel
 
+from ...adapters.installed import pil_image_processor
 from ...harness.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ def main() -> None:
     recipe = Recipe(steps=arguments.steps)
     model = train(recipe, arguments.out, glyph_images(recipe.per_class))
     model.save_pretrained(arguments.out / "model")
-    processor = ViTImageProcessorPil(size={"height": 32, "width": 32}, image_mean=[_MEAN] * 3, image_std=[_STD] * 3)
+    size = {"height": 32, "width": 32}
+    processor = pil_image_processor("ViT", size=size, image_mean=[_MEAN] * 3, image_std=[_STD] * 3)
     processor.save_pretrained(arguments.out / "model")
 
 

@@ -10,6 +10,7 @@ import torch
 import transformers as hf
 from adaptbench.adapters.decoder import SKIPPED, WHOLE, Block, Context, Decoder, Gates
 from adaptbench.adapters.decoder_keys import Keys
+from adaptbench.adapters.installed import cache_name
 from adaptbench.adapters.lru import ByteLru
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.execution import Execution, LayerWork
@@ -79,7 +80,7 @@ def stock_logits(model: Any, ids: torch.Tensor, real: torch.Tensor, steps: int) 
     cache, logits, mask, given = hf.DynamicCache(config=model.config), [], real.long(), ids
     for _ in range(steps + 1):
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -given.shape[1] :]
-        out = model(given, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
+        out = model(given, attention_mask=mask, position_ids=positions, **{cache_name(): cache}, logits_to_keep=1)
         logits.append(out.logits[:, -1])
         given = logits[-1].argmax(-1, keepdim=True)
         mask = torch.cat([mask, torch.ones_like(given)], dim=1)

@@ -1,0 +1,120 @@
+"""Whatever changes between releases of transformers, asked of the installed one by using it.
+
+Nothing else here leans on the library's insides, and nothing reads its version or a signature: what a call returns
+says what things are called, and a call that works, and comes to something else, says that an argument is heeded.
+
+- the cache of keys and values: `cache_name`, `cache_of`, `keeps_keys`, `PlainLayer`
+- what a causal language model heeds: `heeded`
+- blocks and their attention, one at a time: `run_block`, `run_attention`
+- what can be loaded, and with what: `builds`, `attention_of`, `image_processor`, `processor`, `pil_image_processor`
+
+To import this is to import transformers, so it is imported in the functions that use it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers.cache_utils import DynamicLayer as PlainLayer
+
+from .loading import LOCAL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from .decoder_keys import Reach
+
+__all__ = [
+    "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "heeded", "image_processor", "keeps_keys",
+    "pil_image_processor", "processor", "run_attention", "run_block",
+]  # fmt: skip
+
+
+@functools.cache
+def cache_name() -> str:
+    """What models, their blocks and their attention call the cache that they are given: as a model calls its own.
+
+    Ask before FLOPs are counted: the first call runs a small model.
+    """
+    sizes = dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"), 2)
+    config = transformers.LlamaConfig(**sizes, vocab_size=2, bos_token_id=None, eos_token_id=None)
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        output = transformers.LlamaModel(config)(torch.zeros(1, 1, dtype=torch.long), use_cache=True)
+    return _cache(output)[0]
+
+
+def cache_of(output: Any) -> Any:
+    """The cache that a forward pass with ``use_cache=True`` returned; ``None`` if it keeps none."""
+    return _cache(output)[1]
+
+
+def _cache(output: Mapping[str, Any]) -> tuple[str, Any]:
+    return next(((name, value) for name, value in output.items() if isinstance(value, transformers.Cache)), ("", None))
+
+
+def keeps_keys(cache: Any) -> bool:
+    """Whether a cache holds keys and values, and not only states of another kind, as Mamba's does."""
+    return any(getattr(layer, "keys", None) is not None for layer in getattr(cache, "layers", ()))
+
+
+def heeded(model: Any) -> frozenset[str]:
+    """Which of ``position_ids`` and ``logits_to_keep`` change what a causal language model says to two tokens."""
+    given = {"position_ids": torch.tensor([[0, 3]], device=model.device), "logits_to_keep": 1}
+    ids = torch.tensor([[1, 2]], device=model.device)
+
+    def changes(argument: dict[str, Any]) -> bool:
+        try:
+            logits = model(ids, **argument).logits
+        except TypeError:  # there is no such argument
+            return False
+        return not torch.equal(logits, plain)
+
+    with torch.inference_mode():
+        plain = model(ids).logits
+        return frozenset(name for name, value in given.items() if changes({name: value}))
+
+
+def run_block(block: Any, hidden: torch.Tensor, reach: Reach) -> torch.Tensor:
+    """Run one block of a Llama or its like on [B, n, d]; its keys and values are added to those that it reaches."""
+    out: torch.Tensor = block(hidden, use_cache=True, **_reached(reach))
+    return out
+
+
+def run_attention(attention: Any, normed: torch.Tensor, reach: Reach) -> torch.Tensor:
+    """Run the attention of one block on [B, n, d]; its keys and values are added to those that it reaches."""
+    out: torch.Tensor = attention(hidden_states=normed, **_reached(reach))[0]
+    return out
+
+
+def _reached(reach: Reach) -> dict[str, Any]:
+    return {"attention_mask": reach.mask, "position_embeddings": reach.turned, cache_name(): reach.keys}
+
+
+def builds(auto: str, config: Any) -> bool:
+    """Whether an Auto class, such as ``AutoModelForCausalLM``, has a model for a config."""
+    return type(config) in getattr(transformers, auto)._model_mapping
+
+
+def attention_of(config: Any) -> str:
+    """The implementation of attention that a model was built with: ``sdpa``, ``eager`` or another."""
+    name: str = config._attn_implementation
+    return name
+
+
+def image_processor(folder: Path) -> Any:
+    """The image processor of a checkpoint: the one that needs no torchvision."""
+    return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+
+
+def processor(folder: Path) -> Any:
+    """The processor of text and images of a checkpoint: the one that needs no torchvision."""
+    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+
+
+def pil_image_processor(family: str, **options: Any) -> Any:
+    """A new image processor of a family, such as ``CLIP``, that needs no torchvision."""
+    return getattr(transformers, f"{family}ImageProcessorPil")(**options)
