@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
 from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint
 
-__all__ = ["LanguageCheckpoint", "fingerprint", "load"]
+__all__ = ["LanguageCheckpoint", "context_of", "fingerprint", "load"]
 
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt",
 )  # fmt: skip
 _CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "attention": ("auto", "sdpa", "eager")}
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+_LENGTHS = (
+    "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length", "max_sequence_length",
+    "seq_length", "context_length", "max_target_positions", "original_max_position_embeddings",
+)  # fmt: skip
 """What configs call the number of tokens that a model can read."""
+_ROPES = ("rope_parameters", "rope_scaling")
+_UNBOUNDED = 10**9
+"""Tokenizers that know no length state one above this."""
 _UNKNOWN_CONTEXT = 2048
+"""Of a model that states none, such as one without positions; as in lm-eval."""
 _ROUNDING = 1e-4
 """Part of the largest logit by which logits of the same text may differ."""
 
@@ -30,12 +38,14 @@ class LanguageCheckpoint(NamedTuple):
         tokenizer: Its own.
         eos: Ids of tokens that end an answer.
         context: Tokens that it can read.
+        vocabulary: Ids that it knows: those below this. The tokenizer may have more.
     """
 
     model: Any
     tokenizer: Any
     eos: frozenset[int]
     context: int
+    vocabulary: int
 
 
 def load(path: str, revision: str | None, device: str, **options: str) -> LanguageCheckpoint:
@@ -73,8 +83,27 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
     model = model.to(device).eval()
     _check_causal(model, where)
     ends = end_tokens(model, tokenizer)
-    context = next((value for name in _LENGTHS if (value := getattr(config, name, None))), _UNKNOWN_CONTEXT)
-    return LanguageCheckpoint(model, tokenizer, ends, context)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    return LanguageCheckpoint(model, tokenizer, ends, context_of(config, tokenizer), vocabulary)
+
+
+def context_of(config: Any, tokenizer: Any) -> int:
+    """Return how many tokens a model can read, wherever that is stated.
+
+    It is in the config of its text, in its own, among its rotations; or only the tokenizer states it.
+    """
+    parts = [part for own in (config.get_text_config(), config) for part in (own, *_ropes(own))]
+    for part, name in itertools.product(parts, _LENGTHS):
+        length = part.get(name) if isinstance(part, dict) else getattr(part, name, None)
+        if isinstance(length, int) and length > 0:
+            return length
+    length = tokenizer.model_max_length
+    return int(length) if 0 < length < _UNBOUNDED else _UNKNOWN_CONTEXT
+
+
+def _ropes(config: Any) -> list[dict[str, Any]]:
+    found = [getattr(config, name, None) for name in _ROPES]
+    return [rope for rope in found if isinstance(rope, dict)]
 
 
 def _check_causal(model: Any, where: str) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer, Likelihood
-from ..harness.errors import UserError
+from ..harness.errors import BadSample, UserError
 from . import conversations
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
 
@@ -32,6 +32,14 @@ _SPREAD = 1.25
 
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
 """What configs call the number of tokens that a layer looks back."""
+
+
+class _Window(NamedTuple):
+    """Ids that are read at once, of which the last ``new`` are scored, and how many before them were cut off."""
+
+    ids: Row
+    new: int
+    cut: int = 0
 
 
 class HFCausalLM:
@@ -136,22 +144,22 @@ class HFCausalLM:
         found = []
         for those in windows:
             values = [next(scored) for _ in those]
-            costs = [self._cost(ids[:-1], positions=count) for ids, count in those]
+            costs = [self._cost(window.ids[:-1], window.cut, window.new) for window in those]
             cost = {name: sum(one[name] for one in costs) for name in costs[0]} if costs else {}
             logprob = sum((value for value, _ in values), 0.0)
             found.append(Likelihood(logprob, all(greedy for _, greedy in values), cost))
         return found
 
-    def _scored(self, windows: Sequence[tuple[list[int], int]]) -> list[tuple[float, bool]]:
-        """Log-probability of the last so many ids of each window, and whether each is the most probable."""
+    def _scored(self, windows: Sequence[_Window]) -> list[tuple[float, bool]]:
+        """Log-probability of what is new in each window, and whether each token of it is the most probable."""
         import torch
 
         found: list[tuple[float, bool]] = [(0.0, False)] * len(windows)
-        for places in _alike([len(ids) for ids, _ in windows]):
-            rows = [windows[place][0][:-1] for place in places]
-            logits, _, _ = self._prefilled(rows, keep=max(windows[place][1] for place in places))
+        for places in _alike([len(window.ids) for window in windows]):
+            rows = [windows[place].ids[:-1] for place in places]
+            logits, _, _ = self._prefilled(rows, keep=max(windows[place].new for place in places))
             for row, place in enumerate(places):
-                ids, count = windows[place]
+                ids, count, _ = windows[place]
                 said = logits[row, -count:].float().log_softmax(dim=-1)
                 wanted = torch.tensor(ids[-count:], device=said.device)
                 greedy = bool((said.argmax(dim=-1) == wanted).all())
@@ -205,36 +213,71 @@ class HFCausalLM:
         ids = self._ids(prompt.text) or self._start()
         return ids[-room:], max(0, len(ids) - room)
 
-    def _pair(self, context: str, continuation: str) -> tuple[list[int], int]:
-        """Ids of a context and its continuation, cut at the beginning, and how many are the continuation's."""
+    def _pair(self, context: str, continuation: str) -> _Window:
+        """A context and its continuation, cut at the beginning; the continuation's ids are what is new.
+
+        As lm-eval has it, a token that spans the end of the context and the beginning of the continuation belongs to
+        the context, which is read as it stands alone.
+
+        Raises:
+            BadSample: No token is left to the continuation.
+        """
         blanks = len(context) - len(context.rstrip())
         if blanks:
             context, continuation = context[:-blanks], context[-blanks:] + continuation
         if context:
-            whole = self._ids(context + continuation)
-            count = len(whole) - len(self._ids(context))
+            before = self._ids(context)
+            after = self._ids(context + continuation)[len(before) :]
         else:
-            own = self._loaded.tokenizer(continuation, add_special_tokens=False).input_ids
-            start = self._start()
-            whole = own if own[:1] == start and len(own) > 1 else start + own
-            count = len(whole) - 1
-        return whole[-(self.context + 1) :], max(1, min(count, self.context))
+            before, after = self._start(), self._ids(continuation, begin=False)
+            if after[:1] == before and len(after) > 1:
+                after = after[1:]
+        if not after:
+            raise BadSample(
+                f"no token of the continuation {continuation!r} stands apart from its context {context[-20:]!r}",
+                where=f"hf-lm:{self._path}",
+                todo="end the context elsewhere",
+            )
+        whole = [*before, *after]
+        cut = max(0, len(whole) - self.context - 1)
+        return _Window(whole[cut:], min(len(after), self.context), cut)
 
-    def _windows(self, text: str) -> list[tuple[list[int], int]]:
-        """Ids of a text cut where the context ends, and how many of each window are new; the rest is their context."""
+    def _windows(self, text: str) -> list[_Window]:
+        """A text cut where the context ends; what of a window is not new is the context of the rest."""
         ids, width = self._ids(text), self.context
         cuts = list(range(0, len(ids), width))
         whole = self._start() + ids
         return [
-            (whole[max(0, end - width) : end + 1], end - cut) for cut in cuts for end in [min(cut + width, len(ids))]
+            _Window(whole[max(0, end - width) : end + 1], end - cut)
+            for cut in cuts
+            for end in [min(cut + width, len(ids))]
         ]
 
-    def _ids(self, text: str) -> list[int]:
-        """Ids of a text that will go on: without the last token that some tokenizers end each text with."""
+    def _ids(self, text: str, *, begin: bool = True) -> list[int]:
+        """Ids of a text that will go on: without the last token that some tokenizers end each text with.
+
+        Args:
+            text: Which may be empty.
+            begin: Whether the first token that some tokenizers begin each text with comes before it.
+
+        Raises:
+            BadSample: The model has no embedding for one of them.
+        """
+        if not text:
+            return []
         tokenizer = self._loaded.tokenizer
-        ids = conversations.tokenize(text, tokenizer) if text else []
-        added = self._ends_texts and ids != tokenizer(text, add_special_tokens=False).input_ids
-        return ids[:-1] if added else ids
+        ids = conversations.tokenize(text, tokenizer) if begin else tokenizer(text, add_special_tokens=False).input_ids
+        if begin and self._ends_texts and ids != tokenizer(text, add_special_tokens=False).input_ids:
+            ids = ids[:-1]
+        unknown = max(ids, default=0)
+        if unknown >= self._loaded.vocabulary:
+            raise BadSample(
+                f"{tokenizer.convert_ids_to_tokens(unknown)!r} is token {unknown} to its tokenizer, and the model has "
+                f"{self._loaded.vocabulary}",
+                where=f"hf-lm:{self._path}",
+                todo="use the tokenizer that belongs to the model, or leave that token out",
+            )
+        return ids
 
     @functools.cached_property
     def _ends_texts(self) -> bool:

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
+from adaptbench.adapters.causal_checkpoint import context_of
 from adaptbench.adapters.roomy_cache import with_room
 from adaptbench.adapters.transformers_causal import HFCausalLM
 from adaptbench.harness.contracts import Prompt
-from adaptbench.harness.errors import UserError
-from tokenizers import processors
+from adaptbench.harness.errors import BadSample, UserError
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 FAMILIES = (
     "llama", "llama-tied", "mistral", "mistral-short", "mistral-edge", "qwen2", "phi", "pythia", "gpt-neo",
@@ -155,6 +158,73 @@ def test_likelihoods_are_those_of_one_forward_pass(language, tokenizer, family):
         wanted = torch.tensor(ids[-count:])
         assert found == pytest.approx(logits.gather(1, wanted[:, None]).sum().item(), rel=1e-4)
         assert greedy == bool((logits.argmax(-1) == wanted).all())
+
+
+@pytest.fixture
+def joining(own_language):
+    """A llama whose tokenizer makes one token of ``th``, ``the`` and `` qu``."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = ["</s>", *alphabet, "th", "the", "Ġq", "Ġqu"]
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "q"), ("Ġq", "u")]
+    tokenizer = Tokenizer(models.BPE({piece: number for number, piece in enumerate(pieces)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return own_language("llama", tokenizer=hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>"))
+
+
+def test_a_token_that_spans_context_and_continuation_is_the_contexts_as_in_lm_eval(joining):
+    model, theirs = HFCausalLM(str(joining)), HFLM(pretrained=str(joining), batch_size=1, device="cpu")
+    pairs = [("a th", "e cat"), ("a t", "hem"), ("so", " quick"), ("so ", "quick"), ("", "them")]
+    requests = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
+    for found, wanted in zip(
+        model.loglikelihood(pairs), theirs.loglikelihood(requests, disable_tqdm=True), strict=True
+    ):
+        assert found == (pytest.approx(wanted[0], rel=1e-4), wanted[1])
+    with pytest.raises(BadSample, match="no token of the continuation 'e' stands apart from its context 'th'"):
+        model.loglikelihood([("a", "b"), ("th", "e")])
+
+
+def test_a_token_without_embedding_is_refused_where_it_is_used(own_language, tokenizer):
+    larger = copy.deepcopy(tokenizer)
+    larger.add_tokens([f"<{number}>" for number in range(50)])
+    model = HFCausalLM(str(own_language("llama", tokenizer=larger)))
+    assert model.answer([Prompt("a<40>")])[0].cost["text_tokens"] == 2
+    with pytest.raises(BadSample, match="'<45>' is token 302 to its tokenizer, and the model has 300"):
+        model.generate([Prompt("a<45>")])
+    with pytest.raises(BadSample, match="'<43>' is token 300"):
+        model.loglikelihood([("a", "<43>")])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        hf.Gemma3Config(text_config={"max_position_embeddings": 77}),
+        hf.GPT2Config(n_positions=77),
+        hf.BloomConfig(seq_length=77),
+        hf.MptConfig(max_seq_len=77),
+        hf.BloomConfig(rope_parameters={"original_max_position_embeddings": 77}),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_the_context_is_found_wherever_it_is_stated(config, tokenizer):
+    assert context_of(config, tokenizer) == 77
+
+
+def test_a_context_that_no_config_states_is_the_tokenizers(tokenizer):
+    assert context_of(hf.MambaConfig(), tokenizer) == 256
+    endless = copy.deepcopy(tokenizer)
+    endless.model_max_length = 10**30
+    assert context_of(hf.MambaConfig(), endless) == 2048
+
+
+def test_what_a_likelihood_loses_of_its_context_is_counted(language):
+    model = HFCausalLM(str(language("llama")))
+    whole, cut, long = (
+        found.cost for found in model.likelihoods([("a" * 256, "b"), ("a" * 300, "bc"), ("a", "b" * 300)])
+    )
+    assert "cut_tokens" not in whole
+    assert (cut["text_tokens"], cut["cut_tokens"]) == (256, 45)
+    assert (long["text_tokens"], long["cut_tokens"]) == (256, 44)
 
 
 def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(language, tokenizer):
