@@ -6,7 +6,8 @@ import itertools
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
-from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, load_tokenizer, loading
+from . import decoding
+from .loading import LOCAL, check_choices, check_whole, checkpoint, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint
 
 __all__ = ["LanguageCheckpoint", "context_of", "fingerprint", "load"]
@@ -15,7 +16,11 @@ _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt",
 )  # fmt: skip
-_CHOICES = {"dtype": ("float32", "bfloat16", "float16"), "attention": ("auto", "sdpa", "eager")}
+_CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "attention": ("auto", "sdpa", "eager"),
+    "decoding": decoding.CHOICES,
+}
 _LENGTHS = (
     "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length", "max_sequence_length",
     "seq_length", "context_length", "max_target_positions", "original_max_position_embeddings",
@@ -36,14 +41,14 @@ class LanguageCheckpoint(NamedTuple):
     Attributes:
         model: In evaluation mode, on its device.
         tokenizer: Its own.
-        eos: Ids of tokens that end an answer.
+        decoding: How its answers are decoded.
         context: Tokens that it can read.
         vocabulary: Ids that it knows: those below this. The tokenizer may have more.
     """
 
     model: Any
     tokenizer: Any
-    eos: frozenset[int]
+    decoding: decoding.Decoding
     context: int
     vocabulary: int
 
@@ -55,7 +60,7 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         path: Folder that ``save_pretrained`` wrote, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
-        options: ``dtype``, and ``attention``: ``auto`` is the best that the architecture has.
+        options: ``dtype``, ``decoding``, and ``attention``: ``auto`` is the best that the architecture has.
 
     Raises:
         UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
@@ -82,9 +87,9 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
     check_whole(report, model, where)
     model = model.to(device).eval()
     _check_causal(model, where)
-    ends = end_tokens(model, tokenizer)
+    rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    return LanguageCheckpoint(model, tokenizer, ends, context_of(config, tokenizer), vocabulary)
+    return LanguageCheckpoint(model, tokenizer, rule, context_of(config, tokenizer), vocabulary)
 
 
 def context_of(config: Any, tokenizer: Any) -> int:

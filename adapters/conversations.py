@@ -101,16 +101,3 @@ def tokenize(text: str, tokenizer: Any) -> list[int]:
     first = tokenizer.bos_token
     ids: list[int] = tokenizer(text, add_special_tokens=not (first and text.startswith(first))).input_ids
     return ids
-
-
-def finished(ids: list[int], prompt: Prompt, tokenizer: Any) -> str:
-    """Return the text of an answer: no special tokens, nothing from a stop text on, no blanks at the ends."""
-    text = spoken(ids, tokenizer)
-    ends = [text.find(stop) for stop in prompt.stop if stop in text]
-    return text[: min(ends, default=len(text))].strip()
-
-
-def spoken(ids: list[int], tokenizer: Any) -> str:
-    """Return the text of tokens without special ones."""
-    text: str = tokenizer.decode(ids, skip_special_tokens=True)
-    return text

@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from .decoder import Cache, Decoder
+    from ..harness.contracts import Prompt
+    from .decoding import Decoding, Ids
+
+
+class Reading(Protocol):
+    """Prompts that a model has read, and their answers so far: what the next tokens are read after."""
+
+    def step(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each row, int64 [B]; return the logits [B, vocabulary] of the one after it."""
+        ...
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        ...
 
 
 def greedy(
-    decoder: Decoder,
-    first: tuple[torch.Tensor, Cache],
-    limits: Sequence[int],
-    eos: Collection[int],
-    ended: Callable[[int, list[int]], bool],
+    reading: Reading, logits: torch.Tensor, read: Iterable[Ids], prompts: Sequence[Prompt], decoding: Decoding
 ) -> list[list[int]]:
-    """Return the most probable token after the other, for each prompt; what has ended is computed no more.
+    """Return the token ids of the answers; what has ended is computed no more.
 
     Args:
-        decoder: Which made ``first``.
-        first: Logits [B, vocabulary] of the first tokens, and the cache of the prompts; used up.
-        limits: Tokens of each answer, at most.
-        eos: Tokens that end an answer; they are no part of it.
-        ended: Tells for a row and its tokens whether the answer is over.
+        reading: Of the prompts; used up.
+        logits: Of the first tokens, [B, vocabulary].
+        read: Token ids of each prompt; see `Decoding.change`.
+        prompts: How long the answers may be, and where they stop.
+        decoding: The rule.
     """
-    logits, cache = first
-    answers: list[list[int]] = [[] for _ in limits]
-    alive = list(range(len(limits)))
-    while alive:
-        tokens = logits.argmax(dim=-1).tolist()
+    change = decoding.change(read, (prompt.max_new_tokens for prompt in prompts))
+    answers: list[list[int]] = [[] for _ in prompts]
+    alive = list(range(len(prompts)))
+    while True:
+        scores = logits if change is None else change(logits, alive, answers)
+        tokens = scores.argmax(dim=-1).tolist()
         going = []
         for place, (row, token) in enumerate(zip(alive, tokens, strict=True)):
-            if token in eos or len(answers[row]) >= limits[row]:
-                continue
-            answers[row].append(token)
-            if len(answers[row]) < limits[row] and not ended(row, answers[row]):
-                going.append(place)
-        if going and len(going) < len(alive):
-            cache.keep_rows(going)
-        alive = [alive[place] for place in going]
-        if alive:
-            logits = decoder.step(torch.tensor([tokens[place] for place in going], device=logits.device), cache)
-    return answers
+            if token not in decoding.eos:
+                answers[row].append(token)
+                if not decoding.ended(answers[row], prompts[row]):
+                    going.append(place)
+        if not going:
+            return answers
+        if len(going) < len(alive):
+            reading.keep_rows(going)
+            alive = [alive[place] for place in going]
+        logits = reading.step(torch.tensor([tokens[place] for place in going], device=logits.device))

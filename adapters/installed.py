@@ -6,6 +6,7 @@ says what things are called, and a call that works, and comes to something else,
 - the cache of keys and values: `cache_name`, `cache_of`, `keeps_keys`, `PlainLayer`
 - what a causal language model heeds: `heeded`
 - blocks and their attention, one at a time: `run_block`, `run_attention`
+- what a generation_config does to logits: `logits_processors`
 - what can be loaded, and with what: `builds`, `attention_of`, `image_processor`, `processor`, `pil_image_processor`
 
 To import this is to import transformers, so it is imported in the functions that use it.
@@ -23,14 +24,14 @@ from transformers.cache_utils import DynamicLayer as PlainLayer
 from .loading import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from .decoder_keys import Reach
 
 __all__ = [
     "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "heeded", "image_processor", "keeps_keys",
-    "pil_image_processor", "processor", "run_attention", "run_block",
+    "logits_processors", "pil_image_processor", "processor", "run_attention", "run_block",
 ]  # fmt: skip
 
 
@@ -92,6 +93,23 @@ def run_attention(attention: Any, normed: torch.Tensor, reach: Reach) -> torch.T
 
 def _reached(reach: Reach) -> dict[str, Any]:
     return {"attention_mask": reach.mask, "position_embeddings": reach.turned, cache_name(): reach.keys}
+
+
+def logits_processors(model: Any, config: Any, ids: Sequence[int]) -> Any:
+    """What ``generate`` would make of a generation_config for one prompt: a ``LogitsProcessorList``.
+
+    Args:
+        model: Its own.
+        config: With the ``max_length`` of prompt and answer together. It is changed.
+        ids: Of the prompt.
+    """
+    if config.min_new_tokens is not None:
+        config.min_length = len(ids) + config.min_new_tokens
+    prompt = torch.tensor([ids], device=model.device)
+    model._prepare_special_tokens(config, True, device=model.device)
+    return model._get_logits_processor(
+        config, input_ids_seq_length=len(ids), encoder_input_ids=prompt, device=model.device
+    )
 
 
 def builds(auto: str, config: Any) -> bool:

@@ -120,14 +120,6 @@ def _is_code(name: str, known: Mapping[str, Any]) -> bool:
     return bool(_CODES.search(own)) and f"{parent}.weight" in known
 
 
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return the ids of tokens that end an answer: the model's, or else the tokenizer's."""
-    eos = model.generation_config.eos_token_id
-    if eos is None:
-        eos = tokenizer.eos_token_id
-    return frozenset([eos] if isinstance(eos, int) else eos or ())
-
-
 @contextmanager
 def loading(path: str, folder: Path | None = None) -> Iterator[None]:
     """Turn what transformers raises about a checkpoint into a `UserError`, and keep its reports from the user.

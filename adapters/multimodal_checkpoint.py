@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
-from . import conversations
-from .loading import LOCAL, check_choices, check_whole, checkpoint, end_tokens, loading
+from . import conversations, decoding
+from .loading import LOCAL, check_choices, check_whole, checkpoint, loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "attention": ("sdpa", "eager"),
     "conversation": conversations.NAMES,
+    "decoding": decoding.CHOICES,
 }
 
 
@@ -37,13 +38,13 @@ class Checkpoint(NamedTuple):
         model: In evaluation mode, on its device.
         processor: Of images and text.
         conversation: The name of the conversation that it is asked in.
-        eos: Ids of tokens that end an answer.
+        decoding: How its answers are decoded.
     """
 
     model: Any
     processor: Any
     conversation: str
-    eos: frozenset[int]
+    decoding: decoding.Decoding
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """Return a prompt's token ids, with one placeholder for each image.
@@ -85,7 +86,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         path: Folder that ``save_pretrained`` wrote, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
-        options: ``dtype``, ``attention`` and ``conversation``.
+        options: ``dtype``, ``attention``, ``conversation`` and ``decoding``.
         llava: Only a LLaVA will do.
 
     Raises:
@@ -109,8 +110,9 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
             attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
         )  # fmt: skip
     check_whole(report, model, where)
-    ends = end_tokens(model, processor.tokenizer)
-    return Checkpoint(model.to(device).eval(), processor, conversation, ends)
+    model = model.to(device).eval()
+    rule = decoding.Decoding(model, processor.tokenizer, options["decoding"], where)
+    return Checkpoint(model, processor, conversation, rule)
 
 
 def _suits(config: Any, where: str, *, llava: bool) -> None:

@@ -43,7 +43,7 @@ class _Window(NamedTuple):
 
 
 class HFCausalLM:
-    """A model that ``AutoModelForCausalLM`` loads. Decoding is greedy.
+    """A model that ``AutoModelForCausalLM`` loads. `decoding` says how its answers are decoded.
 
     A prompt that leaves no room for its answer loses tokens at its beginning, as in lm-eval; how many is told in its
     cost as ``cut_tokens``.
@@ -54,18 +54,20 @@ class HFCausalLM:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
         attention: ``sdpa``, ``eager``, or ``auto``: the first of these that the architecture has.
+        decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         share: Run what prompts begin with in common once. Answers are the same without it.
 
     Attributes:
         module: The library's model.
         convention: How ``flops`` are counted.
+        notes: What a reader of its answers must know.
 
     Raises:
         UserError: The checkpoint cannot be found, is no causal language model or is not whole, or an argument is
             unknown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter is one option
         self,
         path: str,
         *,
@@ -73,10 +75,13 @@ class HFCausalLM:
         dtype: str = "float32",
         device: str = "cpu",
         attention: str = "auto",
+        decoding: str = "checkpoint",
         share: bool = True,
     ) -> None:
-        self._loaded: LanguageCheckpoint = load(path, revision, device, dtype=dtype, attention=attention)
+        options = {"dtype": dtype, "attention": attention, "decoding": decoding}
+        self._loaded: LanguageCheckpoint = load(path, revision, device, **options)
         self.module = self._loaded.model
+        self.notes = self._loaded.decoding.notes
 
         from . import installed
 
@@ -98,15 +103,19 @@ class HFCausalLM:
         """Return what `generate` does, with the FLOPs and the tokens of each prompt, shared or not."""
         import torch
 
+        from .greedy import greedy
+
         rows = [self._encoded(prompt) for prompt in prompts]
         answers = [Answer("")] * len(prompts)
         with torch.inference_mode():
             for places in _alike([len(row) for row, _ in rows]):
                 asked = [prompts[place] for place in places]
                 longest = max(prompt.max_new_tokens for prompt in asked)
-                said = self._greedy(*self._prefilled([rows[place][0] for place in places], new=longest), asked)
+                read = [rows[place][0] for place in places]
+                logits, cache, mask = self._prefilled(read, new=longest)
+                said = greedy(_Reading(self._run, cache, mask), logits[:, -1], read, asked, self._loaded.decoding)
                 for place, ids in zip(places, said, strict=True):
-                    text = _until(conversations.spoken(ids, self._loaded.tokenizer), prompts[place].stop)
+                    text = self._loaded.decoding.text(ids, prompts[place])
                     answers[place] = Answer(text, self._cost(*rows[place]))
         return answers
 
@@ -350,52 +359,40 @@ class HFCausalLM:
             **{name: value for name, value in given.items() if name in self._heeds},
         )
 
-    def _greedy(
-        self, logits: torch.Tensor, cache: Any, mask: torch.Tensor, prompts: Sequence[Prompt]
-    ) -> list[list[int]]:
-        """The most probable token after the other; what has ended is computed no more."""
+
+class _Reading:
+    """What has been read of a batch, and the tokens that follow.
+
+    Args:
+        run: `HFCausalLM._run`.
+        cache: Of the prompts.
+        mask: Which of the cache's tokens are real, [B, n].
+    """
+
+    def __init__(self, run: Callable[..., Any], cache: Any, mask: torch.Tensor) -> None:
+        from .roomy_cache import with_room
+
+        self._run, self._cache, self._mask = run, with_room(cache), mask
+
+    def step(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each row, [B]; return the logits of the next, [B, vocabulary]."""
         import torch
 
         from .installed import cache_of
-        from .roomy_cache import with_room
 
-        cache = with_room(cache)
-        answers: list[list[int]] = [[] for _ in prompts]
-        alive = list(range(len(prompts)))
-        while True:
-            tokens = logits[:, -1].argmax(dim=-1).tolist()
-            going = [
-                place
-                for place, (row, token) in enumerate(zip(alive, tokens, strict=True))
-                if self._goes_on(token, answers[row], prompts[row])
-            ]
-            if not going:
-                return answers
-            if len(going) < len(alive):
-                chosen = torch.tensor(going, device=mask.device)
-                cache.batch_select_indices(chosen)
-                mask = mask[chosen]
-            alive = [alive[place] for place in going]
-            ids = torch.tensor([[tokens[place]] for place in going], device=mask.device)
-            mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-            out = self._run((ids, mask), cache)
-            logits, cache = out.logits, cache_of(out)
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(ids), 1)], dim=1)
+        out = self._run((ids[:, None], self._mask), self._cache)
+        self._cache = cache_of(out)
+        logits: torch.Tensor = out.logits[:, -1]
+        return logits
 
-    def _goes_on(self, token: int, answer: list[int], prompt: Prompt) -> bool:
-        """Take a token into an answer, unless it ends it; tell whether another one is wanted."""
-        if token in self._loaded.eos or len(answer) >= prompt.max_new_tokens:
-            return False
-        answer.append(token)
-        if len(answer) == prompt.max_new_tokens:
-            return False
-        # A stop text may begin in one token and end in another, so the whole answer is read each time.
-        return not (prompt.stop and any(s in conversations.spoken(answer, self._loaded.tokenizer) for s in prompt.stop))
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        import torch
 
-
-def _until(text: str, stops: Sequence[str]) -> str:
-    """Cut a text where the first of its stop texts begins."""
-    ends = [text.find(stop) for stop in stops if stop in text]
-    return text[: min(ends, default=len(text))]
+        chosen = torch.tensor(rows, device=self._mask.device)
+        self._cache.batch_select_indices(chosen)
+        self._mask = self._mask[chosen]
 
 
 def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class HFImageTextToText:
     """A model that ``AutoModelForImageTextToText`` loads: Idefics, SmolVLM, Qwen-VL, InternVL, LLaVA and many more.
 
-    Decoding is greedy. Nothing is shared between prompts, images are handled as the model's own processor does, and
-    the cost is not counted.
+    `decoding` says how its answers are decoded. Nothing is shared between prompts, images are handled as the model's
+    own processor does, and the cost is not counted.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id.
@@ -29,15 +29,17 @@ class HFImageTextToText:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
+        decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
 
     Attributes:
         module: The library's model; takes what `prepare` returns.
+        notes: What a reader of its answers must know.
 
     Raises:
         UserError: The checkpoint cannot be found, is not of such a model or is not whole, or an argument is unknown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter is one option
         self,
         path: str,
         *,
@@ -46,10 +48,12 @@ class HFImageTextToText:
         dtype: str = "float32",
         device: str = "cpu",
         attention: str = "sdpa",
+        decoding: str = "checkpoint",
     ) -> None:
-        options = {"conversation": conversation, "dtype": dtype, "attention": attention}
+        options = {"conversation": conversation, "dtype": dtype, "attention": attention, "decoding": decoding}
         self._loaded = load(path, revision, device, options, llava=False)
         self.module = self._loaded.model
+        self.notes = self._loaded.decoding.notes
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
@@ -88,29 +92,7 @@ class HFImageTextToText:
         """Answer prompts of which all or none have images."""
         import torch
 
-        tokenizer, inputs = self._loaded.processor.tokenizer, self.prepare(prompts)
-        start = inputs["input_ids"].shape[1]
-
-        def ended(ids: torch.Tensor, _: object, **__: object) -> torch.Tensor:
-            said = [conversations.spoken(row[start:].tolist(), tokenizer) for row in ids]
-            over = [
-                ids.shape[1] - start >= prompt.max_new_tokens or any(stop in text for stop in prompt.stop)
-                for text, prompt in zip(said, prompts, strict=True)
-            ]
-            return torch.tensor(over, device=ids.device)
-
         with torch.inference_mode():
-            ids = self.module.generate(
-                **inputs,
-                max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
-                do_sample=False,
-                num_beams=1,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                stopping_criteria=[ended],
-            )
-        return [
-            conversations.finished(answer[: prompt.max_new_tokens], prompt, tokenizer)
-            for answer, prompt in zip(ids[:, start:].tolist(), prompts, strict=True)
-        ]
+            every = self._loaded.decoding.generate(self.prepare(prompts), prompts)
+        said = zip(every, prompts, strict=True)
+        return [self._loaded.decoding.text(ids, prompt).strip() for ids, prompt in said]

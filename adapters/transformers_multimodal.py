@@ -11,7 +11,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer
-from . import conversations
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
@@ -51,7 +50,8 @@ class _Ran(NamedTuple):
 class HFMultimodal:
     """A LLaVA: CLIP or SigLIP tower, projector, and a Llama (Vicuna), Mistral, Phi or Qwen2 model.
 
-    Decoding is greedy. Images are padded to a square with the processor's mean colour, as LLaVA does.
+    `decoding` says how its answers are decoded. Images are padded to a square with the processor's mean colour, as
+    LLaVA does.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id such as ``llava-hf/llava-1.5-7b-hf``.
@@ -60,6 +60,7 @@ class HFMultimodal:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
+        decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         share: Compute an image's features once, and what the decoder makes of the text before it and of the image
             itself, where the prompts' digests tell that it is the same image, and in blocks that are planned, where the
             plans agree so far. Answers are the same without it.
@@ -71,6 +72,7 @@ class HFMultimodal:
         methods: What steers it.
         schedulers: What a scheduler switches -> name, ``auto`` for the usual one -> checkpoint trained on this model.
         convention: How `flops` are counted.
+        notes: What a reader of its answers must know.
 
     Raises:
         UserError: The checkpoint cannot be found, is no LLaVA or is not whole, or an argument is unknown.
@@ -85,10 +87,11 @@ class HFMultimodal:
         dtype: str = "float32",
         device: str = "cpu",
         attention: str = "sdpa",
+        decoding: str = "checkpoint",
         share: bool = True,
         memory: int = 2**30,
     ) -> None:
-        options = {"conversation": conversation, "dtype": dtype, "attention": attention}
+        options = {"conversation": conversation, "dtype": dtype, "attention": attention, "decoding": decoding}
         self._loaded: Checkpoint = load(path, revision, device, options, llava=True)
         from .decoder import Decoder
 
@@ -96,6 +99,7 @@ class HFMultimodal:
         self.methods: tuple[Method, ...] = ()
         self.schedulers: Mapping[str, Mapping[str, str]] = {}
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
+        self.notes = self._loaded.decoding.notes
         self._selector: Selector | None = None
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
         self._grown = ByteLru(0)
@@ -304,21 +308,16 @@ class HFMultimodal:
 
         from .greedy import greedy
 
-        tokenizer, answers = self._loaded.processor.tokenizer, [Answer("")] * len(prompts)
+        decoding, answers = self._loaded.decoding, [Answer("")] * len(prompts)
         with torch.inference_mode():
             for places, logits, cache in self._opened(prompts):
                 asked = [prompts[place] for place in places]
                 ran = self._ran(places, cache) if costs and self.methods else {}
-
-                def ended(row: int, ids: list[int], asked: list[Prompt] = asked) -> bool:
-                    stops = asked[row].stop
-                    return bool(stops) and any(stop in conversations.spoken(ids, tokenizer) for stop in stops)
-
-                limits = [prompt.max_new_tokens for prompt in asked]
-                every = greedy(self.decoder, (logits, cache), limits, self._loaded.eos, ended)
+                read = (self._read(prompt) for prompt in asked)
+                every = greedy(_Reading(self.decoder, cache), logits, read, asked, decoding)
                 for place, ids in zip(places, every, strict=True):
                     cost = self._cost(prompts[place], ran.get(place)) if costs else {}
-                    text = conversations.finished(ids, prompts[place], tokenizer)
+                    text = decoding.text(ids, prompts[place]).strip()
                     answers[place] = Answer(text, cost, _plan(ran[place].execution) if place in ran else None)
         return answers
 
@@ -375,6 +374,11 @@ class HFMultimodal:
         key = ("ids", prompt.text, len(prompt.images))
         ids: tuple[int, ...] = self._memory.get(key, lambda: self._loaded.encode(prompt), lambda made: 8 * len(made))
         return ids
+
+    def _read(self, prompt: Prompt) -> list[int]:
+        """A prompt's ids with as many placeholders as its images have tokens, whatever a method keeps of them."""
+        image, fills = self._loaded.model.config.image_token_id, self.architecture.visual_tokens
+        return [token for token in self._ids(prompt) for _ in range(fills if token == image else 1)]
 
     def _shared_tokens(self, ids: tuple[int, ...], prompt: Prompt) -> int:
         """Tokens up to the last image, if that is known and something follows; else 0."""
@@ -444,6 +448,21 @@ class HFMultimodal:
             visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
             pieces += new
         return Row(torch.cat(pieces), torch.cat(visual))
+
+
+class _Reading(NamedTuple):
+    """Prompts that a decoder has read, and their answers so far."""
+
+    decoder: Decoder
+    cache: Cache
+
+    def step(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each row, [B]; return the logits of the next, [B, vocabulary]."""
+        return self.decoder.step(ids, self.cache)
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        self.cache.keep_rows(rows)
 
 
 def _plan(execution: Execution) -> list[list[int | float]]:

@@ -145,6 +145,8 @@ class CellResult(_Stored):
     flops_missing: str = ""
     """Why ``flops`` is ``None``."""
     parameters: int | None = None
+    notes: tuple[str, ...] = ()
+    """What the model says of its own answers, such as what it left out of its checkpoint's settings."""
     settings: dict[str, str | int | float | bool]
     """Batch size, device, dtype: whatever else can change an answer."""
     records_sha256: str

@@ -456,6 +456,7 @@ class _Cell:
             flops=flops,
             flops_missing=counted.missing if flops is None else "",
             parameters=counted.parameters,
+            notes=() if self.cell.model.card.replays else tuple(getattr(self._model(), "notes", ())),
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
             **summarise(self.card, asked.samples, records, getattr(asked.task, "figures", None)),

@@ -133,7 +133,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
 def warnings(section: Section, standing: Standing) -> list[str]:
     """What a reader of a cell's figures must know."""
     result = standing.row.result
-    said = [standing.reason]
+    said = [standing.reason, *result.notes]
     if result.unscored:
         said.append(f"{result.unscored:,} of {result.samples:,} {section.noun} could not be scored")
     if standing.tier:

@@ -201,7 +201,7 @@ def said(loaded: Checkpoint, pairs: Sequence[Turn], pictured: bool) -> Said:
         spoken = both[len(heard) :]
     else:
         spoken = tuple(tokenizer(answer, add_special_tokens=False).input_ids)
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id in loaded.eos else min(loaded.eos)
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id in loaded.decoding.eos else min(loaded.decoding.eos)
     return Said(heard, (*spoken, end)[: max(0, _LENGTH - len(heard))])
 
 

@@ -170,7 +170,7 @@ def batch(known: bool = True) -> list[Prompt]:
 
 
 def stock(folder: Path, prompts: list[Prompt], conversation: str, square: bool = True, **options: Any) -> list[str]:
-    """Answers of the library, one prompt at a time."""
+    """Answers of the library, one prompt at a time, without the token that ends them."""
     model = hf.AutoModelForImageTextToText.from_pretrained(folder, **options).eval()
     processor = hf.AutoProcessor.from_pretrained(folder, backend="pil")
     answers = []
@@ -179,7 +179,10 @@ def stock(folder: Path, prompts: list[Prompt], conversation: str, square: bool =
         text = render(conversation, prompt, processor)
         inputs = processor(images=images or None, text=text, return_tensors="pt").to(model.dtype)
         ids = model.generate(**inputs, max_new_tokens=prompt.max_new_tokens, do_sample=False)
-        answers.append(processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+        said = ids[0, inputs["input_ids"].shape[1] :].tolist()
+        if said[-1] in np.atleast_1d(model.generation_config.eos_token_id):
+            said.pop()
+        answers.append(processor.tokenizer.decode(said, skip_special_tokens=True))
     return answers
 
 
@@ -270,6 +273,36 @@ def test_a_placeholder_in_the_users_text_is_no_image(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-llama")))
     one, other = (model.generate([asked(text, picture(0))]) for text in ("What <image> is", "What  is"))
     assert one == other
+
+
+# Decoding
+
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"no_repeat_ngram_size": 2, "sequence_bias": [[[10], 99.0]]},
+    {"suppress_tokens": [10, 11, 12, 13, 14, 15, 16], "begin_suppress_tokens": list(range(20, 40))},
+    {"bad_words_ids": [[token] for token in range(20, 32)], "eos_token_id": [2, 33, 34, 35]},
+    {"forced_eos_token_id": 2, "min_new_tokens": 3, "eos_token_id": [2, *range(10, 20)]},
+    {"repetition_penalty": 1.5},
+)
+
+
+@pytest.mark.parametrize("family", ["llava-llama", "idefics3"])
+def test_a_generation_config_is_followed_as_the_library_does(family: str, saved: Callable, tmp_path: Path) -> None:
+    folder = shutil.copytree(saved(family), tmp_path / family)
+    written = json.loads((folder / "generation_config.json").read_text())
+    prompts = [asked(text, picture(n)) for n, text in enumerate(QUESTIONS)]
+    plain = stock(folder, prompts, "chat-template")
+    for settings in SETTINGS:
+        (folder / "generation_config.json").write_text(json.dumps(written | {"do_sample": True} | settings))
+        expected = stock(folder, prompts, "chat-template")
+        assert expected != plain
+        for kind in (HFImageTextToText, HFMultimodal)[: 2 if family == "llava-llama" else 1]:
+            model = kind(str(folder), conversation="chat-template")
+            assert model.generate(prompts) == expected
+            assert model.generate(prompts[:1]) == expected[:1]
+    bare = HFImageTextToText(str(folder), conversation="chat-template", decoding="bare")
+    assert bare.generate(prompts) == plain
+    assert bare.module.generation_config.repetition_penalty == 1.5
 
 
 # Sharing

@@ -54,6 +54,12 @@ def test_every_sample_has_its_record_and_every_kind_of_outcome_is_counted(run, t
     assert result.records_sha256 == journal.digest()
 
 
+def test_what_a_model_says_of_its_answers_stands_in_the_result(run, tmp_path, toys, monkeypatch):
+    assert run("toy-adder", "toy-words", out=tmp_path / "a").results[0].notes == ()
+    monkeypatch.setattr(toys.Adder, "notes", ("it cannot add",), raising=False)
+    assert run("toy-adder", "toy-words", out=tmp_path / "b").results[0].notes == ("it cannot add",)
+
+
 def test_the_cost_of_a_sample_is_that_of_its_inputs(run, tmp_path):
     (result,) = run("random-features(dims=3,size=4)", "toy-pictures", out=tmp_path).results
     (journal,) = journals(tmp_path)

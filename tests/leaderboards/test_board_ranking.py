@@ -110,6 +110,11 @@ def test_what_is_not_comparable_is_shown_last_with_the_reason(new_run, make, boa
     assert [standing.name for _, standing in result.unranked] == ["odd"]
 
 
+def test_what_a_model_says_of_its_answers_is_said(new_run, make, board):
+    (section,) = board(new_run().cell("a", make.scores(0.6), notes=("decoded greedily",))).sections
+    assert said(section, "a") == ["decoded greedily"]
+
+
 def test_samples_without_a_score_are_left_out_of_every_pair(new_run, make, board):
     run = new_run().cell("a", [None] * 6 + make.scores(0.6, noise=0.05)[6:])
     (section,) = board(run.cell("b", [*make.scores(0.8, noise=0.05, seed=2)[:-2], None, None])).sections
