@@ -6,9 +6,9 @@ import itertools
 from typing import Any, NamedTuple
 
 from ..harness.errors import UserError
-from . import decoding
+from . import decoding, gguf_files
 from .loading import LOCAL, check_choices, check_whole, checkpoint, load_tokenizer, loading
-from .multimodal_checkpoint import fingerprint
+from .multimodal_checkpoint import fingerprint as fingerprint_of_folder
 
 __all__ = ["LanguageCheckpoint", "context_of", "fingerprint", "load"]
 
@@ -44,6 +44,7 @@ class LanguageCheckpoint(NamedTuple):
         decoding: How its answers are decoded.
         context: Tokens that it can read.
         vocabulary: Ids that it knows: those below this. The tokenizer may have more.
+        notes: What a reader of its answers must know.
     """
 
     model: Any
@@ -51,13 +52,19 @@ class LanguageCheckpoint(NamedTuple):
     decoding: decoding.Decoding
     context: int
     vocabulary: int
+    notes: tuple[str, ...] = ()
+
+
+def fingerprint(path: str, revision: str | None = None) -> str:
+    """Identify a checkpoint without loading it: hash of a file or of a folder's files, or the commit of a hub id."""
+    return gguf_files.fingerprint(path) if gguf_files.is_gguf(path) else fingerprint_of_folder(path, revision)
 
 
 def load(path: str, revision: str | None, device: str, **options: str) -> LanguageCheckpoint:
     """Load a checkpoint.
 
     Args:
-        path: Folder that ``save_pretrained`` wrote, or hub id.
+        path: Folder that ``save_pretrained`` wrote, GGUF file, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
         options: ``dtype``, ``decoding``, and ``attention``: ``auto`` is the best that the architecture has.
@@ -67,29 +74,32 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
     """
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
-    folder = checkpoint(path, revision, _FILES)
-    with loading(path, folder):
+    file = gguf_files.gguf_file(path) if gguf_files.is_gguf(path) else None
+    folder = file.parent if file else checkpoint(path, revision, _FILES)
+    named = {"gguf_file": file.name} if file else {}
+    with gguf_files.loading(path) if file else loading(path, folder):
         import torch
         import transformers
 
         from . import installed
 
-        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
+        config = transformers.AutoConfig.from_pretrained(folder, **named, **LOCAL)
         if not installed.builds("AutoModelForCausalLM", config) or getattr(config, "is_encoder_decoder", False):
             what = f"a {config.model_type} is no causal language model"
             raise UserError(what, where=where, todo="name one")
         attention = None if options["attention"] == "auto" else options["attention"]
-        tokenizer = load_tokenizer(folder, where)
+        tokenizer = load_tokenizer(folder, where, **named)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=attention, output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
+            attn_implementation=attention, output_loading_info=True, ignore_mismatched_sizes=True, **named, **LOCAL,
         )  # fmt: skip
+        notes = gguf_files.dequantised(file, options["dtype"]) if file else ()
     check_whole(report, model, where)
     model = model.to(device).eval()
     _check_causal(model, where)
     rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    return LanguageCheckpoint(model, tokenizer, rule, context_of(config, tokenizer), vocabulary)
+    return LanguageCheckpoint(model, tokenizer, rule, context_of(config, tokenizer), vocabulary, (*notes, *rule.notes))
 
 
 def context_of(config: Any, tokenizer: Any) -> int:

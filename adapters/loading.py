@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
 from ..harness.errors import UserError
 from .diagnosis import diagnose, diagnose_tokenizer, quantisation
 
@@ -62,8 +60,13 @@ def check_choices(options: Mapping[str, str], choices: Mapping[str, Sequence[str
             raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")
 
 
-def load_tokenizer(folder: Path, where: str) -> Any:
+def load_tokenizer(folder: Path, where: str, **named: str) -> Any:
     """Load the tokenizer of a checkpoint.
+
+    Args:
+        folder: Of the checkpoint.
+        where: Which checkpoint, for messages.
+        named: ``gguf_file``, if it is in one.
 
     Raises:
         UserError: There is none, or it cannot be loaded.
@@ -71,7 +74,7 @@ def load_tokenizer(folder: Path, where: str) -> Any:
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **named, **LOCAL)
     except Exception as error:
         what, todo = diagnose_tokenizer(folder, _first_line(error))
         raise UserError(what, where=where, todo=todo) from error
@@ -121,27 +124,34 @@ def _is_code(name: str, known: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def loading(path: str, folder: Path | None = None) -> Iterator[None]:
+def loading(path: str, folder: Path | None = None, todo: str = "") -> Iterator[None]:
     """Turn what transformers raises about a checkpoint into a `UserError`, and keep its reports from the user.
 
     Args:
         path: Local folder or hub id, for the message.
-        folder: Where its files are, if it has any.
+        folder: Where its files are, if it has one of its own.
+        todo: What helps if it has none.
     """
     where = f"hf:{path}"
     try:
-        from huggingface_hub.errors import StrictDataclassError
-
         with _quiet():
             yield
-    except StrictDataclassError as error:
-        cause = _first_line(error.__cause__ or error)
-        raise UserError(f"transformers refuses its config: {cause}", where=where, todo="mend config.json") from error
-    except (ImportError, OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, ImportError) and (error.name in _OURS or folder is None):
-            raise UserError(f"cannot import what it needs: {error}", where=where, todo=_INSTALL) from error
-        what, todo = diagnose(folder, _first_line(error)) if folder else (f"cannot load it: {_first_line(error)}", "")
-        raise UserError(what, where=where, todo=todo) from error
+    except UserError:
+        raise
+    except Exception as error:  # what a config or a file leads to may go wrong in any way
+        what, helps = _told(error, folder)
+        raise UserError(what, where=where, todo=helps or todo) from error
+
+
+def _told(error: Exception, folder: Path | None) -> tuple[str, str]:
+    """What went wrong, and what to do about it."""
+    if isinstance(error, ImportError) and (error.name in _OURS or folder is None):
+        return f"cannot import what it needs: {error}", _INSTALL
+    from huggingface_hub.errors import StrictDataclassError
+
+    if isinstance(error, StrictDataclassError):
+        return f"transformers refuses its config: {_first_line(error.__cause__ or error)}", "mend config.json"
+    return diagnose(folder, _first_line(error)) if folder else (f"cannot load it: {_first_line(error)}", "")
 
 
 @contextmanager

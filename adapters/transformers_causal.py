@@ -49,7 +49,7 @@ class HFCausalLM:
     cost as ``cut_tokens``.
 
     Args:
-        path: Folder that ``save_pretrained`` wrote, or hub id such as ``EleutherAI/pythia-160m``.
+        path: Folder that ``save_pretrained`` wrote, GGUF file, or hub id such as ``EleutherAI/pythia-160m``.
         revision: Branch, tag or commit of a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
@@ -81,7 +81,7 @@ class HFCausalLM:
         options = {"dtype": dtype, "attention": attention, "decoding": decoding}
         self._loaded: LanguageCheckpoint = load(path, revision, device, **options)
         self.module = self._loaded.model
-        self.notes = self._loaded.decoding.notes
+        self.notes = self._loaded.notes
 
         from . import installed
 
