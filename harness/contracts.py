@@ -201,7 +201,7 @@ class Prefilling(Protocol):
     """A `Generator` whose prefill is counted and timed. Optional: without it, answers have no cost.
 
     Where it has an attribute ``architecture``, a `harness.measure.architecture.Architecture`, its prefills can be
-    predicted for accelerators.
+    predicted for accelerators. Where it has an attribute ``uncounted``, that says why answers come without ``flops``.
     """
 
     convention: Mapping[str, str]

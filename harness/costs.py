@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from .contracts import Capability, Input, Record, Sample
     from .results import Timing
-
-_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class Counted(NamedTuple):
@@ -36,12 +33,18 @@ class Counted(NamedTuple):
 def answered_flops(
     convention: Mapping[str, str] | None, samples: Sequence[Sample], records: Sequence[Record]
 ) -> FlopCount | None:
-    """Return the mean FLOPs of an input from the costs that came with its answers; ``None`` if none did."""
-    pairs = [(r.cost["flops"], len(s.inputs)) for s, r in zip(samples, records, strict=True) if "flops" in r.cost]
-    if convention is None or not pairs:
+    """Return the mean FLOPs of an input from the costs that came with the answers; ``None`` if one came without."""
+    asked = [(record, len(s.inputs)) for s, record in zip(samples, records, strict=True) if not record.fault]
+    if convention is None or not asked or any("flops" not in record.cost for record, _ in asked):
         return None
-    total, inputs = map(sum, zip(*pairs, strict=True))
-    return FlopCount(value=round(total / inputs), **convention)
+    total = sum(record.cost["flops"] for record, _ in asked)
+    return FlopCount(value=round(total / sum(inputs for _, inputs in asked)), **convention)
+
+
+def uncounted(counted: Counted, model: Callable[[], Any]) -> str:
+    """Say why there are no FLOPs: a model whose answers should have brought them may know."""
+    told = getattr(model(), "uncounted", "") if counted.convention is not None else ""
+    return told or counted.missing
 
 
 class Costs:
@@ -72,14 +75,14 @@ class Costs:
         return self._counted[shapes]
 
     def _count(self, model: Traceable, prepared: Mapping[str, Any]) -> Counted:
-        from .measure.flops import count_flops, parameters
+        from .measure.flops import count_flops, not_counted, parameters
 
         size = parameters(model.module)
         try:
             with blamed_on("the trace", type(model.module).__name__):
                 flops = count_flops(model.module, prepared, waive=self._waive).stored()
         except UserError as error:  # a model that cannot be counted is still scored and timed
-            return Counted(None, f"not counted: {_ADDRESS.sub('0x..', str(error))}", size)
+            return Counted(None, not_counted(error), size)
         return Counted(flops, "", size)
 
     def time(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:

@@ -61,9 +61,9 @@ class Built:
 
     @classmethod
     def of(cls, cell: PlannedCell, settings: Settings) -> Built:
-        """Bind a cell's model to seed, device and budget."""
+        """Bind a cell's model to seed, device, waived operators and budget."""
         model, budget = cell.model, cell.model.spec.budget
-        offered: dict[str, Any] = {"seed": cell.seed, "device": settings.device}
+        offered: dict[str, Any] = {"seed": cell.seed, "device": settings.device, "waive": settings.waive}
         arguments = [model.base.entry.bind(model.base.call, **offered)]
         for step in model.methods:
             due = {"budget": budget} if step.entry.card.takes_budget and budget is not None else {}

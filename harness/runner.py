@@ -20,7 +20,7 @@ from . import hooks
 from .answering import Answering, Embedding, Generation, Likelihoods, Replay
 from .batching import Batches, give_back_memory
 from .contracts import Record, Sweepable
-from .costs import Costs, Counted, answered_flops
+from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
@@ -454,7 +454,7 @@ class _Cell:
             spending=spending(records, self.cell.id.budget, language, self.card.sample_noun),
             language=language,
             flops=flops,
-            flops_missing=counted.missing if flops is None else "",
+            flops_missing=uncounted(counted, self._model) if flops is None else "",
             parameters=counted.parameters,
             notes=() if self.cell.model.card.replays else tuple(getattr(self._model(), "notes", ())),
             settings=self.settings.answering(),

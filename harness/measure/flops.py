@@ -7,11 +7,15 @@ them all. An operator that is neither is an error unless it is waived by name.
 fvcore is the counter of record. Alone it drops fused attention, counts a broadcast product at a fraction and leaves out
 what a trace can prune; so it gets handles of its own, and every module's output is kept alive while it is traced.
 torch's FlopCounterMode counts the same pass again; if they differ by more than 1 % the count is refused.
+
+Tracing takes ten times as long as torch's counter does: `count_again` counts further passes of a module whose first one
+both have counted.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,13 +26,14 @@ from ..results import FlopCount
 from .operators import EAGER, ELEMENTWISE, FUSED, handles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import torch
     from fvcore.nn import FlopCountAnalysis
 
 _TOLERANCE = 0.01
+_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class ConventionError(UserError):
@@ -78,6 +83,11 @@ def _together(kinds: Iterable[str]) -> str:
     return "mixed" if more else one
 
 
+def not_counted(error: UserError) -> str:
+    """Say why there is no count, in the same words in each session."""
+    return f"not counted: {_ADDRESS.sub('0x..', str(error))}"
+
+
 def parameters(module: torch.nn.Module) -> int:
     """Return the number of parameters, each shared one once."""
     return sum({id(p): p.numel() for p in module.parameters()}.values())
@@ -105,6 +115,18 @@ def count_modules(module: torch.nn.Module, inputs: Mapping[str, Any], *, waive: 
     """Count as `count_flops` does; return FLOPs by the path of each module, the whole under the empty path."""
     counts, _ = _counted(module, inputs, "", waive)
     return {name.removeprefix("inner").removeprefix("."): value for name, value in counts.items()}
+
+
+def count_again(module: torch.nn.Module, inputs: Mapping[str, Any]) -> int:
+    """Count the FLOPs of ``module(**inputs)`` by torch's counter alone.
+
+    It drops what it does not know without a word, so it is no count until `count_flops` has come to the same on a pass
+    that runs the same operators, on tensors of other sizes.
+    """
+    import torch
+
+    with torch.no_grad(), _evaluating(module):
+        return _torch_counts(module, inputs)[""]
 
 
 def _counted(
@@ -145,7 +167,7 @@ def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnaly
     analysis = FlopCountAnalysis(_traceable(module, tuple(inputs)), tuple(inputs.values()))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.set_op_handle(**handles())
-    with _convolutions_on_meta():
+    with _convolutions_on_meta(), _beyond_tracers():
         analysis.total()
     return analysis
 
@@ -175,6 +197,38 @@ def _convolutions_on_meta() -> AbstractContextManager[object]:
             return result.to(image.device, image.dtype)
 
     return OnZeros()
+
+
+@contextmanager
+def _beyond_tracers() -> Iterator[None]:
+    """Help a tracer over what it cannot follow.
+
+    To a tracer sizes are tensors, which cannot be rounded. And it fails inside of ``torch.vmap``, by which transformers
+    makes masks: there it does not look.
+    """
+    import torch
+
+    library: Any = torch
+    state, vmap = library._C, library.vmap
+
+    def unseen(mapped: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tracer = state._get_tracing_state()
+            state._set_tracing_state(None)
+            try:
+                return mapped(*args, **kwargs)
+            finally:
+                state._set_tracing_state(tracer)
+
+        return call
+
+    library.vmap = lambda *args, **kwargs: unseen(vmap(*args, **kwargs))
+    library.Tensor.__round__ = lambda size, digits=None: round(size.item(), digits)
+    try:
+        yield
+    finally:
+        library.vmap = vmap
+        del library.Tensor.__round__
 
 
 def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:

@@ -20,15 +20,15 @@ ELEMENTWISE = frozenset(
     f"aten::{name}"
     for name in """
     _upsample_bicubic2d_aa abs add add_ all any arange argmax argsort avg_pool2d bitwise_and bitwise_not bitwise_or
-    cat ceil clamp clamp_min clone copy_ cos cumsum detach diff div div_ dropout elu embedding empty eq erf exp expand
-    expand_as fill_ flip floor floor_divide full full_like gather ge gelu gt hardswish hardtanh hardtanh_ index
-    index_add index_put index_put_ index_select is_nonzero le leaky_relu lift_fresh linalg_norm linalg_vector_norm log
-    log_softmax logical_and logical_not logical_or lt masked_fill masked_fill_ masked_scatter max max_pool2d maximum
+    bucketize cat ceil clamp clamp_min clone copy_ cos cumsum detach diff div div_ dropout elu embedding empty eq erf
+    exp expand expand_as fill_ flip floor floor_divide full full_like gather ge gelu gt hardswish hardtanh hardtanh_
+    index index_add index_put index_put_ index_select is_nonzero le leaky_relu lift_fresh linalg_norm linalg_vector_norm
+    log log_softmax logical_and logical_not logical_or lt masked_fill masked_fill_ masked_scatter max max_pool2d maximum
     mean meshgrid min minimum mish mT mul mul_ ne neg new_full new_ones new_zeros nonzero norm numel one_hot ones
     ones_like pad permute pow prod reciprocal reflection_pad2d relu relu6 relu_ remainder repeat repeat_interleave
-    reshape rms_norm roll round rsqrt rsub scalar_tensor scatter scatter_ select_scatter sigmoid silu sin
-    slice_scatter softmax softplus sort sqrt square stack std sub sub_ sum tanh tile to topk transpose tril triu
-    type_as unbind unflatten unique_dim upsample_bicubic2d var var_mean where zeros zeros_like
+    reshape resolve_conj resolve_neg rms_norm roll round rsqrt rsub scalar_tensor scatter scatter_ select_scatter
+    sigmoid silu sin slice_scatter softmax softplus sort sqrt square stack std sub sub_ sum tanh tile to topk transpose
+    tril triu type_as unbind unflatten unfold unique_dim upsample_bicubic2d var var_mean where zeros zeros_like __ior__
     __or__
     """.split()
 )

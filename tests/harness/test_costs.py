@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from adaptbench import Input
-from adaptbench.harness.costs import Costs, Counted
+from adaptbench import Input, Record, Sample
+from adaptbench.harness.costs import Costs, Counted, answered_flops, uncounted
 from adaptbench.harness.errors import BadSample
 from adaptbench.harness.measure import flops, memory, timing
 
@@ -135,3 +135,34 @@ def test_the_prompts_that_a_model_cannot_read_are_not_timed(quick):
     assert costs.time(asked, "generate").what == "prefill of 3 prompts"
     assert costs.time(asked[2:3], "generate") is None
     assert costs.time([], "generate") is None
+
+
+def test_flops_that_come_with_answers_are_those_of_all_of_them():
+    convention = {"phase": "prefill", "counter": "fvcore", "attention": "sdpa"}
+    samples = [Sample("a", [0]), Sample("b", [1, 2]), Sample("c", [3])]
+
+    def flops(*costs, convention=convention):
+        records = [
+            Record(s.id, "", "", cost=cost or {}, fault="" if cost is not None else "it is too narrow")
+            for s, cost in zip(samples, costs, strict=True)
+        ]
+        return answered_flops(convention, samples, records)
+
+    assert flops({"flops": 10}, {"flops": 40}, {"flops": 30}).value == 20
+    assert flops({"flops": 10}, {"flops": 40}, None).value == 17
+    assert flops({"flops": 10}, {"tokens": 9}, {"flops": 30}) is None
+    assert flops(None, None, None) is None
+    assert flops({"flops": 10}, {"flops": 40}, {"flops": 30}, convention=None) is None
+
+
+def test_a_model_may_know_why_its_answers_are_not_counted():
+    class Silent:
+        uncounted = ""
+
+    class Telling:
+        uncounted = "not counted: fvcore counts 2 FLOPs and torch 3"
+
+    told = Counted(None, "not counted: no answer came with its FLOPs", 7, {"phase": "prefill"})
+    assert uncounted(told, Telling) == Telling.uncounted
+    assert uncounted(told, Silent) == uncounted(told, object) == told.missing
+    assert uncounted(told._replace(convention=None), Telling) == told.missing

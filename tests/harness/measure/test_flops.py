@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.measure.flops import Flops, count_flops, parameters
+from adaptbench.harness.measure.flops import Flops, count_again, count_flops, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -225,6 +225,25 @@ def test_a_router_that_only_steers_python_counts() -> None:
 def test_a_bare_product_that_only_steers_python_is_never_left_out_in_silence() -> None:
     with pytest.raises(UserError, match=r"128 .*1,152"):
         count_flops(Routed(as_module=False), {"x": torch.ones(1, 8)})
+
+
+def test_python_that_a_tracer_cannot_follow_is_no_obstacle() -> None:
+    class Halved(Layers):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mask = torch.vmap(lambda place: place < 5)(torch.arange(8))
+            return super().forward(x[: int(round(x.shape[0] * 0.5, 7))]) * mask
+
+    vmap = torch.vmap
+    assert value(Halved(), x=torch.ones(4, 8)) == 2 * value(Layers(), x=torch.ones(1, 8))
+    assert torch.vmap is vmap
+    assert not hasattr(torch.Tensor, "__round__")
+
+
+def test_a_further_pass_is_counted_by_torch_alone() -> None:
+    module = Layers().train()
+    count = count_flops(module, {"x": torch.ones(1, 8)}).value
+    assert count_again(module, {"x": torch.ones(3, 8)}) == 3 * count
+    assert module.training
 
 
 def test_what_only_one_counter_knows_is_refused() -> None:
