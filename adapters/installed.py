@@ -15,12 +15,14 @@ To import this is to import transformers, so it is imported in the functions tha
 from __future__ import annotations
 
 import functools
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 from transformers.cache_utils import DynamicLayer as PlainLayer
 
+from ..harness.errors import UserError
 from .loading import LOCAL
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ __all__ = [
     "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "heeded", "image_processor", "keeps_keys",
     "logits_processors", "pil_image_processor", "processor", "run_attention", "run_block",
 ]  # fmt: skip
+_PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
+"""Part of a processor -> what loads it."""
 
 
 @functools.cache
@@ -113,8 +117,9 @@ def logits_processors(model: Any, config: Any, ids: Sequence[int]) -> Any:
 
 
 def builds(auto: str, config: Any) -> bool:
-    """Whether an Auto class, such as ``AutoModelForCausalLM``, has a model for a config."""
-    return type(config) in getattr(transformers, auto)._model_mapping
+    """Whether an Auto class, such as ``AutoModelForCausalLM``, is there and has a model for a config."""
+    kind = getattr(transformers, auto, None)
+    return kind is not None and type(config) in kind._model_mapping
 
 
 def attention_of(config: Any) -> str:
@@ -123,14 +128,77 @@ def attention_of(config: Any) -> str:
     return name
 
 
-def image_processor(folder: Path) -> Any:
-    """The image processor of a checkpoint: the one that needs no torchvision."""
-    return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+def image_processor(folder: Path, where: str) -> Any:
+    """The image processor of a checkpoint: the one that needs no torchvision, where there is one.
+
+    Raises:
+        UserError: There is none, and no torchvision.
+    """
+    try:
+        return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+    except (ImportError, ValueError) as error:
+        if "torchvision" not in str(error).lower():
+            raise
+        raise UserError(
+            "its pictures can be prepared only with torchvision, which cannot be imported here",
+            where=where,
+            todo="install the torchvision that belongs to your torch (pip install torchvision)",
+        ) from error
 
 
-def processor(folder: Path) -> Any:
-    """The processor of text and images of a checkpoint: the one that needs no torchvision."""
-    return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+def processor(folder: Path, config: Any, where: str) -> Any:
+    """The processor of text and images of a checkpoint, without torchvision, which processors of videos need.
+
+    Args:
+        folder: Of the checkpoint.
+        config: Of its model.
+        where: The checkpoint, for messages.
+
+    Raises:
+        UserError: Its images need torchvision, and there is none.
+    """
+    images = image_processor(folder, where)
+    kind = _processor_class(folder, config)
+    if kind is None or "video_processor" not in kind.get_attributes():
+        return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+    stored, _ = kind.get_processor_dict(folder, **LOCAL)
+    parts = {"image_processor": images, "video_processor": _NoVideos(stored.get("video_processor") or {})}
+    for name in kind.get_attributes():
+        if name not in parts:
+            parts[name] = getattr(transformers, _PARTS[name]).from_pretrained(folder, **LOCAL)
+    return _for_images(kind).from_args_and_dict([parts[name] for name in kind.get_attributes()], stored)
+
+
+def _processor_class(folder: Path, config: Any) -> Any:
+    """The class that a checkpoint names for its processor, or else the one that goes with its model."""
+    for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        if (folder / file).is_file():
+            name = json.loads((folder / file).read_text(encoding="utf-8")).get("processor_class")
+            if name:
+                return getattr(transformers, name, None)
+    return transformers.PROCESSOR_MAPPING.get(type(config), None)
+
+
+class _NoVideos(dict[str, Any]):
+    """Stands where a processor keeps that of videos, with what is stored of it.
+
+    It can be written as JSON, as a part must, and has what some processors look at to render a conversation.
+    """
+
+    model_input_names: tuple[str, ...] = ()
+    num_frames = fps = None
+
+
+def _for_images(kind: Any) -> Any:
+    """A class of processors that takes anything for its processor of videos: to check that, torchvision is needed."""
+
+    class ForImages(kind):  # type: ignore[misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name == "video_processor":
+                return type(argument)
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    return ForImages
 
 
 def pil_image_processor(family: str, **options: Any) -> Any:

@@ -50,7 +50,7 @@ class Checkpoint(NamedTuple):
         """Return a prompt's token ids, with one placeholder for each image.
 
         Raises:
-            UserError: The template has other placeholders than there are images.
+            UserError: Its conversation has other placeholders than there are images, or they are no tokens.
         """
         ids = conversations.tokenize(
             conversations.render(self.conversation, prompt, self.processor), self.processor.tokenizer
@@ -58,8 +58,8 @@ class Checkpoint(NamedTuple):
         found = ids.count(self.model.config.image_token_id)
         if found != len(prompt.images):
             raise UserError(
-                f"its conversation {self.conversation} makes {found} placeholders for {len(prompt.images)} images",
-                todo="choose another conversation",
+                f"its tokenizer makes {found} image tokens of {len(prompt.images)} placeholders",
+                todo="check image_token_id in config.json against its tokenizer",
             )
         return tuple(ids)
 
@@ -100,12 +100,10 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         import transformers
 
         config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
-        _suits(config, where, llava=llava)
-        processor = _processor(folder, where)
-        conversation = conversations.choose(
-            options["conversation"], path, processor, llava=config.model_type == "llava"
-        )
-        model, report = transformers.AutoModelForImageTextToText.from_pretrained(
+        auto = _auto_class(config, where, llava=llava)
+        processor = _processor(folder, config, where)
+        conversation = conversations.choose(options["conversation"], path, processor, config.model_type)
+        model, report = getattr(transformers, auto).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
             attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
         )  # fmt: skip
@@ -115,12 +113,24 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
     return Checkpoint(model, processor, conversation, rule)
 
 
-def _suits(config: Any, where: str, *, llava: bool) -> None:
+def image_token(config: Any) -> int | None:
+    """Return the id of the token at which a model reads an image, ``None`` if its config names none."""
+    for part in (config, getattr(config, "vision_config", None)):
+        token: int | None = getattr(part, "image_token_id", None)
+        if token is not None:
+            return token
+    return None
+
+
+def _auto_class(config: Any, where: str, *, llava: bool) -> str:
+    """Return the name of the Auto class that loads a model, unless it is no chat model, or no LLaVA, as is wanted."""
     from . import installed
     from .decoder_blocks import SUPPORTED
 
     kind = config.model_type
-    if not installed.builds("AutoModelForImageTextToText", config) or not hasattr(config, "image_token_id"):
+    names = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
+    name = next((name for name in names if installed.builds(name, config)), None)
+    if name is None or image_token(config) is None:
         raise UserError(f"a {kind} is no chat model of images and text", where=where, todo="name one")
     if llava and kind != "llava":
         raise UserError(f"a {kind} is no LLaVA", where=where, todo="run it as a general model of images and text")
@@ -130,9 +140,10 @@ def _suits(config: Any, where: str, *, llava: bool) -> None:
             where=where,
             todo="run it as a general model of images and text",
         )
+    return name
 
 
-def _processor(folder: Path, where: str) -> Any:
+def _processor(folder: Path, config: Any, where: str) -> Any:
     from . import installed
 
     for what, files in (
@@ -141,7 +152,7 @@ def _processor(folder: Path, where: str) -> Any:
     ):
         if not any((folder / file).is_file() for file in files):
             raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
-    return installed.processor(folder)
+    return installed.processor(folder, config, where)
 
 
 def with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

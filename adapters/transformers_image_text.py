@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
+from ..harness.batching import out_of_memory
+from ..harness.contracts import Answer
+from ..harness.errors import BadSample, UserError
 from . import conversations
-from .multimodal_checkpoint import fingerprint, load
+from .multimodal_checkpoint import fingerprint, image_token, load
+from .prefill_flops import PrefillFlops
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
     from ..harness.contracts import Prompt
 
+_NOT_READ = frozenset({"labels"})
+"""What a processor makes for training."""
+_REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
+"""What processors raise about a picture or a text that they cannot take."""
+
 
 class HFImageTextToText:
     """A model that ``AutoModelForImageTextToText`` loads: Idefics, SmolVLM, Qwen-VL, InternVL, LLaVA and many more.
 
-    `decoding` says how its answers are decoded. Nothing is shared between prompts, images are handled as the model's
-    own processor does, and the cost is not counted.
+    `decoding` says how its answers are decoded. Nothing is shared between prompts, and images are handled as the
+    model's own processor does. What a prefill costs is counted on the prompt's own forward pass, unpadded, once for all
+    prompts of its size.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id.
         revision: Branch, tag or commit of a hub id.
-        conversation: ``chat-template`` (also ``auto``, but for LLaVA: see `conversations.choose`), ``plain`` or
-            ``vicuna_v1``.
+        conversation: ``chat-template`` (also ``auto``, but for LLaVA and PaliGemma: see `conversations.choose`),
+            ``plain``, ``prefix`` or ``vicuna_v1``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
+        flops: Count what prefills cost: one more pass for each size of picture and length of text.
+        waive: Names of operators that may stay uncounted.
 
     Attributes:
         module: The library's model; takes what `prepare` returns.
         notes: What a reader of its answers must know.
+        convention: How ``flops`` are counted.
 
     Raises:
-        UserError: The checkpoint cannot be found, is not of such a model or is not whole, or an argument is unknown.
+        UserError: The checkpoint cannot be found, is not of such a model or is not whole, an argument is unknown, or
+            its processor cannot read a picture.
     """
 
     def __init__(  # noqa: PLR0913 - one parameter is one option
@@ -49,23 +64,87 @@ class HFImageTextToText:
         device: str = "cpu",
         attention: str = "sdpa",
         decoding: str = "checkpoint",
+        flops: bool = True,
+        waive: Sequence[str] = (),
     ) -> None:
         options = {"conversation": conversation, "dtype": dtype, "attention": attention, "decoding": decoding}
         self._loaded = load(path, revision, device, options, llava=False)
         self.module = self._loaded.model
         self.notes = self._loaded.decoding.notes
+        self.convention: Mapping[str, Any] = {
+            "phase": "prefill", "counter": "fvcore", "attention": attention, "waived": tuple(waive)
+        }  # fmt: skip
+        self._image_token: Any = image_token(self.module.config)
+        self._prefill = _prefill_module(self.module)
+        self._flops = PrefillFlops(self._prefill, waive) if flops else None
+        self._try_out(path)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
         """Identify the weights without loading them: hash of a folder's files, or the commit of a hub id."""
         return fingerprint(path, revision)
 
+    @property
+    def uncounted(self) -> str:
+        """Why answers come without FLOPs; empty if they have them."""
+        return "not counted: flops=false" if self._flops is None else self._flops.refused
+
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
-        """Return what the processor makes of prompts, padded on the left, on the device."""
+        """Return what the processor makes of prompts, of which all or none have images, padded on the left.
+
+        Raises:
+            BadSample: The processor refuses one of the prompts.
+        """
+        try:
+            return self._processed(inputs)
+        except _REFUSALS as error:
+            if out_of_memory(error):
+                raise
+            raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Return one answer a prompt: without special tokens and stop texts, blanks at its ends removed.
+
+        Raises:
+            BadSample: The processor refuses one of the prompts; none is answered.
+        """
+        answers = [""] * len(prompts)
+        for places, inputs in self._prepared(prompts):
+            texts = self._answers([prompts[place] for place in places], inputs)
+            for place, text in zip(places, texts, strict=True):
+                answers[place] = text
+        return answers
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """Return what `generate` does, with ``flops``, ``text_tokens`` and ``visual_tokens`` of each prefill.
+
+        There are no ``flops`` if the counters cannot agree on them, or were not asked: see `uncounted`.
+        """
+        answers = [Answer("")] * len(prompts)
+        for places, inputs in self._prepared(prompts):
+            asked = [prompts[place] for place in places]
+            texts = self._answers(asked, inputs)
+            for place, text, cost in zip(places, texts, self._costs(asked, inputs), strict=True):
+                answers[place] = Answer(text, cost)
+        return answers
+
+    def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
+        """Return what runs the prefill of these prompts once: all that reads images, language model, head."""
+        import torch
+
+        prepared = [inputs for _, inputs in self._prepared(prompts)]
+
+        def run() -> object:
+            with torch.inference_mode():
+                return [self._prefill(**inputs) for inputs in prepared]
+
+        return run
+
+    def _processed(self, prompts: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         processor = self._loaded.processor
-        texts = [conversations.render(self._loaded.conversation, prompt, processor) for prompt in inputs]
+        texts = [conversations.render(self._loaded.conversation, prompt, processor) for prompt in prompts]
         first = processor.tokenizer.bos_token
-        images = [list(prompt.images) for prompt in inputs]
+        images = [list(prompt.images) for prompt in prompts]
         prepared = processor(
             text=texts,
             images=images if any(images) else None,
@@ -73,26 +152,60 @@ class HFImageTextToText:
             padding_side="left",
             return_tensors="pt",
             add_special_tokens=not (first and texts[0].startswith(first)),
-        )
-        moved: Mapping[str, torch.Tensor] = prepared.to(self.module.device, self.module.dtype)
-        return moved
+        ).to(self.module.device, self.module.dtype)
+        return {name: value for name, value in prepared.items() if name not in _NOT_READ}
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Return one answer a prompt: without special tokens and stop texts, blanks at its ends removed."""
-        answers = [""] * len(prompts)
-        for seeing in (False, True):
-            places = [place for place, prompt in enumerate(prompts) if bool(prompt.images) == seeing]
-            if places:
-                texts = self._together([prompts[place] for place in places])
-                for place, text in zip(places, texts, strict=True):
-                    answers[place] = text
-        return answers
+    def _prepared(self, prompts: Sequence[Prompt]) -> list[tuple[list[int], Mapping[str, torch.Tensor]]]:
+        """Prompts without images and those with images, by place: processors take either together, not both."""
+        groups = [[n for n, prompt in enumerate(prompts) if bool(prompt.images) == seeing] for seeing in (False, True)]
+        return [(places, self.prepare([prompts[place] for place in places])) for places in groups if places]
 
-    def _together(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Answer prompts of which all or none have images."""
+    def _answers(self, prompts: Sequence[Prompt], inputs: Mapping[str, torch.Tensor]) -> list[str]:
         import torch
 
         with torch.inference_mode():
-            every = self._loaded.decoding.generate(self.prepare(prompts), prompts)
+            every = self._loaded.decoding.generate(inputs, prompts)
         said = zip(every, prompts, strict=True)
         return [self._loaded.decoding.text(ids, prompt).strip() for ids, prompt in said]
+
+    def _costs(self, prompts: Sequence[Prompt], inputs: Mapping[str, torch.Tensor]) -> list[dict[str, int]]:
+        """What each prompt's own prefill costs, whatever it was padded to."""
+        tokens = inputs["attention_mask"].sum(dim=1).tolist()
+        visual = inputs["input_ids"].eq(self._image_token).sum(dim=1).tolist()
+        costs = []
+        for prompt, length, seen in zip(prompts, tokens, visual, strict=True):
+            cost = {"text_tokens": length - seen, "visual_tokens": seen}
+            if self._flops is not None:
+                size = (length, *(image.size for image in prompt.images))
+                flops = self._flops.of(size, len(prompt.images), functools.partial(self.prepare, [prompt]))
+                cost |= {} if flops is None else {"flops": flops}
+            costs.append(cost)
+        return costs
+
+    def _try_out(self, path: str) -> None:
+        """Show the processor an ordinary picture: what it refuses later is the sample's fault."""
+        from PIL import Image
+
+        from ..harness.contracts import Prompt
+
+        try:
+            self._processed([Prompt("?", (Image.new("RGB", (64, 64)),))])
+        except (TypeError, *_REFUSALS) as error:
+            what = f"its processor cannot read a picture: {type(error).__name__}: {error}"
+            raise UserError(what, where=f"hf:{path}", todo="mend its processor_config.json") from error
+
+
+def _prefill_module(model: Any) -> Any:
+    """Wrap a model so that its forward pass is the prefill that ``generate`` runs: the head looks at one position."""
+    import torch
+
+    class Prefill(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, **inputs: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(**inputs, logits_to_keep=1).logits
+            return logits
+
+    return Prefill().eval()

@@ -170,7 +170,7 @@ def _load(folder: Path, dtype: str, where: str) -> tuple[torch.nn.Module, Any]:
     check_whole({**report, "missing_keys": report["missing_keys"] - untrained}, encoder, where)
     if untrained or name in _TANH_POOLER:
         encoder.pooler = None
-    return encoder, installed.image_processor(folder)
+    return encoder, installed.image_processor(folder, where)
 
 
 def _kind(config: Any, where: str) -> tuple[Any, Any]:

@@ -512,7 +512,7 @@ def test_vicuna_v1_is_what_llava_was_trained_on(saved: Callable) -> None:
     )
     assert render("vicuna_v1", asked("Why?"), processor) == text.split("<image>")[0] + "Why? ASSISTANT:"
     assert render("plain", asked("Why?", picture(0)), processor) == "<image>\nWhy?"
-    assert set(CONVERSATIONS) == {"vicuna_v1", "plain"}
+    assert set(CONVERSATIONS) == {"vicuna_v1", "plain", "prefix"}
 
 
 @pytest.mark.parametrize(
@@ -635,7 +635,7 @@ def test_weights_that_lack_a_part_and_a_missing_template_are_told(saved: Callabl
         HFMultimodal(str(folder))
     for file in folder.glob("chat_template*"):
         file.unlink()
-    with pytest.raises(UserError, match="its processor has no chat template; choose vicuna_v1 or plain"):
+    with pytest.raises(UserError, match="its processor has no chat template; choose conversation=vicuna_v1 or plain"):
         HFMultimodal(str(folder), conversation="chat-template")
 
 
