@@ -51,7 +51,7 @@ class Picture:
         """Hash of its bytes; of the place where it should be, if there is none."""
         try:
             return sha256_hex(CONVENTION, self.fetch())
-        except BadSample:
+        except UserError:
             return sha256_hex(b"missing", self.where.encode())
 
     def load(self) -> Image:
@@ -59,6 +59,7 @@ class Picture:
 
         Raises:
             BadSample: It cannot be read, is cut off, is no picture, or holds more pixels than Pillow allows.
+            UserError: None of its kind can be read.
         """
         return _decoded(self)
 
@@ -70,8 +71,9 @@ _kept: OrderedDict[str, Image] = OrderedDict()
 def _decoded(picture: Picture) -> Image:
     image = _kept.get(picture.digest)
     if image is None:
+        content = picture.fetch()
         try:
-            image = decode(picture.fetch(), picture.where, lambda opened: opened.convert("RGB"))
+            image = decode(content, picture.where, lambda opened: opened.convert("RGB"))
         except UserError as error:
             raise BadSample(error.what, where=picture.where, todo="mend the picture") from error
         _kept[picture.digest] = image

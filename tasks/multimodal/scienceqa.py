@@ -64,6 +64,9 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 
 def _of_table(table: Table) -> Iterator[Question]:
+    if "image" not in table.pictured:
+        what = "no column 'image' of pictures, which tells the questions that have one"
+        raise UserError(what, where=table.where, todo="check the data set")
     for number, row in enumerate(table.rows("question", "choices", "answer", "hint")):
         yield _question(str(number), row, f"{table.where} row {number}", table.picture(number))
 

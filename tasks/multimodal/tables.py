@@ -60,19 +60,21 @@ class Table:
                 )
         rows = self._rows
         if hasattr(rows, "select_columns"):
-            rows = rows.with_format(None).select_columns([name for name in columns if name not in self._pictured])
+            rows = rows.with_format(None).select_columns([name for name in columns if name not in self.pictured])
         for row in rows:
             yield dict(row)
 
     def picture(self, row: int, column: str = "image", *, certain: bool = False) -> Picture | None:
         """Return the picture in a row - of several frames the middle one -, or ``None`` if the row has none.
 
+        Scoring needs no pictures: where the table has no such column, there is a picture that cannot be loaded.
+
         Args:
             row: Number of the row.
             column: Of pictures.
             certain: Every row should have one, so nothing is read to see: a row without one fails when it is loaded.
         """
-        if not certain and self._value(row, column) is None:
+        if not certain and column in self.pictured and self._value(row, column) is None:
             return None
         return Picture(f"{self.where} row {row}", functools.partial(self._bytes, row, column))
 
@@ -94,22 +96,29 @@ class Table:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
     def _encoded(self, column: str) -> Any:
-        if column not in self._pictured:
-            raise UserError(f"no column {column!r} of pictures", where=self.where, todo="check the data set")
+        if column not in self.pictured:
+            todo = "name a data set that has it, or score answers given elsewhere"
+            raise UserError(f"no column {column!r} of pictures", where=self.where, todo=todo)
         import datasets
 
         rows = self._rows.with_format(None).select_columns([column])
         encoded = datasets.Image(decode=False)
-        several = not isinstance(self._rows.features[column], datasets.Image)
+        several = hasattr(self._rows.features[column], "feature")
         return rows.cast_column(column, datasets.List(encoded) if several else encoded)
 
     @functools.cached_property
-    def _pictured(self) -> list[str]:
-        """Columns of pictures, or of lists of them."""
+    def pictured(self) -> list[str]:
+        """Columns of pictures, or of lists of them; those that pandas writes are bytes, alone or beside a path."""
         import datasets
 
+        def are_pictures(feature: Any) -> bool:
+            one = getattr(feature, "feature", feature)
+            if isinstance(one, dict):
+                return one.keys() == {"bytes", "path"}
+            return isinstance(one, datasets.Image) or getattr(one, "dtype", "") in {"binary", "large_binary"}
+
         features = getattr(self._rows, "features", None) or {}
-        return [n for n, f in features.items() if isinstance(getattr(f, "feature", f), datasets.Image)]
+        return [name for name, feature in features.items() if are_pictures(feature)]
 
 
 def hub_table(path: str, split: str = "", config: str = "", revision: str = "") -> Table:

@@ -4,6 +4,7 @@ import io
 import json
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 from adaptbench.harness.contracts import Record
 from adaptbench.harness.errors import BadSample, UserError
@@ -73,6 +74,36 @@ def test_the_sources_agree(labels, tmp_path):
     facts = [{(q.id, q.text, q.target, q.subsets["split"]) for q in task.questions} for task in (local, hub)]
     assert facts[0] == facts[1]
     assert len(local.samples) == len(facts[0]) == 11
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        lambda content: {"bytes": content, "path": None},
+        lambda content: content,
+        lambda content: [{"bytes": content, "path": "a.png"}],
+    ],
+)
+def test_pictures_are_read_as_pandas_writes_them(labels, tmp_path, stored):
+    table = pq.read_table(hub_file(tmp_path / "hub.parquet")).to_pandas()
+    table["image"] = [stored(cell["bytes"]) for cell in table["image"]]
+    table.to_parquet(tmp_path / "pandas.parquet")
+    task, hub = pope_task(str(tmp_path / "pandas.parquet")), pope_task(str(tmp_path / "hub.parquet"))
+    assert [item.digest for item in task.inputs] == [item.digest for item in hub.inputs]
+    assert task.inputs[3].load() == hub.inputs[3].load()
+
+
+def test_scoring_needs_no_pictures_and_asking_says_what_is_missing(labels, tmp_path):
+    table = pq.read_table(hub_file(tmp_path / "hub.parquet"))
+    pq.write_table(table.drop_columns("image"), tmp_path / "bare.parquet")
+    task, hub = pope_task(str(tmp_path / "bare.parquet")), pope_task(str(labels))
+    assert figures(task, oracle(task)) == figures(hub, oracle(hub))
+    assert len({item.digest for item in task.inputs}) == len(task.inputs)
+    with pytest.raises(
+        UserError, match=r"bare.parquet \[train\]: no column 'image' of pictures; name a data set"
+    ) as raised:
+        task.inputs[0].load()
+    assert not isinstance(raised.value, BadSample)  # no fault of one sample
 
 
 def test_a_question_is_asked_as_llava_asks(labels):

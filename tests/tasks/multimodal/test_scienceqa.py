@@ -4,6 +4,7 @@ import io
 import json
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 from adaptbench.harness.contracts import Record
 from adaptbench.harness.errors import UserError
@@ -151,3 +152,10 @@ def test_missing_splits_parts_and_problems_are_refused(folder):
     (folder / "pid_splits.json").unlink()
     with pytest.raises(UserError, match=r"it has no pid_splits.json"):
         scienceqa_task(str(folder))
+
+
+def test_a_table_that_does_not_tell_the_questions_with_a_picture_is_refused(tmp_path):
+    path = hub_file(tmp_path / "test.parquet")
+    pq.write_table(pq.read_table(path).drop_columns("image"), path)
+    with pytest.raises(UserError, match="no column 'image' of pictures, which tells the questions that have one"):
+        scienceqa_task(str(path))
