@@ -10,6 +10,9 @@ from ..harness.hooks import hookimpl
 if TYPE_CHECKING:
     from ..harness.registry import Registrar
 
+_CONVERSATION = "in the checkpoint's chat template, or by conversation=; system=: a system prompt"
+_DECODING = "greedy, as stock generate by the checkpoint's generation_config; decoding=bare: by the logits alone"
+
 
 @hookimpl
 def register(registry: Registrar) -> None:
@@ -31,6 +34,8 @@ def register(registry: Registrar) -> None:
         card=ModelCard(
             summary="A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
             capabilities=("generate",),
+            prompts=_CONVERSATION,
+            decoding=_DECODING,
             offers=frozenset({"decoder", "pictures", "visual-tokens"}),
             source="https://huggingface.co/docs/transformers",
         ),
@@ -41,6 +46,8 @@ def register(registry: Registrar) -> None:
         card=ModelCard(
             summary="Any transformers model of images and text, by local path or hub id",
             capabilities=("generate",),
+            prompts=_CONVERSATION,
+            decoding=_DECODING,
             offers=frozenset({"pictures"}),
             source="https://huggingface.co/docs/transformers",
         ),
@@ -65,6 +72,8 @@ def _register_language(registry: Registrar) -> None:
         card=ModelCard(
             summary="Any transformers causal language model, by local path or hub id: hf-lm:EleutherAI/pythia-160m",
             capabilities=("generate", "language"),
+            prompts="as they stand; chat=true: in the checkpoint's chat template, system=: a system prompt",
+            decoding=_DECODING,
             source="https://huggingface.co/docs/transformers",
         ),
     )

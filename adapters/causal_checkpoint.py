@@ -14,7 +14,7 @@ __all__ = ["LanguageCheckpoint", "context_of", "fingerprint", "load"]
 
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
-    "merges.txt",
+    "merges.txt", "chat_template*",
 )  # fmt: skip
 _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),

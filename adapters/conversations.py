@@ -1,7 +1,7 @@
-"""How a message becomes the text that a chat model was trained to read: conversations, as data.
+"""How a message becomes the text that a chat model was trained to read: chat templates, and conversations as data.
 
-The message is the image placeholders, each with a newline, then the user's text (LLaVA, ``conversation.py`` and
-``eval/model_vqa_loader.py``).
+To a LLaVA, the message is the image placeholders, each with a newline, then the user's text (LLaVA, ``conversation.py``
+and ``eval/model_vqa_loader.py``).
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from ..harness.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..harness.contracts import Prompt
 
@@ -26,12 +28,14 @@ class Conversation:
     """What stands around a message.
 
     Attributes:
-        before: Text before it.
+        system: What comes first, unless another system prompt is given; ``None`` if there is no place for one.
+        before: Text before the message.
         between: Text after the placeholder of each image.
         after: Text after it; the answer follows.
         images: Images that a message may have, at most.
     """
 
+    system: str | None = None
     before: str = ""
     between: str = "\n"
     after: str = ""
@@ -40,8 +44,9 @@ class Conversation:
 
 CONVERSATIONS = {
     "vicuna_v1": Conversation(
-        before="A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions. USER: ",
+        system="A chat between a curious user and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the user's questions.",
+        before=" USER: ",
         after=" ASSISTANT:",
         images=1,
     ),
@@ -80,16 +85,24 @@ def choose(name: str, path: str, processor: Any, kind: str) -> str:
     return name
 
 
-def render(name: str, prompt: Prompt, processor: Any) -> str:
+def render(name: str, prompt: Prompt, processor: Any, system: str = "") -> str:
     """Return the text that a prompt becomes, with one placeholder for each image.
 
     A placeholder that stands in the user's text is taken out of it: it would ask for an image that is not there.
 
+    Args:
+        name: Of the conversation.
+        prompt: What is asked.
+        processor: Of the checkpoint.
+        system: A system prompt; empty for the conversation's own.
+
     Raises:
-        UserError: The conversation does not allow so many images, or makes another number of placeholders.
+        UserError: The conversation does not allow so many images, makes another number of placeholders, or has no
+            place for a system prompt.
     """
-    count = len(prompt.images)
-    rendered = _rendered(name, _without(prompt.text, _placeholders(processor)), count, processor)
+    count, placeholders = len(prompt.images), _placeholders(processor)
+    text, system = _without(prompt.text, placeholders), _without(system, placeholders)
+    rendered = _rendered(name, text, count, processor, system)
     found = rendered.count(processor.image_token)
     if found != count:
         raise UserError(
@@ -113,21 +126,63 @@ def _without(text: str, parts: Iterable[str]) -> str:
     return text
 
 
-def _rendered(name: str, text: str, count: int, processor: Any) -> str:
+def _rendered(name: str, text: str, count: int, processor: Any, system: str) -> str:
     if name == TEMPLATE:
         content = [{"type": "image"}] * count + [{"type": "text", "text": text}]
-        rendered: str = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        return rendered
+        return in_chat(content, processor, system)
     conversation = CONVERSATIONS[name]
     if count > conversation.images:
         raise UserError(
             f"the conversation {name} takes {conversation.images} image a message, and this one has {count}",
             todo=f"choose conversation=plain or {TEMPLATE}",
         )
-    images: str = (processor.image_token + conversation.between) * count
-    return conversation.before + images + text + conversation.after
+    if system and conversation.system is None:
+        raise UserError(f"the conversation {name} has no system prompt", todo=f"choose conversation={TEMPLATE}")
+    images = (processor.image_token + conversation.between) * count
+    return f"{system or conversation.system or ''}{conversation.before}{images}{text}{conversation.after}"
+
+
+def in_chat(message: str | list[dict[str, str]], speaker: Any, system: str = "") -> str:
+    """Return a message of the user's as a checkpoint's own chat template writes it, for the assistant to answer.
+
+    Args:
+        message: A text, or parts of text and images.
+        speaker: The checkpoint's tokenizer or processor.
+        system: A system prompt; empty for whatever the template itself says.
+
+    Raises:
+        UserError: There is no template, or it takes no system prompt.
+    """
+    first = system if isinstance(message, str) else [{"type": "text", "text": system}]
+    asked = [{"role": "system", "content": first}] if system else []
+    text = in_template([*asked, {"role": "user", "content": message}], speaker)
+    if system.strip() not in text:
+        raise UserError("its chat template leaves the system prompt out", todo="put it into the questions")
+    return text
+
+
+def in_template(messages: Sequence[Mapping[str, Any]], speaker: Any, *, reply: bool = True) -> str:
+    """Return messages, each with its ``role`` and ``content``, as a checkpoint's own chat template writes them.
+
+    Args:
+        messages: Of a conversation.
+        speaker: The checkpoint's tokenizer or processor.
+        reply: The assistant's answer follows; else the last message is its own, to be gone on with.
+
+    Raises:
+        UserError: There is no template, or it takes no such messages.
+    """
+    if not getattr(speaker, "chat_template", None):
+        raise UserError("it has no chat template", todo="ask it without, as base models are asked")
+    try:
+        text: str = speaker.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=reply, continue_final_message=not reply
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        todo = "leave the system prompt out" if messages[0]["role"] == "system" else "ask it without"
+        raise UserError(f"its chat template cannot be applied: {said}", todo=todo) from error
+    return text
 
 
 def tokenize(text: str, tokenizer: Any) -> list[int]:

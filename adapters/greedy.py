@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..harness.contracts import Prompt
+    from .decoder import Cache, Decoder
     from .decoding import Decoding, Ids
 
 
@@ -23,6 +24,21 @@ class Reading(Protocol):
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all other rows."""
         ...
+
+
+class InDecoder(NamedTuple):
+    """The `Reading` of a decoder that can be steered."""
+
+    decoder: Decoder
+    cache: Cache
+
+    def step(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each row, int64 [B]; return the logits [B, vocabulary] of the one after it."""
+        return self.decoder.step(ids, self.cache)
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        self.cache.keep_rows(rows)
 
 
 def greedy(

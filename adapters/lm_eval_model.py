@@ -13,6 +13,8 @@ is given another one's answer.
 
 from __future__ import annotations
 
+import functools
+import logging
 import secrets
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,7 +48,8 @@ _HEAD = 256
 class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
     """A model of ours that answers lm-eval's requests.
 
-    Decoding is greedy. Chat templates are not applied.
+    Decoding is greedy. lm-eval's ``apply_chat_template`` gives the text that its own model of transformers makes of the
+    checkpoint's template.
 
     Args:
         spec: Model spec, with methods and budget if any: ``hf-lm:EleutherAI/pythia-160m``.
@@ -119,12 +122,42 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
         if cache_hook.dbdict is not None:
             cache_hook.dbdict.encode_key = lambda key: f"{self.fingerprint}:{key}"
 
+    @property
+    def tokenizer_name(self) -> str:
+        """What lm-eval keeps requests under that a chat template has made."""
+        return self.fingerprint
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Return the checkpoint's template, for lm-eval's results."""
+        return getattr(self._model, "chat_template", None) if chat_template else None
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Return the text that the checkpoint's chat template makes of messages.
+
+        A system prompt that it does not take is left out, as lm-eval does for its own models.
+
+        Raises:
+            UserError: It has no template, or puts texts into it by itself.
+        """
+        apply: Callable[..., str] = self._able("apply_chat_template", "takes no chat template from lm-eval")
+        if self._model.chat:
+            todo = "leave out chat=true or lm-eval's --apply_chat_template"
+            raise UserError("it applies its chat template by itself", where=f"model {self._spec}", todo=todo)
+        try:
+            return apply(chat_history, add_generation_prompt=add_generation_prompt)
+        except UserError as error:
+            messages = [message for message in chat_history if message["role"] != "system"]
+            if len(messages) == len(chat_history):
+                raise
+            _warn_once(f"model {self._spec}: {error.what}; the system prompt is left out")
+            return apply(messages, add_generation_prompt=add_generation_prompt)
+
     def get_model_info(self) -> dict[str, str]:
         """Return what lm-eval's results say about the model."""
         return {"adaptbench_spec": self._spec, "adaptbench_fingerprint": self.fingerprint}
 
-    def _able(self, method: str, lack: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        found: Callable[[Sequence[Any]], Sequence[Any]] | None = getattr(self._model, method, None)
+    def _able(self, method: str, lack: str) -> Callable[..., Any]:
+        found: Callable[..., Any] | None = getattr(self._model, method, None)
         if found is None:
             raise UserError(f"it {lack}", where=f"model {self._spec}", todo="choose another model or other tasks")
         return found
@@ -172,6 +205,11 @@ def prompt(text: str, wanted: dict[str, Any], *media: object, where: str) -> Pro
 def serve(spec: str, *, batch_size: int = _DEFAULT.batch_size, device: str = _DEFAULT.device) -> ServedModel:
     """Return a model of ours for ``lm_eval.simple_evaluate(model=...)``; see `ServedModel`."""
     return ServedModel(spec, batch_size, device)
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    logging.getLogger(__name__).warning(text)
 
 
 def _alike(requests: Sequence[tuple[Any, ...]]) -> list[int]:

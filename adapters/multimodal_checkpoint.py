@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..harness.contracts import Prompt
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
 from . import conversations, decoding
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
-
-    from ..harness.contracts import Prompt
 
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
@@ -38,13 +37,19 @@ class Checkpoint(NamedTuple):
         model: In evaluation mode, on its device.
         processor: Of images and text.
         conversation: The name of the conversation that it is asked in.
+        system: The system prompt that comes first; empty for the conversation's own.
         decoding: How its answers are decoded.
     """
 
     model: Any
     processor: Any
     conversation: str
+    system: str
     decoding: decoding.Decoding
+
+    def render(self, prompt: Prompt) -> str:
+        """Return the text that a prompt becomes, with one placeholder for each image."""
+        return conversations.render(self.conversation, prompt, self.processor, self.system)
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """Return a prompt's token ids, with one placeholder for each image.
@@ -52,9 +57,7 @@ class Checkpoint(NamedTuple):
         Raises:
             UserError: Its conversation has other placeholders than there are images, or they are no tokens.
         """
-        ids = conversations.tokenize(
-            conversations.render(self.conversation, prompt, self.processor), self.processor.tokenizer
-        )
+        ids = conversations.tokenize(self.render(prompt), self.processor.tokenizer)
         found = ids.count(self.model.config.image_token_id)
         if found != len(prompt.images):
             raise UserError(
@@ -86,7 +89,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         path: Folder that ``save_pretrained`` wrote, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
-        options: ``dtype``, ``attention``, ``conversation`` and ``decoding``.
+        options: ``dtype``, ``attention``, ``conversation``, ``decoding``, and ``system``, a system prompt or nothing.
         llava: Only a LLaVA will do.
 
     Raises:
@@ -110,7 +113,10 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
     check_whole(report, model, where)
     model = model.to(device).eval()
     rule = decoding.Decoding(model, processor.tokenizer, options["decoding"], where)
-    return Checkpoint(model, processor, conversation, rule)
+    loaded = Checkpoint(model, processor, conversation, options["system"], rule)
+    if loaded.system:
+        loaded.render(Prompt(""))  # which refuses one that has no place
+    return loaded
 
 
 def image_token(config: Any) -> int | None:

@@ -1,7 +1,8 @@
 """Any causal language model of the transformers library, by local path or hub id: answers and log-likelihoods.
 
-A text is given to the model as it stands, without a chat template: these are base models, and prompts show by example
-what is wanted. What all prompts of a batch begin with - the demonstrations of an in-context task - runs once.
+A text is given to the model as it stands: prompts show by example what is wanted, as base models need it. With ``chat``
+it is one message of the user's, demonstrations included, in the checkpoint's own chat template, and the answer is the
+assistant's. What all prompts of a batch begin with - the demonstrations of an in-context task - runs once.
 """
 
 from __future__ import annotations
@@ -55,10 +56,14 @@ class HFCausalLM:
         device: Where it runs.
         attention: ``sdpa``, ``eager``, or ``auto``: the first of these that the architecture has.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
+        chat: Put each text into the checkpoint's chat template.
+        system: A system prompt before it; empty for whatever the template itself says.
         share: Run what prompts begin with in common once. Answers are the same without it.
 
     Attributes:
         module: The library's model.
+        chat: Whether it puts texts into its chat template.
+        chat_template: As it is written; ``None`` if it has none.
         convention: How ``flops`` are counted.
         notes: What a reader of its answers must know.
 
@@ -76,12 +81,19 @@ class HFCausalLM:
         device: str = "cpu",
         attention: str = "auto",
         decoding: str = "checkpoint",
+        chat: bool = False,
+        system: str = "",
         share: bool = True,
     ) -> None:
+        if system and not chat:
+            raise UserError("a system prompt is a part of a chat", where=f"hf-lm:{path}", todo="add chat=true")
         options = {"dtype": dtype, "attention": attention, "decoding": decoding}
         self._loaded: LanguageCheckpoint = load(path, revision, device, **options)
         self.module = self._loaded.model
         self.notes = self._loaded.notes
+        self.chat, self._system = chat, system
+        self.chat_template = getattr(self._loaded.tokenizer, "chat_template", None)
+        self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
 
         from . import installed
 
@@ -219,18 +231,37 @@ class HFCausalLM:
                 where=f"hf-lm:{self._path}",
                 todo="choose a model with a longer context, or ask for shorter answers",
             )
-        ids = self._ids(prompt.text) or self._start()
+        ids = self._ids(self._put(prompt.text)) or self._start()
         return ids[-room:], max(0, len(ids) - room)
+
+    def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True) -> str:
+        """Return messages of a conversation as the checkpoint's own chat template writes them.
+
+        Args:
+            messages: ``role`` and ``content`` of each.
+            add_generation_prompt: The assistant's answer follows; else it goes on with the last message, its own.
+
+        Raises:
+            UserError: There is no template, or it takes no such messages.
+        """
+        return conversations.in_template(messages, self._loaded.tokenizer, reply=add_generation_prompt)
+
+    def _put(self, text: str) -> str:
+        """What the model reads of a text: that itself, or a chat."""
+        return conversations.in_chat(text, self._loaded.tokenizer, self._system) if self.chat else text
 
     def _pair(self, context: str, continuation: str) -> _Window:
         """A context and its continuation, cut at the beginning; the continuation's ids are what is new.
 
-        As lm-eval has it, a token that spans the end of the context and the beginning of the continuation belongs to
-        the context, which is read as it stands alone.
+        In a chat the context is the user's message, and the continuation, without the blank before it, begins the
+        answer. As lm-eval has it, a token that spans the end of the context and the beginning of the continuation
+        belongs to the context, which is read as it stands alone.
 
         Raises:
             BadSample: No token is left to the continuation.
         """
+        if self.chat and context:
+            context, continuation = self._put(context), continuation.removeprefix(" ")
         blanks = len(context) - len(context.rstrip())
         if blanks:
             context, continuation = context[:-blanks], context[-blanks:] + continuation

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ..harness.batching import out_of_memory
 from ..harness.contracts import Answer
 from ..harness.errors import BadSample, UserError
-from . import conversations
 from .multimodal_checkpoint import fingerprint, image_token, load
 from .prefill_flops import PrefillFlops
 
@@ -41,6 +40,7 @@ class HFImageTextToText:
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
+        system: A system prompt; empty for the conversation's own.
         flops: Count what prefills cost: one more pass for each size of picture and length of text.
         waive: Names of operators that may stay uncounted.
 
@@ -64,10 +64,12 @@ class HFImageTextToText:
         device: str = "cpu",
         attention: str = "sdpa",
         decoding: str = "checkpoint",
+        system: str = "",
         flops: bool = True,
         waive: Sequence[str] = (),
     ) -> None:
-        options = {"conversation": conversation, "dtype": dtype, "attention": attention, "decoding": decoding}
+        options = {"conversation": conversation, "dtype": dtype, "attention": attention}
+        options |= {"decoding": decoding, "system": system}
         self._loaded = load(path, revision, device, options, llava=False)
         self.module = self._loaded.model
         self.notes = self._loaded.decoding.notes
@@ -142,7 +144,7 @@ class HFImageTextToText:
 
     def _processed(self, prompts: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         processor = self._loaded.processor
-        texts = [conversations.render(self._loaded.conversation, prompt, processor) for prompt in prompts]
+        texts = [self._loaded.render(prompt) for prompt in prompts]
         first = processor.tokenizer.bos_token
         images = [list(prompt.images) for prompt in prompts]
         prepared = processor(

@@ -61,6 +61,7 @@ class HFMultimodal:
         device: Where it runs.
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
+        system: A system prompt; empty for the conversation's own.
         share: Compute an image's features once, and what the decoder makes of the text before it and of the image
             itself, where the prompts' digests tell that it is the same image, and in blocks that are planned, where the
             plans agree so far. Answers are the same without it.
@@ -88,10 +89,12 @@ class HFMultimodal:
         device: str = "cpu",
         attention: str = "sdpa",
         decoding: str = "checkpoint",
+        system: str = "",
         share: bool = True,
         memory: int = 2**30,
     ) -> None:
-        options = {"conversation": conversation, "dtype": dtype, "attention": attention, "decoding": decoding}
+        options = {"conversation": conversation, "dtype": dtype, "attention": attention}
+        options |= {"decoding": decoding, "system": system}
         self._loaded: Checkpoint = load(path, revision, device, options, llava=True)
         from .decoder import Decoder
 
@@ -306,7 +309,7 @@ class HFMultimodal:
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch
 
-        from .greedy import greedy
+        from .greedy import InDecoder, greedy
 
         decoding, answers = self._loaded.decoding, [Answer("")] * len(prompts)
         with torch.inference_mode():
@@ -314,7 +317,7 @@ class HFMultimodal:
                 asked = [prompts[place] for place in places]
                 ran = self._ran(places, cache) if costs and self.methods else {}
                 read = (self._read(prompt) for prompt in asked)
-                every = greedy(_Reading(self.decoder, cache), logits, read, asked, decoding)
+                every = greedy(InDecoder(self.decoder, cache), logits, read, asked, decoding)
                 for place, ids in zip(places, every, strict=True):
                     cost = self._cost(prompts[place], ran.get(place)) if costs else {}
                     text = decoding.text(ids, prompts[place]).strip()
@@ -448,21 +451,6 @@ class HFMultimodal:
             visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
             pieces += new
         return Row(torch.cat(pieces), torch.cat(visual))
-
-
-class _Reading(NamedTuple):
-    """Prompts that a decoder has read, and their answers so far."""
-
-    decoder: Decoder
-    cache: Cache
-
-    def step(self, ids: torch.Tensor) -> torch.Tensor:
-        """Read one more token of each row, [B]; return the logits of the next, [B, vocabulary]."""
-        return self.decoder.step(ids, self.cache)
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Forget all other rows."""
-        self.cache.keep_rows(rows)
 
 
 def _plan(execution: Execution) -> list[list[int | float]]:

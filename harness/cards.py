@@ -29,6 +29,10 @@ class ModelCard(Card):
 
     capabilities: tuple[Capability, ...] = Field(min_length=1)
     training_data: str = "unknown"
+    prompts: str = ""
+    """How it puts what it is asked, if it is asked texts."""
+    decoding: str = ""
+    """How its answers are decoded, if it generates."""
     offers: frozenset[str] = frozenset()
     """Parts that a method may act on, such as ``layers`` or ``visual-tokens``."""
     replays: bool = False

@@ -187,10 +187,10 @@ def said(loaded: Checkpoint, pairs: Sequence[Turn], pictured: bool) -> Said:
         pairs: Messages and their answers.
         pictured: Whether there is a picture; it stands before the first message.
     """
-    processor, tokenizer = loaded.processor, loaded.processor.tokenizer
+    tokenizer = loaded.processor.tokenizer
     first, answer = pairs[0][0], pairs[-1][1]
     prompt = Prompt(first, (_BLANK,) * pictured)
-    text = conversations.render(loaded.conversation, prompt, processor)
+    text = loaded.render(prompt)
     heard = loaded.encode(prompt)
     if len(pairs) > 1:
         text = _continued(loaded, text, pairs)
@@ -251,7 +251,6 @@ def _continued(loaded: Checkpoint, text: str, pairs: Sequence[Turn]) -> str:
         rendered: str = loaded.processor.apply_chat_template(messages[:-1], add_generation_prompt=True, tokenize=False)
         return rendered
     around, end = conversations.CONVERSATIONS[loaded.conversation], loaded.processor.tokenizer.eos_token
-    role = around.before.rpartition(". ")[2]
     for (_, answer), (question, _) in pairwise(pairs):
-        text += f" {answer}{end}{role}{question}{around.after}"
+        text += f" {answer}{end}{around.before.lstrip()}{question}{around.after}"
     return text

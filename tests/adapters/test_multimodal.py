@@ -512,7 +512,22 @@ def test_vicuna_v1_is_what_llava_was_trained_on(saved: Callable) -> None:
     )
     assert render("vicuna_v1", asked("Why?"), processor) == text.split("<image>")[0] + "Why? ASSISTANT:"
     assert render("plain", asked("Why?", picture(0)), processor) == "<image>\nWhy?"
+    assert render("vicuna_v1", asked("Why?"), processor, "Be brief.") == "Be brief. USER: Why? ASSISTANT:"
     assert set(CONVERSATIONS) == {"vicuna_v1", "plain", "prefix"}
+
+
+def test_a_system_prompt_comes_first(saved: Callable) -> None:
+    folder, prompts = str(saved("llava-llama")), [asked(text, picture(0)) for text in QUESTIONS]
+    for conversation in ("vicuna_v1", "chat-template"):
+        options = {"conversation": conversation, "system": "Answer yes or no"}
+        models = [kind(folder, **options) for kind in (HFMultimodal, HFImageTextToText)]
+        answers = models[0].generate(prompts)
+        assert models[1].generate(prompts) == answers
+        assert answers != HFMultimodal(folder, conversation=conversation).generate(prompts)
+        text = models[0].loaded.render(prompts[0])
+        assert text.index("Answer yes or no") < text.index("<image>") < text.index(QUESTIONS[0])
+    with pytest.raises(UserError, match="the conversation plain has no system prompt; choose conversation=chat-templ"):
+        HFMultimodal(folder, conversation="plain", system="Answer yes or no")
 
 
 @pytest.mark.parametrize(
