@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.errors import UserError
 from . import decoding, gguf_files
 from .loading import LOCAL, check_choices, check_whole, checkpoint, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint as fingerprint_of_folder
+
+if TYPE_CHECKING:
+    from .causal_abilities import Abilities
+    from .causal_reading import Reader
 
 __all__ = ["LanguageCheckpoint", "context_of", "fingerprint", "load"]
 
@@ -31,8 +35,6 @@ _UNBOUNDED = 10**9
 """Tokenizers that know no length state one above this."""
 _UNKNOWN_CONTEXT = 2048
 """Of a model that states none, such as one without positions; as in lm-eval."""
-_ROUNDING = 1e-4
-"""Part of the largest logit by which logits of the same text may differ."""
 
 
 class LanguageCheckpoint(NamedTuple):
@@ -40,6 +42,8 @@ class LanguageCheckpoint(NamedTuple):
 
     Attributes:
         model: In evaluation mode, on its device.
+        reader: Its forward pass.
+        abilities: What it can do together.
         tokenizer: Its own.
         decoding: How its answers are decoded.
         context: Tokens that it can read.
@@ -48,6 +52,8 @@ class LanguageCheckpoint(NamedTuple):
     """
 
     model: Any
+    reader: Reader
+    abilities: Abilities
     tokenizer: Any
     decoding: decoding.Decoding
     context: int
@@ -95,11 +101,16 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         )  # fmt: skip
         notes = gguf_files.dequantised(file, options["dtype"]) if file else ()
     check_whole(report, model, where)
+    from .causal_abilities import abilities
+    from .causal_reading import Reader
+
     model = model.to(device).eval()
-    _check_causal(model, where)
-    rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    return LanguageCheckpoint(model, tokenizer, rule, context_of(config, tokenizer), vocabulary, (*notes, *rule.notes))
+    reader = Reader(model)
+    able = abilities(reader, _ordinary(tokenizer, vocabulary), where)
+    rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
+    notes = (*notes, *able.notes, *rule.notes)
+    return LanguageCheckpoint(model, reader, able, tokenizer, rule, context_of(config, tokenizer), vocabulary, notes)
 
 
 def context_of(config: Any, tokenizer: Any) -> int:
@@ -121,20 +132,8 @@ def _ropes(config: Any) -> list[dict[str, Any]]:
     return [rope for rope in found if isinstance(rope, dict)]
 
 
-def _check_causal(model: Any, where: str) -> None:
-    """Refuse what has no keys and values to keep, and what sees later tokens: an encoder loads under the same name."""
-    import torch
-
-    from . import installed
-
-    kind = model.config.model_type
-    with torch.inference_mode():
-        output = model(torch.tensor([[1, 2], [1, 3]], device=model.device), use_cache=True)
-    if not installed.keeps_keys(installed.cache_of(output)):
-        what = f"a {kind} keeps no keys and values of what it has read"
-        raise UserError(what, where=where, todo="name a transformer, or run it by lm-eval")
-    first, other = output.logits[:, 0].float()
-    if (first - other).abs().max() > _ROUNDING * first.abs().max():
-        raise UserError(
-            f"a {kind} sees later tokens: it is an encoder", where=where, todo="name a causal language model"
-        )
+def _ordinary(tokenizer: Any, vocabulary: int) -> list[int]:
+    """Ids of tokens that the tokenizer makes of text, and not of a special one's name; all if there are none."""
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    ids = [token for token in range(min(vocabulary, len(tokenizer))) if token not in special]
+    return ids or list(range(vocabulary))

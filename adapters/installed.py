@@ -3,7 +3,8 @@
 Nothing else here leans on the library's insides, and nothing reads its version or a signature: what a call returns
 says what things are called, and a call that works, and comes to something else, says that an argument is heeded.
 
-- the cache of keys and values: `cache_name`, `cache_of`, `keeps_keys`, `PlainLayer`
+- the cache of keys and values: `cache_name`, `cached`, `cache_of`, `PlainLayer`; what else is in it: `keeps_keys`,
+  `keeps_states`, `keep_rows`
 - what a causal language model heeds: `heeded`
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
@@ -32,11 +33,21 @@ if TYPE_CHECKING:
     from .decoder_keys import Reach
 
 __all__ = [
-    "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "heeded", "image_processor", "keeps_keys",
-    "logits_processors", "pil_image_processor", "processor", "run_attention", "run_block",
+    "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded", "image_processor",
+    "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor", "processor",
+    "run_attention", "run_block",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
+
+_KEYS = frozenset(("DynamicLayer", "DynamicSlidingWindowLayer", "DummyLayer"))
+_STATES = frozenset(
+    (
+        "LinearAttentionLayer",
+        "LinearAttentionAndFullAttentionLayer",
+        "LinearAttentionAndSlidingWindowAttentionLayer",
+    )
+)
 
 
 @functools.cache
@@ -49,21 +60,41 @@ def cache_name() -> str:
     config = transformers.LlamaConfig(**sizes, vocab_size=2, bos_token_id=None, eos_token_id=None)
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         output = transformers.LlamaModel(config)(torch.zeros(1, 1, dtype=torch.long), use_cache=True)
-    return _cache(output)[0]
+    return cached(output)[0]
 
 
-def cache_of(output: Any) -> Any:
-    """The cache that a forward pass with ``use_cache=True`` returned; ``None`` if it keeps none."""
-    return _cache(output)[1]
-
-
-def _cache(output: Mapping[str, Any]) -> tuple[str, Any]:
+def cached(output: Mapping[str, Any]) -> tuple[str, Any]:
+    """The cache that a forward pass with ``use_cache=True`` returned, and its name; ``None`` if it keeps none."""
     return next(((name, value) for name, value in output.items() if isinstance(value, transformers.Cache)), ("", None))
 
 
+def cache_of(output: Mapping[str, Any]) -> Any:
+    """The cache alone."""
+    return cached(output)[1]
+
+
 def keeps_keys(cache: Any) -> bool:
-    """Whether a cache holds keys and values, and not only states of another kind, as Mamba's does."""
-    return any(getattr(layer, "keys", None) is not None for layer in getattr(cache, "layers", ()))
+    """Whether a cache holds keys and values of each token, of all or of those in a window, and nothing else."""
+    return _is_of(cache, _KEYS)
+
+
+def keeps_states(cache: Any) -> bool:
+    """Whether a cache holds, beside keys and values, states of convolutions and recurrences, and nothing else."""
+    return _is_of(cache, _KEYS | _STATES)
+
+
+def _is_of(cache: Any, kinds: frozenset[str]) -> bool:
+    # Caches and layers of any other class may keep anything, so that what is derived from these does not count.
+    layers = getattr(cache, "layers", ())
+    return type(cache) is transformers.DynamicCache and {type(layer).__name__ for layer in layers} <= kinds
+
+
+def keep_rows(cache: Any, rows: torch.Tensor) -> None:
+    """Keep some rows of a cache, int64 [n], whatever its layers hold."""
+    if all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
+        cache.batch_select_indices(rows)
+    else:  # states have the method of beam search only
+        cache.reorder_cache(rows)
 
 
 def heeded(model: Any) -> frozenset[str]:

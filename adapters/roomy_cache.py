@@ -37,6 +37,8 @@ class RoomyLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
         self._rooms = [room.rows(indices) for room in self._rooms]
         self.keys, self.values = (room.states for room in self._rooms)
 
+    reorder_cache = batch_select_indices
+
 
 def with_room(cache: Any) -> Any:
     """Return a cache of transformers whose plain layers have room; others, such as those of a window, stay."""

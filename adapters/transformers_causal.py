@@ -19,17 +19,12 @@ from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import torch
-
     from ..harness.contracts import Prompt
     from ..harness.measure.architecture import Architecture
-
-    Row = Sequence[int]
+    from .causal_reading import Begun, Row
 
 _WORTH_SHARING = 16
 """Tokens that prompts must begin with in common before their beginning is run apart."""
-_SPREAD = 1.25
-"""How much longer than the shortest the longest prompt of one forward pass may be: padding is work for nothing."""
 
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
 """What configs call the number of tokens that a layer looks back."""
@@ -95,12 +90,13 @@ class HFCausalLM:
         self.chat_template = getattr(self._loaded.tokenizer, "chat_template", None)
         self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
 
+        self._reader = self._loaded.reader
+
         from . import installed
 
         attention = installed.attention_of(self.module.config)
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self._path, self._share = path, share
-        self._heeds = installed.heeded(self.module)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
@@ -115,17 +111,11 @@ class HFCausalLM:
         """Return what `generate` does, with the FLOPs and the tokens of each prompt, shared or not."""
         import torch
 
-        from .greedy import greedy
-
         rows = [self._encoded(prompt) for prompt in prompts]
         answers = [Answer("")] * len(prompts)
         with torch.inference_mode():
-            for places in _alike([len(row) for row, _ in rows]):
-                asked = [prompts[place] for place in places]
-                longest = max(prompt.max_new_tokens for prompt in asked)
-                read = [rows[place][0] for place in places]
-                logits, cache, mask = self._prefilled(read, new=longest)
-                said = greedy(_Reading(self._run, cache, mask), logits[:, -1], read, asked, self._loaded.decoding)
+            for places in self._answered_together([row for row, _ in rows], prompts):
+                said = self._said([rows[place][0] for place in places], [prompts[place] for place in places])
                 for place, ids in zip(places, said, strict=True):
                     text = self._loaded.decoding.text(ids, prompts[place])
                     answers[place] = Answer(text, self._cost(*rows[place]))
@@ -135,11 +125,18 @@ class HFCausalLM:
         """Return what runs these prompts once, as one batch that shares nothing."""
         import torch
 
-        rows = [self._encoded(prompt)[0] for prompt in prompts]
+        from .causal_reading import left_padded
 
-        def run() -> object:
+        rows = [self._encoded(prompt)[0] for prompt in prompts]
+        batches = [
+            left_padded([rows[place] for place in places], self.module.device)
+            for places in self._answered_together(rows, prompts)
+        ]
+
+        def run() -> None:
             with torch.inference_mode():
-                return self._run(_left_padded(rows, self.module.device), None)
+                for batch in batches:
+                    self._reader.read(batch, keep=1, cached=True)
 
         return run
 
@@ -175,14 +172,20 @@ class HFCausalLM:
         """Log-probability of what is new in each window, and whether each token of it is the most probable."""
         import torch
 
+        from .causal_reading import right_padded
+
         found: list[tuple[float, bool]] = [(0.0, False)] * len(windows)
-        for places in _alike([len(window.ids) for window in windows]):
+        for places in self._loaded.abilities.read_together([len(window.ids) - 1 for window in windows]):
             rows = [windows[place].ids[:-1] for place in places]
-            logits, _, _ = self._prefilled(rows, keep=max(windows[place].new for place in places))
-            for row, place in enumerate(places):
-                ids, count, _ = windows[place]
-                said = logits[row, -count:].float().log_softmax(dim=-1)
-                wanted = torch.tensor(ids[-count:], device=said.device)
+            begin = [len(row) - windows[place].new for row, place in zip(rows, places, strict=True)]
+            count, begun = self._begun(rows, min(begin))
+            rests = right_padded([row[count:] for row in rows], self.module.device)
+            keep = count + rests.ids.shape[1] - min(begin)
+            logits, _ = self._reader.read(rests, begun, keep)
+            for row, start, place in zip(logits, begin, places, strict=True):
+                ids, new, _ = windows[place]
+                said = row[start - min(begin) :][:new].float().log_softmax(dim=-1)
+                wanted = torch.tensor(ids[-new:], device=said.device)
                 greedy = bool((said.argmax(dim=-1) == wanted).all())
                 found[place] = (said.gather(1, wanted[:, None]).sum().item(), greedy)
         return found
@@ -329,43 +332,49 @@ class HFCausalLM:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return [0 if first is None else first]
 
-    def _prefilled(self, rows: Sequence[Row], keep: int = 1, new: int = 0) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Logits [B, keep, vocabulary] of the last positions, the cache, and its attention mask [B, n].
+    def _answered_together(self, rows: Sequence[Row], prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+        """Places of prompts that are answered together."""
+        return self._loaded.abilities.answered_together(
+            [len(row) for row in rows], [prompt.max_new_tokens for prompt in prompts]
+        )
+
+    def _said(self, rows: Sequence[Row], prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Ids of the answers to prompts that are answered together."""
+        from .causal_reading import Reading, left_padded
+        from .greedy import greedy
+
+        decoding, able = self._loaded.decoding, self._loaded.abilities
+        new = max(prompt.max_new_tokens for prompt in prompts)
+        if not able.steps or max(map(len, rows)) + new > able.reach:
+            whole = left_padded(rows, self.module.device)
+            return decoding.generate({"input_ids": whole.ids, "attention_mask": whole.mask}, prompts)
+        count, begun = self._begun(rows, min(map(len, rows)) - 1, new)
+        rests = left_padded([row[count:] for row in rows], self.module.device)
+        logits, begun = self._reader.read(rests, begun, 1, cached=True)
+        return greedy(Reading(self._reader, begun, drops=able.drops), logits[:, -1], rows, prompts, decoding)
+
+    def _begun(self, rows: Sequence[Row], most: int, new: int = 0) -> tuple[int, Begun | None]:
+        """Read what all rows begin with, if that is worth it: how many tokens, and what to go on from.
 
         Args:
-            rows: Ids of each prompt.
-            keep: Positions whose logits are wanted.
-            new: Tokens that will follow, at most.
+            rows: Ids of each.
+            most: Tokens that may be read so.
+            new: Tokens that will follow each, at most.
         """
-        import torch
+        from .causal_reading import right_padded
 
-        from .installed import cache_of
-
-        count = self._shared(rows, keep, new)
-        cache = None
-        mask = torch.zeros(len(rows), 0, dtype=torch.long, device=self.module.device)
-        if count:
-            whole = _left_padded([rows[0][:count]], self.module.device)
-            cache = cache_of(self._run(whole, None))
-            cache.batch_repeat_interleave(len(rows))
-            mask = torch.ones(len(rows), count, dtype=torch.long, device=self.module.device)
-        ids, real = _left_padded([row[count:] for row in rows], self.module.device)
-        out = self._run((ids, torch.cat([mask, real], dim=1)), cache, keep)
-        return out.logits[:, -keep:], cache_of(out), torch.cat([mask, real], dim=1)
-
-    def _shared(self, rows: Sequence[Row], keep: int, new: int) -> int:
-        """Tokens that all rows begin with and that are worth to be run apart; each row keeps ``keep`` of its own.
-
-        Padding then stands between these and a row's own. So places must be said, not counted, and no window may end.
-        """
-        if not self._share or len(rows) < 2 or "position_ids" not in self._heeds:
-            return 0
-        if max(map(len, rows)) + new > self._window:
-            return 0
-        count = min(map(len, rows)) - keep
+        if not (self._share and self._loaded.abilities.shares) or len(rows) < 2:
+            return 0, None
+        # Padding may stand between the beginning and the rest of a row, which no window counts.
+        if max(map(len, rows)) + new > min(self._window, self._loaded.abilities.reach):
+            return 0, None
+        count = most
         for row in rows[1:]:
             count = next((i for i in range(count) if row[i] != rows[0][i]), count)
-        return count if count >= _WORTH_SHARING else 0
+        if count < _WORTH_SHARING:
+            return 0, None
+        _, begun = self._reader.read(right_padded([rows[0][:count]], self.module.device), keep=1, cached=True)
+        return count, begun.repeated(len(rows))
 
     @functools.cached_property
     def _window(self) -> float:
@@ -373,76 +382,3 @@ class HFCausalLM:
         config = self.module.config.get_text_config()
         sizes = [getattr(config, name, None) for name in _WINDOWS]
         return min((size for size in sizes if isinstance(size, int)), default=math.inf)
-
-    def _run(self, tokens: tuple[torch.Tensor, torch.Tensor], cache: Any, keep: int = 1) -> Any:
-        """One forward pass of new tokens [B, n] after those of the cache; the mask is of both."""
-        from .installed import cache_name
-
-        ids, mask = tokens
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        given = {"position_ids": positions, "logits_to_keep": keep}
-        known = {} if cache is None else {cache_name(): cache}
-        return self.module(
-            input_ids=ids,
-            attention_mask=mask,
-            use_cache=True,
-            **known,
-            **{name: value for name, value in given.items() if name in self._heeds},
-        )
-
-
-class _Reading:
-    """What has been read of a batch, and the tokens that follow.
-
-    Args:
-        run: `HFCausalLM._run`.
-        cache: Of the prompts.
-        mask: Which of the cache's tokens are real, [B, n].
-    """
-
-    def __init__(self, run: Callable[..., Any], cache: Any, mask: torch.Tensor) -> None:
-        from .roomy_cache import with_room
-
-        self._run, self._cache, self._mask = run, with_room(cache), mask
-
-    def step(self, ids: torch.Tensor) -> torch.Tensor:
-        """Read one more token of each row, [B]; return the logits of the next, [B, vocabulary]."""
-        import torch
-
-        from .installed import cache_of
-
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(ids), 1)], dim=1)
-        out = self._run((ids[:, None], self._mask), self._cache)
-        self._cache = cache_of(out)
-        logits: torch.Tensor = out.logits[:, -1]
-        return logits
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Forget all other rows."""
-        import torch
-
-        chosen = torch.tensor(rows, device=self._mask.device)
-        self._cache.batch_select_indices(chosen)
-        self._mask = self._mask[chosen]
-
-
-def _alike(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield places of rows that are about as long as each other, the shortest first."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[place] > _SPREAD * lengths[batch[0]]:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
-def _left_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, int64 [B, n], padded on the left with 0."""
-    import torch
-
-    longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-    return ids, mask

@@ -289,17 +289,12 @@ def test_what_cannot_be_asked_is_told_in_one_line(language, tokenizer, tmp_path,
         HFCausalLM(str(tmp_path))
 
 
-def test_what_loads_as_a_language_model_and_is_none(tokenizer, tmp_path):
-    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 300}
-    encoder = hf.BertLMHeadModel(hf.BertConfig(**tiny, num_attention_heads=2, intermediate_size=16))
-    for model, why in (
-        (encoder, "a bert sees later tokens"),
-        (hf.MambaForCausalLM(hf.MambaConfig(**tiny, state_size=2)), "a mamba keeps no keys and values"),
-    ):
-        model.save_pretrained(tmp_path / why)
-        tokenizer.save_pretrained(tmp_path / why)
-        with pytest.raises(UserError, match=why):
-            HFCausalLM(str(tmp_path / why))
+def test_an_encoder_that_loads_as_a_language_model_is_none(tokenizer, tmp_path):
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 300, "num_attention_heads": 2}
+    hf.BertLMHeadModel(hf.BertConfig(**tiny, intermediate_size=16)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="what a bert says of a token depends on those after it"):
+        HFCausalLM(str(tmp_path))
 
 
 def test_other_weights_have_another_fingerprint(language, tmp_path):

@@ -1,0 +1,278 @@
+"""What a causal language model can do without saying anything else: found by having it do it.
+
+Some caches hold more than keys and values - states of convolutions and recurrences, averages of blocks of tokens - and
+some models count padding as places. So a loaded model reads a few dozen tokens in each of the ways that save work, and
+only those are used in which it says what it says of each row alone. What a few dozen tokens cannot show is asked of the
+cache: rows that begin alike are shared only where it holds keys and values and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..harness.batching import out_of_memory
+from ..harness.errors import UserError
+from . import installed
+from .causal_reading import Reading, left_padded, right_padded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from .causal_reading import Reader
+
+_LENGTHS = (16, 13, 9)
+"""Tokens of the rows that are tried."""
+_BEGINNING, _RESTS = 8, (6, 3)
+"""Tokens that rows begin with alike, and those that follow."""
+_EXACT, _CLOSE = 1e-3, 0.1
+"""How far apart what is said of the same text may be, in parts of its size: in float32 at all tokens, else at most."""
+_NEW = 3
+"""Tokens that are generated."""
+_ROUNDING, _ROUNDED = 1e-4, 2e-2
+"""Likewise where the same is computed but for rounding, in parts of the largest logit."""
+_SPREAD = 1.25
+"""How much longer than the shortest the longest of rows may be that run together: padding is work for nothing."""
+_FAILURES = (
+    AssertionError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What a model raises that cannot do something."""
+_TODO = "name a causal language model"
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What of a model's work can be done together, so that each answer is that of its prompt alone.
+
+    Attributes:
+        reads: Rows can be read together, padded where they end.
+        answers: Rows of equal length can be answered together.
+        pads: Rows of any length can, padded where they begin.
+        steps: It goes on token by token from what it has read; if not, the library's own ``generate`` answers.
+        drops: Rows that have ended can be taken out of what it has read.
+        shares: What rows begin with alike can be read once.
+        reach: Tokens, those of the answer included, up to which this holds. Longer rows run with those of their own
+            length, and the library's ``generate`` answers.
+    """
+
+    reads: bool
+    answers: bool
+    pads: bool
+    steps: bool
+    drops: bool
+    shares: bool
+    reach: float = math.inf
+
+    def answered_together(self, lengths: Sequence[int], new: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the places of rows that are answered together.
+
+        Args:
+            lengths: Tokens of each row.
+            new: Tokens of each answer, at most.
+        """
+        padded = [self.pads and sum(row) <= self.reach for row in zip(lengths, new, strict=True)]
+        return _together(lengths, padded) if self.answers else ([place] for place in range(len(lengths)))
+
+    def read_together(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the places of rows that are read together, and not gone on with."""
+        padded = [length <= self.reach for length in lengths]
+        return _together(lengths, padded) if self.reads else ([place] for place in range(len(lengths)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of answers which the library would change with the batch."""
+        if not self.answers:
+            return ("prompts ran one by one: others in the batch change what this model says",)
+        if not self.pads:
+            return ("prompts ran with those of their own length only: padding changes what this model says",)
+        return ()
+
+
+def _together(lengths: Sequence[int], padded: Sequence[bool]) -> Iterator[list[int]]:
+    """Places of rows, the shortest first: about as long as each other if they may be padded, else just as long."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[place] > (_SPREAD if padded[place] else 1) * lengths[batch[0]]:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilities:
+    """Find out what a model can do.
+
+    Args:
+        reader: Of the model.
+        vocabulary: Ids of ordinary tokens.
+        where: Which checkpoint, for messages.
+
+    Raises:
+        UserError: It cannot read a text by itself, or what it says of a token depends on chance or on those after it.
+    """
+    kind = reader.model.config.model_type
+    with torch.inference_mode():
+        try:
+            trial = _Trial(reader, vocabulary)
+        except _FAILURES as error:
+            if out_of_memory(error):
+                raise
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"a {kind} cannot read a text by itself: {why}", where=where, todo=_TODO) from error
+        if not trial.is_steady:
+            raise UserError(f"a {kind} says something else of the same text each time", where=where, todo=_TODO)
+        if not trial.is_causal:
+            what = f"what a {kind} says of a token depends on those after it"
+            raise UserError(what, where=where, todo=_TODO)
+        drops = trial.goes_on(drops=True)
+        steps = drops or trial.goes_on(drops=False)
+        answers = steps or trial.generates()
+        pads = answers and (trial.goes_on(drops=drops, pads=True) if steps else trial.generates(pads=True))
+        shares = steps and pads and trial.shares()
+        return Abilities(trial.reads(), answers, pads, steps, drops, shares, _reach(reader.model.config))
+
+
+class _Trial:
+    """Rows of a model's tokens, and what it says of each alone.
+
+    Attributes:
+        is_steady: Whether it says the same of the same row each time.
+        is_causal: Whether what it says of the beginning of a row does not depend on the rest.
+    """
+
+    def __init__(self, reader: Reader, vocabulary: Sequence[int]) -> None:
+        self._reader, self._device = reader, reader.model.device
+        ids = itertools.cycle(vocabulary[:: 1 + len(vocabulary) // sum(_LENGTHS)])
+        self._rows = [list(itertools.islice(ids, length)) for length in _LENGTHS]
+        self._said = [self._alone(row) for row in self._rows]
+        self._beginning = self._rows[0][:_BEGINNING]
+        self.is_steady = self._same([(self._alone(self._rows[0]), self._said[0])])
+        self.is_causal = self._is_causal()
+
+    def reads(self) -> bool:
+        """Whether it reads rows together that are padded where they end."""
+
+        def together() -> bool:
+            logits, _ = self._reader.read(right_padded(self._rows, self._device))
+            return self._same((row[: len(said)], said) for row, said in zip(logits, self._said, strict=True))
+
+        return _can(together)
+
+    def goes_on(self, *, drops: bool, pads: bool = False) -> bool:
+        """Whether it goes on from rows by a token, and by another one from two of them.
+
+        Args:
+            drops: The third row is then taken out.
+            pads: The rows are of different lengths, and padded where they begin.
+        """
+        rows = self._rows if pads else [row[: min(_LENGTHS)] for row in self._rows]
+        said = [alone[: len(row)] for alone, row in zip(self._said, rows, strict=True)]
+        last = torch.tensor([row[-2:] for row in rows], device=self._device)
+
+        def goes_on() -> bool:
+            logits, begun = self._reader.read(left_padded([row[:-2] for row in rows], self._device), cached=True)
+            if pads and not self._may_pad(begun.cache):
+                return False
+            found = [(row[len(row) + 2 - len(one) :], one[:-2]) for row, one in zip(logits, said, strict=True)]
+            reading, kept = Reading(self._reader, begun, drops=drops), [0, 2]
+            found += [(row[None], one[-2:-1]) for row, one in zip(reading.step(last[:, 0]), said, strict=True)]
+            reading.keep_rows(kept)
+            step = reading.step(last[kept, 1])
+            found += [(row[None], said[place][-1:]) for row, place in zip(step, kept, strict=True)]
+            return self._same(found)
+
+        return _can(goes_on)
+
+    def generates(self, *, pads: bool = False) -> bool:
+        """Whether the library's ``generate`` answers rows together as it answers each alone; arguments as above."""
+        from transformers import GenerationConfig
+
+        rows = self._rows if pads else [row[: min(_LENGTHS)] for row in self._rows]
+        options = {"return_dict_in_generate": True, "output_logits": True, "pad_token_id": 0}
+        config = GenerationConfig(max_new_tokens=_NEW, **options)
+
+        def said(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+            whole = left_padded(rows, self._device)
+            out = self._reader.model.generate(whole.ids, attention_mask=whole.mask, generation_config=config)
+            return torch.stack(out.logits, dim=1)
+
+        def generates() -> bool:
+            if pads and not self._may_pad(
+                self._reader.read(right_padded(rows[:1], self._device), cached=True)[1].cache
+            ):
+                return False
+            alone = [said([row])[0] for row in rows]
+            return self._same(zip(said(rows), alone, strict=True))
+
+        return _can(generates)
+
+    def _may_pad(self, cache: Any) -> bool:
+        return installed.keeps_keys(cache) or (self._exact and installed.keeps_states(cache))
+
+    def shares(self) -> bool:
+        """Whether it reads what rows begin with once, and goes on with the rest of each, padded on either side."""
+        rests = [row[:length] for row, length in zip(self._rows[1:], _RESTS, strict=True)]
+
+        def shares() -> bool:
+            said = [self._alone(self._beginning + rest)[_BEGINNING:] for rest in rests]
+            found = []
+            for padded in (left_padded, right_padded):
+                _, begun = self._reader.read(right_padded([self._beginning], self._device), cached=True)
+                if not installed.keeps_keys(begun.cache):
+                    return False
+                logits, _ = self._reader.read(padded(rests, self._device), begun.repeated(len(rests)), cached=True)
+                for row, one in zip(logits, said, strict=True):
+                    found.append((row[len(row) - len(one) :] if padded is left_padded else row[: len(one)], one))
+            return self._same(found)
+
+        return _can(shares)
+
+    def _is_causal(self) -> bool:
+        """Whether it says the same of two rows, at once, before the last token, which alone differs."""
+        row = self._rows[0]
+        rows = right_padded([row, [*row[:-1], row[0]]], self._device)
+        one, other = self._reader.read(rows)[0][:, :-1].float()
+        return bool((one - other).abs().max() <= (_ROUNDING if self._exact else _ROUNDED) * one.abs().max())
+
+    def _alone(self, row: Sequence[int]) -> torch.Tensor:
+        """What it says of each token of a row, [n, vocabulary]."""
+        said: torch.Tensor = self._reader.read(right_padded([row], self._device))[0][0]
+        return said
+
+    def _same(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+        """Whether pairs of logits, [n, vocabulary] each, say the same of each token."""
+        found, wanted = (torch.cat(rows).float() for rows in zip(*pairs, strict=True))
+        found, wanted = (logits - logits.mean(dim=-1, keepdim=True) for logits in (found, wanted))
+        apart, size = (found - wanted).norm(dim=-1), wanted.norm(dim=-1)
+        return bool((apart <= _EXACT * size).all() if self._exact else (apart <= _CLOSE * size).float().mean() > 0.5)
+
+    @property
+    def _exact(self) -> bool:
+        exact: bool = self._reader.model.dtype == torch.float32
+        return exact
+
+
+def _can(trial: Callable[[], bool]) -> bool:
+    try:
+        return trial()
+    except _FAILURES as error:
+        if out_of_memory(error):
+            raise
+        return False
+
+
+def _reach(config: Any) -> float:
+    """Tokens from which on rotary embeddings turn otherwise, for all rows as soon as one is so long (LongRoPE)."""
+    config = config.get_text_config()
+    ropes = getattr(config, "rope_parameters", None) or {}
+    every = [ropes, *(rope for rope in ropes.values() if isinstance(rope, dict))]
+    if not any("longrope" in (rope.get("rope_type"), rope.get("type")) for rope in every):
+        return math.inf
+    stated = [rope.get("original_max_position_embeddings") for rope in every]
+    stated.append(getattr(config, "original_max_position_embeddings", None))
+    return min((length for length in stated if isinstance(length, int)), default=config.max_position_embeddings)

@@ -1,0 +1,136 @@
+"""Rows of tokens that go through a causal language model together, at once or one more token at a time."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from . import installed
+from .roomy_cache import with_room
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Row = Sequence[int]
+
+
+class Rows(NamedTuple):
+    """Rows of tokens of equal length, with padding among them.
+
+    Attributes:
+        ids: int64 [B, n]; padding is 0.
+        mask: int64 [B, n]: 1 where a token is read, 0 where there is padding.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+
+
+def left_padded(rows: Sequence[Row], device: Any) -> Rows:
+    """Pad rows where they begin, so that they end together and go on together."""
+    longest = max(map(len, rows))
+    ids = [[0] * (longest - len(row)) + list(row) for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return Rows(torch.tensor(ids, device=device), torch.tensor(mask, device=device))
+
+
+def right_padded(rows: Sequence[Row], device: Any) -> Rows:
+    """Pad rows where they end. It is read like tokens, since what a model says of a token depends on none after it."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([list(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    return Rows(ids, torch.ones_like(ids))
+
+
+class Begun(NamedTuple):
+    """What a model has read, to go on from.
+
+    Attributes:
+        cache: The library's.
+        mask: Of all tokens that are in it, [B, n].
+    """
+
+    cache: Any
+    mask: torch.Tensor
+
+    def repeated(self, count: int) -> Begun:
+        """The same so many times, where it is of one row; it is used up."""
+        self.cache.batch_repeat_interleave(count)
+        return Begun(self.cache, self.mask.expand(count, -1))
+
+
+class Reader:
+    """The forward pass of a causal language model.
+
+    Args:
+        model: The library's.
+
+    Attributes:
+        model: The same.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._cache = ""
+
+    @functools.cached_property
+    def _heeds(self) -> frozenset[str]:
+        return installed.heeded(self.model)
+
+    def read(self, rows: Rows, begun: Begun | None = None, keep: int = 0, *, cached: bool = False) -> tuple[Any, Begun]:
+        """Return the logits [B, keep, vocabulary] of the last tokens, of all if ``keep`` is 0, and what to go on from.
+
+        Args:
+            rows: What is read.
+            begun: What was read before it; used up.
+            keep: Tokens at the end whose logits are wanted.
+            cached: Whether more is to be read after it; without, there is nothing to go on from.
+        """
+        mask = rows.mask if begun is None else torch.cat([begun.mask, rows.mask], dim=1)
+        given: dict[str, Any] = {
+            "input_ids": rows.ids,
+            "attention_mask": mask,
+            "use_cache": cached or begun is not None,
+        }
+        if "position_ids" in self._heeds:
+            given["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -rows.ids.shape[1] :]
+        if "logits_to_keep" in self._heeds:
+            given["logits_to_keep"] = keep
+        if begun is not None:
+            given[self._cache] = begun.cache
+        out = self.model(**given)
+        self._cache, cache = installed.cached(out)
+        return out.logits[:, -keep:], Begun(cache, mask)
+
+
+class Reading:
+    """Prompts that a model has read, and their answers so far.
+
+    Args:
+        reader: Of the model.
+        begun: The prompts.
+        drops: Whether rows can be taken out of the cache. If not, they go on, and nobody looks at them.
+    """
+
+    def __init__(self, reader: Reader, begun: Begun, *, drops: bool = True) -> None:
+        self._reader, self._begun, self._drops = reader, Begun(with_room(begun.cache), begun.mask), drops
+        self._wanted: torch.Tensor | None = None
+
+    def step(self, ids: torch.Tensor) -> torch.Tensor:
+        """Read one more token of each row, int64 [B]; return the logits [B, vocabulary] of the one after it."""
+        mask = self._begun.mask
+        if self._wanted is not None:
+            ids = mask.new_zeros(len(mask)).index_copy(0, self._wanted, ids)
+        logits, self._begun = self._reader.read(Rows(ids[:, None], mask.new_ones(len(ids), 1)), self._begun, 1)
+        last: torch.Tensor = logits[:, -1]
+        return last if self._wanted is None else last[self._wanted]
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all other rows."""
+        chosen = torch.tensor(rows, device=self._begun.mask.device)
+        if self._drops:
+            installed.keep_rows(self._begun.cache, chosen)
+            self._begun = Begun(self._begun.cache, self._begun.mask[chosen])
+        else:
+            self._wanted = chosen if self._wanted is None else self._wanted[chosen]
