@@ -17,18 +17,18 @@ import torch
 
 from ..harness.batching import out_of_memory
 from ..harness.errors import UserError
-from . import installed
+from . import installed, prefix_cache
 from .causal_reading import Reading, left_padded, right_padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from .causal_reading import Reader
+    from .causal_reading import Reader, Row
 
 _LENGTHS = (16, 13, 9)
 """Tokens of the rows that are tried."""
-_BEGINNING, _RESTS = 8, (6, 3)
-"""Tokens that rows begin with alike, and those that follow."""
+_BEGINNING = 8
+"""Tokens that rows begin with alike."""
 _EXACT, _CLOSE = 1e-3, 0.1
 """How far apart what is said of the same text may be, in parts of its size: in float32 at all tokens, else at most."""
 _NEW = 3
@@ -54,7 +54,7 @@ class Abilities:
         pads: Rows of any length can, padded where they begin.
         steps: It goes on token by token from what it has read; if not, the library's own ``generate`` answers.
         drops: Rows that have ended can be taken out of what it has read.
-        shares: What rows begin with alike can be read once.
+        shares: What rows begin with alike can be read once, and rows of any length can go on together.
         reach: Tokens, those of the answer included, up to which this holds. Longer rows run with those of their own
             length, and the library's ``generate`` answers.
     """
@@ -196,7 +196,7 @@ class _Trial:
         options = {"return_dict_in_generate": True, "output_logits": True, "pad_token_id": 0}
         config = GenerationConfig(max_new_tokens=_NEW, **options)
 
-        def said(rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        def said(rows: Sequence[Row]) -> torch.Tensor:
             whole = left_padded(rows, self._device)
             out = self._reader.model.generate(whole.ids, attention_mask=whole.mask, generation_config=config)
             return torch.stack(out.logits, dim=1)
@@ -214,21 +214,42 @@ class _Trial:
     def _may_pad(self, cache: Any) -> bool:
         return installed.keeps_keys(cache) or (self._exact and installed.keeps_states(cache))
 
+    def shares_apart(self) -> bool:
+        """Whether it does what `shares` says with an attention that reads the beginning once; then it keeps that."""
+        model = self._reader.model
+        stock = installed.attention_of(model.config)
+        if stock != "sdpa" or not installed.attend_by(model, prefix_cache.ATTENTION):
+            return False
+        self._reader.apart = True
+        if not self.shares():
+            self._reader.apart = False
+            installed.attend_by(model, stock)
+        return self._reader.apart
+
     def shares(self) -> bool:
-        """Whether it reads what rows begin with once, and goes on with the rest of each, padded on either side."""
-        rests = [row[:length] for row, length in zip(self._rows[1:], _RESTS, strict=True)]
+        """Whether it reads what rows begin with once, then the rest of each in batches, and goes on with all together.
+
+        Padding stands among the tokens of the rows: between the rest and what comes after.
+        """
+        batches = [[self._rows[1][:6], self._rows[2][:3]], [self._rows[1][3:12]]]
+        last = torch.tensor([self._rows[0][-1]] * 3, device=self._device)
 
         def shares() -> bool:
-            said = [self._alone(self._beginning + rest)[_BEGINNING:] for rest in rests]
-            found = []
-            for padded in (left_padded, right_padded):
-                _, begun = self._reader.read(right_padded([self._beginning], self._device), cached=True)
-                if not installed.keeps_keys(begun.cache):
-                    return False
-                logits, _ = self._reader.read(padded(rests, self._device), begun.repeated(len(rests)), cached=True)
-                for row, one in zip(logits, said, strict=True):
-                    found.append((row[len(row) - len(one) :] if padded is left_padded else row[: len(one)], one))
-            return self._same(found)
+            rows = [row for batch in batches for row in batch]
+            said = [self._alone([*self._beginning, *row, int(last[0])])[_BEGINNING:] for row in rows]
+            _, beginning = self._reader.read(right_padded([self._beginning], self._device), cached=True)
+            if not installed.keeps_keys(beginning.cache):
+                return False
+            found, every = [], []
+            for batch in batches:
+                begun = prefix_cache.forked(beginning, len(batch), apart=self._reader.apart)
+                logits, begun = self._reader.read(right_padded(batch, self._device), begun, cached=True)
+                every.append(begun.behind(batch))
+                found += [one[: len(row)] for one, row in zip(logits, batch, strict=True)]
+            pairs = [(logits, one[:-1]) for logits, one in zip(found, said, strict=True)]
+            reading = Reading(self._reader, prefix_cache.joined(every))
+            pairs += [(logits[None], one[-1:]) for logits, one in zip(reading.step(last), said, strict=True)]
+            return self._same(pairs)
 
         return _can(shares)
 
@@ -239,7 +260,7 @@ class _Trial:
         one, other = self._reader.read(rows)[0][:, :-1].float()
         return bool((one - other).abs().max() <= (_ROUNDING if self._exact else _ROUNDED) * one.abs().max())
 
-    def _alone(self, row: Sequence[int]) -> torch.Tensor:
+    def _alone(self, row: Row) -> torch.Tensor:
         """What it says of each token of a row, [n, vocabulary]."""
         said: torch.Tensor = self._reader.read(right_padded([row], self._device))[0][0]
         return said

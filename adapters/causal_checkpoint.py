@@ -48,6 +48,7 @@ class LanguageCheckpoint(NamedTuple):
         decoding: How its answers are decoded.
         context: Tokens that it can read.
         vocabulary: Ids that it knows: those below this. The tokenizer may have more.
+        attention: What it computes attention by: ``sdpa``, ``eager`` or another.
         notes: What a reader of its answers must know.
     """
 
@@ -58,6 +59,7 @@ class LanguageCheckpoint(NamedTuple):
     decoding: decoding.Decoding
     context: int
     vocabulary: int
+    attention: str
     notes: tuple[str, ...] = ()
 
 
@@ -106,11 +108,12 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
 
     model = model.to(device).eval()
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    reader = Reader(model)
+    reader, attends = Reader(model), installed.attention_of(model.config)
     able = abilities(reader, _ordinary(tokenizer, vocabulary), where)
     rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
     notes = (*notes, *able.notes, *rule.notes)
-    return LanguageCheckpoint(model, reader, able, tokenizer, rule, context_of(config, tokenizer), vocabulary, notes)
+    context = context_of(config, tokenizer)
+    return LanguageCheckpoint(model, reader, able, tokenizer, rule, context, vocabulary, attends, notes)
 
 
 def context_of(config: Any, tokenizer: Any) -> int:

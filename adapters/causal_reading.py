@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from . import installed
-from .roomy_cache import with_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    Row = Sequence[int]
+    Row = list[int]
 
 
 class Rows(NamedTuple):
@@ -54,10 +53,11 @@ class Begun(NamedTuple):
     cache: Any
     mask: torch.Tensor
 
-    def repeated(self, count: int) -> Begun:
-        """The same so many times, where it is of one row; it is used up."""
-        self.cache.batch_repeat_interleave(count)
-        return Begun(self.cache, self.mask.expand(count, -1))
+    def behind(self, rows: Sequence[Row]) -> Begun:
+        """The same after `right_padded` rows: what is read next shall not see their padding."""
+        ends = torch.tensor([[len(row)] for row in rows], device=self.mask.device)
+        real = torch.arange(max(map(len, rows)), device=self.mask.device) < ends
+        return Begun(self.cache, torch.cat([self.mask[:, : -real.shape[1]], real.long()], dim=1))
 
 
 class Reader:
@@ -68,23 +68,26 @@ class Reader:
 
     Attributes:
         model: The same.
+        apart: Whether its attention reads a beginning that rows share once (`prefix_cache`).
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        self.model, self.apart = model, False
         self._cache = ""
 
     @functools.cached_property
     def _heeds(self) -> frozenset[str]:
         return installed.heeded(self.model)
 
-    def read(self, rows: Rows, begun: Begun | None = None, keep: int = 0, *, cached: bool = False) -> tuple[Any, Begun]:
-        """Return the logits [B, keep, vocabulary] of the last tokens, of all if ``keep`` is 0, and what to go on from.
+    def read(
+        self, rows: Rows, begun: Begun | None = None, keep: Sequence[int] | None = None, *, cached: bool = False
+    ) -> tuple[torch.Tensor, Begun]:
+        """Return the logits [B, n, vocabulary] after some tokens, and what to go on from.
 
         Args:
             rows: What is read.
             begun: What was read before it; used up.
-            keep: Tokens at the end whose logits are wanted.
+            keep: Places of the tokens, ascending; default all.
             cached: Whether more is to be read after it; without, there is nothing to go on from.
         """
         mask = rows.mask if begun is None else torch.cat([begun.mask, rows.mask], dim=1)
@@ -95,13 +98,17 @@ class Reader:
         }
         if "position_ids" in self._heeds:
             given["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -rows.ids.shape[1] :]
-        if "logits_to_keep" in self._heeds:
-            given["logits_to_keep"] = keep
+        width = rows.ids.shape[1]
+        places = range(width) if keep is None else keep
+        if "logits_to_keep" in self._heeds and len(places) < width:
+            latest = list(places) == list(range(width - len(places), width))
+            given["logits_to_keep"] = len(places) if latest else torch.tensor(places, device=mask.device)
         if begun is not None:
             given[self._cache] = begun.cache
         out = self.model(**given)
         self._cache, cache = installed.cached(out)
-        return out.logits[:, -keep:], Begun(cache, mask)
+        logits: torch.Tensor = out.logits
+        return logits if logits.shape[1] == len(places) else logits[:, list(places)], Begun(cache, mask)
 
 
 class Reading:
@@ -114,6 +121,8 @@ class Reading:
     """
 
     def __init__(self, reader: Reader, begun: Begun, *, drops: bool = True) -> None:
+        from .prefix_cache import with_room
+
         self._reader, self._begun, self._drops = reader, Begun(with_room(begun.cache), begun.mask), drops
         self._wanted: torch.Tensor | None = None
 
@@ -122,7 +131,7 @@ class Reading:
         mask = self._begun.mask
         if self._wanted is not None:
             ids = mask.new_zeros(len(mask)).index_copy(0, self._wanted, ids)
-        logits, self._begun = self._reader.read(Rows(ids[:, None], mask.new_ones(len(ids), 1)), self._begun, 1)
+        logits, self._begun = self._reader.read(Rows(ids[:, None], mask.new_ones(len(ids), 1)), self._begun)
         last: torch.Tensor = logits[:, -1]
         return last if self._wanted is None else last[self._wanted]
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .decoder_keys import Reach
 
 __all__ = [
-    "PlainLayer", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded", "image_processor",
-    "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor", "processor",
-    "run_attention", "run_block",
+    "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded",
+    "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor",
+    "processor", "run_attention", "run_block",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
@@ -157,6 +157,15 @@ def attention_of(config: Any) -> str:
     """The implementation of attention that a model was built with: ``sdpa``, ``eager`` or another."""
     name: str = config._attn_implementation
     return name
+
+
+def attend_by(model: Any, implementation: str) -> bool:
+    """Have a model use another implementation of attention; tell whether it does."""
+    try:
+        model.set_attn_implementation(implementation)
+    except (ImportError, KeyError, ValueError):
+        return False
+    return attention_of(model.config) == implementation
 
 
 def image_processor(folder: Path, where: str) -> Any:

@@ -8,7 +8,6 @@ assistant's. What all prompts of a batch begin with - the demonstrations of an i
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer, Likelihood
@@ -17,17 +16,13 @@ from . import conversations
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
 
     from ..harness.contracts import Prompt
     from ..harness.measure.architecture import Architecture
-    from .causal_reading import Begun, Row
-
-_WORTH_SHARING = 16
-"""Tokens that prompts must begin with in common before their beginning is run apart."""
-
-_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
-"""What configs call the number of tokens that a layer looks back."""
+    from .causal_reading import Reading, Row
 
 
 class _Window(NamedTuple):
@@ -90,13 +85,12 @@ class HFCausalLM:
         self.chat_template = getattr(self._loaded.tokenizer, "chat_template", None)
         self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
 
-        self._reader = self._loaded.reader
+        from .causal_batches import Batches
 
-        from . import installed
-
-        attention = installed.attention_of(self.module.config)
-        self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
-        self._path, self._share = path, share
+        self.convention: Mapping[str, str] = {
+            "phase": "prefill", "counter": "closed-form", "attention": self._loaded.attention
+        }  # fmt: skip
+        self._path, self._batches = path, Batches(self._loaded.reader, self._loaded.abilities, share=share)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
@@ -114,29 +108,24 @@ class HFCausalLM:
         rows = [self._encoded(prompt) for prompt in prompts]
         answers = [Answer("")] * len(prompts)
         with torch.inference_mode():
-            for places in self._answered_together([row for row, _ in rows], prompts):
-                said = self._said([rows[place][0] for place in places], [prompts[place] for place in places])
+            opened = self._batches.opened([ids for ids, _ in rows], [prompt.max_new_tokens for prompt in prompts])
+            for places, logits, reading in opened:
+                asked, read = [prompts[place] for place in places], [rows[place][0] for place in places]
+                said = self._said(asked, read, logits, reading)
                 for place, ids in zip(places, said, strict=True):
                     text = self._loaded.decoding.text(ids, prompts[place])
                     answers[place] = Answer(text, self._cost(*rows[place]))
         return answers
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
-        """Return what runs these prompts once, as one batch that shares nothing."""
+        """Return what runs these prompts once, sharing nothing."""
         import torch
 
-        from .causal_reading import left_padded
-
         rows = [self._encoded(prompt)[0] for prompt in prompts]
-        batches = [
-            left_padded([rows[place] for place in places], self.module.device)
-            for places in self._answered_together(rows, prompts)
-        ]
 
-        def run() -> None:
+        def run() -> object:
             with torch.inference_mode():
-                for batch in batches:
-                    self._reader.read(batch, keep=1, cached=True)
+                return self._batches.logits(rows, [1] * len(rows), share=False)
 
         return run
 
@@ -172,22 +161,13 @@ class HFCausalLM:
         """Log-probability of what is new in each window, and whether each token of it is the most probable."""
         import torch
 
-        from .causal_reading import right_padded
-
-        found: list[tuple[float, bool]] = [(0.0, False)] * len(windows)
-        for places in self._loaded.abilities.read_together([len(window.ids) - 1 for window in windows]):
-            rows = [windows[place].ids[:-1] for place in places]
-            begin = [len(row) - windows[place].new for row, place in zip(rows, places, strict=True)]
-            count, begun = self._begun(rows, min(begin))
-            rests = right_padded([row[count:] for row in rows], self.module.device)
-            keep = count + rests.ids.shape[1] - min(begin)
-            logits, _ = self._reader.read(rests, begun, keep)
-            for row, start, place in zip(logits, begin, places, strict=True):
-                ids, new, _ = windows[place]
-                said = row[start - min(begin) :][:new].float().log_softmax(dim=-1)
-                wanted = torch.tensor(ids[-new:], device=said.device)
-                greedy = bool((said.argmax(dim=-1) == wanted).all())
-                found[place] = (said.gather(1, wanted[:, None]).sum().item(), greedy)
+        found = []
+        rows, counts = [window.ids[:-1] for window in windows], [window.new for window in windows]
+        for (ids, new, _), logits in zip(windows, self._batches.logits(rows, counts), strict=True):
+            said = logits.float().log_softmax(dim=-1)
+            wanted = torch.tensor(ids[-new:], device=said.device)
+            greedy = bool((said.argmax(dim=-1) == wanted).all())
+            found.append((said.gather(1, wanted[:, None]).sum().item(), greedy))
         return found
 
     @property
@@ -332,53 +312,14 @@ class HFCausalLM:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         return [0 if first is None else first]
 
-    def _answered_together(self, rows: Sequence[Row], prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-        """Places of prompts that are answered together."""
-        return self._loaded.abilities.answered_together(
-            [len(row) for row in rows], [prompt.max_new_tokens for prompt in prompts]
-        )
-
-    def _said(self, rows: Sequence[Row], prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Ids of the answers to prompts that are answered together."""
-        from .causal_reading import Reading, left_padded
+    def _said(
+        self, prompts: Sequence[Prompt], rows: Sequence[Row], logits: torch.Tensor, reading: Reading | None
+    ) -> list[list[int]]:
+        """Ids of the answers to prompts that have been read."""
+        from .causal_reading import left_padded
         from .greedy import greedy
 
-        decoding, able = self._loaded.decoding, self._loaded.abilities
-        new = max(prompt.max_new_tokens for prompt in prompts)
-        if not able.steps or max(map(len, rows)) + new > able.reach:
-            whole = left_padded(rows, self.module.device)
-            return decoding.generate({"input_ids": whole.ids, "attention_mask": whole.mask}, prompts)
-        count, begun = self._begun(rows, min(map(len, rows)) - 1, new)
-        rests = left_padded([row[count:] for row in rows], self.module.device)
-        logits, begun = self._reader.read(rests, begun, 1, cached=True)
-        return greedy(Reading(self._reader, begun, drops=able.drops), logits[:, -1], rows, prompts, decoding)
-
-    def _begun(self, rows: Sequence[Row], most: int, new: int = 0) -> tuple[int, Begun | None]:
-        """Read what all rows begin with, if that is worth it: how many tokens, and what to go on from.
-
-        Args:
-            rows: Ids of each.
-            most: Tokens that may be read so.
-            new: Tokens that will follow each, at most.
-        """
-        from .causal_reading import right_padded
-
-        if not (self._share and self._loaded.abilities.shares) or len(rows) < 2:
-            return 0, None
-        # Padding may stand between the beginning and the rest of a row, which no window counts.
-        if max(map(len, rows)) + new > min(self._window, self._loaded.abilities.reach):
-            return 0, None
-        count = most
-        for row in rows[1:]:
-            count = next((i for i in range(count) if row[i] != rows[0][i]), count)
-        if count < _WORTH_SHARING:
-            return 0, None
-        _, begun = self._reader.read(right_padded([rows[0][:count]], self.module.device), keep=1, cached=True)
-        return count, begun.repeated(len(rows))
-
-    @functools.cached_property
-    def _window(self) -> float:
-        """Tokens that every layer sees at once."""
-        config = self.module.config.get_text_config()
-        sizes = [getattr(config, name, None) for name in _WINDOWS]
-        return min((size for size in sizes if isinstance(size, int)), default=math.inf)
+        if reading is not None:
+            return greedy(reading, logits, rows, prompts, self._loaded.decoding)
+        whole = left_padded(rows, self.module.device)
+        return self._loaded.decoding.generate({"input_ids": whole.ids, "attention_mask": whole.mask}, prompts)

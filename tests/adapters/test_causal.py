@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as hf
 from adaptbench.adapters.causal_checkpoint import context_of
-from adaptbench.adapters.roomy_cache import with_room
+from adaptbench.adapters.prefix_cache import with_room
 from adaptbench.adapters.transformers_causal import HFCausalLM
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import BadSample, UserError
@@ -112,6 +112,36 @@ def test_what_prompts_begin_with_runs_once(language, monkeypatch):
     assert first[1] > len(SHOTS)
     assert sum(rows * tokens for rows, tokens in others) < first[1]
     assert sum(rows for rows, _ in others) == len(QUESTIONS)
+
+
+def test_what_the_prompts_before_began_with_does_not_run_again(language, monkeypatch):
+    model, alone = HFCausalLM(str(language("llama"))), HFCausalLM(str(language("llama")), share=False)
+    expected = alone.generate(prompts(max_new_tokens=3))
+    first, *rest = prompts(max_new_tokens=3)
+    assert model.generate([first]) == expected[:1]
+    seen = []
+    forward = model.module.forward
+    monkeypatch.setattr(
+        model.module, "forward", lambda **given: (seen.append(given["input_ids"].shape[1]), forward(**given))[1]
+    )
+    assert model.generate(rest[:1]) == expected[1:2]
+    assert model.generate(rest[1:]) == expected[2:]
+    assert max(seen) <= len(max(QUESTIONS, key=len)) < len(SHOTS)
+
+
+def test_prompts_of_any_length_are_answered_together(language, monkeypatch):
+    model = HFCausalLM(str(language("qwen2")))
+    asked = [Prompt(SHOTS[: 3 * number], max_new_tokens=7) for number in (40, 3, 22, 7, 40, 11, 30)]
+    expected = [model.generate([prompt])[0] for prompt in asked]
+    rows = []
+    forward = model.module.forward
+    monkeypatch.setattr(
+        model.module, "forward", lambda **given: (rows.append(given["input_ids"].shape), forward(**given))[1]
+    )
+    assert model.generate(asked) == expected
+    steps = [batch for batch, tokens in rows if tokens == 1]
+    assert steps[0] == len(asked)  # the first step already is of all
+    assert len(steps) < 7
 
 
 def test_answers_end_at_a_stop_text_that_no_token_holds_alone(language, tokenizer):

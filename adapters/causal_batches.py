@@ -1,0 +1,157 @@
+"""How rows of tokens run through a causal language model: no work twice, and none that nobody reads.
+
+1. What rows begin with in common runs once; what the rows before them began with does not run again.
+2. Rows of about equal length run together, padded where they end: causal attention never sees that padding, and needs
+   no mask. Logits are computed only where they are asked for.
+3. All rows decode together, however long they are, and those that have ended leave.
+
+All of this takes a model that shares (`Abilities`). Others run in batches that do not change what they say.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from . import prefix_cache
+from .causal_reading import Begun, Reading, left_padded, right_padded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .causal_abilities import Abilities
+    from .causal_reading import Reader, Row
+
+_WORTH_SHARING = 16
+"""Tokens that rows must begin with in common before their beginning is run apart."""
+_KEPT = 2**30
+"""Bytes that the beginning of the last rows may take."""
+_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+"""What configs call the number of tokens that a layer looks back."""
+
+
+class Opened(NamedTuple):
+    """Rows that have been read and will be answered.
+
+    Attributes:
+        places: Which rows.
+        logits: Of the first tokens of their answers, [n, vocabulary].
+        reading: What to go on with; ``None`` if only the library's own ``generate`` can answer: it reads them itself.
+    """
+
+    places: list[int]
+    logits: torch.Tensor
+    reading: Reading | None
+
+
+class Batches:
+    """Runs rows in batches.
+
+    Args:
+        reader: Of the model.
+        able: What it can do.
+        share: Whether rows may share what they begin with.
+    """
+
+    def __init__(self, reader: Reader, able: Abilities, *, share: bool) -> None:
+        self._reader, self._able, self._share = reader, able, share
+        config = reader.model.config.get_text_config()
+        sizes = [getattr(config, name, None) for name in _WINDOWS]
+        window = min((size for size in sizes if isinstance(size, int)), default=math.inf)
+        # Padding may stand among the tokens of a row, which no window counts: none may end there.
+        self._reach = min(window - 1, able.reach) if able.shares else 0
+        self._kept: tuple[Row, Begun | None] = ([], None)
+
+    def opened(self, rows: Sequence[Row], new: Sequence[int]) -> Iterator[Opened]:
+        """Read rows that will be answered.
+
+        Args:
+            rows: Token ids of each.
+            new: Tokens of each answer, at most.
+        """
+        lengths = [len(row) for row in rows]
+        if rows and max(lengths) + max(new) <= self._reach:
+            yield self._opened_together(rows)
+            return
+        for places in self._able.answered_together(lengths, new):
+            if not self._able.steps or max(lengths[place] + new[place] for place in places) > self._able.reach:
+                yield Opened(places, torch.empty(0), None)
+                continue
+            padded = left_padded([rows[place] for place in places], self._reader.model.device)
+            last = padded.ids.shape[1] - 1
+            logits, begun = self._reader.read(padded, keep=[last], cached=True)
+            yield Opened(places, logits[:, -1], Reading(self._reader, begun, drops=self._able.drops))
+
+    def logits(self, rows: Sequence[Row], wanted: Sequence[int], *, share: bool = True) -> list[torch.Tensor]:
+        """Return the logits [wanted, vocabulary] that follow the last tokens of each row.
+
+        Args:
+            rows: Token ids of each.
+            wanted: How many tokens, row by row.
+            share: Whether rows may share what they begin with.
+        """
+        found: list[Any] = [None] * len(rows)
+        fits = share and max(map(len, rows), default=0) <= self._reach
+        count, beginning = self._beginning(rows, wanted) if fits else (0, None)
+        for places in self._able.read_together([len(row) - count for row in rows]):
+            own, some = [rows[place][count:] for place in places], [wanted[place] for place in places]
+            for place, logits in zip(places, self._read(own, some, beginning)[0], strict=True):
+                found[place] = logits
+        return found
+
+    def _opened_together(self, rows: Sequence[Row]) -> Opened:
+        """Read rows in batches that go on as one."""
+        order: list[int] = []
+        logits: list[torch.Tensor] = []
+        begun: list[Begun] = []
+        count, beginning = self._beginning(rows, [1] * len(rows))
+        for places in self._able.read_together([len(row) - count for row in rows]):
+            said, cached = self._read([rows[place][count:] for place in places], [1] * len(places), beginning)
+            order += places
+            logits += said
+            begun.append(cached)
+        if self._share and len(rows) == 1 and beginning is None:
+            self._keep(rows[0], begun[0])
+        return Opened(order, torch.cat(logits), Reading(self._reader, prefix_cache.joined(begun)))
+
+    def _read(
+        self, rows: Sequence[Row], wanted: Sequence[int], beginning: Begun | None
+    ) -> tuple[list[torch.Tensor], Begun]:
+        """Read rows behind a beginning; return the logits that are wanted of each, and what to go on from."""
+        padded = right_padded(rows, self._reader.model.device)
+        slots = [range(len(row) - count, len(row)) for row, count in zip(rows, wanted, strict=True)]
+        every = sorted(set().union(*slots))
+        begun = beginning and prefix_cache.forked(beginning, len(rows), apart=self._reader.apart)
+        logits, begun = self._reader.read(padded, begun, every, cached=True)
+        first = {slot: place for place, slot in enumerate(every)}
+        found = [logits[row, first[some[0]] :][: len(some)] for row, some in enumerate(slots)]
+        return found, begun.behind(rows)
+
+    def _beginning(self, rows: Sequence[Row], wanted: Sequence[int]) -> tuple[int, Begun | None]:
+        """How many tokens all rows begin with - a single row: it and the one before - and what is read of these."""
+        if not self._share or not rows:
+            return 0, None
+        kept, begun = self._kept
+        most = min(len(row) - count for row, count in zip(rows, wanted, strict=True))
+        count = _common([*rows, kept] if len(rows) == 1 else rows, most)
+        if count < _WORTH_SHARING:
+            return 0, None
+        known = _common([rows[0], kept], count)
+        begun = prefix_cache.cropped(begun, known) if begun and known else None
+        if known < count or begun is None:
+            new = right_padded([rows[0][known:count]], self._reader.model.device)
+            _, begun = self._reader.read(new, begun, [count - known - 1], cached=True)
+        self._keep(rows[0][:count], begun)
+        return count, begun
+
+    def _keep(self, row: Row, begun: Begun) -> None:
+        self._kept = (row, begun) if prefix_cache.size(begun) <= _KEPT else ([], None)
+
+
+def _common(rows: Sequence[Row], most: int) -> int:
+    """How many tokens rows begin with in common, at most so many."""
+    first, last = min(rows), max(rows)  # what these two have in common, all between them have
+    most = min(most, len(first), len(last))
+    return next((place for place in range(most) if first[place] != last[place]), most)

@@ -1,0 +1,188 @@
+"""A cache of keys and values whose rows share a beginning: it is kept once, and read once a step.
+
+In transformers' own cache each row would hold the beginning, and each step of decoding would read it once a row, and
+copy all of it to make room for one token: with long demonstrations, that is most of what a step does. Here a layer
+holds the beginning as one row and each row's own tokens beside it, with room for those to come. The two meet in
+`_attend`, which the model calls as its implementation of attention, so that its own modules need not know.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from .causal_reading import Begun
+from .installed import PlainLayer
+from .room import Room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Pair = tuple[torch.Tensor, torch.Tensor]
+    """Keys and values, each [rows, heads, tokens, head width]."""
+
+ATTENTION = "sdpa_with_shared_prefix"
+"""The implementation of attention that reads these caches; any other cache it reads as ``sdpa`` does."""
+_PREFIX = "_shared_prefix"
+"""The attribute by which a layer's own keys lead to the beginning: all that attention is given is tensors."""
+
+
+class PrefixLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
+    """One layer's keys and values.
+
+    Args:
+        layer: Whose place it takes.
+        prefix: Of the beginning that all rows share, in one row; ``None`` if they share none.
+        own: Of each row's own tokens so far; not copied before the next token comes.
+    """
+
+    def __init__(self, layer: Any, prefix: Pair | None, own: Pair) -> None:
+        super().__init__()
+        self.__dict__.update(layer.__dict__)
+        self.prefix = prefix
+        self._rooms = [Room(states) for states in own]
+        self._show()
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
+        """Add keys and values of new tokens, [rows, heads, n, head width]; return what attention is given."""
+        for room, new in zip(self._rooms, (key_states, value_states), strict=True):
+            room.add(new)
+        self._show()
+        return _pair(self)
+
+    def get_seq_length(self) -> int:
+        """Return the tokens of a row, the beginning's included."""
+        count: int = self.keys.shape[-2] + (0 if self.prefix is None else self.prefix[0].shape[-2])
+        return count
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep some rows."""
+        self._rooms = [room.rows(indices) for room in self._rooms]
+        self._show()
+
+    reorder_cache = batch_select_indices
+
+    def _show(self) -> None:
+        self.keys, self.values = (room.states for room in self._rooms)
+        setattr(self.keys, _PREFIX, self.prefix)
+
+
+def cropped(begun: Begun, tokens: int) -> Begun:
+    """Return the first tokens of one row that has been read; it stays as it is."""
+
+    def crop(layer: Any) -> Any:
+        keys, values = _pair(layer)
+        return PrefixLayer(layer, None, (keys[..., :tokens, :], values[..., :tokens, :]))
+
+    return Begun(_with_layers(begun.cache, map(crop, begun.cache.layers)), begun.mask[:, :tokens])
+
+
+def forked(begun: Begun, rows: int, *, apart: bool) -> Begun:
+    """Return rows that all begin with one row that has been read; it stays as it is.
+
+    Args:
+        begun: Of one row.
+        rows: How many.
+        apart: Keep the beginning apart, for a model whose attention is `ATTENTION`.
+    """
+
+    def fork(layer: Any) -> Any:
+        keys, values = _pair(layer)
+        if not apart:
+            return PrefixLayer(layer, None, (keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1)))
+        nothing = [states.new_empty(rows, states.shape[1], 0, states.shape[3]) for states in (keys, values)]
+        return PrefixLayer(layer, (keys, values), (nothing[0], nothing[1]))
+
+    return Begun(_with_layers(begun.cache, map(fork, begun.cache.layers)), begun.mask.expand(rows, -1))
+
+
+def joined(begun: Sequence[Begun]) -> Begun:
+    """Return the rows of several batches, used up, as one that has room; shorter rows are padded where they end.
+
+    Args:
+        begun: Of one model: all plain, or all forked from the same row.
+    """
+
+    def join(layers: Sequence[Any]) -> Any:
+        keys, values = (_stacked(states, 2) for states in zip(*map(_pair, layers), strict=True))
+        return PrefixLayer(layers[0], getattr(layers[0], "prefix", None), (keys, values))
+
+    layers = zip(*(one.cache.layers for one in begun), strict=True)
+    return Begun(_with_layers(begun[0].cache, map(join, layers)), _stacked([one.mask for one in begun], 1))
+
+
+def with_room(cache: Any) -> Any:
+    """Return a cache whose plain layers have room for tokens to come; others, such as those of a window, stay."""
+
+    def furnish(layer: Any) -> Any:
+        plain = type(layer) is PlainLayer and layer.get_seq_length()
+        return PrefixLayer(layer, None, _pair(layer)) if plain else layer
+
+    return _with_layers(cache, map(furnish, cache.layers)) if hasattr(cache, "layers") else cache
+
+
+def size(begun: Begun) -> int:
+    """Return the bytes of the keys and values of what has been read."""
+    return sum(states.numel() * states.element_size() for layer in begun.cache.layers for states in _pair(layer))
+
+
+def _pair(layer: Any) -> Pair:
+    return layer.keys, layer.values
+
+
+def _with_layers(cache: Any, layers: Iterable[Any]) -> Any:
+    other = copy.copy(cache)
+    other.layers = list(layers)
+    return other
+
+
+def _stacked(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    """Stack rows of several batches, with zeros where the shorter ones end along a dimension."""
+    longest = max(part.shape[dim] for part in parts)
+    padded = [pad(part, (0, 0) * (part.ndim - dim - 1) + (0, longest - part.shape[dim])) for part in parts]
+    return padded[0] if len(padded) == 1 else torch.cat(padded)
+
+
+def _attend(
+    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **options: Any
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers asks for it: heads [rows, heads, n, width] in, [rows, n, heads, width] out."""
+    prefix = getattr(key, _PREFIX, None)
+    if prefix is not None and query.shape[2] > 1:  # once a prompt: the kernel that is there, on all keys and values
+        rows = len(query)
+        key, value = (
+            torch.cat([shared.expand(rows, -1, -1, -1), own], dim=2)
+            for shared, own in zip(prefix, (key, value), strict=True)
+        )
+        prefix = None
+    if prefix is None:
+        found: tuple[torch.Tensor, None] = _SDPA(module, query, key, value, attention_mask, **options)
+        return found
+    return _attend_once(query, prefix, (key, value), attention_mask, options.get("scaling")), None
+
+
+def _attend_once(
+    query: torch.Tensor, prefix: Pair, own: Pair, mask: torch.Tensor | None, scaling: float | None
+) -> torch.Tensor:
+    """Attention of one token a row: to the beginning in one product for all rows, to each row's own tokens apart."""
+    rows, heads, _, width = query.shape
+    _, groups, length, _ = prefix[0].shape
+    query = (query * (width**-0.5 if scaling is None else scaling)).view(rows, groups, -1, width)
+    every = query.transpose(0, 1).reshape(groups, -1, width)
+    to_prefix = (every @ prefix[0][0].transpose(1, 2)).view(groups, rows, -1, length).transpose(0, 1)
+    to_own = query @ own[0].transpose(2, 3)
+    if mask is not None:
+        to_own = to_own.masked_fill(~mask[..., length:], -torch.inf)
+    weights = torch.cat([to_prefix, to_own], dim=-1).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    of_prefix = weights[..., :length].transpose(0, 1).reshape(groups, -1, length) @ prefix[1][0]
+    said = of_prefix.view(groups, rows, -1, width).transpose(0, 1) + weights[..., length:] @ own[1]
+    return said.reshape(rows, 1, heads, width)
+
+
+_SDPA = AttentionInterface()["sdpa"]
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, AttentionMaskInterface()["sdpa"])
