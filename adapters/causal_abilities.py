@@ -133,7 +133,7 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
         steps = drops or trial.goes_on(drops=False)
         answers = steps or trial.generates()
         pads = answers and (trial.goes_on(drops=drops, pads=True) if steps else trial.generates(pads=True))
-        shares = steps and pads and trial.shares()
+        shares = steps and drops and pads and (trial.shares_apart() or trial.shares())
         return Abilities(trial.reads(), answers, pads, steps, drops, shares, _reach(reader.model.config))
 
 
