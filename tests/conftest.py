@@ -1,31 +1,5 @@
-"""What holds for every test."""
+"""Before NumPy and torch are imported: one thread, since the tests' matrices are small and waiting threads burn time."""
 
-from __future__ import annotations
+import os
 
-import logging
-import sys
-from typing import TYPE_CHECKING, Any
-
-import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def nothing_deprecated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test makes transformers say that something is deprecated; it says so once, in a log that is often silenced.
-
-    What it warns of is an error by the settings of pytest.
-    """
-    if "transformers" not in sys.modules:
-        yield
-        return
-    said: list[str] = []
-
-    def note(_: Any, message: str, *__: Any, **___: Any) -> None:
-        said.append(str(message))
-
-    monkeypatch.setattr(logging.Logger, "warning_once", note)
-    yield
-    assert not [message for message in said if "deprecated" in message]
+os.environ.setdefault("OMP_NUM_THREADS", "1")
