@@ -7,6 +7,7 @@ from adaptbench.adapters.lm_eval_model import ServedModel, prompt, serve
 from adaptbench.harness.errors import UserError
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_model
+from lm_eval.utils import make_table
 
 TASKS = ("toy-choice", "toy-cloze", "toy-text", "toy-filters", "toy-rolling")
 
@@ -36,6 +37,8 @@ def test_the_same_requests_come_to_the_same_scores(lm_evals, llama):
             for name, value in theirs["results"][task].items()
         }
     assert ours["results"]["toy-text"]["exact_match,none"] == 0.5
+    headings = [cell.strip() for cell in make_table(ours).splitlines()[0].strip("|").split("|")]
+    assert headings[:7] == ["Tasks", "Version", "Filter", "n-shot", "Metric", "", "Value"]  # old writers head A, B, C
     assert ours["config"]["adaptbench_fingerprint"] == llama.fingerprint
 
 
