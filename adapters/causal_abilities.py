@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
@@ -44,14 +44,18 @@ _FAILURES = (
 _TODO = "name a causal language model"
 
 
+Together: TypeAlias = Literal["any", "equal", "none"]
+"""The lengths of rows that can go through a model together without changing what it says of each: ``any`` (there is
+padding), ``equal`` lengths, or ``none``: each row goes alone."""
+
+
 @dataclass(frozen=True)
 class Abilities:
     """What of a model's work can be done together, so that each answer is that of its prompt alone.
 
     Attributes:
-        reads: Rows can be read together, padded where they end.
-        answers: Rows of equal length can be answered together.
-        pads: Rows of any length can, padded where they begin.
+        reads: Rows that can be read together, padded where they end.
+        answers: Rows that can be answered together, padded where they begin.
         steps: It goes on token by token from what it has read; if not, the library's own ``generate`` answers.
         drops: Rows that have ended can be taken out of what it has read.
         shares: What rows begin with alike can be read once, and rows of any length can go on together.
@@ -59,13 +63,16 @@ class Abilities:
             length, and the library's ``generate`` answers.
     """
 
-    reads: bool
-    answers: bool
-    pads: bool
+    reads: Together
+    answers: Together
     steps: bool
     drops: bool
     shares: bool
     reach: float = math.inf
+
+    def read_together(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the places of rows that are read together, and not gone on with."""
+        return _together(lengths, [self._padded(self.reads, length) for length in lengths])
 
     def answered_together(self, lengths: Sequence[int], new: Sequence[int]) -> Iterator[list[int]]:
         """Yield the places of rows that are answered together.
@@ -74,29 +81,27 @@ class Abilities:
             lengths: Tokens of each row.
             new: Tokens of each answer, at most.
         """
-        padded = [self.pads and sum(row) <= self.reach for row in zip(lengths, new, strict=True)]
-        return _together(lengths, padded) if self.answers else ([place] for place in range(len(lengths)))
+        return _together(lengths, [self._padded(self.answers, sum(row)) for row in zip(lengths, new, strict=True)])
 
-    def read_together(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the places of rows that are read together, and not gone on with."""
-        padded = [length <= self.reach for length in lengths]
-        return _together(lengths, padded) if self.reads else ([place] for place in range(len(lengths)))
+    def _padded(self, how: Together, length: int) -> Together:
+        return "equal" if how == "any" and length > self.reach else how
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of answers which the library would change with the batch."""
-        if not self.answers:
+        if self.answers == "none":
             return ("prompts ran one by one: others in the batch change what this model says",)
-        if not self.pads:
-            return ("prompts ran with those of their own length only: padding changes what this model says",)
+        if self.answers == "equal":
+            return ("prompts ran with those of their own length only: padding may change what this model says",)
         return ()
 
 
-def _together(lengths: Sequence[int], padded: Sequence[bool]) -> Iterator[list[int]]:
-    """Places of rows, the shortest first: about as long as each other if they may be padded, else just as long."""
+def _together(lengths: Sequence[int], how: Sequence[Together]) -> Iterator[list[int]]:
+    """Places of rows, the shortest first."""
     batch: list[int] = []
+    longest = {"any": _SPREAD, "equal": 1, "none": 0}
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[place] > (_SPREAD if padded[place] else 1) * lengths[batch[0]]:
+        if batch and lengths[place] > longest[how[place]] * lengths[batch[0]]:
             yield batch
             batch = []
         batch.append(place)
@@ -124,17 +129,18 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
                 raise
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"a {kind} cannot read a text by itself: {why}", where=where, todo=_TODO) from error
-        if not trial.is_steady:
+        if not trial.is_steady or _hashes(reader.model.config):
             raise UserError(f"a {kind} says something else of the same text each time", where=where, todo=_TODO)
         if not trial.is_causal:
             what = f"what a {kind} says of a token depends on those after it"
             raise UserError(what, where=where, todo=_TODO)
         drops = trial.goes_on(drops=True)
         steps = drops or trial.goes_on(drops=False)
-        answers = steps or trial.generates()
-        pads = answers and (trial.goes_on(drops=drops, pads=True) if steps else trial.generates(pads=True))
-        shares = steps and drops and pads and (trial.shares_apart() or trial.shares())
-        return Abilities(trial.reads(), answers, pads, steps, drops, shares, _reach(reader.model.config))
+        answers: Together = "equal" if steps or trial.generates() else "none"
+        if answers == "equal" and (trial.goes_on(drops=drops, pads=True) if steps else trial.generates(pads=True)):
+            answers = "any"
+        shares = drops and answers == "any" and (trial.shares_apart() or trial.shares())
+        return Abilities(trial.reads(), answers, steps, drops, shares, _reach(reader.model.config))
 
 
 class _Trial:
@@ -151,17 +157,23 @@ class _Trial:
         self._rows = [list(itertools.islice(ids, length)) for length in _LENGTHS]
         self._said = [self._alone(row) for row in self._rows]
         self._beginning = self._rows[0][:_BEGINNING]
+        self._equal = [row[: min(_LENGTHS)] for row in self._rows]
+        _, begun = reader.read(right_padded([self._beginning], self._device), cached=True)
+        self._has_keys, self._has_states = installed.keeps_keys(begun.cache), installed.keeps_states(begun.cache)
         self.is_steady = self._same([(self._alone(self._rows[0]), self._said[0])])
         self.is_causal = self._is_causal()
 
-    def reads(self) -> bool:
-        """Whether it reads rows together that are padded where they end."""
+    def reads(self) -> Together:
+        """Which rows it reads together."""
 
-        def together() -> bool:
-            logits, _ = self._reader.read(right_padded(self._rows, self._device))
-            return self._same((row[: len(said)], said) for row, said in zip(logits, self._said, strict=True))
+        def reads(rows: Sequence[Row]) -> bool:
+            logits, _ = self._reader.read(right_padded(rows, self._device))
+            found = zip(logits, rows, self._said, strict=True)
+            return self._same((row[: len(own)], said[: len(own)]) for row, own, said in found)
 
-        return _can(together)
+        if (self._has_keys or self._has_states) and _can(lambda: reads(self._rows)):
+            return "any"
+        return "equal" if _can(lambda: reads(self._equal)) else "none"
 
     def goes_on(self, *, drops: bool, pads: bool = False) -> bool:
         """Whether it goes on from rows by a token, and by another one from two of them.
@@ -170,14 +182,14 @@ class _Trial:
             drops: The third row is then taken out.
             pads: The rows are of different lengths, and padded where they begin.
         """
-        rows = self._rows if pads else [row[: min(_LENGTHS)] for row in self._rows]
+        if pads and not self._may_pad:
+            return False
+        rows = self._rows if pads else self._equal
         said = [alone[: len(row)] for alone, row in zip(self._said, rows, strict=True)]
         last = torch.tensor([row[-2:] for row in rows], device=self._device)
 
         def goes_on() -> bool:
             logits, begun = self._reader.read(left_padded([row[:-2] for row in rows], self._device), cached=True)
-            if pads and not self._may_pad(begun.cache):
-                return False
             found = [(row[len(row) + 2 - len(one) :], one[:-2]) for row, one in zip(logits, said, strict=True)]
             reading, kept = Reading(self._reader, begun, drops=drops), [0, 2]
             found += [(row[None], one[-2:-1]) for row, one in zip(reading.step(last[:, 0]), said, strict=True)]
@@ -189,30 +201,15 @@ class _Trial:
         return _can(goes_on)
 
     def generates(self, *, pads: bool = False) -> bool:
-        """Whether the library's ``generate`` answers rows together as it answers each alone; arguments as above."""
-        from transformers import GenerationConfig
-
-        rows = self._rows if pads else [row[: min(_LENGTHS)] for row in self._rows]
-        options = {"return_dict_in_generate": True, "output_logits": True, "pad_token_id": 0}
-        config = GenerationConfig(max_new_tokens=_NEW, **options)
-
-        def said(rows: Sequence[Row]) -> torch.Tensor:
-            whole = left_padded(rows, self._device)
-            out = self._reader.model.generate(whole.ids, attention_mask=whole.mask, generation_config=config)
-            return torch.stack(out.logits, dim=1)
+        """Whether the library's ``generate`` answers rows together as it answers each alone; ``pads`` as above."""
+        if pads and not self._may_pad:
+            return False
+        rows = self._rows if pads else self._equal
 
         def generates() -> bool:
-            if pads and not self._may_pad(
-                self._reader.read(right_padded(rows[:1], self._device), cached=True)[1].cache
-            ):
-                return False
-            alone = [said([row])[0] for row in rows]
-            return self._same(zip(said(rows), alone, strict=True))
+            return self._same(zip(self._generated(rows), [self._generated([row])[0] for row in rows], strict=True))
 
         return _can(generates)
-
-    def _may_pad(self, cache: Any) -> bool:
-        return installed.keeps_keys(cache) or (self._exact and installed.keeps_states(cache))
 
     def shares_apart(self) -> bool:
         """Whether it does what `shares` says with an attention that reads the beginning once; then it keeps that."""
@@ -231,6 +228,8 @@ class _Trial:
 
         Padding stands among the tokens of the rows: between the rest and what comes after.
         """
+        if not self._has_keys:
+            return False
         batches = [[self._rows[1][:6], self._rows[2][:3]], [self._rows[1][3:12]]]
         last = torch.tensor([self._rows[0][-1]] * 3, device=self._device)
 
@@ -238,8 +237,6 @@ class _Trial:
             rows = [row for batch in batches for row in batch]
             said = [self._alone([*self._beginning, *row, int(last[0])])[_BEGINNING:] for row in rows]
             _, beginning = self._reader.read(right_padded([self._beginning], self._device), cached=True)
-            if not installed.keeps_keys(beginning.cache):
-                return False
             found, every = [], []
             for batch in batches:
                 begun = prefix_cache.forked(beginning, len(batch), apart=self._reader.apart)
@@ -265,6 +262,25 @@ class _Trial:
         said: torch.Tensor = self._reader.read(right_padded([row], self._device))[0][0]
         return said
 
+    def _generated(self, rows: Sequence[Row]) -> torch.Tensor:
+        """What ``generate`` makes its first tokens of, [B, tokens, vocabulary]."""
+        from transformers import GenerationConfig
+
+        model, whole = self._reader.model, left_padded(rows, self._device)
+        config = GenerationConfig(max_new_tokens=_NEW, pad_token_id=0, output_logits=True, return_dict_in_generate=True)
+        # What the given config does not say, the library takes from the model's own.
+        own, model.generation_config = model.generation_config, config
+        try:
+            out = model.generate(whole.ids, attention_mask=whole.mask, generation_config=config)
+        finally:
+            model.generation_config = own
+        return torch.stack(out.logits, dim=1)
+
+    @property
+    def _may_pad(self) -> bool:
+        """Whether padding that a few tokens show to be harmless is so for long rows, too."""
+        return self._has_keys or (self._exact and self._has_states)
+
     def _same(self, pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> bool:
         """Whether pairs of logits, [n, vocabulary] each, say the same of each token."""
         found, wanted = (torch.cat(rows).float() for rows in zip(*pairs, strict=True))
@@ -285,6 +301,11 @@ def _can(trial: Callable[[], bool]) -> bool:
         if out_of_memory(error):
             raise
         return False
+
+
+def _hashes(config: Any) -> bool:
+    """Whether tokens of long rows find each other by hashes of chance (Reformer)."""
+    return "lsh" in getattr(config, "attn_layers", ()) and config.hash_seed is None
 
 
 def _reach(config: Any) -> float:

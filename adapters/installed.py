@@ -91,10 +91,10 @@ def _is_of(cache: Any, kinds: frozenset[str]) -> bool:
 
 def keep_rows(cache: Any, rows: torch.Tensor) -> None:
     """Keep some rows of a cache, int64 [n], whatever its layers hold."""
-    if all(hasattr(layer, "batch_select_indices") for layer in cache.layers):
+    if any(hasattr(layer, "recurrent_states") for layer in cache.layers):
+        cache.reorder_cache(rows)  # the method of beam search, which alone knows of states
+    else:
         cache.batch_select_indices(rows)
-    else:  # states have the method of beam search only
-        cache.reorder_cache(rows)
 
 
 def heeded(model: Any) -> frozenset[str]:
