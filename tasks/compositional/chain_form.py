@@ -4,7 +4,8 @@
 
     form   = clause { ("CCOMP" | "XCOMP") clause }
     clause = verb "(" phrase "," phrase "," phrase ")"          agent, theme, recipient
-    phrase = "NONE" | noun | preposition "(" noun "," phrase ")"
+    phrase = "NONE" | place
+    place  = noun | ("IN" | "ON" | "BESIDE") "(" noun "," place ")"
 
 Words and signs stand one blank apart. ``BESIDE ( DOG , IN ( BOX , ROOM ) )`` is a dog beside a box in a room.
 """
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 ROLES = ("agent", "theme", "recipient")
 LINKS = ("CCOMP", "XCOMP")
+PREPOSITIONS = ("IN", "ON", "BESIDE")
 NONE = "NONE"
 _SIGNS = frozenset("(),")
 _RESERVED = frozenset((NONE, *LINKS))
@@ -137,9 +139,9 @@ class _Reader:
         return word
 
     def word(self) -> str:
-        """Return the next word if it has a meaning."""
+        """Return the next word if it is a verb, a noun or a name."""
         word = self.next
-        if not word or word in _RESERVED or _SIGNS & set(word) or word != word.upper():
+        if not word or word in {*_RESERVED, *PREPOSITIONS} or _SIGNS & set(word) or word != word.upper():
             self._refuse("a word in upper case")
         self._place += 1
         return word
@@ -161,12 +163,16 @@ class _Reader:
         if self.next == NONE:
             self.take(NONE)
             return ()
-        words = [self.word()]
-        while self.next == "(":
+        words = []
+        while self.next in PREPOSITIONS:
+            how = self.take(*PREPOSITIONS)
             self.take("(")
-            noun = self.word()
+            words += [self.word(), how]
             self.take(",")
-            words[-1:] = [noun, words[-1], self.word()]
+        words.append(self.word())
+        if self.next == "(":
+            self._place -= 1
+            self._refuse(" or ".join(map(repr, PREPOSITIONS)))
         for _ in words[1::2]:
             self.take(")")
         return tuple(words)
@@ -196,7 +202,7 @@ class _Terms:
         match (found["path"].split(" . "), found["arguments"].split(" , ")) if found else None:
             case [noun], [variable]:
                 self._put(self._nouns, variable, noun)
-            case [_, "nmod", how], [variable, other]:
+            case [_, "nmod", how], [variable, other] if how.upper() in PREPOSITIONS:
                 self._put(self._modifiers, variable, (how, other))
             case [verb, role], [event, filler] if role in ROLES:
                 self._event(event, verb)

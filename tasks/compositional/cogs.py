@@ -59,6 +59,7 @@ class Case:
         form: Its chain-structured form.
         category: Kind of generalisation.
         line: Of the file, from 1.
+        fault: Why it cannot be asked or scored; empty if it can.
     """
 
     context: str
@@ -67,6 +68,7 @@ class Case:
     form: str
     category: str
     line: int
+    fault: str = ""
 
 
 def cogs_task(
@@ -112,7 +114,7 @@ def cofe_task(path: str, *, layout: str = "clean") -> Translating:
     """Return the questions of a file of CoFe.
 
     The released composites of the dissertation have lines whose subject was exchanged inside of other words. Their
-    forms cannot be read, and they are not scored.
+    forms cannot be read: they are recorded with that reason and not scored.
 
     Args:
         path: File of JSON lines with ``context``, ``ground_truth`` and ``category``.
@@ -132,7 +134,7 @@ def cofe_task(path: str, *, layout: str = "clean") -> Translating:
         prompt = prompt_of(case.shown, case.sentence) if layout == "clean" else f"{case.context}\noutput:"
         covered = primitives(case.form) <= _shown_words(case.shown)
         subsets = {"category": case.category, "words shown": "all" if covered else "not all"}
-        rows.append(Row(f"{case.line:05d}", prompt, case.sentence, case.form, subsets=subsets, fault=_fault(case.form)))
+        rows.append(Row(f"{case.line:05d}", prompt, case.sentence, case.form, subsets=subsets, fault=case.fault))
     return Translating(rows, COFE)
 
 
@@ -156,39 +158,58 @@ def read_cogs(path: str) -> list[Sentence]:
 def read_cofe(path: str) -> list[Case]:
     """Read a file of CoFe.
 
-    What the released files got wrong is set right: a ``ground_truth`` that begins with ``output:``, and demonstrations
-    that lack ``output:`` or have a blank line before it.
+    What the released files got wrong is set right: a ``ground_truth`` that begins with ``output:``, demonstrations
+    that lack ``output:`` or have a blank line before it, and sentences that lack ``input:``. A case that cannot be
+    read, or whose right answer cannot, has its fault.
 
     Raises:
-        UserError: It cannot be read, or a line is no case; the message names the line.
+        UserError: It cannot be read, a line is no JSON object, or none of its lines is a case; the message names the
+            line.
     """
-    cases = []
+    cases: list[Case] = []
+    unread: list[UserError] = []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if line.strip():
             where = f"{path}, line {number}"
             fields = _fields(line, where)
-            *shown, (sentence, _) = _blocks(fields["context"], where)
-            form = _after("output:", fields["ground_truth"])
-            cases.append(Case(fields["context"], tuple(shown), sentence, form, fields["category"], number))
+            try:
+                cases.append(_case(fields, number, where))
+            except UserError as error:
+                unread.append(error)
+                category = str(fields.get("category") or "")
+                cases.append(Case("", (), "", "", category, number, fault=error.what))
+    if unread and len(unread) == len(cases):
+        raise unread[0]
     return cases
 
 
-def _fields(line: str, where: str) -> dict[str, str]:
+def _fields(line: str, where: str) -> dict[str, Any]:
     try:
         fields: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {error}", where=where, todo="name a file of JSON lines") from error
-    names = ("context", "ground_truth", "category")
-    if not isinstance(fields, dict) or not all(isinstance(fields.get(name), str) for name in names):
-        raise UserError(f"no text for each of {', '.join(names)}", where=where, todo="name a CoFe file")
+    if not isinstance(fields, dict):
+        raise UserError("not an object", where=where, todo="name a file of JSON lines")
     return fields
+
+
+def _case(fields: dict[str, Any], number: int, where: str) -> Case:
+    names = ("context", "ground_truth", "category")
+    if not all(isinstance(fields.get(name), str) for name in names):
+        raise UserError(f"no text for each of {', '.join(names)}", where=where, todo="name a CoFe file")
+    context, truth, category = (fields[name] for name in names)
+    *shown, (sentence, _) = _blocks(context, where)
+    form = _after("output:", truth)
+    return Case(context, tuple(shown), sentence, form, category, number, _fault(form))
 
 
 def _blocks(context: str, where: str) -> Iterator[Translation]:
     """The demonstrations, and at last the sentence that is asked, with an empty form."""
     sentence = ""
     for line in filter(None, map(str.strip, context.splitlines())):
-        if line.startswith("input:") == bool(sentence):
+        # A sentence that has lost its `input:` is still told by its full stop.
+        is_sentence = line.startswith("input:") or (line.endswith(".") and not line.startswith("output:"))
+        if is_sentence == bool(sentence):
             raise UserError(f"{line[:60]!r} stands where it should not", where=where, todo="name a CoFe file")
         if sentence:
             yield Translation(sentence, _after("output:", line))

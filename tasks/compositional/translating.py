@@ -75,6 +75,7 @@ def translating_card(summary: str, *, mistakes: bool = False, **fields: Any) -> 
         capability="generate",
         metrics=(*_METRICS, *told),
         rule="first-line",
+        rule_version=2,
         sample_noun="question",
         citation="dissertation sections 4.3.2 and B.2",
         **fields,

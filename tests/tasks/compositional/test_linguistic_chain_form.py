@@ -1,10 +1,12 @@
 """Chain-structured forms: COGS's sentences become CoFe's forms, and what keeps the grammar is read, nothing else."""
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from adaptbench.harness.errors import UserError
-from adaptbench.tasks.compositional.chain_form import Clause, chain_of, convert, primitives, read, write
+from adaptbench.tasks.compositional.chain_form import PREPOSITIONS, Clause, chain_of, convert, primitives, read, write
+from adaptbench.tasks.compositional.grammar import PLACES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +14,9 @@ DATA = Path(__file__).parent / "data"
 EXCERPT = [line.split("\t") for line in (DATA / "cogs_excerpt.tsv").read_text(encoding="utf-8").splitlines()[1:]]
 FORMS = (DATA / "cofe_forms.txt").read_text(encoding="utf-8").splitlines()
 
-words = st.sampled_from(["DOG", "EMMA", "TV", "ÉCOLE", "IN", "NONEXISTENT", "MOTHER-IN-LAW"])
-phrases = st.lists(words, max_size=9).filter(lambda phrase: not phrase or len(phrase) % 2).map(tuple)
+words = st.sampled_from(["DOG", "EMMA", "TV", "ÉCOLE", "INN", "NONEXISTENT", "MOTHER-IN-LAW"])
+places = st.lists(st.tuples(st.sampled_from(PREPOSITIONS), words), max_size=4)
+phrases = st.just(()) | st.builds(lambda noun, others: (noun, *chain(*others)), words, places)
 clauses = st.builds(Clause, words, phrases, phrases, phrases, st.sampled_from(["CCOMP", "XCOMP"]))
 chains = st.tuples(st.builds(Clause, words, phrases, phrases, phrases), st.lists(clauses, max_size=5)).map(
     lambda parts: (parts[0], *parts[1])
@@ -52,6 +55,7 @@ def test_xcomp_repeats_the_subject_with_its_phrase():
     [
         ("", "is no term of COGS"),
         ("Paula sleeps", "is no term of COGS"),
+        ("dog ( x _ 1 ) AND dog . nmod . under ( x _ 1 , x _ 1 )", "is no term of COGS"),
         ("sleep . patient ( x _ 1 , Emma )", "is no term of COGS"),
         ("sleep . agent ( x _ 1 , x _ 2 )", "nothing is said of 'x _ 2'"),
         ("sleep . agent ( x _ 1 , Emma ) AND eat . agent ( x _ 1 , Emma )", "is 'sleep' and 'eat'"),
@@ -84,8 +88,8 @@ def test_published_forms_are_read_and_written_again(form):
 
 
 @given(chains)
-def test_what_is_written_is_read_again(chain):
-    assert read(write(chain)) == chain
+def test_what_is_written_is_read_again(form):
+    assert read(write(form)) == form
 
 
 def test_phrases_nest_to_the_right_at_any_depth():
@@ -114,6 +118,12 @@ def test_phrases_nest_to_the_right_at_any_depth():
         "SLEEP ( IN ( DOG , NONE ) , NONE , NONE )",
         "SLEEP ( IN ( BOX ) , NONE , NONE )",
         "LIKE ( WILON ( GIRL , BOX ) IAM , NONE , NONE )",
+        "LIKE ( WILON ( GIRL , BOX ) , NONE , NONE )",
+        "SLEEP ( UNDER ( GIRL , BOX ) , NONE , NONE )",
+        "SLEEP ( ON ( GIRL , UNDER ( BOX , BED ) ) , NONE , NONE )",
+        "SLEEP ( ON ( IN , BED ) , NONE , NONE )",
+        "SLEEP ( BESIDE , NONE , NONE )",
+        "ON ( EMMA , NONE , NONE )",
         "SLEEP ( , NONE , NONE )",
         "SLEEP ( EMMA NONE NONE )",
     ],
@@ -123,13 +133,21 @@ def test_what_does_not_keep_the_grammar_is_refused(text):
         read(text)
 
 
-@given(st.text(alphabet="AB (),", max_size=40) | st.lists(st.sampled_from("( ) , A NONE CCOMP".split())).map(" ".join))
+def test_a_word_that_is_no_preposition_is_named():
+    with pytest.raises(UserError, match=r"^word 3 of .*: 'UNDER' stands there instead of 'IN' or 'ON' or 'BESIDE'"):
+        read("SLEEP ( UNDER ( GIRL , BOX ) , NONE , NONE )")
+    assert {preposition.upper() for preposition in PLACES} == set(PREPOSITIONS)
+
+
+@given(
+    st.text(alphabet="AB (),", max_size=40) | st.lists(st.sampled_from("( ) , A IN NONE CCOMP".split())).map(" ".join)
+)
 def test_any_text_is_read_or_refused(text):
     try:
-        chain = read(text)
+        form = read(text)
     except UserError:
         return
-    assert write(chain) == " ".join(text.split())
+    assert write(form) == " ".join(text.split())
 
 
 def test_primitives_are_the_words_with_a_meaning():

@@ -166,21 +166,46 @@ class TestCofe:
         said = [sample.subsets["words shown"] for sample in cofe_task(cofe(case(), lacking)).samples]
         assert said == ["all", "not all"]
 
+    @pytest.mark.parametrize("truth", ["LIKE ( WILON ( GIRL , BOX ) , NONE , NONE )", "UNDER ( ON , NONE , NONE )"])
+    def test_a_truth_with_a_preposition_of_no_grammar_is_not_scored(self, cofe, truth):
+        task = cofe_task(cofe(case(truth=truth), case()))
+        with pytest.raises(BadSample, match="00001: its right answer is no chain-structured form"):
+            task.inputs[0].load()
+        assert task.score(task.samples[0], truth) is None
+        assert task.score(task.samples[1], truth)["well formed"] == 0
+
+    def test_sentences_that_lack_their_prefix_are_read(self, cofe):
+        asked, first = f"input: {ASKED}", f"input: {SHOWN[0][0]}"
+        text = case()["context"]
+        cases = read_cofe(cofe(*(case(text.replace(lost, lost.removeprefix("input: "))) for lost in (asked, first))))
+        assert [(list(one.shown), one.sentence, one.fault) for one in cases] == [(SHOWN, ASKED, "")] * 2
+
     @pytest.mark.parametrize(
-        ("line", "message"),
+        ("line", "fault"),
         [
-            ("{", "line 2: not JSON"),
-            ("[1]", "line 2: no text for each of context, ground_truth, category"),
-            ({"context": "input: A", "ground_truth": 3, "category": ""}, "line 2: no text for each"),
-            (case("input: A .\n"[:5]), "line 2: 'input' stands where it should not"),
-            (case("output: A\n"), "line 2: 'output: A' stands where it should not"),
-            (case("input: A .\ninput: B .\n"), "line 2: 'input: B .' stands where it should not"),
-            (case("input: A .\noutput: B\n"), "line 2: no sentence is asked"),
-            (case(""), "line 2: no sentence is asked"),
-            (case("input:\noutput: B"), "line 2: 'output: B' stands where it should not"),
+            ({"context": "input: A", "ground_truth": 3, "category": ""}, "no text for each"),
+            ({"context": "input: A ."}, "no text for each of context, ground_truth, category"),
+            (case("input"), "'input' stands where it should not"),
+            (case("output: A\n"), "'output: A' stands where it should not"),
+            (case("output: A .\n"), "'output: A .' stands where it should not"),
+            (case("input: A .\ninput: B .\n"), "'input: B .' stands where it should not"),
+            (case("input: A .\nB .\n"), "'B .' stands where it should not"),
+            (case("input: A .\noutput: B\n"), "no sentence is asked"),
+            (case(""), "no sentence is asked"),
+            (case("input:\noutput: B"), "'output: B' stands where it should not"),
         ],
     )
-    def test_what_is_no_case_is_refused_with_its_line(self, cofe, line, message):
+    def test_a_case_that_cannot_be_read_is_recorded_and_the_others_are_scored(self, cofe, line, fault):
+        task = cofe_task(cofe(case(), line))
+        assert task.score(task.samples[0], TRUTH)["exact match"] == 1
+        assert task.score(task.samples[1], TRUTH) is None
+        with pytest.raises(BadSample, match=f"^00002: {fault}"):
+            task.inputs[1].load()
+        with pytest.raises(UserError, match=f"line 1: {fault}"):
+            cofe_task(cofe(line))
+
+    @pytest.mark.parametrize(("line", "message"), [("{", "line 2: not JSON"), ("[1]", "line 2: not an object")])
+    def test_what_is_no_file_of_objects_is_refused_with_its_line(self, cofe, line, message):
         with pytest.raises(UserError, match=message):
             read_cofe(cofe(case(), line))
 
