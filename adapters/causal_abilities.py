@@ -128,7 +128,11 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
             if out_of_memory(error):
                 raise
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UserError(f"a {kind} cannot read a text by itself: {why}", where=where, todo=_TODO) from error
+            what, todo = (
+                f"a {kind} cannot read a text by itself: {why}",
+                "try it with transformers alone, or name another",
+            )
+            raise UserError(what, where=where, todo=todo) from error
         if not trial.is_steady or _hashes(reader.model.config):
             raise UserError(f"a {kind} says something else of the same text each time", where=where, todo=_TODO)
         if not trial.is_causal:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.errors import UserError
 from . import decoding, gguf_files
+from .diagnosis import quantisation
 from .loading import LOCAL, check_choices, check_whole, checkpoint, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint as fingerprint_of_folder
 
@@ -94,24 +95,31 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         config = transformers.AutoConfig.from_pretrained(folder, **named, **LOCAL)
         if not installed.builds("AutoModelForCausalLM", config) or getattr(config, "is_encoder_decoder", False):
             what = f"a {config.model_type} is no causal language model"
-            raise UserError(what, where=where, todo="name one")
+            seeing = installed.builds("AutoModelForImageTextToText", config)
+            raise UserError(what, where=where, todo=f"run it as hf-vlm:{path}" if seeing else "name one")
         attention = None if options["attention"] == "auto" else options["attention"]
+        quantised, dtype = quantisation(config.to_dict()), getattr(torch, options["dtype"])
+        placed = {"device_map": {"": device}} if quantised else {}  # most of those cannot be moved
         tokenizer = load_tokenizer(folder, where, **named)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=attention, output_loading_info=True, ignore_mismatched_sizes=True, **named, **LOCAL,
+            folder, config=config, use_safetensors=True, dtype=dtype,
+            attn_implementation=attention, output_loading_info=True, ignore_mismatched_sizes=True, **placed, **named,
+            **LOCAL,
         )  # fmt: skip
+        if not quantised:
+            model = model.to(device)
+        elif getattr(model, "hf_quantizer", None) is None:  # dequantised, into types of its own
+            model = model.to(dtype)
         notes = gguf_files.dequantised(file, options["dtype"]) if file else ()
     check_whole(report, model, where)
     from .causal_abilities import abilities
     from .causal_reading import Reader
 
-    model = model.to(device).eval()
     vocabulary = model.get_input_embeddings().weight.shape[0]
-    reader, attends = Reader(model), installed.attention_of(model.config)
+    reader, attends = Reader(model.eval()), installed.attention_of(model.config)
     able = abilities(reader, _ordinary(tokenizer, vocabulary), where)
     rule = decoding.Decoding(model, tokenizer, options["decoding"], where)
-    notes = (*notes, *able.notes, *rule.notes)
+    notes = (*notes, *([f"weights quantised ({quantised})"] if quantised else ()), *able.notes, *rule.notes)
     context = context_of(config, tokenizer)
     return LanguageCheckpoint(model, reader, able, tokenizer, rule, context, vocabulary, attends, notes)
 

@@ -166,3 +166,21 @@ def test_a_vocabulary_of_lines_is_a_tokenizer(tmp_path: Path) -> None:
     words = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat"])
     tokenizer = load_tokenizer(written(tmp_path, {**config, "vocab.txt": words.encode()}), "here")
     assert tokenizer("the cat").input_ids == [2, 5, 6, 3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_that_transformers_dequantises_are_read_and_it_is_said(llama: Path, dtype: str) -> None:
+    """It leaves them in the type of their scales, whatever type is asked for."""
+    weights = load_file(llama / "model.safetensors")
+    for name in [name for name in weights if name.endswith("proj.weight")]:
+        scale = weights[name].abs().max() / 448
+        codes = (weights[name] / scale).to(torch.float8_e4m3fn)
+        weights |= {name: codes, f"{name}_scale_inv": scale.reshape(1, 1)}
+    save_file(weights, llama / "model.safetensors", {"format": "pt"})
+    changed(llama, quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]})
+    model = HFCausalLM(str(llama), dtype=dtype)
+    assert model.notes == ("weights quantised (fp8)",)
+    name = "model.layers.0.mlp.up_proj.weight"
+    wanted = weights[name].float() * weights[f"{name}_scale_inv"]
+    assert torch.allclose(dict(model.module.named_parameters())[name].float(), wanted, rtol=0.01)
+    assert {weight.dtype for weight in model.module.parameters()} == {getattr(torch, dtype)}
