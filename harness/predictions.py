@@ -11,6 +11,8 @@ from .errors import UserError
 from .identity import sample_digests
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .contracts import Json, Task
 
 
@@ -41,6 +43,12 @@ def predictions_for(task: Task, path: Path) -> Predictions:
         )
     _same_inputs(task, found, path)
     return found
+
+
+def some(names: Sequence[str], noun: str, most: int = 5) -> str:
+    """Say how many there are, and which: ``1 question (random/4)``; of more than ``most`` the first ones."""
+    shown = f"{', '.join(names[:most])} and {len(names) - most:,} more" if len(names) > most else ", ".join(names)
+    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({shown})"
 
 
 _RECORDS = "records.jsonl"

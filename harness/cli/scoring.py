@@ -11,7 +11,7 @@ from ..contracts import Record
 from ..errors import UserError
 from ..planning import PlannedTask, Request, plan_tasks
 from ..plugins import load_plugins
-from ..predictions import predictions_for
+from ..predictions import predictions_for, some
 from ..summary import checked_scores, summarise
 from .output import write_columns, write_json
 
@@ -103,6 +103,7 @@ def _under_each(planned: PlannedTask, asked: Scoring) -> Iterator[tuple[PlannedT
 def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, Any]:
     card = planned.card
     matched = [sample for sample in task.samples if sample.id in found.outputs]
+    missing = [sample.id for sample in task.samples if sample.id not in found.outputs]
     records = []
     for sample in matched:
         output = found.outputs[sample.id]
@@ -119,11 +120,11 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         "rule": f"{card.rule}/{card.rule_version}",
         "samples": len(task.samples),
         "matched": len(matched),
-        "missing": len(task.samples) - len(matched),
+        "missing": len(missing),
         "unmatched": len(found.unmatched),
         "unparsed": summary["unparsed"],
         "unscored": summary["unscored"],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *([f"no prediction for {some(missing, card.sample_noun)}"] if missing else [])],
         "metrics": _dumped(summary["metrics"]),
         "breakdown": breakdown,
         "units": {metric.name: metric.unit for metric in card.metrics},

@@ -6,11 +6,11 @@ A sample is the pair of questions on one picture.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
-from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from ...harness.predictions import some
 from . import yes_no
 from .local import opened
 from .open_answers import SHORT_ANSWER
@@ -22,16 +22,18 @@ from .tables import Table, read_text
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from ...harness.contracts import Json, Scores
+    from ...harness.contracts import Json, Predictions, Scores
+    from .predictions import Row
 
 PERCEPTION = tuple("existence count position color posters celebrity scene landmark artwork OCR".split())
 COGNITION = tuple("commonsense_reasoning numerical_calculation text_translation code_reasoning".split())
 _ENDING = "Please answer yes or no."
 """The end of every official question. LLaVA asks without it, in words of its own."""
-_ANSWER_COLUMN = 3
+_COLUMNS = ("question_id", "question", "label", "text")
+"""Of a line of an official result file; the first is the picture's name."""
 
 
 def mme_task(
@@ -121,61 +123,58 @@ def _pairs(questions: Sequence[Question], where: str) -> list[Question]:
 def _predictions(path: Path, task: VisualQuestions) -> Predictions:
     """Read the official folder of ``subtask.txt`` files, LLaVA's answers, or a log of lmms-eval or VLMEvalKit."""
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path] if path.suffix == ".txt" else []
-    if files:
-        return _result_files(files, task)
     ids, texts = ("question_id", "index"), ("text", "prediction")
-    found = read_predictions(path, task, ids=ids, texts=texts, row_names=_row_names, question_names=_question_names)
+    rows = _result_rows(files, task) if files else None
+    read = read_predictions(
+        path, task, ids=ids, texts=texts, row_names=_row_names, question_names=_question_names, rows=rows
+    )
     # Where one answer of a pair is missing, the other still counts.
-    return replace(found, outputs={name: [text or "" for text in said] for name, said in found.outputs.items()})
+    outputs = {name: [text or "" for text in said] for name, said in read.outputs.items()}
+    halves = [
+        question.id
+        for sample in task.samples
+        for question, text in zip(task.questions_of(sample), read.outputs.get(sample.id, ()), strict=False)
+        if text is None
+    ]
+    note = f"no prediction for {some(halves, 'question')}, but for the other one of the pair: counted as wrong"
+    return replace(read, outputs=outputs, notes=(*read.notes, *([note] if halves else [])))
 
 
 def _question_names(question: Question) -> list[str]:
-    return [question.id, f"{question.sample.rpartition('.')[0]}/{question.text}"]
+    category, _, name = question.sample.partition("/")
+    return _names(category, name, question.text)
 
 
-def _row_names(row: Mapping[str, Any]) -> list[str]:
+def _row_names(row: Row) -> list[str]:
     """Subtask, picture and question, as LLaVA's and lmms-eval's rows tell them."""
-    name = str(row.get("question_id") or row.get("image_path") or "")
+    name = str(row.get("question_id") or row.get("image_path") or "").strip()
     category = str(row.get("category") or name.partition("/")[0])
     name = name.removeprefix(f"{category}/").rpartition("/")[2]
-    asked = _bare(str(row.get("prompt") or row.get("question") or "").removesuffix(SHORT_ANSWER))
-    return [f"{category}/{name}/{asked}", f"{category}/{name.rpartition('.')[0]}/{asked}"]
+    return _names(category, name, _bare(str(row.get("prompt") or row.get("question") or "").removesuffix(SHORT_ANSWER)))
 
 
-def _result_files(files: Sequence[Path], task: VisualQuestions) -> Predictions:
-    """Read lines of picture, question, label and response, separated by tabs."""
-    known = {(q.sample, q.text): q for q in task.questions}
-    answers: dict[str, str] = {}
-    unmatched: list[str] = []
-    repeated = 0
+def _names(category: str, picture: str, asked: str) -> list[str]:
+    """What a question may be called: a picture's name ends as the picture does, in ``.txt``, or not at all."""
+    return [f"{category}/{name}/{asked}" for name in dict.fromkeys((picture, picture.rpartition(".")[0] or picture))]
+
+
+def _result_rows(files: Sequence[Path], task: VisualQuestions) -> Iterator[tuple[str, Row]]:
+    """Yield lines of picture, question, label and response, separated by tabs."""
+    truths = {name: question.target for question in task.questions for name in _question_names(question)}
     for file in files:
         for number, line in enumerate(read_text(file).split("\n"), 1):
-            if not line.strip():
-                continue
-            place = f"{file}, line {number}"
-            cells = line.split("\t")
-            if len(cells) != _ANSWER_COLUMN + 1:
-                what = f"{len(cells)} cells, not picture, question, label and response"
-                raise UserError(what, where=place, todo="separate them by tabs")
-            question = known.get((f"{file.stem}/{cells[0].strip()}", _bare(cells[1])))
-            if question is None:
-                unmatched.append(f"{file.stem}/{cells[0].strip()}: {cells[1].strip()}")
-                continue
-            if cells[2].strip().lower() != question.target:
-                what = f"the label is {cells[2].strip()}, but the benchmark says {question.target}"
-                raise UserError(what, where=place, todo="check the benchmark's version")
-            repeated += question.id in answers
-            answers[question.id] = cells[3].removesuffix("\r")
-    outputs: dict[str, Json] = {}
-    for sample in task.samples:
-        names = [question.id for question in task.questions_of(sample)]
-        if any(name in answers for name in names):
-            outputs[sample.id] = [answers.get(name, "") for name in names]
-    if not outputs:
-        what = f"none of the {len(unmatched)} lines is about a question of this task"
-        raise UserError(what, where=str(files[0].parent), todo="check task and files")
-    notes = (f"{repeated} lines repeat a question: the last one counts",) if repeated else ()
-    return Predictions(outputs, tuple(unmatched), notes)
+            if line.strip():
+                place = f"{file}, line {number}"
+                cells = line.removesuffix("\r").split("\t")
+                if len(cells) != len(_COLUMNS):
+                    what = f"{len(cells)} cells, not picture, question, label and response"
+                    raise UserError(what, where=place, todo="separate them by tabs")
+                row = {"category": file.stem, **dict(zip(_COLUMNS, cells, strict=True))}
+                truth = next((truths[name] for name in _row_names(row) if name in truths), None)
+                if truth and row["label"].strip().lower() != truth:
+                    what = f"the label is {row['label'].strip()}, but the benchmark says {truth}"
+                    raise UserError(what, where=place, todo="check the benchmark's version")
+                yield place, row
 
 
 # Scoring

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from ...harness.predictions import some
 from .tables import read_delimited, read_json, read_text
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def without_collection() -> Iterator[None]:
 
 
 @without_collection()
-def read_predictions(
+def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which formats differ
     path: Path,
     task: VisualQuestions,
     *,
@@ -52,6 +53,7 @@ def read_predictions(
     texts: Sequence[str],
     row_names: Callable[[Row], Iterable[str]] = lambda _: (),
     question_names: Names = lambda question: (question.id,),
+    rows: Iterable[tuple[str, Row]] | None = None,
 ) -> Predictions:
     """Read the answers to a task's questions.
 
@@ -66,6 +68,7 @@ def read_predictions(
         texts: Columns that hold the answer, the best first.
         row_names: Further names of the question that a row is about, which come before those of ``ids``.
         question_names: What predictions may call a question.
+        rows: Those of the file, each with its place, if they are not as `read_rows` has them.
 
     Raises:
         UserError: A row cannot be read, has no such column, or no row is about a question of the task.
@@ -73,14 +76,15 @@ def read_predictions(
     known = {name: question.id for question in task.questions for name in question_names(question)}
     answers: dict[str, str | None] = {}
     unmatched: list[str] = []
-    repeated = 0
-    for place, row in map(_unfolded, read_rows(path)):
+    repeated: list[str] = []
+    for place, row in map(_unfolded, read_rows(path) if rows is None else rows):
         names = [*row_names(row), *filter(None, (as_text(row.get(column), place) for column in ids))]
         text = _answer(row, texts, place)
         found = next((known[name.strip()] for name in names if name.strip() in known), None)
         found = found or _by_position(row, task.questions)
         if found is not None:
-            repeated += found in answers
+            if found in answers:
+                repeated.append(found)
             answers[found] = text
         elif names:
             unmatched.append(names[0])
@@ -90,8 +94,13 @@ def read_predictions(
     if not answers:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what if unmatched else "it has no predictions", where=str(path), todo="check task and file")
-    notes = (f"{repeated} predictions repeat a question: the last one counts",) if repeated else ()
-    return Predictions(_by_sample(task, answers), tuple(unmatched), notes)
+    return Predictions(_by_sample(task, answers), tuple(unmatched), repeats(repeated))
+
+
+def repeats(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what is to be said of questions that have several predictions."""
+    told = list(dict.fromkeys(names))
+    return (f"several predictions for {some(told, 'question')}: the last one counts",) if told else ()
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:

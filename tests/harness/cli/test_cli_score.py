@@ -92,6 +92,7 @@ def test_the_figures_for_a_reader(score):
     assert done.out == (
         "look, rule mine/3\n"
         "  samples    40\n  matched    4\n  missing    36\n  unmatched  1\n  unparsed   1\n  unscored   1\n"
+        "  note: no prediction for 36 questions (s1, s2, s3, s4, s5 and 31 more)\n"
         "  accuracy  66.67 [-76.76, 210.09]  %  (95 % t interval over 3 questions in 3 groups)\n"
         "  length    1.50 [1.50, 1.50]          (95 % t interval over 3 questions in 3 groups)\n"
     )

@@ -146,7 +146,37 @@ def test_the_official_result_folder_is_read(folder, tmp_path):
     (tmp_path / "results" / "existence.txt").write_text("9.png\tA? Please answer yes or no.\tYes\tYes\n")
     read = task.predictions(tmp_path / "results")
     assert read.outputs.keys() == {"OCR/0001.png", "code_reasoning/0001.png"}
-    assert read.unmatched == ("existence/9.png: A? Please answer yes or no.",)
+    assert read.unmatched == ("existence/9.png/A?",)
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".txt", ""])
+def test_a_folder_without_pictures_is_scored_whatever_its_names_end_in(folder, tmp_path, ending):
+    """LLaVA's converter writes the name of the text file; the folder alone does not tell how a picture's name ends."""
+    results = result_files(mme_task(str(folder)), tmp_path / "results", lambda line: line.replace(".png", ending))
+    for picture in folder.rglob("*.png"):
+        picture.unlink()
+    task = mme_task(str(folder))
+    read = task.predictions(results)
+    assert (read.outputs, read.unmatched, read.notes) == (oracle(task), (), ())
+    assert figures(task, read.outputs)[0]["score"] == 600
+
+
+def test_a_missing_half_of_a_pair_is_named_and_counts_as_wrong(folder, tmp_path):
+    task = mme_task(str(folder))
+    results = result_files(task, tmp_path / "results", lambda line: "" if "dog" in line else line)
+    read = task.predictions(results)
+    assert read.outputs["existence/0001.png"] == ["Yes", ""]
+    (note,) = read.notes
+    assert note.startswith("no prediction for 1 question (existence/0001.png/Is there a dog?), but for the other one")
+    found = figures(task, read.outputs)[0]
+    assert (found["accuracy"], found["accuracy+"]) == (7 / 8, 3 / 4)
+
+
+def test_a_line_that_stands_there_twice_is_named(folder, tmp_path):
+    task = mme_task(str(folder))
+    results = result_files(task, tmp_path / "results", lambda line: f"{line}\n{line}" if "A?" in line else line)
+    read = task.predictions(results)
+    assert read.notes == ("several predictions for 1 question (existence/0002.png/A?): the last one counts",)
 
 
 def test_a_response_keeps_its_blanks(folder, tmp_path):

@@ -131,7 +131,7 @@ def test_a_folder_of_parts(tmp_path, task):
     (tmp_path / "merge.jsonl").write_text(LLAVA)
     found = read(tmp_path, task)
     assert found.outputs == ANSWERS
-    assert found.notes == ("3 predictions repeat a question: the last one counts",)
+    assert found.notes == ("several predictions for 3 questions (101, 102, 103): the last one counts",)
 
 
 def sample_log(position, said, **more):
@@ -171,7 +171,7 @@ def test_counts_of_what_does_not_match(tmp_path, task):
     found = read(path, task)
     assert found.outputs == ANSWERS | {"101": "cow"}
     assert found.unmatched == ("7",)
-    assert found.notes == ("1 predictions repeat a question: the last one counts",)
+    assert found.notes == ("several predictions for 1 question (101): the last one counts",)
 
 
 @pytest.mark.parametrize("missing", ["null", "NaN", "[null]"])
