@@ -185,6 +185,12 @@ def in_template(messages: Sequence[Mapping[str, Any]], speaker: Any, *, reply: b
     return text
 
 
+def notes(speaker: Any) -> tuple[str, ...]:
+    """Return what a reader must know of answers in a checkpoint's own chat template."""
+    dated = "strftime_now" in str(speaker.chat_template)
+    return ("its chat template writes the date of the day into every prompt",) if dated else ()
+
+
 def tokenize(text: str, tokenizer: Any) -> list[int]:
     """Return the ids of a rendered text; a template that writes the first token itself does not get a second one."""
     first = tokenizer.bos_token

@@ -17,7 +17,6 @@ search - beams, guidance and the like - is left out, and said.
 
 from __future__ import annotations
 
-import functools
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -148,11 +147,8 @@ class Decoding:
             ends = [self.ended(answer, prompt) for answer, prompt in zip(said(ids), prompts, strict=True)]
             return torch.tensor(ends, device=ids.device)
 
-        def changed(ids: torch.Tensor, logits: torch.Tensor, change: Change) -> torch.Tensor:
-            return change(logits, range(len(ids)), said(ids))
-
         config = GenerationConfig(**self._ends, max_new_tokens=max(limits))
-        processors = [] if change is None else [functools.partial(changed, change=change)]
+        processors = [lambda ids, logits: change(logits, range(len(ids)), said(ids))] if change else []
         # What the given config does not say, the library takes from the model's own.
         own, self._model.generation_config = self._model.generation_config, config
         try:
@@ -183,7 +179,7 @@ class Decoding:
 
         try:
             processors = self._processors([0], 1)
-            vocabulary, device = self._model.config.get_text_config().vocab_size, self._model.device
+            vocabulary, device = self._model.get_input_embeddings().weight.shape[0], self._model.device
             processors(torch.tensor([[0]], device=device), torch.zeros(1, vocabulary, device=device))
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(

@@ -47,6 +47,12 @@ class Checkpoint(NamedTuple):
     system: str
     decoding: decoding.Decoding
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its answers must know."""
+        said = conversations.notes(self.processor) if self.conversation == conversations.TEMPLATE else ()
+        return (*self.decoding.notes, *said)
+
     def render(self, prompt: Prompt) -> str:
         """Return the text that a prompt becomes, with one placeholder for each image."""
         return conversations.render(self.conversation, prompt, self.processor, self.system)

@@ -83,7 +83,9 @@ class HFCausalLM:
         self.notes = self._loaded.notes
         self.chat, self._system = chat, system
         self.chat_template = getattr(self._loaded.tokenizer, "chat_template", None)
-        self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
+        if chat:
+            self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
+            self.notes += conversations.notes(self._loaded.tokenizer)
 
         from .causal_batches import Batches
 

@@ -72,7 +72,7 @@ class HFImageTextToText:
         options |= {"decoding": decoding, "system": system}
         self._loaded = load(path, revision, device, options, llava=False)
         self.module = self._loaded.model
-        self.notes = self._loaded.decoding.notes
+        self.notes = self._loaded.notes
         self.convention: Mapping[str, Any] = {
             "phase": "prefill", "counter": "fvcore", "attention": attention, "waived": tuple(waive)
         }  # fmt: skip

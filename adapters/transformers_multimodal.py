@@ -102,7 +102,7 @@ class HFMultimodal:
         self.methods: tuple[Method, ...] = ()
         self.schedulers: Mapping[str, Mapping[str, str]] = {}
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
-        self.notes = self._loaded.decoding.notes
+        self.notes = self._loaded.notes
         self._selector: Selector | None = None
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
         self._grown = ByteLru(0)

@@ -248,8 +248,7 @@ def _continued(loaded: Checkpoint, text: str, pairs: Sequence[Turn]) -> str:
             first = [{"type": "image"}] if pictured and not messages else []
             messages.append({"role": "user", "content": [*first, *content]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-        rendered: str = loaded.processor.apply_chat_template(messages[:-1], add_generation_prompt=True, tokenize=False)
-        return rendered
+        return conversations.in_template(messages[:-1], loaded.processor)
     around, end = conversations.CONVERSATIONS[loaded.conversation], loaded.processor.tokenizer.eos_token
     for (_, answer), (question, _) in pairwise(pairs):
         text += f" {answer}{end}{around.before.lstrip()}{question}{around.after}"

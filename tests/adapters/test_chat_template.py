@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,7 @@ TURNS = (
 TEMPLATES = {
     "chatml": TURNS,
     "with its first token": "{{ bos_token }}" + TURNS,
+    "dated": "{{ strftime_now('%Y') }}" + TURNS,
     "no system prompt": "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     + TURNS,
     "drops it": TURNS.replace("%}<|im_start|>", "if m.role != 'system' %}<|im_start|>", 1),
@@ -33,7 +35,10 @@ TEXTS = ("input: a b\noutput: b a\n\ninput: c d", " What is it? ")
 
 @pytest.fixture
 def talking(own_language: Callable[..., Path], tokenizer: Any) -> Callable[..., Path]:
-    """Template -> a tiny llama whose tokenizer has it, begins texts with <s> and ends answers with <|im_end|>."""
+    """Template -> a tiny llama whose tokenizer has it, begins texts with <s> and ends answers with <|im_end|>.
+
+    Its generation_config has other end tokens, and a repetition penalty.
+    """
 
     def made(template: str = "chatml") -> Path:
         chat = copy.deepcopy(tokenizer)
@@ -43,7 +48,10 @@ def talking(own_language: Callable[..., Path], tokenizer: Any) -> Callable[..., 
             single="<s> $A", special_tokens=[("<s>", chat.bos_token_id)]
         )
         chat.chat_template = TEMPLATES.get(template)
-        return own_language("llama", tokenizer=chat)
+        folder = own_language("llama", tokenizer=chat)
+        settings = {"eos_token_id": [0, 3], "repetition_penalty": 1.2, "do_sample": True}
+        (folder / "generation_config.json").write_text(json.dumps(settings))
+        return folder
 
     return made
 
@@ -108,6 +116,12 @@ def test_lm_eval_is_given_the_text_that_its_own_model_gives_it(talking, lm_evals
                 ]
         assert one["config"]["adaptbench_spec"] == f"hf-lm:{folder}"
     assert caplog.text.count("the system prompt is left out") == (template == "no system prompt")
+
+
+def test_a_template_that_writes_the_date_is_told(talking):
+    folder = str(talking("dated"))
+    assert HFCausalLM(folder).notes == ()
+    assert HFCausalLM(folder, chat=True).notes == ("its chat template writes the date of the day into every prompt",)
 
 
 def test_what_lm_eval_cannot_have_put_into_a_template_is_told(talking, language):

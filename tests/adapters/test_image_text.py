@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
+from adaptbench.adapters.decoding import Decoding
 from adaptbench.adapters.prefill_flops import PrefillFlops
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
 from adaptbench.harness.contracts import Generator, Prefilling, Prompt, Traceable
@@ -289,6 +290,26 @@ def test_answers_are_the_librarys_alone_and_in_a_batch(family: Family, ours: HFI
     assert len(set(expected)) == len(every)  # they do depend on pictures and questions
     for contract in (Generator, Prefilling, Traceable):
         assert isinstance(ours, contract)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"repetition_penalty": 1.5, "min_new_tokens": 3}, {"suppress_tokens": [30, 31, 40], "forced_eos_token_id": 2}],
+)
+def test_a_generation_config_is_followed_as_the_library_does(
+    family: Family, ours: HFImageTextToText, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = prompts(family.name)
+    before = ours.generate(every)
+    for model in (family.model, ours.module):
+        for name, value in settings.items():
+            monkeypatch.setattr(model.generation_config, name, value)
+    followed = Decoding(ours.module, family.processor.tokenizer, "checkpoint", "")
+    monkeypatch.setattr(ours, "_loaded", ours._loaded._replace(decoding=followed))
+    expected = [stock(family, prompt) for prompt in every]
+    assert expected != before
+    assert ours.generate(every) == expected
+    assert [ours.generate([prompt])[0] for prompt in every] == expected
 
 
 def test_a_placeholder_in_the_users_text_asks_for_nothing(family: Family, ours: HFImageTextToText) -> None:
