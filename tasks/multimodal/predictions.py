@@ -107,9 +107,10 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a file, each with its place for messages.
 
     Args:
-        path: A file of JSON lines, JSON, CSV, TSV or XLSX. A JSON file holds a list of objects, an object with one such
-            list in it, or an object from names to answers (rows with ``question_id`` and ``text``). Of a folder, all
-            files of the first of the kinds JSON lines, XLSX, TSV, JSON, CSV that it has, by name.
+        path: A file of JSON lines, JSON, CSV, TSV or XLSX. A JSON file holds a list of objects, an object with such
+            lists in it, or an object from names to answers (rows with ``question_id`` and ``text``), maybe in
+            ``outputs``. Of a folder, all files of the first of the kinds JSON lines, XLSX, TSV, JSON, CSV that it has,
+            by name.
 
     Raises:
         UserError: It is no such file, or a row cannot be read; the message names the line.
@@ -210,13 +211,21 @@ def _json(path: Path) -> Iterator[tuple[str, Row]]:
         yield from _json_lines(path)  # under the wrong name, as POPE's files and some of LLaVA's are
         return
     if isinstance(content, dict):
-        lists = [value for value in content.values() if isinstance(value, list)]
-        content = lists[0] if len(lists) == 1 else [_named(name, value) for name, value in content.items()]
+        content = _listed(content)
     if not isinstance(content, list):
         raise UserError("neither a list nor an object", where=str(path), todo="give a file of predictions")
     for number, row in enumerate(content, 1):
         place = f"{path}, item {number}"
         yield place, _object(row, place)
+
+
+def _listed(content: dict[str, Any]) -> list[Any]:
+    """The rows of an object: those of its lists, or its names with their answers, or those of its ``outputs``."""
+    lists = [value for value in content.values() if isinstance(value, list)]
+    if len(lists) == 1 or (lists and all(isinstance(row, dict) for rows in lists for row in rows)):
+        return [row for rows in lists for row in rows]
+    named = content["outputs"] if isinstance(content.get("outputs"), dict) else content
+    return [_named(name, value) for name, value in named.items()]
 
 
 def _named(name: str, value: Any) -> Row:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
+from ...harness.predictions import some
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
 from .local import beside, found, opened
 from .pictures import Picture
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _PARTS = {"img": "ScienceQA-IMG", "full": "ScienceQA-FULL"}
 _LOWER_GRADES = 6
+_NO_PREDICTION = "FAILED"
+"""What stands in the files that LLaVA's script makes for a question that it found no prediction for."""
 
 
 def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
@@ -79,12 +82,12 @@ def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
     if not isinstance(problems, dict) or not isinstance(names, dict) or split not in names:
         raise UserError(f"it has no split {split!r}", where=str(splits), todo="check split=")
     folder = beside(home, images, "images")
-    for name in names[split]:
+    for name in map(str, names[split]):
         row, place = problems.get(name), f"{home / 'problems.json'}, problem {name}"
         if not isinstance(row, dict):
             raise UserError("it is missing", where=place, todo="take both files from one release")
-        own = folder / str(row.get("split", split)) / str(name)
-        yield _question(str(name), row, place, Picture.file(own / str(row["image"])) if row.get("image") else None)
+        own = folder / str(row.get("split", split)) / name
+        yield _question(name, row, place, Picture.file(own / str(row["image"])) if row.get("image") else None)
 
 
 def _question(name: str, row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
@@ -117,16 +120,19 @@ def _subsets(row: Mapping[str, Any], *, text: bool, image: bool) -> dict[str, st
 
 
 def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predictions:
-    """Read LLaVA's answers, or a log of lmms-eval or VLMEvalKit.
+    """Read LLaVA's answers, either file that its script makes of them, or a log of lmms-eval or VLMEvalKit.
 
     As in the official script a missing prediction is wrong among all questions, and does not count among those with a
     picture: only a prediction's prompt tells that script of the picture.
     """
-    read = read_predictions(path, task, ids=("question_id", "index"), texts=("text", "prediction"))
+    read = read_predictions(path, task, ids=("question_id", "index"), texts=("text", "prediction", "pred"))
+    if path.suffix.lower() == ".json":
+        given = {name: text for name, text in read.outputs.items() if text != _NO_PREDICTION}
+        read = replace(read, outputs=given)
     missing = [sample.id for sample in task.samples if sample.id not in read.outputs]
     if not missing or not all_count:
         return read
-    note = f"{len(missing)} questions have no prediction: they count as wrong"
+    note = f"no prediction for {some(missing, 'question')}: counted as wrong"
     return replace(read, outputs={**read.outputs, **dict.fromkeys(missing, "")}, notes=(*read.notes, note))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
+from ...harness.predictions import some
 from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
 from .local import beside, found, official_rows, opened
 from .pictures import Picture
@@ -146,9 +147,9 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
         sample.id: read.outputs.get(sample.id, read.outputs.get(sample.id.partition("#")[0], ""))
         for sample in task.samples
     }
-    missing = sum(name.partition("#")[0] not in read.outputs for name in outputs)
-    note = (f"{missing} questions have no prediction: they count as wrong",) if missing else ()
-    return replace(read, outputs=outputs, notes=(*read.notes, *note))
+    missing = [name for name in outputs if name.partition("#")[0] not in read.outputs]
+    note = f"no prediction for {some(missing, 'question')}: counted as wrong"
+    return replace(read, outputs=outputs, notes=(*read.notes, *([note] if missing else [])))
 
 
 RULES = letter_rules(official=seed_official, lmms_eval=seed_lmms_eval, vlmevalkit=vlmevalkit)

@@ -110,7 +110,7 @@ def test_llava_answers_are_read(folder, tmp_path):
     assert with_pictures.unmatched == ("12", "999")
     everything = scienceqa_task(str(folder), part="full").predictions(path)
     assert everything.outputs == {"3": "A", "12": "A", "7": "A", "9": ""}
-    assert everything.notes == ("1 questions have no prediction: they count as wrong",)
+    assert everything.notes == ("no prediction for 1 question (9): counted as wrong",)
 
 
 def test_a_missing_prediction_with_a_picture_does_not_count(folder, tmp_path):
@@ -118,6 +118,57 @@ def test_a_missing_prediction_with_a_picture_does_not_count(folder, tmp_path):
     path.write_text(json.dumps({"question_id": "3", "text": "B"}))
     task = scienceqa_task(str(folder))
     assert figures(task, task.predictions(path).outputs)[0] == 1
+
+
+def scripts_files(folder, said):
+    """The two files that LLaVA's script makes of predictions, ``said``: problem -> text; ``FAILED`` for the others."""
+    rows = [
+        {
+            "question_id": name,
+            "parsed_ans": said.get(name, "FAILED")[:1],
+            "ground_truth": "ABCDE"[problem["answer"]],
+            "question": f"{'<image>' * bool(problem['image'])}x" if name in said else "Unknown",
+            "pred": said.get(name, "FAILED"),
+            "is_multimodal": name in said and bool(problem["image"]),
+        }
+        for name, problem in PROBLEMS.items()
+    ]
+    right = [row["parsed_ans"] == row["ground_truth"] for row in rows]
+    files = folder / "output.json", folder / "result.json"
+    groups = {"correct": [row for row, is_right in zip(rows, right, strict=True) if is_right], "incorrect": []}
+    groups["incorrect"] = [row for row in rows if row not in groups["correct"]]
+    files[0].write_text(json.dumps(groups, indent=2))
+    figures = {"acc": 100 * sum(right) / len(rows), "correct": sum(right), "count": len(rows)}
+    indexes = {row["question_id"]: "ABCDE".find(row["parsed_ans"]) for row in rows}
+    outputs = {row["question_id"]: row["pred"] for row in rows}
+    files[1].write_text(json.dumps(figures | {"results": indexes, "outputs": outputs}, indent=2))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("said", "full", "pictured"),
+    [
+        ({"3": "B", "12": "A", "7": "A", "9": "E. e"}, 3 / 4, 1),
+        ({"3": "A", "12": "C", "7": "hm", "9": "D"}, 1 / 4, 0),
+        ({"3": "B", "9": "A"}, 1 / 4, 1),
+        ({"3": "B", "12": "C", "7": "A", "9": "E"}, 1, 1),
+    ],
+    ids=["some wrong", "some unread", "some missing", "all right"],
+)
+def test_the_files_that_llavas_script_makes_are_read(folder, tmp_path, said, full, pictured):
+    for path in scripts_files(tmp_path, said):
+        everything, with_pictures = scienceqa_task(str(folder), part="full"), scienceqa_task(str(folder))
+        assert figures(everything, everything.predictions(path).outputs)[0] == full
+        read = with_pictures.predictions(path)
+        assert read.outputs.keys() == {"3", "7"} & said.keys()
+        assert figures(with_pictures, read.outputs)[0] == pictured
+
+
+def test_ids_may_be_numbers_in_any_file(folder, tmp_path):
+    (folder / "pid_splits.json").write_text(json.dumps({"test": [3, 12, 7, 9]}))
+    path = tmp_path / "output.json"
+    path.write_text(json.dumps({"correct": [{"question_id": 3, "pred": "B"}], "incorrect": []}))
+    assert scienceqa_task(str(folder)).predictions(path).outputs == {"3": "B"}
 
 
 def test_a_log_of_lmms_eval_is_read_by_its_order(folder, tmp_path):

@@ -110,7 +110,7 @@ def test_a_prediction_answers_both_questions_of_its_id_and_a_missing_one_is_wron
     task = seed_task(str(folder))
     read = task.predictions(path)
     assert read.outputs == {"101": "A", "102": "", "101#2": "A", "v1": "C"}
-    assert read.notes == ("1 questions have no prediction: they count as wrong",)
+    assert read.notes == ("no prediction for 1 question (102): counted as wrong",)
     assert figures(task, read.outputs)[0] == 0.5
 
 
