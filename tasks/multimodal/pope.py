@@ -6,19 +6,19 @@ LLaVA-1.5's labels are those of commit e3e3926, whose random split has 2,910 que
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
-from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from . import yes_no
 from .local import beside, official_rows, opened
 from .pictures import Picture
-from .predictions import as_text, read_predictions, read_rows
+from .predictions import read_predictions, read_rows
 from .question import Question
 from .subsets import masks
 from .tables import Table
@@ -27,12 +27,17 @@ from .task import Benchmark, Rule, VisualQuestions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ...harness.contracts import Json, Scores
+    from ...harness.contracts import Json, Predictions, Scores
+    from .predictions import Row
 
 SPLITS = ("adversarial", "popular", "random")
 _TEN_MILLION = 10_000_000
 _LLAVA_SPLITS = ("adversarial", "random", "popular")
 """By the ten-millions of a question's number in LLaVA's question file."""
+_RANDOM = (2910, 3000)
+"""Questions of the random split in the two versions of the labels."""
+_LOGGED = {"index", "doc", "resps", "filtered_resps"}
+"""Columns that logs of lmms-eval and VLMEvalKit have, and no answers of LLaVA's or POPE's own."""
 
 
 def pope_task(
@@ -65,14 +70,13 @@ def pope_task(
 
 
 def _of_table(table: Table) -> Iterator[Question]:
-    counts: dict[str, int] = defaultdict(int)
-    for number, row in enumerate(table.rows("question", "answer", "category")):
-        split = row["category"]
-        counts[split] += 1
-        place, picture = f"{table.where} row {number}", table.picture(number)
-        yield _question(
-            split, counts[split], row["question"], row["answer"], place, str(row.get("image_source", "")), picture
-        )
+    rows = list(table.rows("question", "answer", "category"))
+    splits = dict.fromkeys(row["category"] for row in rows)
+    numbers = {split: iter(_numbers([row for row in rows if row["category"] == split])) for split in splits}
+    for position, row in enumerate(rows):
+        split, place = row["category"], f"{table.where} row {position}"
+        number, group, picture = next(numbers[split]), str(row.get("image_source", "")), table.picture(position)
+        yield _question(split, number, row["question"], row["answer"], place, group, picture)
 
 
 def _of_files(source: Path, images: str) -> Iterator[Question]:
@@ -86,132 +90,165 @@ def _of_files(source: Path, images: str) -> Iterator[Question]:
         )
     folder = beside(source, images, "val2014", "coco/val2014")
     for path, split in files.items():
-        for number, (place, row) in enumerate(official_rows(path, "text", "label", "image"), 1):
+        rows = list(official_rows(path, "text", "label", "image"))
+        for (place, row), number in zip(rows, _numbers([row for _, row in rows]), strict=True):
             picture = Picture.file(folder / row["image"])
             yield _question(split, number, row["text"], row["label"], place, row["image"], picture)
 
 
+def _numbers(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """Number a split's questions from 1, with the numbers that the labels give them beside: some begin at 0."""
+    own = [number for row in rows if (number := _whole(row.get("question_id"))) is not None]
+    if len(set(own)) < len(rows):
+        own = list(range(1, len(rows) + 1))
+    starts_at_0 = 0 in own
+    return [(number + starts_at_0, number) for number in own]
+
+
+def _whole(name: Any) -> int | None:
+    """Read a number of at most 18 digits, given as a number or as text."""
+    text = str(int(name) if isinstance(name, float) and name.is_integer() else name).strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
+
+
 def _question(  # noqa: PLR0913, PLR0917 - one parameter is one thing that both sources know
-    split: str, number: int, text: str, label: str, place: str, group: str, picture: Picture | None
+    split: str, numbers: tuple[int, int], text: str, label: str, place: str, group: str, picture: Picture | None
 ) -> Question:
     answer = label.strip().lower()
     if answer not in ("yes", "no"):
         raise UserError(f"the label {label!r} is neither yes nor no", where=place, todo="mend the data")
     subsets = {"split": split, "answer": answer}
-    return Question(f"{split}/{number}", text, picture, answer, subsets=subsets, group=group)
+    number, own = numbers
+    return Question(
+        f"{split}/{number}", text, picture, answer, subsets=subsets, group=group, fields={"question_id": own}
+    )
 
 
 # Reading predictions
 
 
-class _Answer(NamedTuple):
-    place: str
-    number: int
-    row: Mapping[str, Any]
-
-
 def _predictions(path: Path, task: VisualQuestions, *, questions: str) -> Predictions:
     """Read LLaVA's answers, POPE's own, or a log of lmms-eval or VLMEvalKit.
 
-    The official script pairs the answers of a split with its labels by their order, and so do we where there are as
-    many of both; an answer that states another question than its label is refused. Where some are missing, LLaVA's
-    numbers pair them, if the answers state their questions.
+    The official scripts pair the answers of a split with its labels by their order; here only answers without a
+    ``question_id`` are. An answer that states another question than its label is refused.
     """
-    place, first = next(read_rows(path), (str(path), {}))
-    if "text" in first and "question_id" in first:
-        answers = _by_split(path, questions)
-    elif "question" in first and "answer" in first and not {"prediction", "doc", "resps"} & set(first):
-        answers = _own_format(path, task)
-    else:
+    rows = list(read_rows(path))
+    if rows and _LOGGED & set(rows[0][1]):
         ids, texts = ("id", "question_id"), ("text", "prediction")
-        return read_predictions(path, task, ids=ids, texts=texts, row_names=_logged_name)
-    if not answers:
-        raise UserError("it has no predictions", where=place, todo="check the file")
-    outputs: dict[str, Json] = {}
-    unmatched: list[str] = []
-    for split, given in answers.items():
-        asked = [question for question in task.questions if question.subsets["split"] == split]
-        if not asked:
-            unmatched += [f"{split}/{answer.number}" for answer in given]
-            continue
-        for question, answer in _paired(split, asked, given, path):
-            text = answer.row.get("text", answer.row.get("answer"))
-            outputs[question.id] = as_text(text, answer.place)
-    if not outputs:
-        what = f"none of its {len(unmatched)} predictions is for a question of this task"
-        raise UserError(what, where=str(path), todo="check task and file")
-    return Predictions({q.id: outputs[q.id] for q in task.questions if q.id in outputs}, tuple(unmatched))
+        return read_predictions(path, task, ids=ids, texts=texts, row_names=_logged_name, question_names=_own_name)
+    numbered = any(row.get("question_id") is not None for _, row in rows)
+    names = _by_number(rows, task, questions) if numbered else _by_order(rows, task, path)
+    _check(rows, names, task, path)
+    named = ((place, {**row, "question_id": name}) for (place, row), name in zip(rows, names, strict=True))
+    return read_predictions(path, task, ids=("question_id",), texts=("text", "prediction", "answer"), rows=named)
 
 
-def _by_split(path: Path, questions: str) -> dict[str, list[_Answer]]:
-    """LLaVA's answers by split, in the order of the file."""
-    told = {}
-    if questions:
-        rows = official_rows(Path(questions).expanduser(), "question_id", "category")
-        told = {str(row["question_id"]): str(row["category"]) for _, row in rows}
-    answers: dict[str, list[_Answer]] = {}
-    for place, row in read_rows(path):
-        name = as_text(row.get("question_id"), place) or ""
-        if not (name.isascii() and name.isdecimal()) or (told and name not in told):
-            raise UserError(f"{name!r} is no question of LLaVA's question file", where=place, todo="check questions=")
-        number = int(name)
-        split = told.get(name) or _LLAVA_SPLITS[min(number // _TEN_MILLION, 2)]
-        answers.setdefault(split, []).append(_Answer(place, number % _TEN_MILLION, row))
-    return answers
+def _by_number(rows: Sequence[tuple[str, Row]], task: VisualQuestions, questions: str) -> list[str]:
+    """The split of each answer, and its number there.
+
+    Numbers are those of LLaVA's question file, which tell the split, too; or those of the labels, where a category, the
+    name of the file or the task tells it.
+    """
+    told = _told(questions) if questions else {}
+    numbers = []
+    for place, row in rows:
+        number = _whole(row.get("question_id"))
+        if number is None or (told and number not in told):
+            what = f"{str(row.get('question_id'))[:60]!r} is no question of LLaVA's question file"
+            raise UserError(what, where=place, todo="check questions=" if questions else "give its question_id")
+        numbers.append(number)
+    if told:
+        return [told[number] for number in numbers]
+    if max(numbers) >= _TEN_MILLION:
+        places = (divmod(number, _TEN_MILLION) for number in numbers)
+        return [f"{dict(enumerate(_LLAVA_SPLITS)).get(split, split)}/{number}" for split, number in places]
+    own = {_own_name(question)[0]: question.id for question in task.questions}
+    splits = _splits(rows, task)
+    if "" in splits and len(numbers) >= 2 * len(set(numbers)):
+        raise _unclear(rows[0][0], task)
+    names = [f"{split or _LLAVA_SPLITS[0]}/{number}" for split, number in zip(splits, numbers, strict=True)]
+    return [own.get(name, name) for name in names]
 
 
-def _own_format(path: Path, task: VisualQuestions) -> dict[str, list[_Answer]]:
-    """POPE's own answers: one file a split, whose name tells the split; of a task with one split, any name."""
-    splits = list(dict.fromkeys(question.subsets["split"] for question in task.questions))
-    answers: dict[str, list[_Answer]] = {}
-    for place, row in read_rows(path):
+def _told(questions: str) -> dict[int, str]:
+    """Number in LLaVA's question file -> the split, and the number there: its order is that of the labels."""
+    told: dict[int, str] = {}
+    counts: dict[str, int] = defaultdict(int)
+    for place, row in official_rows(Path(questions).expanduser(), "question_id", "category"):
+        number, split = _whole(row["question_id"]), str(row["category"])
+        if number is None:
+            raise UserError(f"{str(row['question_id'])[:60]!r} is no number", where=place, todo="check questions=")
+        counts[split] += 1
+        told[number] = f"{split}/{counts[split]}"
+    return told
+
+
+def _by_order(rows: Sequence[tuple[str, Row]], task: VisualQuestions, path: Path) -> list[str]:
+    asked: dict[str, list[str]] = defaultdict(list)
+    for question in task.questions:
+        asked[question.subsets["split"]].append(question.id)
+    splits = _splits(rows, task)
+    if "" in splits:
+        raise _unclear(rows[splits.index("")][0], task)
+    for split in set(splits) & set(asked):
+        if splits.count(split) != len(asked[split]):
+            raise _other_version(splits.count(split), len(asked[split]), split, path)
+    places = {split: iter(asked[split] or map(f"{split}/{{}}".format, itertools.count(1))) for split in splits}
+    return [next(places[split]) for split in splits]
+
+
+def _splits(rows: Sequence[tuple[str, Row]], task: VisualQuestions) -> list[str]:
+    """The split of each row: that of its category or its file's name, or the only one of the task; else empty."""
+    asked = list(dict.fromkeys(question.subsets["split"] for question in task.questions))
+    known = dict.fromkeys((*asked, *SPLITS))
+    found = []
+    for place, row in rows:
         file = place.rpartition(", ")[0].rpartition("/")[2]
-        named = [split for split in splits if split in file] or splits
-        if len(named) > 1:
-            raise UserError(
-                f"it is not clear which of the splits {', '.join(named)} this is",
-                where=place,
-                todo="put the split into the name of the file",
-            )
-        given = answers.setdefault(named[0], [])
-        given.append(_Answer(place, len(given) + 1, row))
-    return answers
+        named = [row["category"]] if row.get("category") in known else [name for name in known if name in file] or asked
+        found.append(named[0] if len(named) == 1 else "")
+    return found
 
 
-def _paired(
-    split: str, asked: Sequence[Question], given: Sequence[_Answer], path: Path
-) -> Iterator[tuple[Question, _Answer]]:
-    if len(given) == len(asked):
-        pairs = list(zip(asked, given, strict=True))
-    elif len(given) < len(asked) and all(_stated(answer) for answer in given):
-        pairs = [(asked[answer.number - 1], answer) for answer in given if 1 <= answer.number <= len(asked)]
-    else:
-        raise UserError(
-            f"{len(given):,} answers to the {len(asked):,} questions of the {split} split",
-            where=str(path),
-            todo="take the labels that the answers were made for (the random split of commit e3e3926 has 2,910)",
-        )
-    for question, answer in pairs:
-        stated = _stated(answer)
-        if stated and stated != _plain(question.text):
-            raise UserError(
-                f"this answers {stated!r}, but the label is for {question.text!r}",
-                where=answer.place,
-                todo="take the labels that the answers were made for",
-            )
-        yield question, answer
+def _unclear(place: str, task: VisualQuestions) -> UserError:
+    splits = ", ".join(dict.fromkeys(question.subsets["split"] for question in task.questions))
+    what = f"it is not clear which of the splits {splits} this is"
+    return UserError(what, where=place, todo="put the split into the name of the file")
 
 
-def _stated(answer: _Answer) -> str:
-    """The question as the answer states it, if it does."""
-    return _plain(str(answer.row.get("prompt") or answer.row.get("question") or "").split("\n", maxsplit=1)[0])
+def _other_version(given: int, asked: int, split: str, path: Path) -> UserError:
+    what = f"{given:,} answers to the {asked:,} questions of the {split} split"
+    todo = "take the labels that the answers were made for (the random split of commit e3e3926 has 2,910)"
+    return UserError(what, where=str(path), todo=todo)
+
+
+def _check(rows: Sequence[tuple[str, Row]], names: Sequence[str], task: VisualQuestions, path: Path) -> None:
+    """Refuse answers to other questions than those of the task, as far as they tell."""
+    known = {question.id: question for question in task.questions}
+    untold = set()
+    for (place, row), name in zip(rows, names, strict=True):
+        stated = _plain(str(row.get("prompt") or row.get("question") or ""))
+        if not stated:
+            untold.add(name)
+        elif name in known and _plain(known[name].text) not in stated:
+            stated = stated.partition("\n")[0]
+            what = f"this answers {stated!r}, but the label is for {known[name].text!r}"
+            raise UserError(what, where=place, todo="take the labels that the answers were made for")
+    given, asked = (sum(name.startswith("random/") for name in found) for found in (untold, known))
+    if {given, asked} == set(_RANDOM):
+        raise _other_version(given, asked, "random", path)
 
 
 def _plain(text: str) -> str:
     return text.strip().replace("imange", "image")  # a slip of the pen in some versions of the questions
 
 
-def _logged_name(row: Mapping[str, Any]) -> list[str]:
+def _own_name(question: Question) -> list[str]:
+    """The split, and the number that the labels give a question."""
+    return [f"{question.subsets['split']}/{question.fields['question_id']}"]
+
+
+def _logged_name(row: Row) -> list[str]:
     """How a log of lmms-eval tells the question: its number within the category."""
     return [f"{row.get('category')}/{row.get('question_id')}"]
 

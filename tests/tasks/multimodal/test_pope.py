@@ -203,27 +203,91 @@ def test_llava_question_file_tells_the_split(labels, tmp_path):
     splits = [split for split, answers in LABELS.items() for _ in answers]
     asked = [{"question_id": 500 + n, "image": "", "text": "", "category": split} for n, split in enumerate(splits)]
     task = pope_task(str(labels), str(write(tmp_path / "questions.jsonl", asked)))
-    assert task.predictions(write(tmp_path / "answers.jsonl", rows)).outputs == oracle(task)
+    assert task.predictions(write(tmp_path / "answers.jsonl", rows[::-1])).outputs == oracle(task)
     strange = write(tmp_path / "strange.jsonl", [*rows, {"question_id": 9, "text": "Yes"}])
     with pytest.raises(UserError, match=r"strange.jsonl, line 12: '9' is no question of LLaVA"):
         task.predictions(strange)
 
 
-def test_missing_answers_are_left_out_if_the_others_state_their_question(labels, tmp_path):
+@pytest.mark.parametrize("as_id", [int, str, float])
+@pytest.mark.parametrize("prompts", [True, False])
+def test_answers_are_matched_by_their_numbers_in_any_order(labels, tmp_path, prompts, as_id):
     task = pope_task(str(labels))
-    rows = llava_rows()
-    del rows[4]
-    assert task.predictions(write(tmp_path / "answers.jsonl", rows)).outputs.keys() == oracle(task).keys() - {
-        "popular/2"
-    }
+    rows = [row | {"question_id": as_id(row["question_id"])} for row in llava_rows(prompts)]
+    assert task.predictions(write(tmp_path / "answers.jsonl", rows[::-2] + rows[-2::-2])).outputs == oracle(task)
 
 
-@pytest.mark.parametrize("change", ["drop", "double"])
-def test_another_number_of_answers_than_labels_is_refused(labels, tmp_path, change):
-    rows = llava_rows(prompts=change == "double")
-    rows = rows[1:] if change == "drop" else [*rows, rows[0]]
-    with pytest.raises(UserError, match=r"answers.jsonl: [24] answers to the 3 questions of the random split"):
-        pope_task(str(labels)).predictions(write(tmp_path / "answers.jsonl", rows))
+@pytest.mark.parametrize("prompts", [True, False])
+def test_gaps_and_doubles_move_no_other_answer(labels, tmp_path, prompts):
+    task, rows = pope_task(str(labels)), llava_rows(prompts)
+    rows[4] = rows[3] | {"text": "Never"}  # as many answers as labels
+    rows.append({"question_id": 10_000_004, "text": "Yes"})
+    read = task.predictions(write(tmp_path / "answers.jsonl", rows))
+    right = oracle(task) | {"popular/1": "Never"}
+    del right["popular/2"]
+    assert (read.outputs, read.unmatched) == (right, ("random/4",))
+    assert read.notes == ("several predictions for 1 question (popular/1): the last one counts",)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_labels_have_numbers_of_their_own(labels, tmp_path, first):
+    """They stand in any order, and begin at 0 in the random split of some releases; LLaVA's numbers begin at 1."""
+    right = oracle(pope_task(str(labels)))
+    for path in labels.glob("*.json"):
+        rows = [json.loads(line) for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
+        write(path, [row | {"question_id": row["question_id"] - 1 + first} for row in rows[::-1]])
+    task = pope_task(str(labels))
+    llava = write(tmp_path / "answers.jsonl", llava_rows())
+    assert task.predictions(llava).outputs == right
+    (tmp_path / "by split").mkdir()
+    for split in SPLITS:
+        rows = [(first + n, WORDS[answer].title()) for n, answer in enumerate(LABELS[split])]
+        rows = [{"question_id": number, "text": text} for number, text in rows[::-1]]
+        write(tmp_path / "by split" / f"llava_{split}.jsonl", rows)
+        alone = pope_task(str(labels / f"coco_pope_{split}.json"))
+        found = alone.predictions(write(tmp_path / "alone.jsonl", rows)).outputs
+        assert found == {name: text for name, text in right.items() if name.startswith(split)}
+    assert task.predictions(tmp_path / "by split").outputs == right
+
+
+def test_numbers_that_could_be_of_any_split_are_refused(labels, tmp_path):
+    rows = [row | {"question_id": row["question_id"] % 10_000_000} for row in llava_rows(prompts=False)]
+    path = write(tmp_path / "answers.jsonl", rows)
+    with pytest.raises(UserError, match="not clear which of the splits adversarial, popular, random this is"):
+        pope_task(str(labels)).predictions(path)
+    splits = [split for split, answers in LABELS.items() for _ in answers]
+    told = [row | {"category": split} for row, split in zip(rows, splits, strict=True)]
+    task = pope_task(str(labels))
+    assert task.predictions(write(path, told[::-1])).outputs == oracle(task)
+
+
+@pytest.mark.parametrize("number", [None, "one", "-1", [3], "9" * 5000])
+def test_what_is_no_number_is_refused(labels, tmp_path, number):
+    path = write(tmp_path / "answers.jsonl", [*llava_rows(), {"question_id": number, "text": "Yes"}])
+    with pytest.raises(UserError, match=r"answers.jsonl, line 12: .* is no question of LLaVA's question file"):
+        pope_task(str(labels)).predictions(path)
+
+
+def test_answers_without_numbers_are_paired_by_order_if_they_are_as_many(labels, tmp_path):
+    task = pope_task(str(labels / "coco_pope_random.json"))
+    rows = [{"question": question("random", n), "answer": WORDS[answer]} for n, answer in enumerate("yyn", 1)]
+    path = write(tmp_path / "answers.json", rows)
+    assert task.predictions(path).outputs == {f"random/{n}": WORDS[answer] for n, answer in enumerate("yyn", 1)}
+    for count, wrong in ((2, rows[1:]), (4, [*rows, rows[0]])):
+        with pytest.raises(UserError, match=f"answers.json: {count} answers to the 3 questions of the random split"):
+            task.predictions(write(path, wrong))
+
+
+@pytest.mark.parametrize(("asked", "given"), [(2910, 3000), (3000, 2910)])
+def test_answers_to_the_other_version_of_the_random_split_are_refused(tmp_path, asked, given):
+    labels = [{"text": f"Is there a {n}?", "label": "yes", "image": "0.jpg"} for n in range(asked)]
+    task = pope_task(str(write(tmp_path / "coco_pope_random.json", labels)))
+    rows = [{"question_id": 10_000_001 + n, "text": "Yes"} for n in range(given)]
+    path = tmp_path / "answers.jsonl"
+    with pytest.raises(UserError, match=f"{given:,} answers to the {asked:,} questions of the random split; take the"):
+        task.predictions(write(path, rows))
+    told = [row | {"prompt": f"Is there a {n}?"} for n, row in enumerate(rows)]
+    assert len(task.predictions(write(path, told)).outputs) == 2910
 
 
 def test_answers_to_other_questions_are_refused(labels, tmp_path):
