@@ -142,7 +142,7 @@ def _auto_class(config: Any, where: str, *, llava: bool) -> str:
     kind = config.model_type
     names = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
     name = next((name for name in names if installed.builds(name, config)), None)
-    if name is None or image_token(config) is None:
+    if name is None or image_token(config) is None or config.is_encoder_decoder:  # whose answers continue no prompt
         raise UserError(f"a {kind} is no chat model of images and text", where=where, todo="name one")
     if llava and kind != "llava":
         raise UserError(f"a {kind} is no LLaVA", where=where, todo="run it as a general model of images and text")

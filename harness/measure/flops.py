@@ -256,10 +256,12 @@ def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """What contractions may have made; whole numbers may depend on no input, and a trace returns no such thing."""
     import torch
 
     if isinstance(value, torch.Tensor):
-        yield value
+        if value.is_floating_point() or value.is_complex():
+            yield value
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)

@@ -454,6 +454,12 @@ def test_a_family_that_needs_torchvision_says_so(kind: str, tmp_path: Path) -> N
         HFImageTextToText(str(tmp_path))
 
 
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    hf.Florence2Config().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a florence2 is no chat model of images and text"):
+        HFImageTextToText(str(tmp_path))
+
+
 def test_a_processor_that_can_read_no_picture_is_told_at_once(folder: Path, tmp_path: Path) -> None:
     spoilt = shutil.copytree(folder, tmp_path / "spoilt")
     stored = json.loads((spoilt / "processor_config.json").read_text())
