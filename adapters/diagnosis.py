@@ -32,14 +32,15 @@ class Diagnosis(NamedTuple):
     todo: str
 
 
-def diagnose(folder: Path, said: str) -> Diagnosis:
+def diagnose(folder: Path, said: str, todo: str = "load it with transformers alone to see more") -> Diagnosis:
     """Tell why the model in a folder could not be loaded.
 
     Args:
         folder: Of the checkpoint.
         said: What was raised about it, in one line.
+        todo: What helps if the folder does not show what is wrong.
     """
-    return next(_seen(folder, said))
+    return next(_seen(folder, said, todo))
 
 
 def diagnose_tokenizer(folder: Path, said: str) -> Diagnosis:
@@ -70,7 +71,7 @@ def quantisation(config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _seen(folder: Path, said: str) -> Iterator[Diagnosis]:
+def _seen(folder: Path, said: str, todo: str) -> Iterator[Diagnosis]:
     """What there is to say, what explains most first."""
     file = folder / "config.json"
     if not file.is_file():
@@ -90,7 +91,7 @@ def _seen(folder: Path, said: str) -> Iterator[Diagnosis]:
         )
     if "image processor" in said and not _names(folder, "*processor_config.json"):
         yield Diagnosis("it has no preprocessor_config.json", "save its image processor too")
-    yield Diagnosis(f"cannot load it: {said}", "load it with transformers alone to see more")
+    yield Diagnosis(f"cannot load it: {said}", todo)
 
 
 def _without_config(folder: Path) -> Diagnosis:

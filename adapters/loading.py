@@ -151,7 +151,11 @@ def _told(error: Exception, folder: Path | None) -> tuple[str, str]:
 
     if isinstance(error, StrictDataclassError):
         return f"transformers refuses its config: {_first_line(error.__cause__ or error)}", "mend config.json"
-    return diagnose(folder, _first_line(error)) if folder else (f"cannot load it: {_first_line(error)}", "")
+    if folder is None:
+        return f"cannot load it: {_first_line(error)}", ""
+    if isinstance(error, ImportError):
+        return diagnose(folder, _first_line(error), "install what it asks for")
+    return diagnose(folder, _first_line(error))
 
 
 @contextmanager

@@ -118,6 +118,15 @@ def test_quantised_weights_whose_library_is_not_there(llama: Path, method: str) 
     assert "adaptbench[torch]" not in message
 
 
+def test_a_library_that_a_model_needs_is_named(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_args: object, **_options: object) -> None:
+        raise ImportError("It requires the timm library. You can install it with pip:\n`pip install timm`")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", missing)
+    assert "cannot load it: It requires the timm library" in said(llama)
+    assert said(llama).endswith("; install what it asks for")
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_codes_are_never_taken_for_weights(llama: Path, told: bool) -> None:
     """transformers would read the codes of an unknown method as if they were the weights."""
