@@ -23,7 +23,7 @@ from .causal_reading import Reading, left_padded, right_padded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from .causal_reading import Reader, Row
+    from .causal_reading import Begun, Reader, Row
 
 _LENGTHS = (16, 13, 9)
 """Tokens of the rows that are tried."""
@@ -162,8 +162,8 @@ class _Trial:
         self._said = [self._alone(row) for row in self._rows]
         self._beginning = self._rows[0][:_BEGINNING]
         self._equal = [row[: min(_LENGTHS)] for row in self._rows]
-        _, begun = reader.read(right_padded([self._beginning], self._device), cached=True)
-        self._has_keys, self._has_states = installed.keeps_keys(begun.cache), installed.keeps_states(begun.cache)
+        self._has_keys = _can(lambda: installed.keeps_keys(self._begun().cache))
+        self._has_states = self._has_keys or _can(lambda: installed.keeps_states(self._begun().cache))
         self.is_steady = self._same([(self._alone(self._rows[0]), self._said[0])])
         self.is_causal = self._is_causal()
 
@@ -175,7 +175,7 @@ class _Trial:
             found = zip(logits, rows, self._said, strict=True)
             return self._same((row[: len(own)], said[: len(own)]) for row, own, said in found)
 
-        if (self._has_keys or self._has_states) and _can(lambda: reads(self._rows)):
+        if self._has_states and _can(lambda: reads(self._rows)):
             return "any"
         return "equal" if _can(lambda: reads(self._equal)) else "none"
 
@@ -240,7 +240,7 @@ class _Trial:
         def shares() -> bool:
             rows = [row for batch in batches for row in batch]
             said = [self._alone([*self._beginning, *row, int(last[0])])[_BEGINNING:] for row in rows]
-            _, beginning = self._reader.read(right_padded([self._beginning], self._device), cached=True)
+            beginning = self._begun()
             found, every = [], []
             for batch in batches:
                 begun = prefix_cache.forked(beginning, len(batch), apart=self._reader.apart)
@@ -260,6 +260,10 @@ class _Trial:
         rows = right_padded([row, [*row[:-1], row[0]]], self._device)
         one, other = self._reader.read(rows)[0][:, :-1].float()
         return bool((one - other).abs().max() <= (_ROUNDING if self._exact else _ROUNDED) * one.abs().max())
+
+    def _begun(self) -> Begun:
+        """The beginning, read."""
+        return self._reader.read(right_padded([self._beginning], self._device), cached=True)[1]
 
     def _alone(self, row: Row) -> torch.Tensor:
         """What it says of each token of a row, [n, vocabulary]."""
