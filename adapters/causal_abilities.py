@@ -31,10 +31,10 @@ _BEGINNING = 8
 """Tokens that rows begin with alike."""
 _EXACT, _CLOSE = 1e-3, 0.1
 """How far apart what is said of the same text may be, in parts of its size: in float32 at all tokens, else at most."""
-_NEW = 3
-"""Tokens that are generated."""
 _ROUNDING, _ROUNDED = 1e-4, 2e-2
-"""Likewise where the same is computed but for rounding, in parts of the largest logit."""
+"""Likewise where the same is computed but for rounding, in parts of the largest logit: in float32, else."""
+_NEW = 3
+"""Tokens that ``generate`` is asked for."""
 _SPREAD = 1.25
 """How much longer than the shortest the longest of rows may be that run together: padding is work for nothing."""
 _FAILURES = (
@@ -42,7 +42,6 @@ _FAILURES = (
 )  # fmt: skip
 """What a model raises that cannot do something."""
 _TODO = "name a causal language model"
-
 
 Together: TypeAlias = Literal["any", "equal", "none"]
 """The lengths of rows that can go through a model together without changing what it says of each: ``any`` (there is
@@ -128,11 +127,8 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
             if out_of_memory(error):
                 raise
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            what, todo = (
-                f"a {kind} cannot read a text by itself: {why}",
-                "try it with transformers alone, or name another",
-            )
-            raise UserError(what, where=where, todo=todo) from error
+            what = f"a {kind} cannot read a text by itself: {why}"
+            raise UserError(what, where=where, todo="try it with transformers alone, or name another") from error
         if not trial.is_steady or _hashes(reader.model.config):
             raise UserError(f"a {kind} says something else of the same text each time", where=where, todo=_TODO)
         if not trial.is_causal:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 _INDEX = f"{WEIGHTS}.index.json"
 _PICKLES = ("pytorch_model*.bin", "*.bin", "*.pt", "*.pth", "*.ckpt")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
+"""Files of which a tokenizer can be made."""
 _OTHERS = {"*.h5": "TensorFlow", "*.msgpack": "Flax", "*.onnx": "ONNX"}
 _POINTER = b"version https://git-lfs"
 _AGAIN = "copy or download the checkpoint again"
@@ -45,14 +46,14 @@ def diagnose(folder: Path, said: str, todo: str = "load it with transformers alo
 
 def diagnose_tokenizer(folder: Path, said: str) -> Diagnosis:
     """Tell why the tokenizer in a folder could not be loaded; arguments as those of `diagnose`."""
-    found = [name for pattern in _TOKENIZERS for name in _names(folder, pattern)]
+    found = [name for pattern in TOKENIZERS for name in _names(folder, pattern)]
     if "AutoTokenizer" in _fields(folder / "tokenizer_config.json").get("auto_map", ()):
         return Diagnosis(
             "its tokenizer is defined by code that comes with the checkpoint, and such code is never run",
             "name a version of it that has a tokenizer.json",
         )
     if not found:
-        return Diagnosis("it has no tokenizer: none of " + ", ".join(_TOKENIZERS), "save its tokenizer too")
+        return Diagnosis("it has no tokenizer: none of " + ", ".join(TOKENIZERS), "save its tokenizer too")
     needed = "sentencepiece protobuf" if found[0].endswith(".model") else "tiktoken"
     if found[0] != "tokenizer.json" and "tiktoken" in said:
         return Diagnosis(f"{found[0]} cannot be read without {needed.split(maxsplit=1)[0]}", f"pip install {needed}")

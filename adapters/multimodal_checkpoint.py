@@ -10,6 +10,7 @@ from ..harness.contracts import Prompt
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
 from . import conversations, decoding
+from .diagnosis import TOKENIZERS
 from .loading import LOCAL, check_choices, check_whole, checkpoint, loading
 
 if TYPE_CHECKING:
@@ -160,9 +161,9 @@ def _processor(folder: Path, config: Any, where: str) -> Any:
 
     for what, files in (
         ("image processor", ("preprocessor_config.json", "processor_config.json")),
-        ("tokenizer", ("tokenizer.json", "tokenizer.model", "vocab.json")),
+        ("tokenizer", TOKENIZERS),
     ):
-        if not any((folder / file).is_file() for file in files):
+        if not any(any(folder.glob(file)) for file in files):
             raise UserError(f"it has no {what}: none of {', '.join(files)}", where=where, todo="save its processor too")
     return installed.processor(folder, config, where)
 
