@@ -70,7 +70,7 @@ def _register_language(registry: Registrar) -> None:
         "hf-lm",
         "adaptbench.adapters.transformers_causal:HFCausalLM",
         card=ModelCard(
-            summary="Any transformers causal language model, by path, GGUF file or hub id: hf-lm:EleutherAI/pythia-160m",
+            summary="Any transformers causal language model, by local path or hub id: hf-lm:EleutherAI/pythia-160m",
             capabilities=("generate", "language"),
             prompts="as they stand; chat=true: in the checkpoint's chat template, system=: a system prompt",
             decoding=_DECODING,
