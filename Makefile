@@ -6,15 +6,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # torch's CPU build; elsewhere: make demo TORCH_INDEX=--extra-index-url=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
-.PHONY: help demo test lint types layers tests bench train lock clean
+.PHONY: help demo test lint types layers tests compat bench train lock clean
 
 help:
 	@echo "make demo    install into $(VENV) and run the suite demo: runs/demo/leaderboard.html"
 	@echo "make test    install what testing needs and run lint, types, layers and tests"
+	@echo "make compat  test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
 	@echo "make bench   compare speed side by side (pytest-benchmark)"
 	@echo "make train   train the shipped ViT again, into runs/vit-glyphs"
 	@echo "make lock    write ci/constraints.txt anew from what is installed"
-	@echo "make clean   remove $(VENV) and caches"
+	@echo "make clean   remove $(VENV), .compat and caches"
 
 $(VENV)/made: ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -56,6 +57,9 @@ tests: $(VENV)/dev
 	@ci/chromium.sh
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
+compat:
+	PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' ci/compat.sh $(ENDS)
+
 bench: $(VENV)/bench
 	$(BIN)/python -m pytest ci/benchmarks --benchmark-columns=min,median,max,rounds -s
 
@@ -66,4 +70,4 @@ lock: $(VENV)/bench
 	$(BIN)/python -m pip freeze --exclude-editable --exclude easyfsl | sed 's/+cpu//' > ci/constraints.txt
 
 clean:
-	rm -rf $(VENV) .typing/adaptbench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .compat .typing/adaptbench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
