@@ -6,16 +6,26 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # torch's CPU build; elsewhere: make demo TORCH_INDEX=--extra-index-url=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 
-.PHONY: help demo test lint types layers tests compat bench train lock clean
+# What is compiled once is not compiled by every process of every test.
+unexport PYTHONDONTWRITEBYTECODE
+# What mypy and ruff know of a file is kept from clone to clone.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adaptbench-checks
+export MYPY_CACHE_DIR := $(shell mkdir -p $(CACHE)/mypy 2>/dev/null && echo $(CACHE)/mypy || echo .mypy_cache)
+export RUFF_CACHE_DIR := $(dir $(MYPY_CACHE_DIR))ruff
+
+.PHONY: help demo test quick lint types layers tests compat kernels campaigns bench train lock clean
 
 help:
-	@echo "make demo    install into $(VENV) and run the suite demo: runs/demo/leaderboard.html"
-	@echo "make test    install what testing needs and run lint, types, layers and tests"
-	@echo "make compat  test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
-	@echo "make bench   compare speed side by side (pytest-benchmark)"
-	@echo "make train   train the shipped ViT again, into runs/vit-glyphs"
-	@echo "make lock    write ci/constraints.txt anew from what is installed"
-	@echo "make clean   remove $(VENV), .compat and caches"
+	@echo "make demo       install into $(VENV) and run the suite demo: runs/demo/leaderboard.html"
+	@echo "make test       install what testing needs and run lint, types, layers and tests"
+	@echo "make quick      run within 90 s what a change most likely breaks"
+	@echo "make compat     test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
+	@echo "make kernels    run the numerical tests under every matrix kernel of this processor"
+	@echo "make campaigns  kill runs a thousand times, and try every property on thousands of examples"
+	@echo "make bench      compare speed side by side (pytest-benchmark)"
+	@echo "make train      train the shipped ViT again, into runs/vit-glyphs"
+	@echo "make lock       write ci/constraints.txt anew from what is installed"
+	@echo "make clean      remove $(VENV), .compat and caches"
 
 $(VENV)/made: ci/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -42,6 +52,9 @@ demo: $(VENV)/all
 
 test: lint types layers tests
 
+quick: $(VENV)/dev
+	@$(BIN)/python ci/quick.py
+
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,6 +73,12 @@ tests: $(VENV)/dev
 compat:
 	PYTHON='$(PYTHON)' TORCH_INDEX='$(TORCH_INDEX)' ci/compat.sh $(ENDS)
 
+kernels: $(VENV)/dev
+	$(BIN)/python ci/kernels.py
+
+campaigns: $(VENV)/dev
+	$(BIN)/python ci/campaigns.py
+
 bench: $(VENV)/bench
 	$(BIN)/python -m pytest ci/benchmarks --benchmark-columns=min,median,max,rounds -s
 
@@ -70,4 +89,4 @@ lock: $(VENV)/bench
 	$(BIN)/python -m pip freeze --exclude-editable --exclude easyfsl | sed 's/+cpu//' > ci/constraints.txt
 
 clean:
-	rm -rf $(VENV) .compat .typing/adaptbench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(CACHE) $(VENV) .compat .typing/adaptbench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import TYPE_CHECKING, Any
 
 from ..harness.measure.closed_form import COUNTED, prefill, projector
@@ -24,10 +25,15 @@ def vision_flops(config: Any, source: str) -> int:
         config: Of a transformers LLaVA.
         source: Where it comes from, for messages.
     """
+    return _vision_flops(config.to_json_string(use_diff=False), source)
+
+
+@functools.lru_cache(_KEPT)
+def _vision_flops(config: str, source: str) -> int:
     from ..harness.measure.counting import Counter
     from .transformers_meta import Blueprint
 
-    blueprint: Any = Blueprint(config.to_dict(), source)
+    blueprint: Any = Blueprint(json.loads(config), source)
     return Counter(blueprint).count("vision", 1).value
 
 

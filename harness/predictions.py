@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .contracts import PredictionReader, Predictions
 from .errors import UserError
-from .identity import sample_digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +78,8 @@ def _matched(task: Task, outputs: dict[str, Output]) -> Predictions:
 
 def _same_inputs(task: Task, found: Predictions, path: Path) -> None:
     """Refuse outputs that are about other inputs than the task's."""
+    from .identity import sample_digests  # which imports NumPy: names are listed without it
+
     stated = [sample for sample in task.samples if sample.id in found.inputs]
     for sample, content in zip(stated, sample_digests(task, stated) if stated else (), strict=True):
         if found.inputs[sample.id] != content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,20 +56,31 @@ TINY: dict[str, dict[str, Any]] = {
 LONG = 21
 
 
+@functools.cache
+def counter_of(name: str) -> tuple[Blueprint, Counter]:
+    """A tiny architecture and its counter, which traces nothing twice."""
+    blueprint = Blueprint(TINY[name], name)
+    return blueprint, Counter(blueprint)
+
+
 @pytest.fixture(params=TINY)
 def blueprint(request: pytest.FixtureRequest) -> Blueprint:
-    return Blueprint(TINY[request.param], request.param)
+    return counter_of(request.param)[0]
 
 
-def test_one_and_two_layers_tell_what_all_cost(blueprint: Blueprint) -> None:
-    counter = Counter(blueprint)
+@pytest.fixture
+def counter(blueprint: Blueprint) -> Counter:
+    return counter_of(blueprint.source)[1]
+
+
+def test_one_and_two_layers_tell_what_all_cost(blueprint: Blueprint, counter: Counter) -> None:
     for phase, part in blueprint.parts().items():
         whole = count_flops(part.module, part.inputs(LONG)).value
         assert counter.count(phase, LONG).value == whole
 
 
-def test_the_closed_form_is_what_the_counters_see(blueprint: Blueprint) -> None:
-    off = reconcile(Counter(blueprint), blueprint)
+def test_the_closed_form_is_what_the_counters_see(blueprint: Blueprint, counter: Counter) -> None:
+    off = reconcile(counter, blueprint)
     assert max(off.values()) < 0.01
     if "vision" not in off:
         assert max(off.values()) == 0
@@ -84,8 +96,8 @@ def test_a_hundred_lengths_cost_no_further_trace() -> None:
 
 
 def test_layers_on_their_own_numbers_of_tokens() -> None:
-    blueprint = Blueprint(TINY["llama"], "llama")
-    counter, model = Counter(blueprint), read_architecture(blueprint.config)
+    blueprint, counter = counter_of("llama")
+    model = read_architecture(blueprint.config)
     work = Work.whole(model, text_tokens=20)
     execution = work.language[1].drop_tokens(8, before=2).keep_layers(3)
     closed = sum(o.flops for o in work.with_execution(execution).operators(COUNTED) if o.module != "head")
@@ -104,9 +116,7 @@ def test_a_local_folder(tmp_path: Path) -> None:
     import transformers
 
     transformers.LlamaConfig(**TEXT).save_pretrained(tmp_path)
-    assert Counter(pretrained(str(tmp_path))).count("prefill", 9) == Counter(Blueprint(TINY["llama"], "llama")).count(
-        "prefill", 9
-    )
+    assert Counter(pretrained(str(tmp_path))).count("prefill", 9) == counter_of("llama")[1].count("prefill", 9)
 
 
 def test_shipped_architectures_have_the_parameters_that_their_makers_state() -> None:

@@ -16,17 +16,20 @@ HERE = Path(__file__).parent
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def test_a_run_killed_at_50_moments_and_in_39_calls_resumes_to_the_same_bytes(tmp_path):
-    """SIGKILL at 50 random moments, and at 10 calls each of fsync, rename, write and append, the last two half done."""
-    command = [sys.executable, str(HERE / "kill_runs.py"), str(tmp_path), "20240229", "50", "10"]
+def test_a_run_that_is_killed_resumes_to_the_same_bytes(tmp_path):
+    """SIGKILL at random moments, and in calls of fsync, rename, write and append, the last two half done.
+
+    Here it is killed 14 times, by `make campaigns` a thousand times.
+    """
+    command = [sys.executable, str(HERE / "kill_runs.py"), str(tmp_path), "20240229", "6", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert outcome["unequal"] == {}
     assert outcome["files"] > 20
-    assert outcome["killed"] >= 35, "most kills fell into the run"
+    assert outcome["killed"] >= 3, "most kills fell into the run"
     assert outcome["calls"]["append"] == 9, "the chunks of five cells"
-    assert outcome["killed_at_calls"] == 39
+    assert outcome["killed_at_calls"] == 8
 
 
 def cli(arguments, **options):

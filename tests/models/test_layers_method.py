@@ -177,7 +177,7 @@ def test_a_model_that_is_no_encoder_is_refused() -> None:
 
 
 def test_the_spec_runs_and_costs_less(folder: Callable, tmp_path: Path) -> None:
-    task = "digits(ways=5,shots=1,episodes=5)"
+    task = "digits(ways=2,shots=1,queries=1,episodes=2)"
     specs = [f"hf:{folder('vit')}{method}" for method in ("", "+layers(keep=2)", "+layers@0.41", "+layers@0.99")]
     found = adaptbench.run(specs, task, out=tmp_path / "run").results
     whole, two, share, four = (result.flops.value for result in found)

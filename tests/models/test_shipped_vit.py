@@ -28,7 +28,7 @@ def test_its_fingerprint_needs_no_arguments_and_stays() -> None:
 
 
 def test_it_tells_letters_it_never_saw_apart_and_half_of_it_costs_half(tmp_path: Path) -> None:
-    task = "glyphs(per_class=5,ways=5,shots=1,queries=4,episodes=100)"
+    task = "glyphs(per_class=5,ways=5,shots=1,queries=4,episodes=30)"
     found = adaptbench.run(["vit-glyphs", "vit-glyphs+layers(keep=3)", "pixels"], task, out=tmp_path / "run").results
     whole, half, pixels = (result.metrics["accuracy"].value for result in found)
     assert whole > pixels + 0.2

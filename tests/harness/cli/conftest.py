@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer.main
 from adaptbench.harness.cli import main
+
+_command = functools.cache(typer.main.get_command)
 
 
 class Done(NamedTuple):
@@ -22,7 +26,8 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def cli(monkeypatch, capsys, tmp_path):
-    """Run ``adaptbench ...`` in this process, in an empty folder."""
+    """Run ``adaptbench ...`` in this process, in an empty folder; its options are read from the code only once."""
+    monkeypatch.setattr(typer.main, "get_command", _command)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
     monkeypatch.chdir(tmp_path)

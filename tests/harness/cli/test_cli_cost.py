@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from adaptbench.harness.cli import doctor
 
 
 def test_a_table_for_a_person(cli):
@@ -62,9 +63,10 @@ def test_a_local_folder(cli, tmp_path, name, given, told):
     folder = tmp_path / name
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}))
-    (cost,) = json.loads(cli("cost", given.format(folder), "--json").out)
+    counted = given == "{}"
+    (cost,) = json.loads(cli("cost", given.format(folder), "--json", *([] if counted else ["--no-count"])).out)
     assert cost["spec"] == told.format(folder)
-    assert cost["counted_flops"]["prefill"] > 0
+    assert not counted or cost["counted_flops"]["prefill"] > 0
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,9 @@ def test_the_published_table_beside_ours(cli):
     assert "did you mean 'efficiency'" in cli("report", "--published", "eficiency").err
 
 
-def test_the_cost_engine_checks_itself(cli):
+def test_the_cost_engine_checks_itself(cli, monkeypatch):
+    """Two architectures here; `test_recorded_counts` traces them all."""
+    monkeypatch.setattr(doctor, "_CHECKED", ("mistral-7b", "roberta-large"))
     done = cli("doctor", "--cost")
     assert done.status == 0, done.out
     assert all(line.startswith("  ok") for line in done.out.splitlines())

@@ -7,9 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import adaptbench
+import pytest
 from adaptbench.harness.measure import hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GPU = """
 NVML_CLOCK_SM = 1
@@ -69,24 +75,17 @@ def test_a_limit_on_threads_makes_another_machine_of_it() -> None:
     )
 
 
-def test_the_machine_is_the_same_with_and_without_torch() -> None:
-    before_and_after = "[hardware.machine(), __import__('torch') and hardware.machine.__wrapped__()]"
-    without, loaded = said_by_another_process(before_and_after)  # type: ignore[misc]
-    assert without == loaded
-
-
-def test_describing_loads_no_torch() -> None:
-    assert said_by_another_process("[hardware.describe() and 0, 'torch' in sys.modules]") == [0, False]
-
-
-def test_the_kernels_are_those_of_what_is_loaded_by_then() -> None:
+def test_describing_loads_no_torch_and_is_the_same_with_it() -> None:
+    """What computes is told by what is loaded then."""
     modules = ("json", "numpy", "torch")
-    asked = f"[__import__(module) and hardware.kernels() for module in {modules}]"
-    bare, numpy, torch = said_by_another_process(asked, OMP_NUM_THREADS="2", ATEN_CPU_CAPABILITY="default")  # type: ignore[misc]
-    assert bare == {}
-    (blas,) = numpy.values()
+    described = "[__import__(module) and [hardware.kernels(), hardware.machine.__wrapped__(), 'torch' in sys.modules]"
+    asked = f"{described} for module in {modules} if hardware.describe()]"
+    before, numpy, torch = said_by_another_process(asked, OMP_NUM_THREADS="2", ATEN_CPU_CAPABILITY="default")  # type: ignore[misc]
+    assert (before[0], before[2], numpy[2], torch[2]) == ({}, False, False, True)
+    (blas,) = numpy[0].values()
     assert blas.endswith(", 2 threads")
-    assert torch == numpy | {"torch": "DEFAULT, 2 threads"}
+    assert torch[0] == numpy[0] | {"torch": "DEFAULT, 2 threads"}
+    assert before[1] == numpy[1] == torch[1], "the machine"
 
 
 def test_the_description_is_json_and_names_versions() -> None:
@@ -116,21 +115,31 @@ def test_a_driver_that_does_not_answer_is_no_gpu(tmp_path: Path) -> None:
     assert not said_by_another_process("hardware.describe()['gpu']", with_gpu(tmp_path, "raise NVMLError"))
 
 
-STATE = """
-(setattr(__import__('torch').cuda, 'get_device_properties', lambda device: type('P', (), {{'uuid': {uuid!r}}})),
- hardware.gpu_state('cuda:1'))[1]
-"""
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Take the driver's place in this process: what it does at first, and the identifier of torch's GPU."""
+
+    def install(init: str, uuid: str) -> None:
+        import torch
+
+        fake = ModuleType("pynvml")
+        exec(GPU.format(init=init), fake.__dict__)
+        monkeypatch.setitem(sys.modules, "pynvml", fake)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid=uuid))
+
+    return install
 
 
-def test_the_state_of_a_gpu_is_what_the_driver_tells_of_the_one_that_torch_means(tmp_path: Path) -> None:
-    fake = with_gpu(tmp_path, "pass")
-    assert said_by_another_process(STATE.format(uuid="1234").strip(), fake) == {
+def test_the_state_of_a_gpu_is_what_the_driver_tells_of_the_one_that_torch_means(driver: Callable) -> None:
+    driver("pass", "1234")
+    assert hardware.gpu_state("cuda:1") == {
         "sm_clock_mhz": 1410, "sm_clock_max_mhz": 1530, "power_mw": 120000, "power_limit_mw": 300000,
         "other_processes": 1,
     }  # fmt: skip
-    assert said_by_another_process(STATE.format(uuid="5678").strip(), fake) == {}
+    driver("pass", "5678")
+    assert hardware.gpu_state("cuda:1") == {}
 
 
-def test_a_driver_that_does_not_answer_tells_no_state(tmp_path: Path) -> None:
-    fake = with_gpu(tmp_path, "raise NVMLError")
-    assert said_by_another_process("hardware.gpu_state('cuda')", fake) == {}
+def test_a_driver_that_does_not_answer_tells_no_state(driver: Callable) -> None:
+    driver("raise NVMLError", "1234")
+    assert hardware.gpu_state("cuda") == {}
