@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,7 @@ from ..harness.errors import UserError
 from .loading import LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .decoder_keys import Reach
@@ -168,14 +169,11 @@ def attend_by(model: Any, implementation: str) -> bool:
     return attention_of(model.config) == implementation
 
 
-def image_processor(folder: Path, where: str) -> Any:
-    """The image processor of a checkpoint: the one that needs no torchvision, where there is one.
-
-    Raises:
-        UserError: There is none, and no torchvision.
-    """
+@contextmanager
+def _torchvision(where: str) -> Iterator[None]:
+    """Turn the lack of torchvision, which the library tells in many ways, into one line."""
     try:
-        return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+        yield
     except (ImportError, ValueError) as error:
         if "torchvision" not in str(error).lower():
             raise
@@ -184,6 +182,16 @@ def image_processor(folder: Path, where: str) -> Any:
             where=where,
             todo="install the torchvision that belongs to your torch (pip install torchvision)",
         ) from error
+
+
+def image_processor(folder: Path, where: str) -> Any:
+    """The image processor of a checkpoint: the one that needs no torchvision, where there is one.
+
+    Raises:
+        UserError: There is none, and no torchvision.
+    """
+    with _torchvision(where):
+        return transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL)
 
 
 def processor(folder: Path, config: Any, where: str) -> Any:
@@ -198,15 +206,17 @@ def processor(folder: Path, config: Any, where: str) -> Any:
         UserError: Its images need torchvision, and there is none.
     """
     images = image_processor(folder, where)
-    kind = _processor_class(folder, config)
-    if kind is None or "video_processor" not in kind.get_attributes():
-        return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
-    stored, _ = kind.get_processor_dict(folder, **LOCAL)
-    parts = {"image_processor": images, "video_processor": _NoVideos(stored.get("video_processor") or {})}
-    for name in kind.get_attributes():
-        if name not in parts:
-            parts[name] = getattr(transformers, _PARTS[name]).from_pretrained(folder, **LOCAL)
-    return _for_images(kind).from_args_and_dict([parts[name] for name in kind.get_attributes()], stored)
+    with _torchvision(where):
+        kind = _processor_class(folder, config)
+        names = [] if kind is None else kind.get_attributes()
+        if "video_processor" not in names:
+            return transformers.AutoProcessor.from_pretrained(folder, backend="pil", **LOCAL)
+        stored, _ = kind.get_processor_dict(folder, **LOCAL)
+        parts = {"image_processor": images, "video_processor": _NoVideos(stored.get("video_processor") or {})}
+        for name in names:
+            if name not in parts:
+                parts[name] = getattr(transformers, _PARTS[name]).from_pretrained(folder, **LOCAL)
+        return _for_images(kind).from_args_and_dict([parts[name] for name in names], stored)
 
 
 def _processor_class(folder: Path, config: Any) -> Any:

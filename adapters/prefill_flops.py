@@ -54,7 +54,7 @@ class PrefillFlops:
         if kind in self._agreed:
             return count_again(self._module, inputs)
         try:
-            with blamed_on("the trace", type(self._module).__name__):
+            with blamed_on("the trace", "prefill"):
                 counted = count_flops(self._module, inputs, phase="prefill", waive=self._waive).value
         except UserError as error:  # a model that cannot be counted still answers
             self.refused = not_counted(error)

@@ -210,4 +210,5 @@ def _prefill_module(model: Any) -> Any:
             logits: torch.Tensor = self.model(**inputs, logits_to_keep=1).logits
             return logits
 
+    Prefill.__name__ = type(model).__name__  # as messages call it
     return Prefill().eval()

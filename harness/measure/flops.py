@@ -140,8 +140,9 @@ def _counted(
         with torch.no_grad(), _quiet(), _evaluating(module):
             analysis = _trace(module, inputs)
             check = _torch_counts(module, inputs)
-    except RuntimeError as error:
-        raise UserError(f"its forward pass cannot be traced: {error}", where=type(module).__name__) from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"its forward pass cannot be traced: {type(error).__name__}: {error}"
+        raise UserError(what, where=type(module).__name__) from error
     uncounted = analysis.unsupported_ops()
     unknown = sorted(op for op in uncounted if op not in ELEMENTWISE and op not in waive)
     if unknown:
@@ -299,12 +300,20 @@ def _reconcile(ours: Mapping[str, int], torchs: Mapping[str, int], root: str) ->
 
 @contextmanager
 def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode; give back its modes, and take away the hooks that a failed trace leaves."""
+    """Put a module into evaluation mode and its parameters out of learning: torch's counter fails on one as an input.
+
+    Both are given back, and hooks that a failed trace leaves are taken away.
+    """
     before = [(part, part.training, {*part._forward_hooks}, {*part._forward_pre_hooks}) for part in module.modules()]
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.eval()
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
         for part, training, hooks, pre_hooks in before:
             part.training = training
             for found, known in ((part._forward_hooks, hooks), (part._forward_pre_hooks, pre_hooks)):

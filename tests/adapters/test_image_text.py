@@ -442,11 +442,19 @@ def test_what_a_processor_refuses_costs_that_sample(folder: Path, tmp_path: Path
 # What cannot work
 
 
-@pytest.mark.parametrize("kind", ["Llama4", "Cohere2Vision", "Phi4Multimodal"])
-def test_a_family_that_needs_torchvision_says_so(kind: str, tmp_path: Path) -> None:
-    getattr(hf, f"{kind}Config")().save_pretrained(tmp_path)
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ("Llama4", "Llama4"),
+        ("Cohere2Vision", "Cohere2Vision"),
+        ("Phi4Multimodal", "Phi4Multimodal"),
+        ("Mistral3", "Pixtral"),  # where the processor needs it, and not the image processor
+    ],
+)
+def test_a_family_that_needs_torchvision_says_so(config: str, parts: str, tmp_path: Path) -> None:
+    getattr(hf, f"{config}Config")().save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
-    stored = {"image_processor_type": f"{kind}ImageProcessor", "processor_class": f"{kind}Processor"}
+    stored = {"image_processor_type": f"{parts}ImageProcessor", "processor_class": f"{parts}Processor"}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(stored))
     with pytest.raises(
         UserError, match=r"only with torchvision, which cannot be imported here; install the torchvision"

@@ -239,6 +239,18 @@ def test_python_that_a_tracer_cannot_follow_is_no_obstacle() -> None:
     assert not hasattr(torch.Tensor, "__round__")
 
 
+def test_a_parameter_may_be_the_input_of_a_module() -> None:
+    class Asking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.question, self.inner = nn.Parameter(torch.ones(1, 4)), nn.Linear(4, 3, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(self.question.expand(1, 4)) + x
+
+    assert value(Asking(), x=torch.ones(1, 3)) == 2 * 4 * 3
+
+
 def test_a_further_pass_is_counted_by_torch_alone() -> None:
     module = Layers().train()
     count = count_flops(module, {"x": torch.ones(1, 8)}).value
