@@ -51,17 +51,17 @@ class PrefillFlops:
         return None if self.refused else self._counts[size]
 
     def _count(self, kind: Hashable, inputs: Mapping[str, torch.Tensor]) -> int:
-        if kind in self._agreed:
-            return count_again(self._module, inputs)
         try:
-            with blamed_on("the trace", "prefill"):
+            with blamed_on("the count", "prefill"):
+                if kind in self._agreed:
+                    return count_again(self._module, inputs)
                 counted = count_flops(self._module, inputs, phase="prefill", waive=self._waive).value
+                if counted == count_again(self._module, inputs):
+                    self._agreed.add(kind)
+                return counted
         except UserError as error:  # a model that cannot be counted still answers
             self.refused = not_counted(error)
             return 0
-        if counted == count_again(self._module, inputs):
-            self._agreed.add(kind)
-        return counted
 
 
 def _shapes(inputs: Mapping[str, torch.Tensor]) -> Hashable:

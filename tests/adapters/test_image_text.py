@@ -405,6 +405,14 @@ def test_what_one_counter_does_not_know_is_refused_or_waived_by_name() -> None:
     assert (counts.of(0, 0, lambda: inputs(3)), counts.refused) == (96, "")
 
 
+def test_a_count_that_fails_later_costs_the_flops_and_no_answer() -> None:
+    counts = PrefillFlops(Squares())
+    assert counts.of(0, 1, lambda: inputs(3, 2)) == 160
+    assert counts.of(1, 1, lambda: inputs(3) | {"pixels": torch.zeros(2, 5)}) is None
+    assert counts.refused.startswith("not counted: prefill: the count failed with RuntimeError: ")
+    assert counts.of(0, 1, lambda: inputs(3, 2)) is None
+
+
 # What a processor refuses
 
 
