@@ -204,8 +204,8 @@ class Prefilling(Protocol):
     predicted for accelerators. Where it has an attribute ``uncounted``, that says why answers come without ``flops``.
     """
 
-    convention: Mapping[str, str]
-    """How ``flops`` are counted: ``phase``, ``counter`` and ``attention`` of a `FlopCount`."""
+    convention: Mapping[str, Any]
+    """How ``flops`` are counted: ``phase``, ``counter``, ``attention`` and, if any are, ``waived`` of a `FlopCount`."""
 
     def answer(self, prompts: Sequence[Prompt]) -> Sequence[Answer]:
         """Return what `Generator.generate` returns, with the cost of each answer."""
@@ -234,7 +234,7 @@ class LanguageModel(Protocol):
 class CountedLanguageModel(Protocol):
     """A `LanguageModel` that tells what its answers cost. Optional, as `Prefilling` is."""
 
-    convention: Mapping[str, str]
+    convention: Mapping[str, Any]
     """As that of `Prefilling`."""
 
     def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:

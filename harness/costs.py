@@ -27,11 +27,11 @@ class Counted(NamedTuple):
     flops: FlopCount | None
     missing: str
     parameters: int | None
-    convention: Mapping[str, str] | None = None
+    convention: Mapping[str, Any] | None = None
 
 
 def answered_flops(
-    convention: Mapping[str, str] | None, samples: Sequence[Sample], records: Sequence[Record]
+    convention: Mapping[str, Any] | None, samples: Sequence[Sample], records: Sequence[Record]
 ) -> FlopCount | None:
     """Return the mean FLOPs of an input from the costs that came with the answers; ``None`` if one came without."""
     asked = [(record, len(s.inputs)) for s, record in zip(samples, records, strict=True) if not record.fault]
