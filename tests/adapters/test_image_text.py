@@ -194,6 +194,7 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "llava-next": llava_next,
     "llava-onevision": llava_onevision,
     "idefics3": lambda: idefics("Idefics3"),
+    "smolvlm": lambda: idefics("SmolVLM", Videos(video_processor_type="SmolVLMVideoProcessor")),
     "gemma3": gemma3,
     "paligemma": paligemma,
 }
