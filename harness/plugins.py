@@ -17,9 +17,10 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -191,12 +192,25 @@ def _add_extra(plugins: Plugins, item: str | object) -> Plugin:
     return plugins.add(name, repr(item), lambda: item)
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles a file as it is now.
+
+    Python's bytecode cache tells versions of a file apart by size and second: of one that was changed at once, the old
+    code would run under the new code's key.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError("no such plugin file", where=str(path))
     name = f"adaptbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise UserError("not a Python file", where=str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and others look their module up there

@@ -1,6 +1,8 @@
 """No answer of one model is ever taken for another's, and none is computed twice: facts of a leading harness that does
 both wrong (its response cache is keyed by the request alone)."""
 
+import os
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from adaptbench import Input, ModelCard, Sample, TaskCard
 from adaptbench.harness.contracts import Task
 from adaptbench.harness.identity import Settings, sample_digests, samples_digest
+from adaptbench.harness.plugins import load_plugins
 
 
 class Numbers:
@@ -279,6 +282,19 @@ def test_a_task_from_a_plugin_whose_source_changed_makes_another_cell(run, tmp_p
         keys.append(result.results[0].key)
         assert result.results[0].metrics["accuracy"].value == pytest.approx(factor * keys_value(result))
     assert keys[0] == keys[2] != keys[1]
+
+
+def test_a_plugin_file_that_changed_within_a_second_is_not_taken_from_pythons_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path, found = tmp_path / "mine.py", []
+    for number in (1, 2):
+        path.write_text(
+            "from adaptbench import TaskCard, hookimpl\n@hookimpl\ndef register(registry):\n"
+            f"    registry.task('mine', object, card=TaskCard(summary='number {number}', capability='embed'))\n"
+        )
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        found.append(load_plugins([str(path)]).registry.find("task", "mine").card.summary)
+    assert found == ["number 1", "number 2"]
 
 
 def keys_value(result):
