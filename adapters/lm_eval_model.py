@@ -27,7 +27,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from ..harness.batching import Batches
 from ..harness.contracts import Prompt
 from ..harness.errors import UserError
-from ..harness.identity import Built, Settings
+from ..harness.identity import BoundModel, Settings
 from ..harness.planning import plan_model
 from ..harness.plugins import load_plugins
 from ..harness.specs import parse
@@ -78,7 +78,7 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
             device = device if torch.cuda.is_available() else "cpu"
         size = _DEFAULT.batch_size if str(batch_size).startswith("auto") else int(batch_size)
         planned = plan_model(load_plugins().registry, parse(spec))
-        built = Built(planned, planned.bind(seed=0, device=device))
+        built = BoundModel(planned, planned.bind(seed=0, device=device))
         self._spec, self._batches = str(planned.spec), Batches(size, str(planned.spec))
         self.fingerprint = built.key(Settings(size, device), secrets.token_hex())
         self._model = built.load()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from .identity import Settings
 from .planning import Request, plan
 from .plugins import load_plugins
-from .runner import Part, RunResult, RunSpec, execute
+from .runner import RunResult, RunSpec, SampleLimit, execute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
         plan=plan(plugins.registry, request),
         out=Path(options.get("out", "runs/latest")),
         settings=options.get("settings", Settings()),
-        part=Part(options.get("limit"), options.get("sample")),
+        limit=SampleLimit(options.get("limit"), options.get("sample")),
         command="adaptbench.run",
     )
     return execute(plugins, spec, options.get("progress"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .errors import UserError
 from .faults import blamed_on
-from .identity import Built, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
+from .identity import BoundModel, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
 from .planning import Request, plan
 from .specs import parse
 
@@ -112,7 +112,7 @@ def is_as_it_was(cell: PlannedCell, task: Task, result: CellResult) -> bool:
     """Whether model, task, settings and code are known to be those of the run; weights are hashed for it."""
     settings = Settings(int(result.settings["batch_size"]), str(result.settings["device"]))
     with blamed_on(f"model {cell.model.spec}", str(cell.id.task)):
-        model = Built.of(cell, settings).key(settings, "")
+        model = BoundModel.of(cell, settings).key(settings, "")
     samples = (result.samples_digest, task_fingerprint(cell.task, task) or "", result.partial or "")
     return cell_key(cell, model, samples, settings) == result.key
 
@@ -127,4 +127,4 @@ def _load_task(cell: PlannedCell) -> Task:
 def load_model(cell: PlannedCell) -> Any:
     """Build the model of a cell; this is where weights are read."""
     with blamed_on(f"model {cell.model.spec}", str(cell.id.task)):
-        return Built.of(cell, Settings()).load()
+        return BoundModel.of(cell, Settings()).load()

@@ -53,14 +53,14 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class BoundModel:
     """A planned model with the arguments that its factories will be called with."""
 
     model: PlannedModel
     arguments: tuple[dict[str, Any], ...] = field(default=())
 
     @classmethod
-    def of(cls, cell: PlannedCell, settings: Settings) -> Built:
+    def of(cls, cell: PlannedCell, settings: Settings) -> BoundModel:
         """Bind a cell's model to seed, device, waived operators and budget."""
         model, budget = cell.model, cell.model.spec.budget
         offered: dict[str, Any] = {"seed": cell.seed, "device": settings.device, "waive": settings.waive}
@@ -112,7 +112,7 @@ def cell_key(cell: PlannedCell, model_key: str, samples: Sequence[str], settings
 
     Args:
         cell: Its id and the scoring rule of its task.
-        model_key: From `Built.key`.
+        model_key: From `BoundModel.key`.
         samples: What tells the samples from others: their digest, the code that scores them, which part they are.
         settings: How it is run.
     """

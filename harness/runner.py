@@ -24,7 +24,7 @@ from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
-from .identity import Built, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
+from .identity import BoundModel, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
 from .measure import hardware
 from .progress import Progress, describe
 from .results import CellResult
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of the samples, for a quick look: never ranked.
+class SampleLimit:
+    """How many of the samples to run, for a quick look: never ranked.
 
     Attributes:
-        first: Keep the first so many (``--limit``).
-        drawn: Keep so many, drawn by the cell's seed (``--sample``).
+        first: Keep this many, the first ones (``--limit``).
+        drawn: Keep this many, drawn by the cell's seed (``--sample``).
     """
 
     first: int | None = None
@@ -81,7 +81,7 @@ class RunSpec:
     plan: Plan
     out: Path
     settings: Settings = field(default_factory=Settings)
-    part: Part = field(default_factory=Part)
+    limit: SampleLimit = field(default_factory=SampleLimit)
     command: str = ""
 
 
@@ -131,7 +131,7 @@ def execute(plugins: Plugins, spec: RunSpec, progress: Progress | None = None) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ChosenSamples:
     """A task with those of its samples that a run asks."""
 
     task: Task
@@ -144,17 +144,17 @@ class _Asked:
     partial: str | None
 
     @classmethod
-    def of(cls, planned: PlannedTask, seed: int, part: Part) -> _Asked:
+    def of(cls, planned: PlannedTask, seed: int, limit: SampleLimit) -> _ChosenSamples:
         step = planned.step
         task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=seed))
-        samples = part.of(task.samples, seed)
+        samples = limit.of(task.samples, seed)
         if not samples:
             raise UserError("the task has no samples", todo="mend the task")
         if len({sample.id for sample in samples}) < len(samples):
             raise UserError("two samples have the same id", todo="mend the task")
         contents = sample_digests(task, samples)
         digest = samples_digest(samples, contents)
-        partial = str(part) if len(samples) < len(task.samples) else None
+        partial = str(limit) if len(samples) < len(task.samples) else None
         return cls(task, samples, contents, digest, task_fingerprint(planned, task), partial)
 
 
@@ -166,7 +166,7 @@ class _Run:
         self.directory = RunDirectory(spec.out)
         self.results: dict[CellId, CellResult] = {}
         self.name = secrets.token_hex(8)
-        self._asked: dict[tuple[str, int], _Asked] = {}
+        self._asked: dict[tuple[str, int], _ChosenSamples] = {}
         self._keys: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
         self._kernels: dict[str, str] = {}
@@ -225,24 +225,24 @@ class _Run:
                 self.progress.note(f"part of this run was computed by {before}, the rest by {now}: rounding may differ")
                 break
 
-    def asked(self, cell: PlannedCell) -> _Asked:
-        """Build a task and choose its samples, or return what was built before."""
+    def asked(self, cell: PlannedCell) -> _ChosenSamples:
+        """Build a task and choose its samples, or return those chosen before."""
         name = (str(cell.task.step.call), cell.seed)
         if name not in self._asked:
-            self._asked[name] = _Asked.of(cell.task, cell.seed, self.spec.part)
+            self._asked[name] = _ChosenSamples.of(cell.task, cell.seed, self.spec.limit)
         return self._asked[name]
 
-    def model_key(self, built: Built) -> str:
+    def model_key(self, model: BoundModel) -> str:
         """Key of a model. Its weights are hashed once in a run."""
-        name = f"{built.model.spec} {built.arguments}"
+        name = f"{model.model.spec} {model.arguments}"
         if name not in self._keys:
-            self._keys[name] = built.key(self.spec.settings, self.name)
+            self._keys[name] = model.key(self.spec.settings, self.name)
         return self._keys[name]
 
-    def costs(self, built: Built, key: str) -> Costs:
+    def costs(self, model: BoundModel, key: str) -> Costs:
         """The costs of a model, which are counted once for all of its cells."""
         if key not in self._costs:
-            self._costs[key] = Costs(lambda: self.models.get(built, key), self.spec.settings.waive)
+            self._costs[key] = Costs(lambda: self.models.get(model, key), self.spec.settings.waive)
         return self._costs[key]
 
 
@@ -254,11 +254,11 @@ class _Models:
         self._apart: set[str] = set()
         """Keys of models that do not share their weights with other budgets."""
 
-    def get(self, built: Built, key: str) -> Any:
+    def get(self, model: BoundModel, key: str) -> Any:
         """Build a model, or return it if it is there."""
         if key not in self._known:
             self._let_go()
-            self._known[key] = built.load()
+            self._known[key] = model.load()
         return self._known[key]
 
     def build_together(self, cells: Sequence[_Cell]) -> bool:
@@ -270,16 +270,16 @@ class _Models:
             return True
         self._let_go()
         with first.of_model():
-            base = first.built.base()
+            base = first.bound.base()
             if isinstance(base, Sweepable):
                 base = base.for_sweep()
-            self._known[first.model_key] = model = first.built.on(base)
+            self._known[first.model_key] = model = first.bound.on(base)
         if not (isinstance(base, Sweepable) and base.shares_weights(model)):
             self._apart.add(first.model_key)
             return False
         for cell in cells[1:]:
             with cell.of_model():
-                self._known[cell.model_key] = cell.built.on(base)
+                self._known[cell.model_key] = cell.bound.on(base)
         return True
 
     def _let_go(self) -> None:
@@ -318,8 +318,8 @@ class _Cell:
         with self._of_task():
             self.asked = run.asked(cell)
         with self.of_model():
-            self.built = Built.of(cell, self.settings)
-            self.model_key = run.model_key(self.built)
+            self.bound = BoundModel.of(cell, self.settings)
+            self.model_key = run.model_key(self.bound)
         samples = (self.asked.digest, self.asked.scoring or run.name, self.asked.partial or "")
         self.key = cell_key(cell, self.model_key, samples, self.settings)
         self.journal: Journal = run.directory.claim(self.key, cell.id)
@@ -417,7 +417,7 @@ class _Cell:
         """FLOPs of the cell's first input; those of a `Prefilling` model come with its answers."""
         if self.cell.model.card.replays:
             return None, Counted(None, "not counted: the answers were given elsewhere", None)
-        costs = self.run.costs(self.built, self.model_key)
+        costs = self.run.costs(self.bound, self.model_key)
         with self.of_model():
             return costs, costs.count(self.asked.task.inputs, self.card.capability)
 
@@ -463,7 +463,7 @@ class _Cell:
         )
 
     def _model(self) -> Any:
-        return self.run.models.get(self.built, self.model_key)
+        return self.run.models.get(self.bound, self.model_key)
 
     def of_model(self) -> AbstractContextManager[None]:
         return blamed_on(f"model {self.cell.model.spec}", describe(self.cell.id))

@@ -69,14 +69,14 @@ def run_command(options: RunOptions) -> None:
 
 
 def _spec(plugins: Plugins, options: RunOptions) -> RunSpec:
-    from ..runner import Part, RunSpec
+    from ..runner import RunSpec, SampleLimit
 
     request, name, settings = _request(plugins, options)
     return RunSpec(
         plan=plan(plugins.registry, request),
         out=options.out or Path("runs") / name,
         settings=settings,
-        part=Part(options.limit, options.sample),
+        limit=SampleLimit(options.limit, options.sample),
         command=shlex.join(["adaptbench", *sys.argv[1:]]),
     )
 

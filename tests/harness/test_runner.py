@@ -8,7 +8,7 @@ from adaptbench import Input, ModelCard, Sample, UserError, hookimpl
 from adaptbench.harness.identity import Settings
 from adaptbench.harness.measure import hardware
 from adaptbench.harness.progress import Progress
-from adaptbench.harness.runner import Part
+from adaptbench.harness.runner import SampleLimit
 from adaptbench.harness.store import RunDirectory
 
 
@@ -104,7 +104,7 @@ def test_two_runs_write_the_same_bytes(run, tmp_path, written):
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
-# Part of the samples
+# Some of the samples
 
 
 @pytest.mark.parametrize(
@@ -137,11 +137,11 @@ def test_a_part_has_a_key_of_its_own_and_the_whole_is_still_there_afterwards(run
 
 def test_drawn_samples_depend_on_the_seed_and_stand_in_their_order():
     samples = [Sample(f"s{i}\ud800", (i,)) for i in range(100)]
-    drawn = [Part(drawn=20).of(samples, seed) for seed in (0, 0, 1)]
+    drawn = [SampleLimit(drawn=20).of(samples, seed) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[0] == sorted(drawn[0], key=lambda sample: sample.inputs)
-    assert {s.id for s in Part(drawn=10).of(samples, 0)} < {s.id for s in drawn[0]}
-    assert Part(first=5, drawn=20).of(samples, 0) == drawn[0][:5]
+    assert {s.id for s in SampleLimit(drawn=10).of(samples, 0)} < {s.id for s in drawn[0]}
+    assert SampleLimit(first=5, drawn=20).of(samples, 0) == drawn[0][:5]
 
 
 @pytest.mark.parametrize(("options", "where"), [({"limit": 0}, "--limit"), ({"sample": -1}, "--sample")])
