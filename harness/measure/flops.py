@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,8 @@ def _counted(
 
 def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnalysis:
     """Let fvcore count a module, with handles for what it misses and none for what is no contraction."""
+    import torch
+
     try:
         from fvcore.nn import FlopCountAnalysis
     except ImportError as error:
@@ -168,8 +171,14 @@ def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnaly
     analysis = FlopCountAnalysis(_traceable(module, tuple(inputs)), tuple(inputs.values()))
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     analysis.set_op_handle(**handles())
-    with _convolutions_on_meta(), _beyond_tracers():
-        analysis.total()
+
+    def count() -> None:
+        with torch.no_grad(), _convolutions_on_meta(), _beyond_tracers():
+            analysis.total()
+
+    # A tracer notes for every operator all functions that are running. In a thread of its own these are few.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(count).result()
     return analysis
 
 
