@@ -163,7 +163,7 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
             axes = dict.fromkeys(axis for sample in samples for axis in sample.subsets)
             subsets = {axis: np.array([s.subsets.get(axis, "") for s in samples], dtype=object) for axis in axes}
             ids, parsed = [sample.id for sample in samples], [said for _, _, said in scored]
-            return float(self._task.figures(Scores(values, subsets, np.ones(len(scored)), ids, parsed))[metric])
+            return float(self._task.aggregate(Scores(values, subsets, np.ones(len(scored)), ids, parsed))[metric])
 
         return aggregate
 

@@ -123,7 +123,7 @@ class LmEvalTask(Task):
         """Return those metrics that are averaged."""
         return None if parsed is None else {name: float(parsed[name]) for name in self._means if name in parsed}
 
-    def figures(self, scores: Scores) -> Mapping[str, float]:
+    def aggregate(self, scores: Scores) -> Mapping[str, float]:
         """Return the others, as the task aggregates them; a document drawn twice counts twice."""
         drawn = np.repeat(np.arange(len(scores.weights)), scores.weights.astype(np.int64)).tolist()
         parsed: list[Any] = list(scores.parsed)

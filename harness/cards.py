@@ -63,7 +63,7 @@ class Metric(BaseModel):
     """``%``: values are shares in [0, 1] and are shown times 100."""
     better: Literal["higher", "lower"] = "higher"
     kind: Literal["mean", "derived"] = "mean"
-    """``mean``: over the samples' scores. ``derived``: what `Task.figures` makes of them, such as an F1."""
+    """``mean``: over the samples' scores. ``derived``: what `Task.aggregate` makes of them, such as an F1."""
 
 
 class TaskCard(Card):

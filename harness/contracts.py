@@ -328,7 +328,7 @@ class Task(Protocol):
         """
         return {self.card.metrics[0].name: float(parsed == sample.target)}
 
-    def figures(self, scores: Scores) -> Mapping[str, float]:  # noqa: ARG002 - most tasks have none
+    def aggregate(self, scores: Scores) -> Mapping[str, float]:  # noqa: ARG002 - most tasks have none
         """Return the card's derived metrics, such as an F1, from the scores of samples; NaN where there is none.
 
         It is asked for all samples, for every subset, and for samples drawn again when intervals are made.

@@ -459,7 +459,7 @@ class _Cell:
             notes=() if self.cell.model.card.replays else tuple(getattr(self._model(), "notes", ())),
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
-            **summarise(self.card, asked.samples, records, getattr(asked.task, "figures", None)),
+            **summarise(self.card, asked.samples, records, getattr(asked.task, "aggregate", None)),
         )
 
     def _model(self) -> Any:

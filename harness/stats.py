@@ -87,29 +87,29 @@ def mean_interval(
 
 
 def drawn_intervals(
-    figures: Callable[[Values], Mapping[str, float]],
+    aggregate: Callable[[Values], Mapping[str, float]],
     n: int,
     groups: Sequence[str] | None = None,
     *,
     level: float = 0.95,
     noun: str = "sample",
 ) -> dict[str, Estimate]:
-    """Return figures that are no mean over samples, each with its percentile interval from the bootstrap.
+    """Return aggregates other than means over samples, each with its percentile interval from the bootstrap.
 
     Samples - with ``groups``, whole groups - are drawn with replacement 1,000 times from a fixed seed (Efron).
 
     Args:
-        figures: Weights float64 [n] -> the figures. Weights are whole numbers: how often each sample was drawn.
+        aggregate: Weights float64 [n] -> the aggregates. Weights are whole numbers: how often each sample was drawn.
         n: Number of samples, 1 or more.
         groups: A name for each sample; samples of one group are drawn together.
         level: Confidence level.
         noun: What one sample is called, for ``method``.
 
     Returns:
-        The estimates. A figure that is no finite number is left out; it has no interval if fewer than two independent
+        The estimates. An aggregate that is not finite is left out; it has no interval if fewer than two independent
         samples are at hand, or if most draws give no finite number.
     """
-    values = {name: value for name, value in figures(np.ones(n)).items() if np.isfinite(value)}
+    values = {name: value for name, value in aggregate(np.ones(n)).items() if np.isfinite(value)}
     index = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     units = int(index.max()) + 1
     clusters = f" in {units:,} groups" if groups is not None else ""
@@ -118,7 +118,7 @@ def drawn_intervals(
     if values and units > 1:
         generator = np.random.Generator(np.random.PCG64(n))
         share = np.full(units, 1 / units)
-        drawn = [figures(generator.multinomial(units, share)[index].astype(np.float64)) for _ in range(_DRAWS)]
+        drawn = [aggregate(generator.multinomial(units, share)[index].astype(np.float64)) for _ in range(_DRAWS)]
         for name in values:
             found = np.array([draw.get(name, np.nan) for draw in drawn])
             found = found[np.isfinite(found)]

@@ -1,4 +1,4 @@
-"""From the records of a cell to its figures."""
+"""From the records of a cell to its metrics."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def summarise(
     card: TaskCard,
     samples: Sequence[Sample],
     records: Sequence[Record],
-    figures: Callable[[Scores], Mapping[str, float]] | None = None,
+    aggregate: Callable[[Scores], Mapping[str, float]] | None = None,
 ) -> Summary:
     """Return each metric of the card over the samples that could be scored, with its interval; whole and by subset.
 
@@ -72,7 +72,7 @@ def summarise(
         card: Of the task.
         samples: What the records are of.
         records: One a sample.
-        figures: The task's `Task.figures`, which makes the derived metrics.
+        aggregate: The task's `Task.aggregate`, which makes the derived metrics.
 
     Raises:
         UserError: A score lacks a metric of the card or is not finite, or a derived metric is not on the card.
@@ -80,7 +80,7 @@ def summarise(
     checked = [checked_scores(card, record.sample, record.scores) for record in records]
     scored = [position for position, scores in enumerate(checked) if scores is not None]
     parsed = [records[i].parsed for i in scored]
-    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], parsed, figures)
+    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], parsed, aggregate)
     return Summary(
         samples=len(records),
         unscored=len(records) - len(scored),
@@ -92,7 +92,7 @@ def summarise(
 
 
 class _Estimator:
-    """Makes the figures of any part of the scored samples."""
+    """Makes the metrics of any part of the scored samples."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Estimator:
         samples: Sequence[Sample],
         scores: Sequence[Mapping[str, float]],
         parsed: Sequence[Json],
-        figures: Callable[[Scores], Mapping[str, float]] | None,
+        aggregate: Callable[[Scores], Mapping[str, float]] | None,
     ) -> None:
         self._card, self._parsed = card, parsed
         self._ids = [sample.id for sample in samples]
@@ -116,7 +116,7 @@ class _Estimator:
             axis: np.array([sample.subsets.get(axis, "") for sample in samples], dtype=object) for axis in axes
         }
         self._derived = {metric.name for metric in card.metrics if metric.kind == "derived"}
-        self._figures = figures if self._derived else None
+        self._aggregate = aggregate if self._derived else None
 
     def metrics(self, rows: npt.NDArray[np.intp]) -> dict[str, Estimate]:
         """Return each metric over these rows, in the card's order."""
@@ -125,7 +125,7 @@ class _Estimator:
         groups = None if self._groups is None else list(self._groups[rows])
         noun = self._card.sample_noun
         found = {name: mean_interval(values[rows], groups, noun=noun) for name, values in self._values.items()}
-        if self._figures is not None:
+        if self._aggregate is not None:
             found |= drawn_intervals(self._weighted(rows), len(rows), groups, noun=noun)
         return {metric.name: found[metric.name] for metric in self._card.metrics if metric.name in found}
 
@@ -137,18 +137,20 @@ class _Estimator:
         }
 
     def _weighted(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
-        """The task's figures of these rows, as a function of weights."""
-        figures = self._figures
+        """The derived metrics of these rows, as a function of weights."""
+        aggregate = self._aggregate
         values = {name: values[rows] for name, values in self._values.items()}
         subsets = {axis: places[rows] for axis, places in self._subsets.items()}
         ids, parsed = [self._ids[row] for row in rows], [self._parsed[row] for row in rows]
         kept: dict[str, Any] = {}
 
         def weighted(weights: Values) -> dict[str, float]:
-            found = figures(Scores(values, subsets, weights, ids, parsed, kept)) if figures else {}
+            found = aggregate(Scores(values, subsets, weights, ids, parsed, kept)) if aggregate else {}
             strange = set(found) - self._derived
             if strange:
-                raise UserError(f"figures() gave {min(strange)!r}, which is no derived metric of the card", todo=_TODO)
+                raise UserError(
+                    f"aggregate() gave {min(strange)!r}, which is not a derived metric of the card", todo=_TODO
+                )
             return {name: float(value) for name, value in found.items()}
 
         return weighted

@@ -110,7 +110,7 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         parsed = task.parse(sample, output)
         scores = checked_scores(card, sample.id, task.score(sample, parsed))
         records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
-    summary = summarise(card, matched, records, getattr(task, "figures", None))
+    summary = summarise(card, matched, records, getattr(task, "aggregate", None))
     breakdown = {
         axis: {name: _dumped(metrics) for name, metrics in names.items()}
         for axis, names in summary["breakdown"].items()

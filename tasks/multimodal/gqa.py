@@ -145,13 +145,13 @@ class GqaQuestions(VisualQuestions):
             output = output[:1] + [text if isinstance(text, str) else "" for text in output[1:]]
         return super().parse(sample, output)
 
-    def figures(self, scores: Scores) -> Mapping[str, float]:
-        """Return the figures of the official script; other harnesses have none."""
+    def aggregate(self, scores: Scores) -> Mapping[str, float]:
+        """Return the aggregates of the official script; other harnesses have none."""
         if self.rule.name != "official":
             return {}
-        from .gqa_figures import official_figures
+        from .gqa_aggregates import official_aggregates
 
-        return official_figures(scores, self._asked)
+        return official_aggregates(scores, self._asked)
 
     @functools.cached_property
     def _asked(self) -> Mapping[str, Sequence[Question]]:

@@ -208,11 +208,11 @@ def _rule(name: str, read: Callable[[str], Pair], *, rounded: bool = True) -> Ru
     def parse(_: Sequence[Question], verdicts: Sequence[str]) -> list[float]:
         return list(read(verdicts[0]))
 
-    def figures(scores: Scores) -> dict[str, float]:
+    def aggregate(scores: Scores) -> dict[str, float]:
         reference, model = scores.values["reference"] / 10, scores.values["model"] / 10
         return {"ratio": llava_bench_summary(reference, model, scores.weights, rounded=rounded).ratio}
 
-    return Rule(name, parse, _score, figures)
+    return Rule(name, parse, _score, aggregate)
 
 
 def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | None:

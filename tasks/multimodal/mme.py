@@ -185,7 +185,7 @@ def _rule(name: str, read: Callable[[str], str]) -> Rule:
         words = [None if (word := read(text)) == "other" else word for text in texts]
         return words if any(words) else None
 
-    return Rule(name, parse, _score, _figures)
+    return Rule(name, parse, _score, _aggregate)
 
 
 def _score(questions: Sequence[Question], parsed: Json | None) -> dict[str, float]:
@@ -194,7 +194,7 @@ def _score(questions: Sequence[Question], parsed: Json | None) -> dict[str, floa
     return {"accuracy": sum(right) / len(right), "accuracy+": float(all(right))}
 
 
-def _figures(scores: Scores) -> dict[str, float]:
+def _aggregate(scores: Scores) -> dict[str, float]:
     """Points: of each subtask 100 for the accuracy and 100 for the pairs that are right, added up."""
     points = {}
     for category, where in masks(scores.subsets["category"]).items():

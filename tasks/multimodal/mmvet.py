@@ -202,7 +202,7 @@ def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | Non
     return {"score": sum(parsed) / len(parsed)} if parsed else None
 
 
-def _figures(scores: Scores) -> dict[str, float]:
+def _aggregate(scores: Scores) -> dict[str, float]:
     """The score of the questions that need a capability, for each."""
     integrations = masks(scores.subsets["integration"])
     found = {}
@@ -228,7 +228,7 @@ BENCHMARK = Benchmark(
         citation="Yu et al., MM-Vet, ICML 2024",
     ),
     prompt="bare",
-    rules=(Rule("official", _parse, _score, _figures),),
+    rules=(Rule("official", _parse, _score, _aggregate),),
     max_new_tokens=1024,
     predictions=_predictions,
 )

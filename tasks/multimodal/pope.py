@@ -256,7 +256,7 @@ def _logged_name(row: Row) -> list[str]:
 # Scoring
 
 
-def _rule(name: str, read: Callable[[str], str], figures: Callable[[Scores], Mapping[str, float]]) -> Rule:
+def _rule(name: str, read: Callable[[str], str], aggregate: Callable[[Scores], Mapping[str, float]]) -> Rule:
     def parse(_: Sequence[Question], texts: Sequence[str]) -> str | None:
         word = read(texts[0])
         return None if word == "other" else word
@@ -271,15 +271,15 @@ def _rule(name: str, read: Callable[[str], str], figures: Callable[[Scores], Map
             "unread": float(parsed is None),
         }
 
-    return Rule(name, parse, score, figures)
+    return Rule(name, parse, score, aggregate)
 
 
-def _figures(scores: Scores, *, by_split: bool, unread_is_no: bool, nothing: float) -> dict[str, float]:
+def _aggregate(scores: Scores, *, by_split: bool, unread_is_no: bool, nothing: float) -> dict[str, float]:
     """Precision, recall and F1 of "yes".
 
     Args:
         scores: Of questions that are on the axes ``split`` and ``answer``.
-        by_split: Take the mean of the splits' figures instead of the figures of all questions.
+        by_split: Take the mean over the splits instead of one value over all questions.
         unread_is_no: An answer that could not be read counts as a "no".
         nothing: What 0 / 0 is.
     """
@@ -308,12 +308,16 @@ RULES = (
     _rule(
         "official",
         yes_no.pope_official,
-        functools.partial(_figures, by_split=True, unread_is_no=False, nothing=math.nan),
+        functools.partial(_aggregate, by_split=True, unread_is_no=False, nothing=math.nan),
     ),
     _rule(
-        "lmms-eval", yes_no.pope_lmms_eval, functools.partial(_figures, by_split=False, unread_is_no=False, nothing=0.0)
+        "lmms-eval",
+        yes_no.pope_lmms_eval,
+        functools.partial(_aggregate, by_split=False, unread_is_no=False, nothing=0.0),
     ),
-    _rule("vlmevalkit", yes_no.vlmevalkit, functools.partial(_figures, by_split=False, unread_is_no=True, nothing=0.0)),
+    _rule(
+        "vlmevalkit", yes_no.vlmevalkit, functools.partial(_aggregate, by_split=False, unread_is_no=True, nothing=0.0)
+    ),
 )
 BENCHMARK = Benchmark(
     name="pope",

@@ -32,14 +32,14 @@ class Rule:
             ``None`` where there is none to be read.
         score: ``score(questions, parsed)`` returns the mean metrics of the card; ``parsed`` may be ``None``. ``None``
             says "cannot be scored".
-        figures: Derived metrics of the card, see `Task.figures`.
+        aggregate: Makes the derived metrics of the card, see `Task.aggregate`.
         version: Goes up when the rule changes.
     """
 
     name: str
     parse: Callable[[Sequence[Question], Sequence[str]], Json | None]
     score: Callable[[Sequence[Question], Json | None], Mapping[str, float] | None]
-    figures: Callable[[Scores], Mapping[str, float]] | None = None
+    aggregate: Callable[[Scores], Mapping[str, float]] | None = None
     version: int = 1
 
 
@@ -145,9 +145,9 @@ class VisualQuestions(Task):
         """Score by the rule."""
         return self.rule.score(self.questions_of(sample), parsed)
 
-    def figures(self, scores: Scores) -> Mapping[str, float]:
+    def aggregate(self, scores: Scores) -> Mapping[str, float]:
         """Return the derived metrics of the rule."""
-        return self.rule.figures(scores) if self.rule.figures else {}
+        return self.rule.aggregate(scores) if self.rule.aggregate else {}
 
     def predictions(self, path: Path) -> Predictions:
         """Read predictions made elsewhere.

@@ -38,7 +38,7 @@ def _rule(
         scores = plain.score(questions, parsed)
         return scores and {**scores, "said unanswerable": float(parsed == _UNANSWERABLE)}
 
-    return Rule(name, plain.parse, score, figures=_unanswerable)
+    return Rule(name, plain.parse, score, aggregate=_unanswerable)
 
 
 def _unanswerable(scores: Scores) -> Mapping[str, float]:

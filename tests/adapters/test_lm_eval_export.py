@@ -111,7 +111,7 @@ class Toy:
     def score(self, sample, parsed):
         return None if sample.id == "s2" else {"right": float(parsed == ["0", "1"])}
 
-    def figures(self, scores):
+    def aggregate(self, scores):
         assert list(scores.ids) == ["s0", "s1"]
         assert list(scores.subsets["side"]) == ["a", "b"]
         return {"spread": float(np.std(scores.values["right"]))}

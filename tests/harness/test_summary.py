@@ -142,17 +142,17 @@ class TestDerivedFigures:
         samples, records = self.cell(6)
         records = [replace(record, parsed=["a", "b"] if i < 3 else "c") for i, record in enumerate(records)]
 
-        def figures(scores):
+        def aggregate(scores):
             wanted = {record.sample: record.parsed for record in records}
             assert [wanted[name] for name in scores.ids] == scores.parsed
             return {"f1": scores.weights @ np.array([isinstance(said, list) for said in scores.parsed]) / 6}
 
-        assert summarise(self.CARD, samples, records, figures)["metrics"]["f1"].value == 0.5
+        assert summarise(self.CARD, samples, records, aggregate)["metrics"]["f1"].value == 0.5
 
     def test_may_keep_what_no_weight_changes_for_all_draws_of_the_same_samples(self):
         made = []
 
-        def figures(scores):
+        def aggregate(scores):
             if not scores.kept:
                 scores.kept["ids"] = list(scores.ids)
                 made.append(scores.kept["ids"])
@@ -161,7 +161,7 @@ class TestDerivedFigures:
 
         samples, records = self.cell(6)
         records[1] = replace(records[1], scores=None)
-        summarise(self.CARD, samples, records, figures)
+        summarise(self.CARD, samples, records, aggregate)
         assert made == [["s0", "s2", "s3", "s4", "s5"], ["s0", "s2", "s4"], ["s3", "s5"]]
 
     def test_that_do_not_exist_are_left_out(self):
@@ -169,7 +169,7 @@ class TestDerivedFigures:
         assert list(summary["metrics"]) == ["right", "yes"]
 
     def test_that_the_card_does_not_know_are_refused(self):
-        with pytest.raises(UserError, match=r"figures\(\) gave 'f2', which is no derived metric"):
+        with pytest.raises(UserError, match=r"aggregate\(\) gave 'f2', which is not a derived metric"):
             summarise(self.CARD, *self.cell(), lambda scores: {"f2": 1.0})
 
     def test_cover_the_truth_about_as_often_as_they_say(self):

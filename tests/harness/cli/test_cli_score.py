@@ -157,7 +157,7 @@ class Talk(adaptbench.Task):
         ]
     def parse(self, sample, output):
         return output if self.rule == "official" else output.strip().lower()
-    def figures(self, scores):
+    def aggregate(self, scores):
         return {"f1": scores.mean("accuracy") / 2}
     def predictions(self, path):
         rows = [line.split(":") for line in path.read_text().splitlines()]

@@ -75,7 +75,7 @@ def figures(task, outputs):
     for sample in samples:
         parsed = task.parse(sample, outputs[sample.id])
         records.append(Record(sample.id, "", outputs[sample.id], parsed, task.score(sample, parsed)))
-    summary = summarise(task.card, samples, records, task.figures)
+    summary = summarise(task.card, samples, records, task.aggregate)
     return {name: estimate.value for name, estimate in summary["metrics"].items()}, summary
 
 

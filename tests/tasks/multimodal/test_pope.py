@@ -61,7 +61,7 @@ def figures(task, said):
     for sample in samples:
         parsed = task.parse(sample, said[sample.id])
         records.append(Record(sample.id, "", said[sample.id], parsed, task.score(sample, parsed)))
-    summary = summarise(task.card, samples, records, task.figures)
+    summary = summarise(task.card, samples, records, task.aggregate)
     return {name: estimate.value for name, estimate in summary["metrics"].items()}, summary
 
 

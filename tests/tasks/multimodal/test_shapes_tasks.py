@@ -44,7 +44,7 @@ def scored(task: VisualQuestions, answer: Callable[[Question], str]) -> dict[str
     axes = {axis for sample in task.samples for axis in sample.subsets}
     subsets = {axis: np.array([s.subsets.get(axis) for s in task.samples], dtype=object) for axis in axes}
     table = Scores(values, subsets, np.ones(len(rows)))
-    return {name: float(column.mean()) for name, column in values.items()} | dict(task.figures(table))
+    return {name: float(column.mean()) for name, column in values.items()} | dict(task.aggregate(table))
 
 
 @pytest.mark.parametrize("factory", FACTORIES)

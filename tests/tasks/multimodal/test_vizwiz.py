@@ -135,7 +135,7 @@ def figures(task, answers, weights=None):
     subsets = np.array([sample.subsets.get("answerable", "") for sample in task.samples], dtype=object)
     values = {"said unanswerable": np.array([said[sample.id] for sample in task.samples])}
     weights = np.ones(len(task.samples)) if weights is None else np.array(weights, dtype=float)
-    return task.figures(Scores(values, {"answerable": subsets}, weights))
+    return task.aggregate(Scores(values, {"answerable": subsets}, weights))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_figures_that_are_not_defined_are_left_out(official):
     answers = every("unanswerable")
     assert figures(task, answers, [0, 1, 1]) == {}
     assert figures(task, answers, [0, 0, 0]) == {}
-    assert task.figures(Scores({"said unanswerable": np.ones(3)}, {}, np.ones(3))) == {}
+    assert task.aggregate(Scores({"said unanswerable": np.ones(3)}, {}, np.ones(3))) == {}
 
 
 def test_predictions_of_three_makers(official, tmp_path):

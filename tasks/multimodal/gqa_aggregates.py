@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Columns: TypeAlias = dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]]
 
 
-def official_figures(scores: Scores, asked: Mapping[str, Sequence[Question]]) -> dict[str, float]:
+def official_aggregates(scores: Scores, asked: Mapping[str, Sequence[Question]]) -> dict[str, float]:
     """Return those of the figures that the data allow.
 
     - ``validity``, ``plausibility``: the share of answers that are among the question's choices.

@@ -94,7 +94,7 @@ def summary(task, given):
     for sample in (matched := [sample for sample in task.samples if sample.id in given]):
         parsed = task.parse(sample, given[sample.id])
         records.append(Record(sample.id, "", "", parsed, task.score(sample, parsed)))
-    return summarise(task.card, matched, records, task.figures)
+    return summarise(task.card, matched, records, task.aggregate)
 
 
 def test_figures_by_hand(write, tmp_path):
@@ -224,14 +224,14 @@ def test_a_table_of_questions_gives_the_same_figures(tmp_path, write, listed):
     rows = [{"id": name} | row | {"entailed": listed(row["entailed"])} for name, row in QUESTIONS.items()]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
     task = gqa_task(str(tmp_path / "all.parquet"), choices=write("choices.json", CHOICES), consistency=True)
-    assert task.figures(table(task, outputs(task, SAID, tmp_path))) == pytest.approx(
+    assert task.aggregate(table(task, outputs(task, SAID, tmp_path))) == pytest.approx(
         {name: value for name, value in BY_HAND.items() if name != "accuracy"}
     )
 
 
-def test_scores_that_name_no_samples_have_no_figures(write):
+def test_scores_that_name_no_samples_have_no_aggregates(write):
     """As whoever makes scores by hand gives them."""
-    assert gqa_task(write("all.json", QUESTIONS)).figures(Scores({"accuracy": np.ones(2)}, {}, np.ones(2))) == {}
+    assert gqa_task(write("all.json", QUESTIONS)).aggregate(Scores({"accuracy": np.ones(2)}, {}, np.ones(2))) == {}
 
 
 ANSWERS = st.sampled_from(["dog", "cat", "red", "color", "shape"])
@@ -294,7 +294,7 @@ def test_figures_are_those_of_a_plain_reading_with_questions_that_count_several_
     task = gqa_task(str(folder / "all.json"), choices=str(folder / "choices.json"), consistency=True)
     given_ = outputs(task, {str(name): row["said"] for name, row in enumerate(rows)}, folder)
     balanced = [name for name, row in enumerate(rows) if row["balanced"]]
-    found, expected = task.figures(table(task, given_)), plain(balanced, rows)
+    found, expected = task.aggregate(table(task, given_)), plain(balanced, rows)
     entails = {name for name in balanced if any(other % len(rows) != name for other in rows[name]["entailed"])}
     if not entails:
         expected.pop("consistency")
@@ -302,6 +302,6 @@ def test_figures_are_those_of_a_plain_reading_with_questions_that_count_several_
 
     times = [rows[name]["times"] for name in balanced]
     if any(times) and set(times) != {1}:
-        again = task.figures(table(task, given_, np.array(times, dtype=np.float64)))
+        again = task.aggregate(table(task, given_, np.array(times, dtype=np.float64)))
         repeated = plain([name for name, often in zip(balanced, times, strict=True) for _ in range(often)], rows)
         assert again == pytest.approx({name: repeated[name] for name in expected if name != "distribution"})
