@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..harness.hooks import hookimpl
+from . import dissertation
 
 if TYPE_CHECKING:
     from ..harness.registry import Registrar
@@ -21,11 +22,6 @@ _FIGURES = {
     "compositional": "two simple tasks, their composite, and the composite in context, for each model",
     "gap": "a composite after the simple tasks beside its in-context gold standard, with the difference",
     "mistakes": "what answers show to have been done: both operations, one of them, none, or something else",
-    "scale": "accuracy against the size of models, in the four settings of a pair",
-}
-_TABLES = {
-    "seeds": "methods by budget over several trainings: mean, interval and range",
-    "findings": "the dissertation's findings on adaptive inference beside those of the runs",
 }
 
 
@@ -34,7 +30,6 @@ def register(registry: Registrar) -> None:
     """Register the page, the tables, the charts, the figures, and the published table that can be computed again."""
     for suffix in (".svg", ".pdf", ".png", ".html"):
         registry.chart(suffix, f"{_HERE}.cost_chart:write_chart")
-    registry.comparison("efficiency", f"{_HERE}.efficiency:efficiency")
     registry.report(".html", f"{_HERE}.page:write_html")
     registry.report(".md", f"{_HERE}.tables:write_markdown")
     registry.report(".csv", f"{_HERE}.tables:write_csv")
@@ -43,5 +38,4 @@ def register(registry: Registrar) -> None:
     registry.report(".pdf", f"{_HERE}.charts:write_pdf")
     for name, summary in _FIGURES.items():
         registry.figure(name, f"{_HERE}.figures.{name}:{name}", summary=summary)
-    for name, summary in _TABLES.items():
-        registry.table(name, f"{_HERE}.{name}:{name}", summary=summary)
+    dissertation.register(registry)

@@ -8,7 +8,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED, DEFAULT, LLM_VIEWER
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.plugins import load_plugins
-from adaptbench.leaderboards.efficiency import efficiency
+from adaptbench.leaderboards.dissertation.efficiency import efficiency
 
 
 @pytest.fixture(scope="module")

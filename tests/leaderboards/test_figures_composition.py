@@ -18,11 +18,11 @@ from adaptbench.harness.summary import summarise
 from adaptbench.leaderboards import page
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.charts import FILE
+from adaptbench.leaderboards.dissertation.printed import printed
+from adaptbench.leaderboards.dissertation.published import read
+from adaptbench.leaderboards.dissertation.scale import _apart
 from adaptbench.leaderboards.figures.compositional import compositional
 from adaptbench.leaderboards.figures.pairs import Pair, brief, family, find_pairs
-from adaptbench.leaderboards.figures.printed import printed
-from adaptbench.leaderboards.figures.scale import _apart
-from adaptbench.leaderboards.published import read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +120,11 @@ def scaled(new_shared_run):
     return run
 
 
+def module_of(figure):
+    folder = "dissertation" if figure == "scale" else "figures"
+    return importlib.import_module(f"adaptbench.leaderboards.{folder}.{figure}")
+
+
 @pytest.fixture
 def request_of(plugins, tmp_path):
     def asked(*runs, out="figure.svg", **fields):
@@ -133,7 +138,7 @@ def draw(request_of, monkeypatch):
     """Call a figure and return what it would have written: its `Drawing`."""
 
     def drawn(name, *runs, arguments=None, **fields):
-        module = importlib.import_module(f"adaptbench.leaderboards.figures.{name}")
+        module = module_of(name)
         written = []
         monkeypatch.setattr(module, "write", lambda drawing, out: written.append(drawing))
         getattr(module, name)(request_of(*runs, **fields), **(arguments or {}))
@@ -453,10 +458,10 @@ class TestFilesAndBoard:
             model = f'hf-lm:x/m-{size}m(dtype="{TAG}")'
             ask_all(run, model, "ab", (0.5,) * 4, axes=AB | {"pair": TAG}, parameters=size * 10**6)
         ask(run, model.replace("2m", "3m").replace("float", ""), "ab", {"composite": answers(0.2)})
-        module = importlib.import_module(f"adaptbench.leaderboards.figures.{name}")
+        draw_it = getattr(module_of(name), name)
         for out in ("figure.svg", "figure.html"):
             request = request_of(run, out=out)
-            getattr(module, name)(request)
+            draw_it(request)
             text = request.out.read_text("utf-8")
             assert TAG not in text
         picture = ET.fromstring(request_of(run).out.read_text("utf-8"))

@@ -14,10 +14,10 @@ from adaptbench.harness.results import CellId, CellResult
 from adaptbench.harness.spending import spending
 from adaptbench.harness.summary import summarise
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File
-from adaptbench.leaderboards.findings import findings, findings_study, load_findings, verdict
-from adaptbench.leaderboards.published import read
-from adaptbench.leaderboards.study import Verdict
+from adaptbench.leaderboards.dissertation.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File
+from adaptbench.leaderboards.dissertation.findings import findings, findings_study, load_findings, verdict
+from adaptbench.leaderboards.dissertation.published import read
+from adaptbench.leaderboards.dissertation.study import Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,10 +11,10 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.specs import parse
 from adaptbench.harness.stats import mean_interval
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.contrasts import Term, contrast, spread_ratio
-from adaptbench.leaderboards.seeds import seeds, seeds_study
-from adaptbench.leaderboards.study import html, markdown
-from adaptbench.leaderboards.trainings import Place, groups
+from adaptbench.leaderboards.dissertation.contrasts import Term, contrast, spread_ratio
+from adaptbench.leaderboards.dissertation.seeds import seeds, seeds_study
+from adaptbench.leaderboards.dissertation.study import html, markdown
+from adaptbench.leaderboards.dissertation.trainings import Place, groups
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 The dissertation is Zhuoyan Xu, "Towards Better Foundation Models: Theory and Methods for Adaptation and Deployment",
 University of Wisconsin-Madison, 2026; the tables were read from a text conversion of it.
 
-Values are transcribed as printed, never corrected: the note of a table in ``index.csv`` names what looks like a
+Values are transcribed as printed, never corrected: the note of a table in ``tables/index.csv`` names what looks like a
 misprint or is ambiguous in the conversion. Labels are as printed too, less citations and
 footnote marks, their levels joined by `` | ``: row labels from left to right, column headings from top to bottom. A row
 that begins with "w/" or "+" stands below its base: ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``. A printed dash is a
@@ -62,7 +62,7 @@ def read(table: str) -> list[PublishedCell]:
 
 
 def _lines(file: str) -> list[dict[str, str]]:
-    return list(csv.DictReader((files(__name__) / file).read_text(encoding="utf-8").splitlines()))
+    return list(csv.DictReader((files(__package__) / "tables" / file).read_text(encoding="utf-8").splitlines()))
 
 
 def _cell(line: dict[str, str]) -> PublishedCell:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..harness.specs import parse
+from ...harness.specs import parse
+from ..ranking import commonest
 from .contrasts import Term
-from .ranking import commonest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from ..harness.contracts import Record
-    from ..harness.specs import Spec
-    from .ranking import Section, Standing
+    from ...harness.contracts import Record
+    from ...harness.specs import Spec
+    from ..ranking import Section, Standing
 
     Recipe = dict[str, str]
     Values = npt.NDArray[np.float64]

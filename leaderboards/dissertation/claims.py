@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..harness.specs import parse
-from . import wording
+from ...harness.specs import parse
+from .. import wording
 from .contrasts import LEVEL, contrast, spread_ratio
 from .study import VERDICTS
 
@@ -30,7 +30,7 @@ class _Data(BaseModel):
 
 
 class Claim(_Data):
-    """A comparison, or one for each budget; the head of ``published/findings.yaml`` says what each field means."""
+    """A comparison, or one for each budget; the head of ``findings.yaml`` says what each field means."""
 
     of: str
     against: str = ""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...harness.errors import UserError
 from .. import wording
 from ..board import need
+from ..figures.compositional import highest
+from ..figures.curves import Curve, Plane, lines, spot
+from ..figures.files import write
+from ..figures.pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_landmark, size
+from ..figures.panels import Drawing, Panel, shown
 from ..frame import HEIGHT
-from .compositional import highest
-from .curves import Curve, Plane, lines, spot
-from .files import write
-from .pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_landmark, size
-from .panels import Drawing, Panel, shown
 from .printed import PRINTED, PUBLISHED, printed
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ...harness.cards import Metric
     from ...harness.figures import FigureRequest
     from ..charts import Palette
-    from .curves import Spot
-    from .pairs import Pair
+    from ..figures.curves import Spot
+    from ..figures.pairs import Pair
 
 BY = ("pair", "family")
 _WORDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}

@@ -1,6 +1,6 @@
 """``adaptbench report RUN --table findings``: the dissertation's findings of chapter 5 beside what runs say.
 
-``published/findings.yaml`` says what is claimed, and which comparison decides it. A verdict is what an interval says:
+``findings.yaml`` says what is claimed, and which comparison decides it. A verdict is what an interval says:
 the claim holds if the whole of it is on the claimed side of the bound, does not hold if the whole is on the other side,
 and is undecided else.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-from ..harness.specs import parse
-from ..harness.yaml_files import read_yaml, validated
-from . import published, wording
-from .board import make_board
+from ...harness.specs import parse
+from ...harness.yaml_files import read_yaml, validated
+from .. import wording
+from ..board import make_board
 from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File, Finding, Side, decide, planned
 from .contrasts import LEVEL
 from .seeds import INTERVALS, facts, percentages
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ..harness.plugins import Plugins
-    from ..harness.store import RunDirectory
-    from .board import Board
+    from ...harness.plugins import Plugins
+    from ...harness.store import RunDirectory
+    from ..board import Board
     from .contrasts import Term
     from .study import Item
     from .trainings import Group
@@ -72,10 +72,10 @@ def load_findings(path: Path | None = None) -> tuple[Finding, ...]:
         UserError: It cannot be read, or holds something else.
     """
     if path is None:
-        with as_file(files(published.__name__) / "findings.yaml") as shipped:
+        with as_file(files(__package__) / "findings.yaml") as shipped:
             return load_findings(shipped)
     content = read_yaml(path, kind="findings", fields="a list of findings")
-    return validated(File, content, where=str(path), todo="see the head of published/findings.yaml").findings
+    return validated(File, content, where=str(path), todo="see the head of findings.yaml").findings
 
 
 def findings_study(board: Board, found: Sequence[Finding]) -> Study:

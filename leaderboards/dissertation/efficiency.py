@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..harness.costing import Costing, Question
-from ..harness.measure.closed_form import LLM_VIEWER
-from ..harness.measure.roofline import find_accelerator
+from ...harness.costing import Costing, Question
+from ...harness.measure.closed_form import LLM_VIEWER
+from ...harness.measure.roofline import find_accelerator
 from .published import read
 
 if TYPE_CHECKING:
-    from ..harness.registry import Registry
+    from ...harness.registry import Registry
 
 _ARCHITECTURES = {"Vicuna-7B": "llava-1.5-7b", "Vicuna-13B": "llava-1.5-13b"}
 _SELECTIONS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..published import read
-from .curves import Curve, Spot
-from .pairs import COMPOSITE, GOLD, SETTINGS
+from ..figures.curves import Curve, Spot
+from ..figures.pairs import COMPOSITE, GOLD, SETTINGS
+from .published import read
 
 if TYPE_CHECKING:
     from ...harness.cards import Metric
-    from .pairs import Pair
+    from ..figures.pairs import Pair
 
 PUBLISHED = "Tables 4.4 and B.2 have A+B, A+C, A+F, B+D, B+E, D+F and G+H by word match"
 PRINTED = ", printed"

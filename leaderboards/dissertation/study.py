@@ -7,10 +7,10 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ..harness.errors import UserError
-from ..harness.store.files import write_atomic
-from .offline import environment, policy, text
-from .tables import markdown_table, plain
+from ...harness.errors import UserError
+from ...harness.store.files import write_atomic
+from ..offline import environment, policy, text
+from ..tables import markdown_table, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

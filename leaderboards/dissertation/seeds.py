@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..harness.cards import Metric
-from . import wording
-from .board import make_board
+from ...harness.cards import Metric
+from .. import wording
+from ..board import make_board
+from ..spent import spent_columns
 from .contrasts import contrast
-from .spent import spent_columns
 from .study import Figure, Study, Table, write
 from .trainings import Place, clusters, groups
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from ..harness.plugins import Plugins
-    from ..harness.store import RunDirectory
-    from .board import Board
+    from ...harness.plugins import Plugins
+    from ...harness.store import RunDirectory
+    from ..board import Board
+    from ..ranking import Section
     from .contrasts import Contrast
-    from .ranking import Section
     from .study import Item
     from .trainings import Group
 
