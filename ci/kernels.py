@@ -17,7 +17,7 @@ from pathlib import Path
 
 TESTS = [
     *("adapters/test_attention_maps.py", "adapters/test_causal.py", "adapters/test_decoder.py"),
-    *("adapters/test_decoding.py", "adapters/test_multimodal.py", "adapters/test_sweeps_share.py"),
+    *("adapters/test_generation_config.py", "adapters/test_multimodal.py", "adapters/test_sweeps_share.py"),
     *("harness/test_batching.py", "harness/test_stats.py", "harness/test_sweeps.py"),
     *("leaderboards/test_board_ranking.py", "models", "tasks/fewshot"),
 ]
