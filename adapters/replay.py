@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..harness.predictions import predictions_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from ..harness.contracts import Json, Task
+    from ..harness.contracts import Json, Sample, Task
 
 
 class Replay:
@@ -23,10 +23,10 @@ class Replay:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
-    def replay(self, task: Task) -> Mapping[str, Json]:
+    def replay(self, task: Task, samples: Sequence[Sample]) -> Mapping[str, Json]:
         """Return sample id -> raw output.
 
         Raises:
             UserError: The file cannot be read, or is not about this task.
         """
-        return predictions_for(task, self._path).outputs
+        return predictions_for(task, self._path, samples).outputs

@@ -13,10 +13,13 @@ import numpy as np
 from .contracts import Answer, CountedLanguageModel, Likelihood, Prefilling
 from .errors import BadSample, UserError
 from .faults import blamed_on
+from .samples import input_positions
 from .spending import spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from .batching import Batches
     from .contracts import FloatArray, Input, Json, Sample, Task
@@ -57,16 +60,34 @@ class Answering(Protocol):
         ...
 
 
+def blocks_of(offered: npt.NDArray[np.int64], samples: Sequence[Sample], size: int) -> list[npt.NDArray[np.int64]]:
+    """Cut positions of inputs into runs of one size, and return the runs that hold an input of a sample.
+
+    Args:
+        offered: Positions in ``task.inputs`` that may be read.
+        samples: All of the cell's samples.
+        size: Of a run.
+
+    Raises:
+        UserError: The samples have no inputs.
+    """
+    needed = input_positions(samples)
+    if not len(needed):
+        raise UserError("these samples ask nothing of a model", todo="give each sample its inputs")
+    starts = np.unique(np.flatnonzero(np.isin(offered, needed)) // size) * size
+    return [offered[start : start + size] for start in starts.tolist()]
+
+
 class Embedding:
     """Capability ``embed``: each block of inputs is encoded once, whatever task or resumed run asks for it.
 
-    Blocks are fixed runs of the task's inputs. They do not depend on what was stored before, so the same matrices are
-    multiplied however often a run was interrupted. All blocks that the cell needs are there before its first answer.
+    Blocks do not depend on what was stored before, so the same matrices are multiplied however often a run was
+    interrupted. All of them are there before the cell's first answer.
 
     Args:
         model: Returns the model; called only when something has to be encoded.
         task: Whose inputs are encoded.
-        samples: All of the cell's samples.
+        blocks: Positions of the inputs that are encoded together, from `blocks_of`.
         progress: Told (inputs answered, inputs to answer).
     """
 
@@ -76,13 +97,13 @@ class Embedding:
         self,
         model: Callable[[], Any],
         task: Task,
-        samples: Sequence[Sample],
+        blocks: Sequence[npt.NDArray[np.int64]],
         batches: Batches,
         store: FeatureStore,
         progress: Callable[[int, int], None],
     ) -> None:
         self._model, self._batches, self._store, self._progress = model, batches, store, progress
-        self._task, self._inputs, self._samples = task, task.inputs, samples
+        self._task, self._inputs, self._blocks = task, task.inputs, blocks
         self._vectors: FloatArray | None = None
 
     def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - they are among the cell's
@@ -95,19 +116,14 @@ class Embedding:
         return [Outcome(output) for output in self._task.outputs(samples, self._vectors)]
 
     def _encode(self) -> FloatArray:
-        size = self._batches.size
-        needed = np.unique(np.concatenate([np.asarray(s.inputs, dtype=np.int64) for s in self._samples]) // size)
-        if not len(needed):
-            raise UserError("these samples ask nothing of a model", todo="give each sample its inputs")
-        rows = [range(len(self._inputs))[block * size : (block + 1) * size] for block in needed.tolist()]
-        done, total = 0, sum(map(len, rows))
+        done, total = 0, sum(map(len, self._blocks))
         vectors = np.zeros((0, 0), dtype=np.float32)
-        for block in rows:
-            encoded = self._block(self._inputs[block.start : block.stop])
+        for block in self._blocks:
+            encoded = self._block([self._inputs[position] for position in block.tolist()])
             if done == 0:
                 vectors = np.zeros((len(self._inputs), encoded.shape[1]), dtype=np.float32)
             _same_width(encoded, vectors)
-            vectors[block.start : block.stop] = encoded
+            vectors[block] = encoded
             done += len(block)
             self._progress(done, total)
         return vectors
@@ -261,14 +277,14 @@ class Replay:
 
     chunk = 500
 
-    def __init__(self, model: Callable[[], Any], task: Task) -> None:
-        self._model, self._task = model, task
+    def __init__(self, model: Callable[[], Any], task: Task, samples: Sequence[Sample]) -> None:
+        self._model, self._task, self._samples = model, task, samples
         self._outputs: Mapping[str, Json] | None = None
 
     def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - all are looked up at once
         """Look the task's outputs up, unless that was done."""
         if self._outputs is None:
-            self._outputs = self._model().replay(self._task)
+            self._outputs = self._model().replay(self._task, self._samples)
 
     def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Return the stored outputs; a sample without one is not scored."""

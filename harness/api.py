@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from .identity import Settings
 from .planning import Request, plan
 from .plugins import load_plugins
-from .runner import RunResult, RunSpec, SampleLimit, execute
+from .runner import RunResult, RunSpec, execute
+from .samples import SampleLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ import numpy as np
 from .contracts import Embedder, Generator, LanguageModel, Prompt, Record, Replayed
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
-from .identity import sample_digests, samples_digest
+from .samples import sample_digests, samples_digest
 from .specs import Call, did_you_mean
 from .summary import summarise
 

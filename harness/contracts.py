@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from .lazy import Lazy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -31,18 +33,19 @@ Json: TypeAlias = Any
 """A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Input:
-    """One thing that a model is asked, decoded only when it is needed.
+    """One thing that a model is asked, read and decoded only when it is needed.
 
     Attributes:
-        digest: Hash of the content; equal content has an equal digest, and features are cached by it.
+        digest: Hash of the content; equal content has an equal digest, and features are cached by it. May be given as
+            a function that returns it.
         load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``, a
             pair (context or None, continuation) for ``language``.
     """
 
-    digest: str
-    load: Callable[[], Any]
+    digest: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
+    load: Callable[[], Any]  # type: ignore[misc]  # the field before it has a descriptor, not a default
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Likelihood:
     cost: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
     """One scored unit of a task: a question, or an episode.
 
@@ -109,13 +112,14 @@ class Sample:
         inputs: Positions in ``task.inputs`` of what a model must have answered before this sample can be scored.
         target: The right answer.
         group: Name shared by samples that are not independent (questions on one image); intervals are clustered by it.
+            May be given as a function that returns it.
         subsets: Axis -> where the sample stands on it, such as ``{"split": "random"}``; figures are given for each.
     """
 
     id: str
     inputs: Sequence[int]
     target: Json = None
-    group: str | None = None
+    group: Lazy[str | None] = Lazy(None)  # noqa: RUF009 - a descriptor
     subsets: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -262,8 +266,8 @@ class Sweepable(Protocol):
 class Replayed(Protocol):
     """A model whose answers were given elsewhere: it is not asked, its outputs are looked up."""
 
-    def replay(self, task: Task) -> Mapping[str, Json]:
-        """Return sample id -> raw output, for those samples of the task that it has an output for."""
+    def replay(self, task: Task, samples: Sequence[Sample]) -> Mapping[str, Json]:
+        """Return sample id -> raw output, for those of these samples of the task that it has an output for."""
         ...
 
 

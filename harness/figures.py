@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .errors import UserError
 from .faults import blamed_on
-from .identity import BoundModel, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
+from .identity import BoundModel, Settings, cell_key, task_fingerprint
 from .planning import Request, plan
+from .samples import sample_digests, samples_digest
 from .specs import parse
 
 if TYPE_CHECKING:

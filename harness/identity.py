@@ -20,8 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .fingerprints import named_files, object_digest, source_digest
 from .hashing import canonical_json, package_source_digest, sha256_hex
 from .registry import OBJECT_OWNER
@@ -29,7 +27,7 @@ from .registry import OBJECT_OWNER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .contracts import Sample, Task
+    from .contracts import Task
     from .planning import PlannedCell, PlannedModel, PlannedTask, Step
 
 
@@ -131,18 +129,6 @@ def task_fingerprint(planned: PlannedTask, task: Task) -> str | None:
         n: v for n, v in getattr(task, "__dict__", {}).items() if v is None or isinstance(v, bool | int | float | str)
     }
     return object_digest([type(task), plain])
-
-
-def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
-    """The content of each sample's inputs, as records state it."""
-    raw = np.array([bytes.fromhex(sha256_hex(i.digest.encode())) for i in task.inputs], dtype="S32")
-    return [sha256_hex(raw[np.asarray(sample.inputs, dtype=np.int64)].tobytes()) for sample in samples]
-
-
-def samples_digest(samples: Sequence[Sample], inputs: Sequence[str]) -> str:
-    """Hash of samples: ids, contents (from `sample_digests`), targets and groups. Only equal ones are compared."""
-    rows = [[s.id, content, s.target, s.group] for s, content in zip(samples, inputs, strict=True)]
-    return sha256_hex(canonical_json(rows, "samples"))
 
 
 def _key(*parts: Any) -> str:

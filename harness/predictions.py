@@ -12,7 +12,7 @@ from .errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .contracts import Json, Task
+    from .contracts import Json, Sample, Task
 
 
 class Output(NamedTuple):
@@ -22,8 +22,13 @@ class Output(NamedTuple):
     input: str
 
 
-def predictions_for(task: Task, path: Path) -> Predictions:
+def predictions_for(task: Task, path: Path, samples: Sequence[Sample] | None = None) -> Predictions:
     """Read the predictions for a task: AdaptBench's JSON lines or a cell's folder, or a format that the task knows.
+
+    Args:
+        task: Whose samples they answer.
+        path: File or folder.
+        samples: Those of the task's samples whose inputs are compared with what the file says of them; all by default.
 
     Raises:
         UserError: The file cannot be read, or none of its predictions is for a sample of this task.
@@ -40,7 +45,7 @@ def predictions_for(task: Task, path: Path) -> Predictions:
         raise UserError(
             f"none of its {count} outputs is for a sample of this task", where=str(path), todo="check task and seed"
         )
-    _same_inputs(task, found, path)
+    _same_inputs(task, task.samples if samples is None else samples, found, path)
     return found
 
 
@@ -76,12 +81,12 @@ def _matched(task: Task, outputs: dict[str, Output]) -> Predictions:
     )
 
 
-def _same_inputs(task: Task, found: Predictions, path: Path) -> None:
+def _same_inputs(task: Task, samples: Sequence[Sample], found: Predictions, path: Path) -> None:
     """Refuse outputs that are about other inputs than the task's."""
-    from .identity import sample_digests  # which imports NumPy: names are listed without it
+    from .samples import sample_digests  # which imports NumPy: names are listed without it
 
-    stated = [sample for sample in task.samples if sample.id in found.inputs]
-    for sample, content in zip(stated, sample_digests(task, stated) if stated else (), strict=True):
+    stated = [sample for sample in samples if sample.id in found.inputs]
+    for sample, content in zip(stated, sample_digests(task, stated), strict=True):
         if found.inputs[sample.id] != content:
             raise UserError(
                 f"the output of sample {sample.id!r} is about other inputs than this task's",

@@ -16,18 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import hooks
-from .answering import Answering, Embedding, Generation, Likelihoods, Replay
+from .answering import Answering, Embedding, Generation, Likelihoods, Replay, blocks_of
 from .batching import Batches, give_back_memory
 from .contracts import Record, Sweepable
 from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
-from .hashing import canonical_json, sha256_hex
-from .identity import BoundModel, Settings, cell_key, sample_digests, samples_digest, task_fingerprint
+from .identity import BoundModel, Settings, cell_key, task_fingerprint
 from .measure import hardware
 from .progress import Progress, describe
 from .results import CellResult
+from .samples import SampleLimit, input_positions, sample_digests, samples_digest
 from .spending import language_shape, spending
 from .store import RunDirectory, Session
 from .summary import checked_scores, summarise
@@ -36,42 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
 
+    import numpy.typing as npt
     import pandas as pd
 
-    from .contracts import Sample, Task
+    from .contracts import Input, Sample, Task
     from .planning import Plan, PlannedCell, PlannedTask
     from .plugins import Plugins
     from .results import CellId
     from .store import Journal
-
-
-@dataclass(frozen=True, slots=True)
-class SampleLimit:
-    """How many of the samples to run, for a quick look: never ranked.
-
-    Attributes:
-        first: Keep this many, the first ones (``--limit``).
-        drawn: Keep this many, drawn by the cell's seed (``--sample``).
-    """
-
-    first: int | None = None
-    drawn: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, count in (("--limit", self.first), ("--sample", self.drawn)):
-            if count is not None and count < 1:
-                raise UserError(f"{count} samples are not enough", where=name, todo="ask for one or more")
-
-    def __str__(self) -> str:
-        options = (("--limit", self.first), ("--sample", self.drawn))
-        return " ".join(f"{name} {count}" for name, count in options if count is not None)
-
-    def of(self, samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
-        """Return the chosen samples, in their order."""
-        if self.drawn is not None:
-            order = sorted(range(len(samples)), key=lambda i: sha256_hex(canonical_json([seed, samples[i].id])))
-            samples = [samples[i] for i in sorted(order[: self.drawn])]
-        return samples if self.first is None else samples[: self.first]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +116,15 @@ class _ChosenSamples:
     scoring: str | None
     """Identity of the code that scores, if it can be told."""
     partial: str | None
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Positions of the task's inputs that may be read: all, or those of the chosen samples."""
+        return np.arange(len(self.task.inputs)) if self.partial is None else input_positions(self.samples)
+
+    def inputs(self, count: int) -> list[Input]:
+        """Return the first inputs that may be read."""
+        return [self.task.inputs[position] for position in self.positions[:count].tolist()]
 
     @classmethod
     def of(cls, planned: PlannedTask, seed: int, limit: SampleLimit) -> _ChosenSamples:
@@ -376,7 +359,7 @@ class _Cell:
         if result is None:
             result = self._result()
             with self.of_model():
-                inputs = self.asked.task.inputs[: self._batches.fitting]
+                inputs = self.asked.inputs(self._batches.fitting)
                 timing = self._costs.time(inputs, self.card.capability) if self._costs else None
             self.journal.finish(result, timing)
         timing = self.journal.timing()
@@ -388,13 +371,15 @@ class _Cell:
     def _answering(self, batches: Batches) -> Answering:
         task = self.asked.task
         if self.cell.model.card.replays:
-            return Replay(self._model, task)
+            return Replay(self._model, task, self.asked.samples)
         if self.card.capability == "generate":
             return Generation(self._model, task, batches, self.cell.id.budget)
         if self.card.capability == "language":
             return Likelihoods(self._model, task, batches, self.cell.id.budget)
         features = self.run.directory.features(self.model_key)
-        return Embedding(self._model, task, self.asked.samples, batches, features, self.run.progress.answered)
+        with self._of_task():
+            blocks = blocks_of(self.asked.positions, self.asked.samples, batches.size)
+        return Embedding(self._model, task, blocks, batches, features, self.run.progress.answered)
 
     def _resume(self, chunk: int) -> list[Record]:
         samples = self.asked.samples
@@ -419,7 +404,7 @@ class _Cell:
             return None, Counted(None, "not counted: the answers were given elsewhere", None)
         costs = self.run.costs(self.bound, self.model_key)
         with self.of_model():
-            return costs, costs.count(self.asked.task.inputs, self.card.capability)
+            return costs, costs.count(self.asked.inputs(1), self.card.capability)
 
     def _records(self, rows: slice) -> list[Record]:
         task, samples = self.asked.task, self.asked.samples[rows]

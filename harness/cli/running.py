@@ -69,7 +69,8 @@ def run_command(options: RunOptions) -> None:
 
 
 def _spec(plugins: Plugins, options: RunOptions) -> RunSpec:
-    from ..runner import RunSpec, SampleLimit
+    from ..runner import RunSpec
+    from ..samples import SampleLimit
 
     request, name, settings = _request(plugins, options)
     return RunSpec(

@@ -13,7 +13,9 @@ from ...harness.errors import UserError
 from ...harness.specs import did_you_mean
 
 if TYPE_CHECKING:
-    from ...harness.contracts import Task
+    from collections.abc import Sequence
+
+    from ...harness.contracts import Sample, Task
 
 _FIRST_SECOND, _SECOND_FIRST, _COPIED = "first, then second", "second, then first", "copied"
 MODES = {
@@ -47,19 +49,19 @@ class RuleFollower:
             )
         self._mode = mode
 
-    def replay(self, task: Task) -> dict[str, str]:
+    def replay(self, task: Task, samples: Sequence[Sample]) -> dict[str, str]:  # noqa: ARG002 - targets tell all
         """Return sample id -> what this mode leads to.
 
         Raises:
             UserError: The task does not say what its operations lead to.
         """
-        if not all(isinstance(s.target, dict) and "readings" in s.target for s in task.samples):
+        if not all(isinstance(s.target, dict) and "readings" in s.target for s in samples):
             raise UserError(
                 "the task does not say what its operations lead to",
                 where="model rule-follower",
                 todo="run it on a logical or linguistic task",
             )
-        return {sample.id: self._answer(sample.target) for sample in task.samples}
+        return {sample.id: self._answer(sample.target) for sample in samples}
 
     def _answer(self, target: dict[str, Any]) -> str:
         readings: dict[str, list[str]] = target["readings"]

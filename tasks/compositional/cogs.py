@@ -6,6 +6,7 @@ has its own, as the files that the dissertation's authors made of CoFe have (``P
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,8 +106,8 @@ def cogs_task(
         question = Translation(asked[place].text, convert(asked[place].logical_form))
         shown = pool.showing(question, k, Dice(seed, 1, place))
         fault = "" if shown else f"no {k} sentences of {train} show all words of {question.sentence!r}"
-        subsets = {"category": asked[place].category}
-        rows.append(Row(f"{place:05d}", prompt_of(shown, question.sentence), *question, subsets=subsets, fault=fault))
+        subsets, prompt = {"category": asked[place].category}, functools.partial(prompt_of, shown, question.sentence)
+        rows.append(Row(f"{place:05d}", *question, prompt, subsets=subsets, fault=fault))
     return Translating(rows, COGS)
 
 
@@ -134,7 +135,7 @@ def cofe_task(path: str, *, layout: str = "clean") -> Translating:
         prompt = prompt_of(case.shown, case.sentence) if layout == "clean" else f"{case.context}\noutput:"
         covered = primitives(case.form) <= _shown_words(case.shown)
         subsets = {"category": case.category, "words shown": "all" if covered else "not all"}
-        rows.append(Row(f"{case.line:05d}", prompt, case.sentence, case.form, subsets=subsets, fault=case.fault))
+        rows.append(Row(f"{case.line:05d}", case.sentence, case.form, prompt, subsets=subsets, fault=case.fault))
     return Translating(rows, COFE)
 
 

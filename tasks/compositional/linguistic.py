@@ -12,6 +12,7 @@ Every demonstration set shows all words of its question that have a meaning (pri
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,7 +43,7 @@ from .scoring import ORDERS
 from .translating import Row, Translating, check_counts, translating_card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .grammar import Sentence, Verb
 
@@ -125,7 +126,7 @@ def linguistic_t1(
         seed: Of all draws.
 
     Raises:
-        UserError: There is no such setting, or k demonstrations cannot show a question's words.
+        UserError: There is no such setting; or, when a prompt is made, k demonstrations cannot show its words.
     """
     check_counts("linguistic-t1", least=_SHORTEST, longest=longest)
     protocol = _Protocol(setting, k, queries, with_simple, seed)
@@ -155,29 +156,34 @@ def linguistic_t2(
 def _rows(pair: int, draw: Callable[[Dice], _Item], protocol: _Protocol) -> list[Row]:
     seed, rows = protocol.seed, []
     for setting in protocol.settings:
-        gold = setting == "composite-in-context"
-        what = "composite" if gold else setting
+        what = "composite" if setting == "composite-in-context" else setting
         for index in range(protocol.queries):
             item = draw(Dice(seed, pair, index, 0))
-            dice = Dice(seed, pair, index, 1 + SETTINGS.index(setting))
-            question = item.questions[what]
-            shown = demonstrate(question, item.needs[setting], item.composed if gold else Style(), protocol.k, dice)
-            if gold and protocol.with_simple:
-                simple = demonstrate(question, item.needs["composite"], Style(), protocol.k, dice)
-                shown = dice.shuffled(shown + simple)
-            sentence, form = translation(question)
+            sentence, form = translation(item.questions[what])
+            stream = (pair, index, 1 + SETTINGS.index(setting))
             rows.append(
                 Row(
                     f"{setting}/{seed}/{index:04d}",
-                    prompt_of(shown, sentence),
                     sentence,
                     form,
+                    functools.partial(_prompt, item, setting, protocol, stream),
                     subsets={"setting": setting, **item.subsets[what]},
                     group=f"{seed}/{index:04d}",
                     readings=_readings(pair, setting, sentence, form),
                 )
             )
     return rows
+
+
+def _prompt(item: _Item, setting: str, protocol: _Protocol, stream: Sequence[int]) -> str:
+    """A question of a setting below its demonstrations, which are drawn for it alone."""
+    gold, dice = setting == "composite-in-context", Dice(protocol.seed, *stream)
+    question = item.questions["composite" if gold else setting]
+    shown = demonstrate(question, item.needs[setting], item.composed if gold else Style(), protocol.k, dice)
+    if gold and protocol.with_simple:
+        simple = demonstrate(question, item.needs["composite"], Style(), protocol.k, dice)
+        shown = dice.shuffled(shown + simple)
+    return prompt_of(shown, translation(question)[0])
 
 
 def _readings(pair: int, setting: str, sentence: str, form: str) -> dict[str, list[str]]:

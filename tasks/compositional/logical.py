@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast, get_args
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Input, Json, Prompt, Sample, Task
 from ...harness.errors import UserError
 from ...harness.hashing import canonical_json, sha256_hex
+from ...harness.lazy import Lazy
 from ...harness.specs import did_you_mean
 from ..dice import Dice
 from .composite import Pair
@@ -23,7 +24,7 @@ from .scoring import MISTAKES, OTHER, applied, best, first_line
 from .simple import RANGES, Ranges, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .composite import Example, Form, What
     from .simple import Side
@@ -68,11 +69,12 @@ class Protocol:
                 raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="logical tasks")
 
 
-class Question(NamedTuple):
-    """A prompt with what is known about its answer."""
+@dataclass(frozen=True)
+class Question:
+    """A prompt, made when it is asked for, with what is known about its answer."""
 
     sample: Sample
-    prompt: str
+    prompt: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
 
 
 class Logical(Task):
@@ -98,11 +100,7 @@ class Logical(Task):
 
     @functools.cached_property
     def questions(self) -> Sequence[Question]:
-        """All questions: pair by pair, setting by setting, replication by replication.
-
-        Raises:
-            UserError: There are too few different demonstrations.
-        """
+        """All questions: pair by pair, setting by setting, replication by replication."""
         asked: list[Question] = []
         for pair, form, setting in self._sections:
             asked += self._asked(pair, form, setting, len(asked))
@@ -111,8 +109,7 @@ class Logical(Task):
     @functools.cached_property
     def inputs(self) -> Sequence[Input]:
         """One prompt a question."""
-        limit = self.protocol.max_new_tokens
-        return [_input(question.prompt, limit) for question in self.questions]
+        return [self._input(question) for question in self.questions]
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
@@ -139,9 +136,9 @@ class Logical(Task):
         queries = self._drawn(pair, form, what, self.protocol.queries, self._source(pair, "queries", what))
         instruction = form.instruction if self.protocol.instructions else ""
         for replication in range(1, self.protocol.replications + 1):
-            shared = None if self.protocol.fresh else self._shown(pair, form, setting, replication)
+            shared = functools.cache(functools.partial(self._shown, pair, form, setting, replication))
             for number, example in enumerate(queries):
-                shown = shared or self._shown(pair, form, setting, replication, number)
+                own = functools.partial(self._shown, pair, form, setting, replication, number)
                 sample = Sample(
                     f"{pair.slug}/{setting}/{replication}/{number:04d}",
                     [start],
@@ -154,13 +151,23 @@ class Logical(Task):
                         "replication": str(replication),
                     },
                 )
-                yield Question(
-                    sample, prompt_of([(one.text, one.answers[0]) for one in shown], example.text, instruction)
-                )
+                shown = own if self.protocol.fresh else shared
+                yield Question(sample, functools.partial(_prompt, shown, example, instruction))
                 start += 1
 
+    def _input(self, question: Question) -> Input:
+        limit = self.protocol.max_new_tokens
+        return Input(
+            lambda: sha256_hex(canonical_json([question.prompt, limit, list(STOP)])),
+            lambda: Prompt(question.prompt, max_new_tokens=limit, stop=STOP),
+        )
+
     def _shown(self, pair: Pair, form: Form, setting: Setting, *stream: int) -> list[Example]:
-        """The demonstrations of a question, or of a replication."""
+        """The demonstrations of a question, or of a replication.
+
+        Raises:
+            UserError: There are too few different ones.
+        """
         source = self._source(pair, "demonstrations", setting, *stream)
         shown: list[Example] = []
         for what in _demonstrated(setting, self.protocol.with_simple):
@@ -284,9 +291,8 @@ def _target(example: Example, form: Form) -> Json:
     return {"answers": list(example.answers), "readings": readings, "marks": form.marks}
 
 
-def _input(text: str, limit: int) -> Input:
-    asked = Prompt(text, max_new_tokens=limit, stop=STOP)
-    return Input(sha256_hex(canonical_json([text, limit, list(STOP)])), lambda: asked)
+def _prompt(shown: Callable[[], Sequence[Example]], example: Example, instruction: str) -> str:
+    return prompt_of([(one.text, one.answers[0]) for one in shown()], example.text, instruction)
 
 
 def _form(pair: Pair, name: str) -> Form:

@@ -10,6 +10,7 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Input, Json, Prompt, Sample, Task
 from ...harness.errors import BadSample, UserError
 from ...harness.hashing import canonical_json, sha256_hex
+from ...harness.lazy import Lazy
 from .chain_form import read
 from .scoring import MISTAKES, OTHER, exact_match, first_line, word_match
 from .word_errors import word_error_rate
@@ -29,15 +30,15 @@ _METRICS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Row:
     """A sentence to translate.
 
     Attributes:
         id: Unique within the task.
-        prompt: All that a model is told.
         sentence: The sentence itself.
         form: Its chain-structured form, or the word in upper case that a single word is translated into.
+        prompt: All that a model is told. May be given as a function that returns it.
         subsets: As `Sample` has them.
         group: As `Sample` has it.
         readings: What was done -> the texts that this leads to, as in the logical tasks: for landmarks.
@@ -45,9 +46,9 @@ class Row:
     """
 
     id: str
-    prompt: str
     sentence: str
     form: str
+    prompt: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
     subsets: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
     readings: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -153,7 +154,7 @@ class Translating(Task):
                 raise BadSample(row.fault, where=row.id)
             return Prompt(row.prompt, max_new_tokens=self.max_new_tokens, stop=("\n",))
 
-        return Input(sha256_hex(canonical_json([row.prompt, row.fault, self.max_new_tokens])), load)
+        return Input(lambda: sha256_hex(canonical_json([row.prompt, row.fault, self.max_new_tokens])), load)
 
 
 def _chain(text: str) -> Chain | None:

@@ -64,17 +64,13 @@ class Table:
         for row in rows:
             yield dict(row)
 
-    def picture(self, row: int, column: str = "image", *, certain: bool = False) -> Picture | None:
+    def picture(self, row: int, column: str = "image") -> Picture | None:
         """Return the picture in a row - of several frames the middle one -, or ``None`` if the row has none.
 
-        Scoring needs no pictures: where the table has no such column, there is a picture that cannot be loaded.
-
-        Args:
-            row: Number of the row.
-            column: Of pictures.
-            certain: Every row should have one, so nothing is read to see: a row without one fails when it is loaded.
+        No picture is read for it. Scoring needs none: where the table has no such column, there is a picture that
+        cannot be loaded.
         """
-        if not certain and column in self.pictured and self._value(row, column) is None:
+        if column in self.pictured and not self._filled(column)[row]:
             return None
         return Picture(f"{self.where} row {row}", functools.partial(self._bytes, row, column))
 
@@ -93,6 +89,21 @@ class Table:
         if isinstance(value, list):
             value = value[len(value) // 2] if value else None
         return value if value and (value.get("bytes") or value.get("path")) else None
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
+    def _filled(self, column: str) -> Sequence[bool]:
+        """Whether each row has a picture. Lengths tell, so that no picture is read."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        cells = self._encoded(column).with_format("arrow")[:][column]
+        if pa.types.is_struct(cells.type):
+            parts = (pc.binary_length(pc.struct_field(cells, name)) for name in ("bytes", "path"))
+            lengths = pc.add(*(pc.fill_null(part, 0) for part in parts))
+        else:
+            lengths = pc.fill_null(pc.list_value_length(cells), 0)
+        filled: list[bool] = pc.greater(lengths, 0).to_pylist()
+        return filled
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
     def _encoded(self, column: str) -> Any:

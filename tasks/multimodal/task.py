@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from ...harness.contracts import Input, Json, Predictions, Prompt, Sample, Scores, Task
 from ...harness.errors import UserError
@@ -15,10 +14,11 @@ from ...harness.specs import did_you_mean
 from .prompts import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ...harness.cards import TaskCard
+    from .pictures import Picture
     from .question import Question
 
 
@@ -107,8 +107,8 @@ class VisualQuestions(Task):
 
     @functools.cached_property
     def inputs(self) -> Sequence[Input]:
-        """One a question: its prompt."""
-        return _Prompts(self.benchmark, self.questions)
+        """One a question: its prompt, made when it is asked for. Scoring answers again needs none."""
+        return [self._input(question) for question in self.questions]
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
@@ -163,36 +163,23 @@ class VisualQuestions(Task):
         questions = [self.questions[position] for position in positions]
         targets = [question.target for question in questions]
         first = questions[0]
-        group = first.group or (first.picture.digest[:16] if first.picture else None)
         target = targets if len(targets) > 1 else targets[0]
-        return Sample(name, positions, target, group=group, subsets=first.subsets)
-
-
-class _Prompts(Sequence[Input]):
-    """The prompts of questions, made when they are asked for: who scores answers again needs no picture."""
-
-    def __init__(self, benchmark: Benchmark, questions: Sequence[Question]) -> None:
-        self._benchmark, self._questions = benchmark, questions
-
-    def __len__(self) -> int:
-        return len(self._questions)
-
-    @overload
-    def __getitem__(self, index: int) -> Input: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Input]: ...
-    def __getitem__(self, index: int | slice) -> Input | list[Input]:
-        """Return the prompt of a question."""
-        if isinstance(index, slice):
-            return [self._input(question) for question in self._questions[index]]
-        return self._input(self._questions[index])
+        return Sample(name, positions, target, group=first.group or _group_of(first.picture), subsets=first.subsets)
 
     def _input(self, question: Question) -> Input:
-        text, limit = render(self._benchmark.prompt, question), self._benchmark.max_new_tokens
+        name, limit = self.benchmark.prompt, self.benchmark.max_new_tokens
         pictures = () if question.picture is None else (question.picture,)
-        digests = tuple(picture.digest for picture in pictures)
+
+        def digest() -> str:
+            return sha256_hex(canonical_json([render(name, question), [picture.digest for picture in pictures], limit]))
 
         def load() -> Prompt:
-            return Prompt(text, tuple(picture.load() for picture in pictures), digests, max_new_tokens=limit)
+            images, digests = (tuple(picture.load() for picture in pictures), tuple(p.digest for p in pictures))
+            return Prompt(render(name, question), images, digests, max_new_tokens=limit)
 
-        return Input(sha256_hex(canonical_json([text, list(digests), limit])), load)
+        return Input(digest, load)
+
+
+def _group_of(picture: Picture | None) -> Callable[[], str] | None:
+    """Questions on equal pictures are a group; a picture is not read before somebody asks."""
+    return None if picture is None else lambda: picture.digest[:16]

@@ -146,7 +146,7 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "image_id", "question")):
         place = f"{table.where} row {number}"
-        yield _question(row, place, table.picture(number, certain=True), human_answers(row.get("answers"), place), row)
+        yield _question(row, place, table.picture(number), human_answers(row.get("answers"), place), row)
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from adaptbench import Input, Sample, UserError
-from adaptbench.harness.answering import Embedding, Generation, Outcome, Replay
+from adaptbench.harness.answering import Embedding, Generation, Outcome, Replay, blocks_of
 from adaptbench.harness.batching import Batches
 from adaptbench.harness.contracts import Answer
 from adaptbench.harness.errors import BadSample
@@ -55,8 +55,8 @@ class Model:
 
 
 def embedding(model, folder, samples, count=10, size=4, progress=lambda done, total: None):
-    batches = Batches(size, "m")
-    return Embedding(lambda: model, Asking(inputs(count)), samples, batches, FeatureStore(folder, "e" * 64), progress)
+    batches, blocks = Batches(size, "m"), blocks_of(np.arange(count), samples, size)
+    return Embedding(lambda: model, Asking(inputs(count)), blocks, batches, FeatureStore(folder, "e" * 64), progress)
 
 
 def test_blocks_are_runs_of_the_inputs_and_only_needed_ones_are_encoded(tmp_path):
@@ -96,8 +96,8 @@ def test_the_model_is_not_built_where_all_is_stored(tmp_path):
     def build():
         raise AssertionError("not needed")
 
-    store = FeatureStore(tmp_path, "e" * 64)
-    Embedding(build, Asking(inputs(10)), samples, Batches(4, "m"), store, lambda *_: None).ask(samples)
+    store, blocks = FeatureStore(tmp_path, "e" * 64), blocks_of(np.arange(10), samples, 4)
+    Embedding(build, Asking(inputs(10)), blocks, Batches(4, "m"), store, lambda *_: None).ask(samples)
 
 
 def test_a_block_that_memory_cut_into_pieces_is_stored_whole(tmp_path):
@@ -131,7 +131,7 @@ def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
     batches._too_large = 3
     store = FeatureStore(tmp_path, "e" * 64)
     with pytest.raises(UserError, match=r"vectors of 5 numbers after vectors of 4"):
-        Embedding(lambda: model, Asking(inputs(4)), [sample(0)], batches, store, lambda *_: None).ask([sample(0)])
+        Embedding(lambda: model, Asking(inputs(4)), [np.arange(4)], batches, store, lambda *_: None).ask([sample(0)])
     assert store.get([item.digest for item in inputs(4)]) is None
 
 
@@ -148,7 +148,7 @@ def test_an_input_that_cannot_be_loaded_is_named(tmp_path):
     store = FeatureStore(tmp_path, "e" * 64)
     message = r"^input abcdabcdabcdabcd: the task's load\(\) failed with FileNotFoundError: no such image"
     with pytest.raises(UserError, match=message):
-        Embedding(Model, Asking(broken), [sample(0)], Batches(4, "m"), store, lambda *_: None).ask([sample(0)])
+        Embedding(Model, Asking(broken), [np.arange(1)], Batches(4, "m"), store, lambda *_: None).ask([sample(0)])
     with pytest.raises(UserError, match=message):
         Generation(Model, Asking(broken), Batches(4, "m")).ask([sample(0)])
 
@@ -267,9 +267,9 @@ def test_a_plan_that_is_none_is_refused(plan):
 
 def test_stored_outputs_are_looked_up():
     class Stored:
-        def replay(self, task):
+        def replay(self, task, samples):
             return {"0": "yes"}
 
-    asked = Replay(Stored, Asking(inputs(2)))
+    asked = Replay(Stored, Asking(inputs(2)), [sample(0), sample(1)])
     asked.ask([sample(0), sample(1)])
     assert asked.outcomes([sample(0), sample(1)]) == [Outcome("yes"), Outcome(None, fault="no prediction")]

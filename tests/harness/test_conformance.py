@@ -147,7 +147,7 @@ def test_a_model_of_two_capabilities_is_checked_for_both():
 
 def test_a_model_that_replays_is_not_asked_but_must_have_something_to_look_up():
     class Stored:
-        def replay(self, task):
+        def replay(self, task, samples):
             return {}
 
     card = ModelCard(capabilities=("generate",), replays=True)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from adaptbench import Input, ModelCard, Sample, TaskCard
 from adaptbench.harness.contracts import Task
-from adaptbench.harness.identity import Settings, sample_digests, samples_digest
+from adaptbench.harness.identity import Settings
 from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.samples import sample_digests, samples_digest
 
 
 class Numbers:

@@ -8,7 +8,7 @@ from adaptbench import Input, ModelCard, Sample, UserError, hookimpl
 from adaptbench.harness.identity import Settings
 from adaptbench.harness.measure import hardware
 from adaptbench.harness.progress import Progress
-from adaptbench.harness.runner import SampleLimit
+from adaptbench.harness.samples import SampleLimit
 from adaptbench.harness.store import RunDirectory
 
 

@@ -20,9 +20,9 @@ from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.figures import AttentionMaps, FigureRequest
-from adaptbench.harness.identity import sample_digests, samples_digest
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.results import Account, CellId, CellResult, Estimate, LanguageShape, Spending
+from adaptbench.harness.samples import sample_digests, samples_digest
 from adaptbench.harness.summary import summarise
 from adaptbench.leaderboards import page
 from adaptbench.leaderboards.board import make_board

@@ -190,7 +190,7 @@ class TestT1:
 
     def test_too_few_demonstrations_for_the_words_are_refused(self):
         with pytest.raises(UserError, match="2 demonstrations cannot show the"):
-            linguistic_t1(queries=20, k=2)
+            _ = [row.prompt for row in linguistic_t1(queries=20, k=2).rows]
 
 
 class TestT2:
@@ -309,7 +309,7 @@ SENTENCE = "The baby on a tray liked that Emma napped ."
 
 
 def scores(said, subject="first"):
-    task = Translating([Row("0", "input: ?\noutput:", SENTENCE, TRUTH)], T1, subject=subject)
+    task = Translating([Row("0", SENTENCE, TRUTH, "input: ?\noutput:")], T1, subject=subject)
     (sample,) = task.samples
     return task.score(sample, task.parse(sample, said))
 
@@ -367,7 +367,7 @@ def test_mistakes_and_right_answers_sum_to_one(tasks):
 def test_landmarks_are_what_they_say(tasks, mode, setting, metric):
     for name in ("t1", "t2"):
         task = tasks[name, setting]
-        said = RuleFollower(mode).replay(task)
+        said = RuleFollower(mode).replay(task, task.samples)
         figures = [task.score(sample, task.parse(sample, said[sample.id])) for sample in task.samples]
         assert all(row[metric] == 1 for row in figures), (name, figures[0])
 

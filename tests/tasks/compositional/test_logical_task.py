@@ -208,7 +208,7 @@ def test_arguments_that_are_none_are_refused(arguments, message):
 
 def test_more_demonstrations_than_there_are():
     with pytest.raises(UserError, match=r"pair A\+C has \d\d different demonstrations of a task, k=90"):
-        _ = small("ac", k=90).samples
+        _ = [question.prompt for question in small("ac", k=90).questions]
 
 
 def test_a_card_says_how_the_pair_is_made():
@@ -301,11 +301,9 @@ def test_a_follower_wants_a_mode_and_a_task_that_tells():
     with pytest.raises(UserError, match=r"no mode 'frist' \(did you mean 'first'\?\)"):
         RuleFollower("frist")
 
-    class Other(adaptbench.Task):
-        samples = (adaptbench.Sample("a", [0], target="yes"),)
-
+    samples = (adaptbench.Sample("a", [0], target="yes"),)
     with pytest.raises(UserError, match="does not say what its operations lead to"):
-        RuleFollower().replay(Other())
+        RuleFollower().replay(adaptbench.Task(), samples)
 
 
 def test_tasks_conform():

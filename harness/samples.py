@@ -1,0 +1,66 @@
+"""Samples: which of a task's are run, and what their inputs are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import UserError
+from .hashing import canonical_json, sha256_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from .contracts import Sample, Task
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLimit:
+    """How many of the samples to run, for a quick look: never ranked.
+
+    Attributes:
+        first: Keep this many, the first ones (``--limit``).
+        drawn: Keep this many, drawn by the cell's seed (``--sample``).
+    """
+
+    first: int | None = None
+    drawn: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, count in (("--limit", self.first), ("--sample", self.drawn)):
+            if count is not None and count < 1:
+                raise UserError(f"{count} samples are not enough", where=name, todo="ask for one or more")
+
+    def __str__(self) -> str:
+        options = (("--limit", self.first), ("--sample", self.drawn))
+        return " ".join(f"{name} {count}" for name, count in options if count is not None)
+
+    def of(self, samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
+        """Return the chosen samples, in their order."""
+        if self.drawn is not None:
+            order = sorted(range(len(samples)), key=lambda i: sha256_hex(canonical_json([seed, samples[i].id])))
+            samples = [samples[i] for i in sorted(order[: self.drawn])]
+        return samples if self.first is None else samples[: self.first]
+
+
+def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
+    """The content of each sample's inputs, as records state it. No other inputs are read."""
+    inputs, used = task.inputs, input_positions(samples)
+    raw = np.zeros(len(inputs), dtype="S32")
+    raw[used] = [bytes.fromhex(sha256_hex(inputs[position].digest.encode())) for position in used.tolist()]
+    return [sha256_hex(raw[np.asarray(sample.inputs, dtype=np.int64)].tobytes()) for sample in samples]
+
+
+def input_positions(samples: Iterable[Sample]) -> npt.NDArray[np.int64]:
+    """Return where the inputs of samples stand in ``task.inputs``: in order, each once."""
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *(np.asarray(s.inputs, np.int64) for s in samples)]))
+
+
+def samples_digest(samples: Sequence[Sample], inputs: Sequence[str]) -> str:
+    """Hash of samples: ids, contents (from `sample_digests`), targets and groups. Only equal ones are compared."""
+    rows = [[s.id, content, s.target, s.group] for s, content in zip(samples, inputs, strict=True)]
+    return sha256_hex(canonical_json(rows, "samples"))
