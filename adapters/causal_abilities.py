@@ -17,13 +17,14 @@ import torch
 
 from ..harness.batching import out_of_memory
 from ..harness.errors import UserError
-from . import installed, prefix_cache
+from . import installed, last_block, prefix_cache
 from .causal_reading import Reading, left_padded, right_padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .causal_reading import Begun, Reader, Row
+    from .last_block import LastBlock
 
 _LENGTHS = (16, 13, 9)
 """Tokens of the rows that are tried."""
@@ -140,6 +141,8 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
         if answers == "equal" and (trial.goes_on(drops=drops, pads=True) if steps else trial.generates(pads=True)):
             answers = "any"
         shares = drops and answers == "any" and (trial.shares_apart() or trial.shares())
+        if steps:
+            trial.shortens_last_block()
         return Abilities(trial.reads(), answers, steps, drops, shares, _reach(reader.model.config))
 
 
@@ -250,12 +253,38 @@ class _Trial:
 
         return _can(shares)
 
+    def shortens_last_block(self) -> bool:
+        """Whether its last block can run for some tokens alone; then it does.
+
+        What it says of these must be the same, and so must what it keeps to go on from: whatever of the other tokens
+        is looked back at would be missing there.
+        """
+        rows, keep = right_padded(self._rows, self._device), [[2, len(row) - 1] for row in self._rows]
+
+        def read() -> list[torch.Tensor]:
+            logits, begun = self._reader.read(rows, keep=keep, cached=True)
+            return [logits, *installed.states(begun.cache)]
+
+        def shortens() -> bool:
+            wanted = read()
+
+            def same(block: LastBlock) -> bool:
+                self._reader.last_block = block
+                return _can(lambda: all(map(self._rounded, read(), wanted)))
+
+            self._reader.last_block = last_block.find(self._reader.model, read, rows.ids.shape, same)
+            return True
+
+        if not (self._has_states and _can(shortens)):
+            self._reader.last_block = None
+        return self._reader.last_block is not None
+
     def _is_causal(self) -> bool:
         """Whether it says the same of two rows, at once, before the last token, which alone differs."""
         row = self._rows[0]
         rows = right_padded([row, [*row[:-1], row[0]]], self._device)
-        one, other = self._reader.read(rows)[0][:, :-1].float()
-        return bool((one - other).abs().max() <= (_ROUNDING if self._exact else _ROUNDED) * one.abs().max())
+        one, other = self._reader.read(rows)[0][:, :-1]
+        return self._rounded(one, other)
 
     def _begun(self) -> Begun:
         """The beginning, read."""
@@ -291,6 +320,11 @@ class _Trial:
         found, wanted = (logits - logits.mean(dim=-1, keepdim=True) for logits in (found, wanted))
         apart, size = (found - wanted).norm(dim=-1), wanted.norm(dim=-1)
         return bool((apart <= _EXACT * size).all() if self._exact else (apart <= _CLOSE * size).float().mean() > 0.5)
+
+    def _rounded(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two tensors are the same but for rounding."""
+        one, other = one.float(), other.float()
+        return bool((one - other).abs().max() <= (_ROUNDING if self._exact else _ROUNDED) * one.abs().max())
 
     @property
     def _exact(self) -> bool:

@@ -2,7 +2,7 @@
 
 1. What rows begin with in common runs once; what the rows before them began with does not run again.
 2. Rows of about equal length run together, padded where they end: causal attention never sees that padding, and needs
-   no mask. Logits are computed only where they are asked for.
+   no mask. Logits are computed only where they are asked for, and so is most of the last block.
 3. All rows decode together, however long they are, and those that have ended leave.
 
 All of this takes a model that shares (`Abilities`). Others run in batches that do not change what they say.
@@ -81,23 +81,23 @@ class Batches:
                 continue
             padded = left_padded([rows[place] for place in places], self._reader.model.device)
             last = padded.ids.shape[1] - 1
-            logits, begun = self._reader.read(padded, keep=[last], cached=True)
+            logits, begun = self._reader.read(padded, keep=[[last]] * len(places), cached=True)
             yield Opened(places, logits[:, -1], Reading(self._reader, begun, drops=self._able.drops))
 
-    def logits(self, rows: Sequence[Row], wanted: Sequence[int], *, share: bool = True) -> list[torch.Tensor]:
+    def logits(self, rows: Sequence[Row], wanted: Sequence[int], *, whole: bool = False) -> list[torch.Tensor]:
         """Return the logits [wanted, vocabulary] that follow the last tokens of each row.
 
         Args:
             rows: Token ids of each.
             wanted: How many tokens, row by row.
-            share: Whether rows may share what they begin with.
+            whole: Leave nothing out, as FLOPs are counted: neither what rows share nor what nobody reads.
         """
         found: list[Any] = [None] * len(rows)
-        fits = share and max(map(len, rows), default=0) <= self._reach
+        fits = not whole and max(map(len, rows), default=0) <= self._reach
         count, beginning = self._beginning(rows, wanted) if fits else (0, None)
         for places in self._able.read_together([len(row) - count for row in rows]):
             own, some = [rows[place][count:] for place in places], [wanted[place] for place in places]
-            for place, logits in zip(places, self._read(own, some, beginning)[0], strict=True):
+            for place, logits in zip(places, self._read(own, some, beginning, whole=whole)[0], strict=True):
                 found[place] = logits
         return found
 
@@ -117,16 +117,15 @@ class Batches:
         return Opened(order, torch.cat(logits), Reading(self._reader, prefix_cache.joined(begun)))
 
     def _read(
-        self, rows: Sequence[Row], wanted: Sequence[int], beginning: Begun | None
+        self, rows: Sequence[Row], wanted: Sequence[int], beginning: Begun | None, *, whole: bool = False
     ) -> tuple[list[torch.Tensor], Begun]:
         """Read rows behind a beginning; return the logits that are wanted of each, and what to go on from."""
         padded = right_padded(rows, self._reader.model.device)
-        slots = [range(len(row) - count, len(row)) for row, count in zip(rows, wanted, strict=True)]
-        every = sorted(set().union(*slots))
+        most = max(wanted)
+        last = [[max(0, len(row) - count) for count in range(most, 0, -1)] for row in rows]
         begun = beginning and prefix_cache.forked(beginning, len(rows), apart=self._reader.apart)
-        logits, begun = self._reader.read(padded, begun, every, cached=True)
-        first = {slot: place for place, slot in enumerate(every)}
-        found = [logits[row, first[some[0]] :][: len(some)] for row, some in enumerate(slots)]
+        logits, begun = self._reader.read(padded, begun, last, cached=True, whole=whole)
+        found = [said[most - count :] for said, count in zip(logits, wanted, strict=True)]
         return found, begun.behind(rows)
 
     def _beginning(self, rows: Sequence[Row], wanted: Sequence[int]) -> tuple[int, Begun | None]:
@@ -142,7 +141,7 @@ class Batches:
         begun = prefix_cache.cropped(begun, known) if begun and known else None
         if known < count or begun is None:
             new = right_padded([rows[0][known:count]], self._reader.model.device)
-            _, begun = self._reader.read(new, begun, [count - known - 1], cached=True)
+            _, begun = self._reader.read(new, begun, [[count - known - 1]], cached=True)
         self._keep(rows[0][:count], begun)
         return count, begun
 

@@ -12,6 +12,8 @@ from . import installed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .last_block import LastBlock
+
     Row = list[int]
 
 
@@ -69,10 +71,12 @@ class Reader:
     Attributes:
         model: The same.
         apart: Whether its attention reads a beginning that rows share once (`prefix_cache`).
+        last_block: What of it runs only for the tokens that are asked for; ``None`` if it is not known to be able to.
     """
 
     def __init__(self, model: Any) -> None:
         self.model, self.apart = model, False
+        self.last_block: LastBlock | None = None
         self._cache = ""
 
     @functools.cached_property
@@ -80,15 +84,22 @@ class Reader:
         return installed.heeded(self.model)
 
     def read(
-        self, rows: Rows, begun: Begun | None = None, keep: Sequence[int] | None = None, *, cached: bool = False
+        self,
+        rows: Rows,
+        begun: Begun | None = None,
+        keep: Sequence[Sequence[int]] | None = None,
+        *,
+        cached: bool = False,
+        whole: bool = False,
     ) -> tuple[torch.Tensor, Begun]:
-        """Return the logits [B, n, vocabulary] after some tokens, and what to go on from.
+        """Return the logits [B, k, vocabulary] after some tokens, and what to go on from.
 
         Args:
             rows: What is read.
             begun: What was read before it; used up.
-            keep: Places of the tokens, ascending; default all.
+            keep: Places of the k tokens in each row; default all.
             cached: Whether more is to be read after it; without, there is nothing to go on from.
+            whole: Run all of its blocks for all tokens, as FLOPs are counted.
         """
         mask = rows.mask if begun is None else torch.cat([begun.mask, rows.mask], dim=1)
         given: dict[str, Any] = {
@@ -98,17 +109,30 @@ class Reader:
         }
         if "position_ids" in self._heeds:
             given["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -rows.ids.shape[1] :]
-        width = rows.ids.shape[1]
-        places = range(width) if keep is None else keep
-        if "logits_to_keep" in self._heeds and len(places) < width:
-            latest = list(places) == list(range(width - len(places), width))
-            given["logits_to_keep"] = len(places) if latest else torch.tensor(places, device=mask.device)
         if begun is not None:
             given[self._cache] = begun.cache
+        if keep is None:
+            out = self.model(**given)
+            logits: torch.Tensor = out.logits
+        else:
+            out, logits = self._asked(given, keep, whole=whole)
+        name, cache = installed.cached(out)
+        self._cache = name or self._cache
+        return logits, Begun(cache, mask)
+
+    def _asked(self, given: dict[str, Any], keep: Sequence[Sequence[int]], *, whole: bool) -> tuple[Any, torch.Tensor]:
+        """Run the model; return what it returns, and the logits after some tokens alone, [B, k, vocabulary]."""
+        width, places = given["input_ids"].shape[1], torch.tensor(keep, device=given["input_ids"].device)
+        if self.last_block is not None and not whole and places.shape[1] < width:
+            with self.last_block.only_for(places, width):
+                out = self.model(**given)
+            return out, out.logits
+        every = sorted(set().union(*keep))
+        if "logits_to_keep" in self._heeds and len(every) < width:
+            given["logits_to_keep"] = torch.tensor(every, device=places.device)
+            places = torch.searchsorted(given["logits_to_keep"], places)
         out = self.model(**given)
-        self._cache, cache = installed.cached(out)
-        logits: torch.Tensor = out.logits
-        return logits if logits.shape[1] == len(places) else logits[:, list(places)], Begun(cache, mask)
+        return out, out.logits.gather(1, places[..., None].expand(-1, -1, out.logits.shape[-1]))
 
 
 class Reading:

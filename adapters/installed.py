@@ -4,7 +4,7 @@ Nothing else here leans on the library's insides, and nothing reads its version 
 says what things are called, and a call that works, and comes to something else, says that an argument is heeded.
 
 - the cache of keys and values: `cache_name`, `cached`, `cache_of`, `PlainLayer`; what else is in it: `keeps_keys`,
-  `keeps_states`, `keep_rows`
+  `keeps_states`, `keep_rows`, `states`
 - what a causal language model heeds: `heeded`
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded",
     "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor",
-    "processor", "run_attention", "run_block",
+    "processor", "run_attention", "run_block", "states",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
@@ -96,6 +96,13 @@ def keep_rows(cache: Any, rows: torch.Tensor) -> None:
         cache.reorder_cache(rows)  # the method of beam search, which alone knows of states
     else:
         cache.batch_select_indices(rows)
+
+
+def states(cache: Any) -> list[torch.Tensor]:
+    """All keys, values and states that a cache holds."""
+    held = [held for layer in cache.layers for held in vars(layer).values()]
+    every = [one for each in held for one in (each.values() if isinstance(each, dict) else [each])]
+    return [one for one in every if isinstance(one, torch.Tensor)]
 
 
 def heeded(model: Any) -> frozenset[str]:

@@ -142,9 +142,10 @@ def _with_layers(cache: Any, layers: Iterable[Any]) -> Any:
 
 def _stacked(parts: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
     """Stack rows of several batches, with zeros where the shorter ones end along a dimension."""
+    if len(parts) == 1:
+        return parts[0]
     longest = max(part.shape[dim] for part in parts)
-    padded = [pad(part, (0, 0) * (part.ndim - dim - 1) + (0, longest - part.shape[dim])) for part in parts]
-    return padded[0] if len(padded) == 1 else torch.cat(padded)
+    return torch.cat([pad(part, (0, 0) * (part.ndim - dim - 1) + (0, longest - part.shape[dim])) for part in parts])
 
 
 def _attend(
@@ -159,28 +160,33 @@ def _attend(
             for shared, own in zip(prefix, (key, value), strict=True)
         )
         prefix = None
-    if prefix is None:
+    # The library would copy keys that several heads share for each of them, once a token.
+    if prefix is None and (query.shape[2] > 1 or query.shape[1] == key.shape[1]):
         found: tuple[torch.Tensor, None] = _SDPA(module, query, key, value, attention_mask, **options)
         return found
     return _attend_once(query, prefix, (key, value), attention_mask, options.get("scaling")), None
 
 
 def _attend_once(
-    query: torch.Tensor, prefix: Pair, own: Pair, mask: torch.Tensor | None, scaling: float | None
+    query: torch.Tensor, prefix: Pair | None, own: Pair, mask: torch.Tensor | None, scaling: float | None
 ) -> torch.Tensor:
     """Attention of one token a row: to the beginning in one product for all rows, to each row's own tokens apart."""
     rows, heads, _, width = query.shape
-    _, groups, length, _ = prefix[0].shape
+    groups, length = own[0].shape[1], 0 if prefix is None else prefix[0].shape[2]
     query = (query * (width**-0.5 if scaling is None else scaling)).view(rows, groups, -1, width)
-    every = query.transpose(0, 1).reshape(groups, -1, width)
-    to_prefix = (every @ prefix[0][0].transpose(1, 2)).view(groups, rows, -1, length).transpose(0, 1)
-    to_own = query @ own[0].transpose(2, 3)
+    scores = query @ own[0].transpose(2, 3)
     if mask is not None:
-        to_own = to_own.masked_fill(~mask[..., length:], -torch.inf)
-    weights = torch.cat([to_prefix, to_own], dim=-1).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-    of_prefix = weights[..., :length].transpose(0, 1).reshape(groups, -1, length) @ prefix[1][0]
-    said = of_prefix.view(groups, rows, -1, width).transpose(0, 1) + weights[..., length:] @ own[1]
-    return said.reshape(rows, 1, heads, width)
+        scores = scores.masked_fill(~mask[..., length:], -torch.inf)
+    if prefix is not None:
+        every = query.transpose(0, 1).reshape(groups, -1, width)
+        to_prefix = (every @ prefix[0][0].transpose(1, 2)).view(groups, rows, -1, length).transpose(0, 1)
+        scores = torch.cat([to_prefix, scores], dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    said = weights[..., length:] @ own[1]
+    if prefix is not None:
+        of_prefix = weights[..., :length].transpose(0, 1).reshape(groups, -1, length) @ prefix[1][0]
+        said = said + of_prefix.view(groups, rows, -1, of_prefix.shape[-1]).transpose(0, 1)
+    return said.reshape(rows, 1, heads, -1)
 
 
 _SDPA = AttentionInterface()["sdpa"]

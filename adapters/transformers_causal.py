@@ -120,14 +120,14 @@ class HFCausalLM:
         return answers
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
-        """Return what runs these prompts once, sharing nothing."""
+        """Return what runs these prompts once, sharing nothing and leaving nothing out."""
         import torch
 
         rows = [self._encoded(prompt)[0] for prompt in prompts]
 
         def run() -> object:
             with torch.inference_mode():
-                return self._batches.logits(rows, [1] * len(rows), share=False)
+                return self._batches.logits(rows, [1] * len(rows), whole=True)
 
         return run
 
