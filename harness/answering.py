@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .contracts import Answer, CountedLanguageModel, Likelihood, Prefilling
+from .abilities import CountedLanguageModel, Prefilling
+from .contracts import Answer, Likelihood
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .samples import input_positions

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .contracts import Embedder, Generator, LanguageModel, Prompt, Record, Replayed
+from .abilities import Replayed
+from .contracts import Embedder, Generator, LanguageModel, Prompt, Record
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .samples import sample_digests, samples_digest

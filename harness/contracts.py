@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from .lazy import Lazy
@@ -170,19 +169,6 @@ class Predictions:
 
 
 @runtime_checkable
-class PredictionReader(Protocol):
-    """A task that reads predictions in formats of its own, besides AdaptBench's."""
-
-    def predictions(self, path: Path) -> Predictions:
-        """Read a file or a folder.
-
-        Raises:
-            UserError: It cannot be read; the message names file, line and reason.
-        """
-        ...
-
-
-@runtime_checkable
 class Embedder(Protocol):
     """Capability ``embed``."""
 
@@ -201,26 +187,6 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class Prefilling(Protocol):
-    """A `Generator` whose prefill is counted and timed. Optional: without it, answers have no cost.
-
-    Where it has an attribute ``architecture``, a `harness.measure.architecture.Architecture`, its prefills can be
-    predicted for accelerators. Where it has an attribute ``uncounted``, that says why answers come without ``flops``.
-    """
-
-    convention: Mapping[str, Any]
-    """How ``flops`` are counted: ``phase``, ``counter``, ``attention`` and, if any are, ``waived`` of a `FlopCount`."""
-
-    def answer(self, prompts: Sequence[Prompt]) -> Sequence[Answer]:
-        """Return what `Generator.generate` returns, with the cost of each answer."""
-        ...
-
-    def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
-        """Return what does the whole prefill of these prompts once, sharing nothing with any other call."""
-        ...
-
-
-@runtime_checkable
 class LanguageModel(Protocol):
     """Capability ``language``."""
 
@@ -231,58 +197,6 @@ class LanguageModel(Protocol):
             pairs: (context, continuation). A context that is empty is the start of a text. Where it is ``None``, the
                 continuation may be longer than the model can read at once, and is read in windows, each token once.
         """
-        ...
-
-
-@runtime_checkable
-class CountedLanguageModel(Protocol):
-    """A `LanguageModel` that tells what its answers cost. Optional, as `Prefilling` is."""
-
-    convention: Mapping[str, Any]
-    """As that of `Prefilling`."""
-
-    def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:
-        """Return what `LanguageModel.loglikelihood` returns, with the cost of each."""
-        ...
-
-
-@runtime_checkable
-class Sweepable(Protocol):
-    """A model that can be in memory at several budgets at once. Optional: without it, a sweep goes budget by budget.
-
-    What is asked of all budgets is asked of them in turn, so that what does not depend on the budget can be done once.
-    """
-
-    def for_sweep(self) -> Any:
-        """Return the same model, to put the methods on that take a budget: what they make of it remembers more."""
-        ...
-
-    def shares_weights(self, other: Any) -> bool:
-        """Whether another model was made from this one, and the next one made alike will take no more weights."""
-        ...
-
-
-@runtime_checkable
-class Replayed(Protocol):
-    """A model whose answers were given elsewhere: it is not asked, its outputs are looked up."""
-
-    def replay(self, task: Task, samples: Sequence[Sample]) -> Mapping[str, Json]:
-        """Return sample id -> raw output, for those of these samples of the task that it has an output for."""
-        ...
-
-
-@runtime_checkable
-class Traceable(Protocol):
-    """A torch model whose forward pass can be counted and timed by itself.
-
-    A model that lacks this is still scored and timed whole; its FLOPs are shown as not counted.
-    """
-
-    module: Any
-    """The ``torch.nn.Module`` that does the work."""
-
-    def prepare(self, inputs: Sequence[Any]) -> Mapping[str, Any]:
-        """Turn loaded inputs into the keyword arguments of ``module`` (tensors, first axis = input)."""
         ...
 
 

@@ -6,7 +6,8 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .contracts import Prefilling, Prompt, Traceable
+from .abilities import HasModule, Prefilling, SaysWhyUncounted, Traceable
+from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .results import FlopCount
@@ -43,8 +44,8 @@ def answered_flops(
 
 def uncounted(counted: Counted, model: Callable[[], Any]) -> str:
     """Say why there are no FLOPs: a model whose answers should have brought them may know."""
-    told = getattr(model(), "uncounted", "") if counted.convention is not None else ""
-    return told or counted.missing
+    asked = None if counted.convention is None else model()
+    return (asked.uncounted if isinstance(asked, SaysWhyUncounted) else "") or counted.missing
 
 
 class Costs:
@@ -145,8 +146,7 @@ def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], ob
         call = model.prefill(prompts)
     except BadSample:
         return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
-    module: Any = getattr(model, "module", None)
-    weight = None if module is None else next(module.parameters(), None)
+    weight = next(model.module.parameters(), None) if isinstance(model, HasModule) else None
     return call, f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
 
 
@@ -157,7 +157,7 @@ def _reads(model: Prefilling, prompt: Any) -> bool:
 def _size(model: Any) -> int | None:
     from .measure.flops import parameters
 
-    return parameters(model.module) if hasattr(model, "module") else None
+    return parameters(model.module) if isinstance(model, HasModule) else None
 
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:

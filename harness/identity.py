@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .abilities import FingerprintingFactory, HasFingerprint
 from .fingerprints import named_files, object_digest, source_digest
 from .hashing import canonical_json, package_source_digest, sha256_hex
 from .registry import OBJECT_OWNER
@@ -122,9 +123,8 @@ def task_fingerprint(planned: PlannedTask, task: Task) -> str | None:
     """Identity of the code that makes outputs of a task's answers and scores them; ``None`` if it cannot be told."""
     if planned.step.entry.owner != OBJECT_OWNER:
         return _factory_digest(planned.step)
-    own = getattr(task, "fingerprint", None)
-    if isinstance(own, str):
-        return own
+    if isinstance(task, HasFingerprint) and isinstance(task.fingerprint, str):
+        return task.fingerprint
     plain = {
         n: v for n, v in getattr(task, "__dict__", {}).items() if v is None or isinstance(v, bool | int | float | str)
     }
@@ -137,15 +137,14 @@ def _key(*parts: Any) -> str:
 
 def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str | None:
     """Identity of what a factory will return, without building it; ``None`` if it cannot be told."""
-    factory = step.entry.factory()
+    factory: Any = step.entry.factory()
     subject = factory() if step.entry.owner == OBJECT_OWNER else factory
-    own = getattr(subject, "fingerprint", None)
-    if isinstance(own, str):
-        return own
+    if isinstance(subject, HasFingerprint) and isinstance(subject.fingerprint, str):
+        return subject.fingerprint
     if subject is not factory:
         return object_digest(subject)
-    if callable(own):
-        return str(own(**arguments))
+    if isinstance(factory, FingerprintingFactory):
+        return str(factory.fingerprint(**arguments))
     code = _factory_digest(step)
     return None if code is None else _key(code, named_files(arguments))
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import specs
+from .abilities import HasCard, HasName
 from .cards import ModelCard, TaskCard
 from .contracts import Embedder, Generator, LanguageModel
 from .errors import UserError
@@ -251,7 +252,7 @@ def _object_step(kind: Literal["model", "task"], value: Any, card_of: Callable[[
     """A Python object, under its attribute ``name`` or the name of its class."""
     if isinstance(value, type):
         raise UserError(f"{value.__name__} is a class", where=kind, todo=f"give an object: {value.__name__}(...)")
-    name = specs.check_name(str(getattr(value, "name", type(value).__name__)), kind)
+    name = specs.check_name(str(value.name if isinstance(value, HasName) else type(value).__name__), kind)
     entry = Entry(kind, name, lambda: value, OBJECT_OWNER, card=card_of(value))
     return Step(entry, specs.Call(name))
 
@@ -264,9 +265,8 @@ def _with_budgets(model: PlannedModel, budgets: Sequence[float]) -> list[Planned
 
 
 def _model_card(model: Any) -> ModelCard:
-    card = getattr(model, "card", None)
-    if isinstance(card, ModelCard):
-        return card
+    if isinstance(model, HasCard) and isinstance(model.card, ModelCard):
+        return model.card
     capabilities = tuple(
         name
         for name, contract in (("embed", Embedder), ("generate", Generator), ("language", LanguageModel))
@@ -281,12 +281,11 @@ def _model_card(model: Any) -> ModelCard:
 
 
 def _task_card(task: Any) -> TaskCard:
-    card = getattr(task, "card", None)
-    if not isinstance(card, TaskCard):
-        raise UserError(
-            f"a task needs an attribute card, a TaskCard; {type(task).__name__} has none", todo="see docs/plugins.md"
-        )
-    return card
+    if isinstance(task, HasCard) and isinstance(task.card, TaskCard):
+        return task.card
+    raise UserError(
+        f"a task needs an attribute card, a TaskCard; {type(task).__name__} has none", todo="see docs/plugins.md"
+    )
 
 
 def _refuse_lack(step: Step, model: PlannedModel, where: str) -> None:

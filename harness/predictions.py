@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .contracts import PredictionReader, Predictions
+from .abilities import PredictionReader
+from .contracts import Predictions
 from .errors import UserError
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import hooks
+from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes, Sweepable
 from .answering import Answering, Embedding, Generation, Likelihoods, Replay, blocks_of
 from .batching import Batches, give_back_memory
-from .contracts import Record, Sweepable
+from .contracts import Record
 from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
@@ -394,9 +395,9 @@ class _Cell:
 
     def _attach_manifest(self) -> None:
         """Keep the episodes that a task draws, if it says what they are."""
-        manifest: Any = getattr(self.asked.task, "manifest", None)
-        if hasattr(manifest, "digest") and hasattr(manifest, "write"):
-            self.run.directory.attach(f"episodes/{manifest.digest[:32]}.json", manifest.write)
+        task = self.asked.task
+        if isinstance(task, HasEpisodes) and isinstance(task.manifest, Episodes):
+            self.run.directory.attach(f"episodes/{task.manifest.digest[:32]}.json", task.manifest.write)
 
     def _count(self) -> tuple[Costs | None, Counted]:
         """FLOPs of the cell's first input; those of a `Prefilling` model come with its answers."""
@@ -426,8 +427,10 @@ class _Cell:
 
     def _result(self) -> CellResult:
         asked, records, counted = self.asked, self._done, self._counted
+        model = None if self.cell.model.card.replays else self._model()
+        aggregate = asked.task.aggregate if isinstance(asked.task, Aggregating) else None
         flops = counted.flops or answered_flops(counted.convention, asked.samples, records)
-        language = None if counted.convention is None else language_shape(self._model())
+        language = None if counted.convention is None else language_shape(model)
         return CellResult(
             key=self.key,
             cell=self.cell.id,
@@ -441,10 +444,10 @@ class _Cell:
             flops=flops,
             flops_missing=uncounted(counted, self._model) if flops is None else "",
             parameters=counted.parameters,
-            notes=() if self.cell.model.card.replays else tuple(getattr(self._model(), "notes", ())),
+            notes=tuple(model.notes) if isinstance(model, HasNotes) else (),
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
-            **summarise(self.card, asked.samples, records, getattr(asked.task, "aggregate", None)),
+            **summarise(self.card, asked.samples, records, aggregate),
         )
 
     def _model(self) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .abilities import HasArchitecture
 from .results import Account, Estimate, LanguageShape, Range, Spending
 from .stats import cluster_names, mean_interval
 
@@ -87,11 +88,10 @@ def language_shape(model: object) -> LanguageShape | None:
     """Return the shape of a model's language model, if it tells its ``architecture``; its head must be one layer."""
     from .measure.architecture import Architecture
 
-    architecture = getattr(model, "architecture", None)
-    if not isinstance(architecture, Architecture) or architecture.language is None:
+    if not isinstance(model, HasArchitecture) or not isinstance(model.architecture, Architecture):
         return None
-    language = architecture.language
-    if len(language.head) != 1:
+    language = model.architecture.language
+    if language is None or len(language.head) != 1:
         return None
     return LanguageShape(**dataclasses.asdict(language.stack), vocabulary=language.head[0].outputs)
 

@@ -87,6 +87,21 @@ class TestEveryFile:
         assert [name for name in imports(path) if name.partition(".")[0] == "adaptbench"] == []
 
 
+def test_the_engine_asks_for_abilities_by_their_protocols():
+    """What models and tasks may do is declared in harness/abilities.py; other things are known by these names."""
+    others = {"problem", "problem_mark", "ctx", "is_flag", "shape", "in_features", "sched_getaffinity", "getloadavg"}
+    probed = [
+        f"{named(path)}: {ast.unparse(node)}"
+        for path in FILES
+        if named(path).startswith("harness/")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr"}
+        for name in node.args[1:2]
+        if isinstance(name, ast.Constant) and not name.value.startswith("__") and name.value not in others
+    ]
+    assert probed == []
+
+
 def test_public_names_have_docstrings():
     found = [(f"{named(path)}: {name}", node) for path in FILES for name, node in public(tree(path))]
     bare = [name for name, node in found if ast.get_docstring(node) is None]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..abilities import Aggregating, Rescorable, SubmissionWriter
 from ..contracts import Record
 from ..errors import UserError
 from ..planning import PlannedTask, Request, plan_tasks
@@ -56,7 +57,9 @@ def score_predictions(asked: Scoring) -> None:
         if found is None:
             found = predictions_for(task, asked.predictions)
             if asked.submission is not None:
-                _submit(task, found.outputs, asked.submission)
+                if not isinstance(task, SubmissionWriter):
+                    raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
+                task.write_submission(found.outputs, asked.submission)
         scored.append(_score(planned, task, found))
     if asked.as_json:
         write_json(scored if asked.rule == _ALL else scored[0])
@@ -91,12 +94,14 @@ def _under_each(planned: PlannedTask, asked: Scoring) -> Iterator[tuple[PlannedT
     """The task under each rule asked for. A task that can change its rule reads its data once."""
     step = planned.step
     rules: list[str | None] = list(planned.card.rules) if asked.rule == _ALL else []
-    task: Task | None = None
+    task: Any = None
     for rule in rules or [None]:
         call = step.call if rule is None else replace(step.call, args=(*step.call.args, ("rule", rule)))
         each = PlannedTask(replace(step, call=call))
-        change = getattr(task, "under", None)
-        task = change(rule) if change else step.entry.factory()(**step.entry.bind(call, seed=asked.seed))
+        if rule is not None and isinstance(task, Rescorable):
+            task = task.under(rule)
+        else:
+            task = step.entry.factory()(**step.entry.bind(call, seed=asked.seed))
         yield each, task
 
 
@@ -110,7 +115,7 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         parsed = task.parse(sample, output)
         scores = checked_scores(card, sample.id, task.score(sample, parsed))
         records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
-    summary = summarise(card, matched, records, getattr(task, "aggregate", None))
+    summary = summarise(card, matched, records, task.aggregate if isinstance(task, Aggregating) else None)
     breakdown = {
         axis: {name: _dumped(metrics) for name, metrics in names.items()}
         for axis, names in summary["breakdown"].items()
@@ -129,13 +134,6 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         "breakdown": breakdown,
         "units": {metric.name: metric.unit for metric in card.metrics},
     }
-
-
-def _submit(task: Any, outputs: Mapping[str, Any], path: Path) -> None:
-    write = getattr(getattr(task, "benchmark", None), "submission", None)
-    if write is None:
-        raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
-    write(outputs, task, path)
 
 
 def _dumped(metrics: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -159,6 +159,16 @@ class VisualQuestions(Task):
             raise UserError("no predictions of another format can be read", where=f"task {self.benchmark.name}")
         return self.benchmark.predictions(path, self)
 
+    def write_submission(self, outputs: Mapping[str, Json], path: Path) -> None:
+        """Write the official file of a benchmark that a server scores.
+
+        Raises:
+            UserError: No server scores this one, or outputs are missing.
+        """
+        if self.benchmark.submission is None:
+            raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
+        self.benchmark.submission(outputs, self, path)
+
     def _sample(self, name: str, positions: list[int]) -> Sample:
         questions = [self.questions[position] for position in positions]
         targets = [question.target for question in questions]

@@ -15,7 +15,8 @@ import transformers as hf
 from adaptbench.adapters.decoding import Decoding
 from adaptbench.adapters.prefill_flops import PrefillFlops
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
-from adaptbench.harness.contracts import Generator, Prefilling, Prompt, Traceable
+from adaptbench.harness.abilities import Prefilling, Traceable
+from adaptbench.harness.contracts import Generator, Prompt
 from adaptbench.harness.errors import BadSample, UserError
 from adaptbench.harness.measure import flops
 from adaptbench.harness.store import RunDirectory

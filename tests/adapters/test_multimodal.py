@@ -16,7 +16,8 @@ from adaptbench.adapters.lru import ByteLru
 from adaptbench.adapters.pictures import squared
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
-from adaptbench.harness.contracts import Generator, Prefilling, Prompt, Traceable
+from adaptbench.harness.abilities import Prefilling, Traceable
+from adaptbench.harness.contracts import Generator, Prompt
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.hashing import image_digest
 from adaptbench.harness.measure.flops import count_flops

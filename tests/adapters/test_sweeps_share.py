@@ -11,7 +11,8 @@ import torch
 import transformers as hf
 from adaptbench.adapters.decoder import Context, Decoder
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
-from adaptbench.harness.contracts import Prompt, Sweepable
+from adaptbench.harness.abilities import Sweepable
+from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.hashing import image_digest
 from adaptbench.models.adaptive.adallava import adallava_h, adallava_l
 from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, save

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from adaptbench import Prompt, UserError
-from adaptbench.harness.contracts import Answer, Prefilling
+from adaptbench.harness.abilities import Prefilling
+from adaptbench.harness.contracts import Answer
 from adaptbench.models.reference.blind import blind
 from adaptbench.models.reference.says import Says
 from adaptbench.models.reference.tiny_llava_recipe import train_tiny_llava

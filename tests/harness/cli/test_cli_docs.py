@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import json
 import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Protocol
 
 import adaptbench
 import pytest
 import yaml
+from adaptbench.harness import abilities, contracts
 
 ROOT = Path(adaptbench.__file__).parent
 DOCS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -50,6 +55,65 @@ class TestTwelveLines:
         done = cli("plugin", "check", name)
         assert (done.status, done.err) == (0, "")
         assert "FAILED" not in done.out
+
+
+def members(protocol):
+    """Attributes as ``name``, methods as ``name(parameters)``, of a protocol and what it extends."""
+    found = set()
+    for cls in protocol.__mro__:
+        if getattr(cls, "_is_protocol", False) and cls is not Protocol:
+            found |= {name for name in cls.__annotations__ if not name.startswith("_")}
+            for name, value in vars(cls).items():
+                if inspect.isfunction(value) and not name.startswith("_"):
+                    parameters = list(inspect.signature(value).parameters.values())[1:]
+                    found.add(f"{name}({', '.join(str(p).partition(':')[0] for p in parameters)})")
+                elif isinstance(value, property | functools.cached_property):
+                    found.add(name)
+    return found
+
+
+def protocols(module):
+    return {
+        name: cls
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and getattr(cls, "_is_protocol", False) and cls.__module__ == module.__name__
+    }
+
+
+def table(title):
+    """The rows of a section's table: each cell as the texts that stand in it as code."""
+    rows = re.findall(r"^\| (`.*) \|$", section(title), re.MULTILINE)
+    return [[re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")] for row in rows]
+
+
+class TestTheContracts:
+    def test_of_tasks_have_the_members_that_the_docs_show(self):
+        assert {name for (name,), *_ in table("Tasks")} == members(contracts.Task)
+
+    def test_of_inputs_and_samples_have_the_fields_that_the_docs_show(self):
+        shown = [text for row in table("Tasks") for text in row[1] if "(" in text]
+        for cls in (contracts.Input, contracts.Sample):
+            assert f"{cls.__name__}({', '.join(field.name for field in dataclasses.fields(cls))})" in shown
+
+    def test_of_capabilities_have_the_methods_that_the_docs_show(self):
+        of = {"embed": contracts.Embedder, "generate": contracts.Generator, "language": contracts.LanguageModel}
+        assert {name: {method} for (name,), (method, *_), *_ in table("Capabilities")} == {
+            name: members(protocol) for name, protocol in of.items()
+        }
+
+    def test_of_abilities_have_the_members_that_the_docs_show(self):
+        shown = {}
+        for names, told, _ in table("Optional abilities"):
+            each = [told] if len(names) == 1 else [[one] for one in told]
+            shown |= {name: set(one) for name, one in zip(names, each, strict=True)}
+        declared = {name: members(cls) for name, cls in protocols(abilities).items()}
+        assert declared.pop("Episodes") == {"digest", "write(path)"}
+        assert shown == declared
+
+    def test_are_named_on_the_page_of_the_architecture(self):
+        page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+        line = re.search(r"^  contracts .*what all must be: (.*)$", page, re.MULTILINE)[1]
+        assert set(line.split(", ")) == set(protocols(contracts))
 
 
 def test_the_public_api_is_documented():

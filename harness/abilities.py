@@ -1,0 +1,219 @@
+"""What a model, a task or a factory may do besides its contract: optional, and asked by ``isinstance``.
+
+As with contracts, a class has an ability by having its methods and attributes; it need not import AdaptBench.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from .cards import ModelCard, TaskCard
+    from .contracts import Answer, Json, Likelihood, Predictions, Prompt, Sample, Scores, Task
+    from .measure.architecture import Architecture
+
+
+# Of models
+
+
+@runtime_checkable
+class HasModule(Protocol):
+    """A model that one ``torch.nn.Module`` does the work of; it tells the parameters and the device."""
+
+    module: Any
+
+
+@runtime_checkable
+class Traceable(HasModule, Protocol):
+    """A torch model whose forward pass can be counted and timed by itself.
+
+    A model that lacks this is still scored and timed whole; its FLOPs are shown as not counted.
+    """
+
+    def prepare(self, inputs: Sequence[Any]) -> Mapping[str, Any]:
+        """Turn loaded inputs into the keyword arguments of ``module`` (tensors, first axis = input)."""
+        ...
+
+
+@runtime_checkable
+class Prefilling(Protocol):
+    """A `Generator` whose prefill is counted and timed. Without it, answers have no cost."""
+
+    convention: Mapping[str, Any]
+    """How ``flops`` are counted: ``phase``, ``counter``, ``attention`` and, if any are, ``waived`` of a `FlopCount`."""
+
+    def answer(self, prompts: Sequence[Prompt]) -> Sequence[Answer]:
+        """Return what `Generator.generate` returns, with the cost of each answer."""
+        ...
+
+    def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
+        """Return what does the whole prefill of these prompts once, sharing nothing with any other call."""
+        ...
+
+
+@runtime_checkable
+class SaysWhyUncounted(Protocol):
+    """A `Prefilling` model whose answers may come without ``flops``."""
+
+    uncounted: str
+    """The reason; empty if there is none."""
+
+
+@runtime_checkable
+class CountedLanguageModel(Protocol):
+    """A `LanguageModel` that tells what its answers cost."""
+
+    convention: Mapping[str, Any]
+    """As that of `Prefilling`."""
+
+    def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:
+        """Return what `LanguageModel.loglikelihood` returns, with the cost of each."""
+        ...
+
+
+@runtime_checkable
+class HasArchitecture(Protocol):
+    """A model whose prefills can be predicted for accelerators."""
+
+    architecture: Architecture
+
+
+@runtime_checkable
+class Sweepable(Protocol):
+    """A model that can be in memory at several budgets at once. Without it, a sweep goes budget by budget.
+
+    What is asked of all budgets is asked of them in turn, so that what does not depend on the budget can be done once.
+    """
+
+    def for_sweep(self) -> Any:
+        """Return the same model, to put the methods on that take a budget: what they make of it remembers more."""
+        ...
+
+    def shares_weights(self, other: Any) -> bool:
+        """Whether another model was made from this one, and the next one made alike will take no more weights."""
+        ...
+
+
+@runtime_checkable
+class Replayed(Protocol):
+    """A model whose answers were given elsewhere: it is not asked, its outputs are looked up."""
+
+    def replay(self, task: Task, samples: Sequence[Sample]) -> Mapping[str, Json]:
+        """Return sample id -> raw output, for those of these samples of the task that it has an output for."""
+        ...
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """A model that says what readers of its results must know, such as settings of its checkpoint that it ignores."""
+
+    notes: Sequence[str]
+    """They come into ``result.json`` and onto the board."""
+
+
+# Of tasks
+
+
+@runtime_checkable
+class Aggregating(Protocol):
+    """A task whose card has derived metrics. Subclasses of `Task` have this."""
+
+    def aggregate(self, scores: Scores) -> Mapping[str, float]:
+        """See `Task.aggregate`."""
+        ...
+
+
+@runtime_checkable
+class Rescorable(Protocol):
+    """A task that can score by another rule of its card without reading its data again."""
+
+    def under(self, rule: str) -> Task:
+        """Return the same samples under another rule."""
+        ...
+
+
+@runtime_checkable
+class PredictionReader(Protocol):
+    """A task that reads predictions in formats of its own, besides AdaptBench's."""
+
+    def predictions(self, path: Path) -> Predictions:
+        """Read a file or a folder.
+
+        Raises:
+            UserError: It cannot be read; the message names file, line and reason.
+        """
+        ...
+
+
+@runtime_checkable
+class SubmissionWriter(Protocol):
+    """A task that writes the official file of a benchmark that a server scores."""
+
+    def write_submission(self, outputs: Mapping[str, Json], path: Path) -> None:
+        """Write the file.
+
+        Args:
+            outputs: Sample id -> raw output.
+            path: Where to write it.
+
+        Raises:
+            UserError: No server scores this benchmark, or outputs are missing.
+        """
+        ...
+
+
+@runtime_checkable
+class Episodes(Protocol):
+    """What a task drew, such as a `tasks.fewshot.episodes.Manifest`."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content: the name of the file."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        ...
+
+
+@runtime_checkable
+class HasEpisodes(Protocol):
+    """A task whose draws are kept in the run directory, to be replayed."""
+
+    manifest: Episodes
+
+
+# Of models, tasks and their factories
+
+
+@runtime_checkable
+class HasName(Protocol):
+    """A model or a task that says what it is called when it is handed to the API; else its class does."""
+
+    name: str
+
+
+@runtime_checkable
+class HasCard(Protocol):
+    """A model or a task with a card of its own. Every task needs one when it is handed to the API."""
+
+    card: ModelCard | TaskCard
+
+
+@runtime_checkable
+class HasFingerprint(Protocol):
+    """A model or a task that says which version of it this is, instead of being hashed (see `harness.identity`)."""
+
+    fingerprint: str
+
+
+@runtime_checkable
+class FingerprintingFactory(Protocol):
+    """A registered factory that says which version of a model or a task it will make, without making it."""
+
+    def fingerprint(self, **arguments: Any) -> str:
+        """Return what tells it from others, such as the hash of the weights, given the factory's arguments."""
+        ...
