@@ -53,6 +53,20 @@ class MethodCard(Card):
     takes_budget: bool = False
 
 
+class ReportCard(Card):
+    """Card of a report."""
+
+    formats: tuple[str, ...]
+    """Endings of the files that it is written to, the usual one first."""
+
+
+class FigureCard(Card):
+    """Card of a figure."""
+
+    section: str = ""
+    """Heading on the board under which its panels stand, if it has any."""
+
+
 class Metric(BaseModel):
     """How a figure is read."""
 

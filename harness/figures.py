@@ -1,4 +1,4 @@
-"""Pictures made of runs: what a figure is asked for, and what it may build again of a run's cells."""
+"""What figures may build again of a run's cells: the task, a question, the model, and its attention."""
 
 from __future__ import annotations
 
@@ -13,43 +13,20 @@ from .samples import sample_digests, samples_digest
 from .specs import parse
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from PIL.Image import Image
 
     from .contracts import FloatArray, Prompt, Record, Sample, Task
     from .planning import PlannedCell
-    from .plugins import Plugins
     from .registry import Registry
     from .results import CellId, CellResult
-    from .store import RunDirectory
 
 
 _AS_IT_WAS = "use the data and the version that the run was made with, or run it again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FigureRequest:
-    """What a figure is made of, and where it is written.
-
-    Attributes:
-        out: File whose ending says the format: ``.svg``, ``.pdf``, ``.png`` or ``.html``.
-        task: Only this task; ``None`` for all.
-        models: Only these, as specs with or without a budget; none for all.
-        sample: Id of the sample, for figures of one.
-    """
-
-    runs: tuple[RunDirectory, ...]
-    plugins: Plugins
-    out: Path
-    task: str | None = None
-    models: tuple[str, ...] = ()
-    sample: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class AttentionMaps:
-    """What one token attends to in a picture, block by block.
+    """What one token attends to in an image, block by block.
 
     Attributes:
         picture: As the model's vision tower is shown it.

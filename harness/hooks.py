@@ -77,7 +77,7 @@ class BoardContext:
 
 @hookspec
 def register(registry: Registrar) -> None:
-    """Register models, methods, tasks, suites and report formats by name."""
+    """Register models, methods, tasks, suites, reports and figures by name."""
 
 
 @hookspec

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from .cards import Card, MethodCard, ModelCard, TaskCard
+from .cards import Card, FigureCard, MethodCard, ModelCard, ReportCard, TaskCard
 from .errors import MissingArgument, UserError
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .specs import Call
 
@@ -24,13 +24,10 @@ Kind: TypeAlias = Literal[
     "task",
     "suite",
     "report",
+    "figure",
     "architecture",
     "plan",
-    "comparison",
-    "chart",
     "recipe",
-    "figure",
-    "table",
 ]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
@@ -49,6 +46,7 @@ class Entry:
         args: Arguments that the name itself fixes; a spec may override them.
         owner: The plugin that registered it.
         override: Whether it may replace another plugin's entry of the same name.
+        panels: What makes a figure's panels for the board.
     """
 
     kind: Kind
@@ -58,6 +56,7 @@ class Entry:
     card: Any = None
     args: Mapping[str, Any] = field(default_factory=dict)
     override: bool = False
+    panels: Entry | None = None
 
     def factory(self) -> Callable[..., Any]:
         """Import and return the factory.
@@ -121,12 +120,12 @@ class Entry:
         return [parameter.name for parameter in self._parameters()]
 
     def _parameters(self) -> list[inspect.Parameter]:
-        """Parameters that a user may fill. The first one of a method, plan, recipe or figure is ours to fill."""
+        """Parameters that a user may fill. The first one of those named below is ours to fill."""
         try:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind in {"method", "plan", "recipe", "figure"} else parameters
+        return parameters[1:] if self.kind in {"method", "plan", "recipe", "report", "figure"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -174,15 +173,50 @@ class Registrar:
         """Register a suite file."""
         self._add(Entry("suite", name, lambda: Path(path), self.owner, override=override))
 
-    def report(self, suffix: str, target: Target, *, override: bool = False) -> None:
-        """Register a report format: ``target(runs, out, plugins)`` writes the runs to a file that ends with ``suffix``.
+    def report(
+        self, name: str, target: Target, *, formats: Sequence[str], summary: str = "", override: bool = False
+    ) -> None:
+        """Register a report: ``target(request, **arguments)`` returns the content of a file, as text or bytes.
 
         Args:
-            suffix: Ending of the file in small letters, such as ``.html``.
-            target: Called with a list of `RunDirectory`, the `Path` to write and the loaded `Plugins`.
+            name: How ``adaptbench report --table`` calls it.
+            target: Called with a `harness.outputs.ReportRequest`.
+            formats: Endings of the files that it is written to, such as ``.html``, in small letters; the usual one
+                first. Where a user names no report, an ending that the leaderboard lacks finds the report that has it.
+            summary: What it says, in a line.
             override: Whether it may replace another plugin's.
         """
-        self._suffixed("report", suffix, target, override)
+        for suffix in formats or [""]:
+            if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+                todo = "write one such as '.html'"
+                raise UserError(f"{suffix!r} is not the ending of a file name", where=f"report {name!r}", todo=todo)
+        card = ReportCard(summary=summary, formats=tuple(formats))
+        self._add(Entry("report", name, target, self.owner, card, override=override))
+
+    def figure(
+        self,
+        name: str,
+        target: Target,
+        *,
+        summary: str = "",
+        panels: Target | None = None,
+        section: str = "Figures",
+        override: bool = False,
+    ) -> None:
+        """Register a figure: ``target(request, **arguments)`` returns the content of a file, as text or bytes.
+
+        Args:
+            name: How ``adaptbench figure`` calls it.
+            target: Called with a `harness.outputs.FigureRequest`.
+            summary: What it shows, in a line.
+            panels: Puts it on the board: ``panels(board)`` returns a list of `leaderboards.figures.Panel`, an empty one
+                where the runs have nothing to show.
+            section: Heading on the board under which the panels stand.
+            override: Whether it may replace another plugin's.
+        """
+        own = None if panels is None else Entry("figure", name, panels, self.owner)
+        card = FigureCard(summary=summary, section=section if own else "")
+        self._add(Entry("figure", name, target, self.owner, card, override=override, panels=own))
 
     def architecture(
         self, name: str, target: Target, *, args: Mapping[str, Any] | None = None, override: bool = False
@@ -204,60 +238,22 @@ class Registrar:
         """
         self._add(Entry("plan", name, target, self.owner, override=override))
 
-    def comparison(self, name: str, target: Target, *, override: bool = False) -> None:
-        """Register a published table that can be computed again: ``target(registry)`` returns one mapping a row."""
-        self._add(Entry("comparison", name, target, self.owner, override=override))
-
-    def chart(self, suffix: str, target: Target, *, override: bool = False) -> None:
-        """Register a format for the chart of ``adaptbench cost``: ``target(costs, title, out)`` draws and writes it.
-
-        Args:
-            suffix: Ending of the file in small letters, such as ``.svg``.
-            target: Called with a list of `Cost`, what to write above them, and the `Path`.
-            override: Whether it may replace another plugin's.
-        """
-        self._suffixed("chart", suffix, target, override)
-
     def recipe(self, name: str, target: Target, *, override: bool = False) -> None:
         """Register how a model is trained: ``target(out, **arguments)`` trains it into a folder, and resumes there."""
         self._add(Entry("recipe", name, target, self.owner, override=override))
 
-    def figure(self, name: str, target: Target, *, summary: str = "", override: bool = False) -> None:
-        """Register a picture of runs: ``target(request, **arguments)`` draws it and writes it to ``request.out``.
-
-        Args:
-            name: How ``adaptbench figure`` calls it.
-            target: Called with a `harness.figures.FigureRequest`.
-            summary: What it shows, in a line.
-            override: Whether it may replace another plugin's.
-        """
-        self._add(Entry("figure", name, target, self.owner, Card(summary=summary), override=override))
-
-    def table(self, name: str, target: Target, *, summary: str = "", override: bool = False) -> None:
-        """Register a table for ``adaptbench report --table``: ``target(runs, out, plugins)`` writes it to ``out``.
-
-        Args:
-            name: How ``adaptbench report`` calls it.
-            target: Called as a report format's; the ending of ``out`` says the format.
-            summary: What it shows, in a line.
-            override: Whether it may replace another plugin's.
-        """
-        self._add(Entry("table", name, target, self.owner, Card(summary=summary), override=override))
-
-    def _suffixed(self, kind: Literal["report", "chart"], suffix: str, target: Target, override: bool) -> None:
-        if not re.fullmatch(r"\.[a-z0-9]+", suffix):
-            raise UserError(f"{suffix!r} is no ending of a file name", todo="write one such as '.html'")
-        self._add(Entry(kind, suffix, target, self.owner, override=override))
-
     def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
         where = f"{entry.kind} {entry.name!r}"
         check_name(entry.name, entry.kind)
-        if isinstance(entry.target, str) and not _PLACE.fullmatch(entry.target):
-            raise UserError(
-                f"{entry.target!r} is no place to import from", where=where, todo="write 'module:attribute'"
-            )
-        if not isinstance(entry.target, str) and not callable(entry.target):
-            raise UserError("it cannot be called", where=where, todo="give a function, a class or 'module:attribute'")
+        targets: list[Any] = [one.target for one in (entry, entry.panels) if one]
+        for target in targets:
+            if isinstance(target, str) and not _PLACE.fullmatch(target):
+                raise UserError(
+                    f"{target!r} is not a place to import from", where=where, todo="write 'module:attribute'"
+                )
+            if not isinstance(target, str) and not callable(target):
+                todo = "give a function, a class or 'module:attribute'"
+                raise UserError("it cannot be called", where=where, todo=todo)
         if card is not None and not isinstance(entry.card, card):
             found = type(entry.card).__name__
             raise UserError(f"its card is a {found}", where=where, todo=f"give a {card.__name__}")

@@ -56,8 +56,12 @@ def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: 
         hardware: Accelerators to predict the time of prefills for.
 
     Raises:
-        UserError: No cell of the runs is complete.
+        UserError: There is no run, or no cell of the runs is complete.
     """
+    if not directories:
+        raise UserError(
+            "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
+        )
     found = collect(directories, hardware)
     if not found.rows:
         reasons = "; ".join(f"{miss.cell.model} on {miss.cell.task}: {miss.reason}" for miss in found.missing[:3])

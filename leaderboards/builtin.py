@@ -1,4 +1,4 @@
-"""The built-in report formats and figures, registered like anybody's plugin."""
+"""The built-in reports and figures, registered like anybody's plugin."""
 
 from __future__ import annotations
 
@@ -14,28 +14,37 @@ _HERE = "adaptbench.leaderboards"
 _FIGURES = {
     "pareto": "accuracy against what a prefill costs, a line for each model over its budgets",
     "plans": "which blocks, heads and channels ran: by budget and by input",
-    "attention": "what the last token of a prompt attends to in the picture, block by block",
+    "attention": "what the last token of a prompt attends to in the image, block by block",
     "radar": "a polygon for each model over all tasks",
     "ablation": "accuracy by budget for models that differ in one argument of a method",
     "random": "a learned scheduler beside random ones: mean and range over seeds",
-    "answers": "a picture, a question, and the answers at several budgets",
+    "answers": "an image, a question, and the answers at several budgets",
     "compositional": "two simple tasks, their composite, and the composite in context, for each model",
     "gap": "a composite after the simple tasks beside its in-context gold standard, with the difference",
     "mistakes": "what answers show to have been done: both operations, one of them, none, or something else",
+    "costs": "FLOPs and predicted time of architectures: adaptbench cost --out",
 }
+_SECTIONS = {
+    "pareto": "Budgets",
+    "plans": "Budgets",
+    "compositional": "Composition",
+    "gap": "Composition",
+    "mistakes": "Composition",
+}
+"""Figures with panels on the board, and the headings that these stand under."""
 
 
 @hookimpl
 def register(registry: Registrar) -> None:
-    """Register the page, the tables, the charts, the figures, and the published table that can be computed again."""
-    for suffix in (".svg", ".pdf", ".png", ".html"):
-        registry.chart(suffix, f"{_HERE}.cost_chart:write_chart")
-    registry.report(".html", f"{_HERE}.page:write_html")
-    registry.report(".md", f"{_HERE}.tables:write_markdown")
-    registry.report(".csv", f"{_HERE}.tables:write_csv")
-    registry.report(".parquet", f"{_HERE}.tables:write_parquet")
-    registry.report(".svg", f"{_HERE}.charts:write_svg")
-    registry.report(".pdf", f"{_HERE}.charts:write_pdf")
+    """Register the leaderboard, the figures, and what belongs to the dissertation."""
+    registry.report(
+        "leaderboard",
+        f"{_HERE}.leaderboard:leaderboard",
+        formats=(".html", ".md", ".csv", ".parquet", ".svg", ".pdf"),
+        summary="models by tasks: ranks, intervals and costs; as .svg and .pdf its charts",
+    )
     for name, summary in _FIGURES.items():
-        registry.figure(name, f"{_HERE}.figures.{name}:{name}", summary=summary)
+        module, section = f"{_HERE}.figures.{name}", _SECTIONS.get(name, "")
+        panels = f"{module}:on_board" if section else None
+        registry.figure(name, f"{module}:{name}", summary=summary, panels=panels, section=section)
     dissertation.register(registry)

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
-from ..harness.store.files import write_atomic
 from . import wording
 from .axes import KINDS, plots
-from .board import make_board, need
+from .board import need
 from .frame import HEIGHT, WIDTH, Frame, frame, names, short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from ..harness.plugins import Plugins
-    from ..harness.store import RunDirectory
     from .axes import Plot
     from .board import Board
 
@@ -100,15 +94,17 @@ def svg(spec: dict[str, Any]) -> str:
     return text
 
 
-def write_svg(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
-    """Write the charts of all tasks as one SVG file."""
-    write_atomic(out, svg(figure(make_board(directories, plugins))).encode())
-
-
-def write_pdf(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
-    """Write the charts of all tasks as one PDF page."""
-    spec = figure(make_board(directories, plugins))
-    write_atomic(out, need("vl_convert").vegalite_to_pdf(spec, allowed_base_urls=[]))
+def still(spec: dict[str, Any], form: str) -> str | bytes:
+    """Render a specification to a file of that ending: ``.svg``, ``.pdf`` or ``.png``."""
+    if form == ".svg":
+        return svg(spec)
+    convert = need("vl_convert")
+    content: bytes
+    if form == ".png":
+        content = convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
+    else:
+        content = convert.vegalite_to_pdf(spec, allowed_base_urls=[])
+    return content
 
 
 def figure(board: Board) -> dict[str, Any]:

@@ -3,60 +3,40 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
-from ..harness.store.files import write_atomic
-from . import views, wording
+from ..harness.faults import blamed_on
+from . import views
 from .axes import KINDS
-from .board import make_board, need
+from .board import need
 from .charts import page_spec, svg
-from .figures.compositional import settings_panel
 from .figures.files import page_panel
-from .figures.gap import gap_panels
-from .figures.mistakes import mistakes_panel
-from .figures.pairs import pairs_of
-from .figures.pareto import pareto_panel
-from .figures.plans import plan_panels
 from .offline import environment, inline, policy, text, vega
 from .reading import HOW_TO_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from ..harness.measure.roofline import Accelerator
-    from ..harness.plugins import Plugins
-    from ..harness.store import RunDirectory
+    from ..harness.registry import Entry, Registry
     from .board import Board
-    from .figures.panels import Panel
     from .ranking import Section
 
 
-def write_html(
-    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
-) -> None:
-    """Write the page."""
-    write_atomic(out, render(make_board(directories, plugins, hardware)).encode())
-
-
-def render(board: Board) -> str:
-    """Return the page."""
+def render(board: Board, registry: Registry) -> str:
+    """Return the page, with the panels of every figure in the registry that has some."""
     from markupsafe import Markup
 
     specs: dict[str, Any] = {}
     tasks = [_task(section, f"task-{number}", specs) for number, section in enumerate(board.sections, 1)]
-    budgets, composition = _budgets(board, specs), _composition(board, specs)
+    figures = _figures(board, registry, specs)
     scripts = [inline(script) for script in (vega(), _datatables(), text("board.js") + text("charts.js"))]
     template = environment().get_template("board.html.j2")
     html: str = template.render(
         css=Markup(text("board.css")),  # noqa: S704 - our own file
         how=HOW_TO_READ,
         kinds=KINDS,
-        page=_page(board) | {"tasks": tasks, "budgets": budgets, "composition": composition},
+        page=_page(board) | {"tasks": tasks, "figures": figures},
         policy=policy(scripts),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
         specs=specs,
@@ -94,28 +74,30 @@ def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
 
 
-def _budgets(board: Board, specs: dict[str, Any]) -> dict[str, Any]:
-    """Curves over budgets, and what ran on each task, of the models at several budgets."""
-    numbers = itertools.count(1)
-
-    def views_of(panels: Iterable[Panel]) -> list[dict[str, Any]]:
-        return [page_panel(panel, f"budget-{next(numbers)}", specs) for panel in panels]
-
-    curves = views_of(filter(None, map(pareto_panel, board.sections)))
-    plans = []
-    for section in board.sections:
-        panels, left_out = plan_panels(section)
-        if panels:
-            plans.append({"title": section.title, "panels": views_of(panels), "left_out": wording.listed(left_out)})
-    return {"curves": curves, "plans": plans}
+def _figures(board: Board, registry: Registry, specs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sections of panels, by their headings, and the figures of each by their names."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for entry in registry.entries("figure"):
+        if entry.panels is not None and any((view := _figure(entry.name, entry.panels, board, specs)).values()):
+            sections.setdefault(entry.card.section, []).append(view | {"name": entry.name, "card": entry.card})
+    return [
+        {"id": f"figures-{number}", "title": title, "figures": sections[title]}
+        for number, title in enumerate(sorted(sections), 1)
+    ]
 
 
-def _composition(board: Board, specs: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings, mistakes and gaps of the pairs of simple tasks that the runs asked."""
-    pairs = pairs_of(board.sections)
-    mistakes = [panel for pair in pairs if (panel := mistakes_panel(pair))]
-    panels = [*map(settings_panel, pairs), *gap_panels(pairs), *mistakes]
-    return [page_panel(panel, f"composition-{number}", specs) for number, panel in enumerate(panels, 1)]
+def _figure(name: str, panels: Entry, board: Board, specs: dict[str, Any]) -> dict[str, Any]:
+    """The views of a figure's panels by the folds that they stand in, or why it has none."""
+    own: dict[str, Any] = {}
+    folds: dict[str, list[dict[str, Any]]] = {}
+    try:
+        with blamed_on("what makes its panels", f"figure {name!r} of plugin {panels.owner!r}"):
+            for number, panel in enumerate(panels.factory()(board), 1):
+                folds.setdefault(panel.fold, []).append(page_panel(panel, f"figure-{name}-{number}", own))
+    except UserError as error:
+        return {"folds": {}, "fault": f"{error.where}: {error.what}"}
+    specs |= own
+    return {"folds": folds, "fault": ""}
 
 
 @functools.cache

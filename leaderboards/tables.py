@@ -6,24 +6,19 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..harness.store.files import write_atomic
 from . import views
-from .board import make_board, need
+from .board import need
 from .ranking import warnings
 from .reading import HOW_TO_READ
 from .spent import spent_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from ..harness.cards import Metric
-    from ..harness.measure.roofline import Accelerator
-    from ..harness.plugins import Plugins
     from ..harness.results import CellId, CellResult, Timing
-    from ..harness.store import RunDirectory
     from .board import Board
     from .collect import Row
     from .ranking import Section, Standing
@@ -38,30 +33,18 @@ _INTEGERS = (
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
 
 
-def write_markdown(
-    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
-) -> None:
-    """Write a table for each task."""
-    write_atomic(out, markdown(make_board(directories, plugins, hardware)).encode())
+def csv(board: Board) -> str:
+    """One row a cell and metric, as CSV."""
+    text: str = frame(board).to_csv(index=False, lineterminator="\n")
+    return text
 
 
-def write_csv(
-    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
-) -> None:
-    """Write one row a cell and metric."""
-    table = frame(make_board(directories, plugins, hardware))
-    write_atomic(out, table.to_csv(index=False, lineterminator="\n").encode())
-
-
-def write_parquet(
-    directories: Sequence[RunDirectory], out: Path, plugins: Plugins, hardware: Sequence[Accelerator] = ()
-) -> None:
-    """Write one row a cell and metric."""
+def parquet(board: Board) -> bytes:
+    """One row a cell and metric, as Parquet."""
     need("pyarrow")
-    table = frame(make_board(directories, plugins, hardware))
     content = io.BytesIO()
-    table.to_parquet(content, engine="pyarrow", index=False)
-    write_atomic(out, content.getvalue())
+    frame(board).to_parquet(content, engine="pyarrow", index=False)
+    return content.getvalue()
 
 
 def frame(board: Board) -> pd.DataFrame:

@@ -93,10 +93,7 @@ def plugin_root(context: typer.Context) -> None:
 def list_names(
     kind: Annotated[
         str,
-        typer.Argument(
-            help="models, methods, tasks, suites, reports, architectures, plans, comparisons, charts, recipes, "
-            "figures, tables, or all."
-        ),
+        typer.Argument(help="models, methods, tasks, suites, reports, figures, architectures, plans, recipes, or all."),
     ] = "all",
     plugin: Plugins = None,
     json: Json = False,
@@ -234,18 +231,11 @@ def report(
         list[Path] | None, typer.Argument(help="Run directories; their cells are put on one board.")
     ] = None,
     out: Annotated[Optional[list[Path]], typer.Option(help="File to write; its ending chooses the format.")] = None,  # noqa: UP045
-    published: Annotated[
-        str,
-        typer.Option(
-            help="Show a published table beside what we compute, such as efficiency.",
-            autocompletion=_names("comparison"),
-        ),
-    ] = "",
     table: Annotated[
         str,
         typer.Option(
-            help="Another table than the board, as .html, .md or .csv: seeds, findings.",
-            autocompletion=_names("table"),
+            help="Another report than the leaderboard: seeds, findings, ...; `adaptbench list reports` shows them.",
+            autocompletion=_names("report"),
         ),
     ] = "",
     hardware: Annotated[
@@ -255,18 +245,23 @@ def report(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Make a leaderboard of runs.
+    """Make a leaderboard of runs, or another report.
 
-    As .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or RUN/TABLE.html.
+    A leaderboard is .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or
+    RUN/TABLE.html.
     """
-    from .reporting import show_published, write_reports, write_table
+    from .reporting import ReportOptions, write_reports
 
-    if published:
-        show_published(published, plugin or (), as_json=json)
-    if table:
-        write_table(table, runs or [], out or [], plugin or (), hardware or (), as_json=json)
-    elif runs or not published:
-        write_reports(runs or [], out or [], plugin or (), hardware or (), as_json=json)
+    write_reports(
+        ReportOptions(
+            runs=runs or (),
+            outs=out or (),
+            name=table,
+            hardware=hardware or (),
+            plugins=plugin or (),
+            as_json=json,
+        )
+    )
 
 
 @app.command()

@@ -13,15 +13,15 @@ from ..errors import UserError
 from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
+from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..specs import Call, did_you_mean, parse_call
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from ..registry import Registry
     from ..results import Timing
 
 _BY = ("phase", "module", "operator")
@@ -51,17 +51,18 @@ class CostOptions:
 
 def show_cost(options: CostOptions) -> None:
     """Write what a model spec costs, at each budget."""
-    question, registry = _question(options), load_plugins(options.plugins).registry
-    draw = _drawing(registry, options.out) if options.out else None
-    costing = Costing(registry, _spec(options))
+    question, plugins = _question(options), load_plugins(options.plugins)
+    form = file_form(options.out, FIGURE_FORMATS, "a figure") if options.out else ""
+    costing = Costing(plugins.registry, _spec(options))
     budgets = dict.fromkeys(options.budgets) or (None,)
     costs = [costing.cost(question, budget, count=options.count) for budget in budgets]
     if options.count:
         reconcile(costing.counter, costing.blueprint)
     timings = [costing.measure(question, budget) for budget in budgets] if options.measure else []
     title = f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
-    if draw is not None:
-        draw(costs, title, options.out)
+    if options.out:
+        request = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
+        write_content(options.out, plugins.registry.find("figure", "costs").factory()(request))
     if options.as_json:
         rows = [_as_json(cost, options, question) for cost in costs]
         for row, times in zip(rows, timings, strict=False):
@@ -97,17 +98,6 @@ def _question(options: CostOptions) -> Question:
         convention=convention,
         accelerators=tuple(find_accelerator(name) for name in options.hardware),
     )
-
-
-def _drawing(registry: Registry, out: Path) -> Callable[..., None]:
-    known = {entry.name: entry for entry in registry.entries("chart")}
-    if out.suffix.lower() not in known:
-        raise UserError(
-            f"no chart is written as {out.suffix!r}" if out.suffix else "the file name has no ending",
-            where=str(out),
-            todo=f"use one of {', '.join(known)}",
-        )
-    return known[out.suffix.lower()].factory()
 
 
 def _spec(options: CostOptions) -> str:

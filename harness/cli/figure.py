@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UserError
-from ..figures import FigureRequest
+from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..specs import parse_call
 from ..store import RunDirectory
@@ -16,8 +16,6 @@ from ..store import RunDirectory
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-_FORMATS = (".svg", ".pdf", ".png", ".html")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +40,17 @@ def draw_figure(asked: FigureOptions) -> None:
     arguments = entry.bind(call)
     if not asked.runs:
         raise UserError("there is no run to draw", todo="name one or more run directories after the figure")
-    formats = ", ".join(_FORMATS)
     if asked.out is None:
-        raise UserError("there is no file to write", todo=f"give --out FILE, which ends in one of {formats}")
-    if asked.out.suffix.lower() not in _FORMATS:
-        raise UserError(f"a figure is not written as {asked.out.name!r}", where="--out", todo=f"use one of {formats}")
+        endings = ", ".join(FIGURE_FORMATS)
+        raise UserError("there is no file to write", todo=f"give --out FILE, which ends in one of {endings}")
+    form = file_form(asked.out, FIGURE_FORMATS, "a figure")
     request = FigureRequest(
         runs=tuple(RunDirectory.existing(path) for path in asked.runs),
         plugins=plugins,
-        out=asked.out,
+        form=form,
         task=asked.task,
         models=tuple(asked.models),
         sample=asked.sample,
     )
-    entry.factory()(request, **arguments)
+    write_content(asked.out, entry.factory()(request, **arguments))
     typer.echo(str(asked.out))

@@ -61,6 +61,10 @@ def _note(entry: Entry) -> str:
         return str(entry.card.capability)
     if entry.kind == "method":
         return "takes a budget" if entry.card.takes_budget else ""
+    if entry.kind == "report":
+        return " ".join(entry.card.formats)
+    if entry.kind == "figure" and entry.panels:
+        return f"on the board: {entry.card.section}"
     return ""
 
 

@@ -2,101 +2,78 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..errors import UserError
+from ..outputs import ReportRequest, file_form, write_content
 from ..plugins import load_plugins
+from ..specs import parse_call
 from ..store import RunDirectory
-from .output import write_columns, write_json
+from .output import write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from ..plugins import Plugins
+    from ..registry import Entry, Registry
 
-
-def write_reports(
-    runs: Sequence[Path], outs: Sequence[Path], extra: Sequence[str], hardware: Sequence[str] = (), *, as_json: bool
-) -> None:
-    """Write each file in the format that its ending names, with predicted times for some hardware."""
-    plugins = load_plugins(extra)
-    directories = _directories(runs)
-    targets = outs or [runs[0] / "leaderboard.html"]
-    writers = []
-    for out in targets:
-        if not out.suffix:
-            known = ", ".join(entry.name for entry in plugins.registry.entries("report"))
-            raise UserError(
-                "the file name has no ending to tell the format by", where=str(out), todo=f"use one of {known}"
-            )
-        writers.append(_writer(plugins, out, hardware))
-    for out, write in zip(targets, writers, strict=True):
-        write(directories, out, plugins)
-    _say(targets, as_json=as_json)
+_BOARD = "leaderboard"
+"""The report that is meant if none is named."""
 
 
-def write_table(
-    name: str,
-    runs: Sequence[Path],
-    outs: Sequence[Path],
-    extra: Sequence[str],
-    hardware: Sequence[str],
-    *,
-    as_json: bool,
-) -> None:
-    """Write another table than the board to each file, in the format that its ending names."""
-    if hardware:
-        raise UserError(f"the table {name!r} has no predicted times", todo="leave --hardware out, or --table")
-    plugins = load_plugins(extra)
-    write = plugins.registry.find("table", name).factory()
-    directories = _directories(runs)
-    targets = outs or [runs[0] / f"{name}.html"]
-    for out in targets:
-        write(directories, out, plugins)
-    _say(targets, as_json=as_json)
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What ``adaptbench report`` is asked for.
+
+    Attributes:
+        outs: Files to write; default RUN/REPORT.html, or the terminal if there is no run.
+        name: The report with its arguments; empty for the leaderboard, or for what writes an ending that it lacks.
+        hardware: Accelerators to predict the time of prefills for.
+    """
+
+    runs: Sequence[Path]
+    outs: Sequence[Path] = ()
+    name: str = ""
+    hardware: Sequence[str] = ()
+    plugins: Sequence[str] = ()
+    as_json: bool = False
 
 
-def _directories(runs: Sequence[Path]) -> list[RunDirectory]:
-    if not runs:
-        raise UserError(
-            "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
-        )
-    return [RunDirectory.existing(path) for path in runs]
+def write_reports(asked: ReportOptions) -> None:
+    """Write a report to each file and say where they are."""
+    plugins = load_plugins(asked.plugins)
+    usual = plugins.registry.find("report", parse_call(asked.name or _BOARD).name)
+    text = ".json" if asked.as_json and ".json" in usual.card.formats else ".md"
+    default = asked.runs[0] / f"{usual.name}{usual.card.formats[0]}" if asked.runs else Path(f"{usual.name}{text}")
+    outs = asked.outs or [default]
+    writers = [_writer(plugins.registry, asked, out) for out in outs]
+    runs = tuple(RunDirectory.existing(path) for path in asked.runs)
+    for out, (entry, arguments) in zip(outs, writers, strict=True):
+        request = ReportRequest(runs=runs, plugins=plugins, form=out.suffix.lower())
+        content = entry.factory()(request, **arguments)
+        if not (asked.runs or asked.outs):
+            typer.echo(content, nl=False)
+            return
+        write_content(out, content)
+    if asked.as_json:
+        write_json([str(out) for out in outs])
+    else:
+        typer.echo("\n".join(map(str, outs)))
 
 
-def _say(targets: Sequence[Path], *, as_json: bool) -> None:
-    """Say what was written."""
-    if as_json:
-        write_json([str(out) for out in targets])
-        return
-    for out in targets:
-        typer.echo(str(out))
-
-
-def _writer(plugins: Plugins, out: Path, hardware: Sequence[str]) -> Callable[..., None]:
-    """What writes a file of this ending."""
-    write: Callable[..., None] = plugins.registry.find("report", out.suffix.lower()).factory()
-    if not hardware:
-        return write
-    from ..measure.roofline import find_accelerator
-
-    if "hardware" not in inspect.signature(write).parameters:
-        raise UserError(
-            f"a {out.suffix} report has no predicted times", where=str(out), todo="leave --hardware out, or write .html"
-        )
-    return functools.partial(write, hardware=[find_accelerator(name) for name in dict.fromkeys(hardware)])
-
-
-def show_published(name: str, extra: Sequence[str], *, as_json: bool) -> None:
-    """Write a published table with what is computed again beside it."""
-    registry = load_plugins(extra).registry
-    rows = registry.find("comparison", name).factory()(registry)
-    if as_json:
-        write_json(rows)
-        return
-    write_columns([list(rows[0]), *([str(value) for value in row.values()] for row in rows)])
+def _writer(registry: Registry, asked: ReportOptions, out: Path) -> tuple[Entry, dict[str, Any]]:
+    """The report that a file is written by, and its arguments."""
+    if asked.name:
+        entry = registry.find("report", parse_call(asked.name).name)
+        file_form(out, entry.card.formats, f"the report {entry.name!r}")
+    else:
+        every = sorted(registry.entries("report"), key=lambda entry: entry.name != _BOARD)
+        form = file_form(out, list(dict.fromkeys(f for entry in every for f in entry.card.formats)), "a report")
+        entry = next(entry for entry in every if form in entry.card.formats)
+    if asked.hardware and "hardware" not in entry.takes():
+        raise UserError(f"the report {entry.name!r} has no predicted times", todo="leave --hardware out")
+    offered = {"hardware": tuple(asked.hardware)} if asked.hardware else {}
+    return entry, entry.bind(parse_call(asked.name or entry.name), **offered)

@@ -13,19 +13,13 @@ if TYPE_CHECKING:
 
 def register(registry: Registrar) -> None:
     """Register what is drawn and written of the dissertation."""
-    registry.comparison("efficiency", f"{__name__}.efficiency:efficiency")
-    registry.figure(
-        "scale",
-        f"{__name__}.scale:scale",
-        summary="accuracy against the size of models, in the four settings of a pair",
-    )
-    registry.table(
-        "seeds",
-        f"{__name__}.seeds:seeds",
-        summary="methods by budget over several trainings: mean, interval and range",
-    )
-    registry.table(
-        "findings",
-        f"{__name__}.findings:findings",
-        summary="the dissertation's findings on adaptive inference beside those of the runs",
-    )
+    reports = {
+        "seeds": "methods by budget over several trainings: mean, interval and range",
+        "findings": "the dissertation's findings on adaptive inference beside those of the runs",
+        "efficiency": "Table C.2 of the dissertation computed again; it needs no run",
+    }
+    for name, summary in reports.items():
+        target = f"{__name__}.{name}:{name}"
+        registry.report(name, target, formats=(".html", ".md", ".csv", ".json"), summary=summary)
+    summary = "accuracy against the size of models, in the four settings of a pair"
+    registry.figure("scale", f"{__name__}.scale:scale", summary=summary)

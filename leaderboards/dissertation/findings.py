@@ -17,15 +17,14 @@ from ..board import make_board
 from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File, Finding, Side, decide, planned
 from .contrasts import LEVEL
 from .seeds import INTERVALS, facts, percentages
-from .study import VERDICTS, Figure, Study, Table, Verdict, write
+from .study import VERDICTS, Figure, Study, Table, Verdict, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ...harness.plugins import Plugins
-    from ...harness.store import RunDirectory
+    from ...harness.outputs import ReportRequest
     from ..board import Board
     from .contrasts import Term
     from .study import Item
@@ -53,13 +52,13 @@ _NOTES = (
 )
 
 
-def findings(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
-    """Write the findings, theirs beside ours.
+def findings(request: ReportRequest) -> str:
+    """Return the findings, theirs beside ours.
 
     Raises:
-        UserError: No cell is complete, or the file's ending is none of .html, .md and .csv.
+        UserError: No cell is complete.
     """
-    write(findings_study(make_board(directories, plugins), load_findings()), out)
+    return render(findings_study(make_board(request.runs, request.plugins), load_findings()), request.form)
 
 
 def load_findings(path: Path | None = None) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from .. import wording
 from ..board import need
 from ..figures.compositional import highest
 from ..figures.curves import Curve, Plane, lines, spot
-from ..figures.files import write
+from ..figures.files import render
 from ..figures.pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_landmark, size
 from ..figures.panels import Drawing, Panel, shown
 from ..frame import HEIGHT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...harness.cards import Metric
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ..charts import Palette
     from ..figures.curves import Spot
     from ..figures.pairs import Pair
@@ -38,8 +38,8 @@ class Level(NamedTuple):
     value: float
 
 
-def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", published: bool = False) -> None:
-    """Draw it and write it: a line for each setting and family of models, over their numbers of parameters.
+def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", published: bool = False) -> str | bytes:
+    """Draw it: a line for each setting and family of models, over their numbers of parameters.
 
     Args:
         request: Runs of pairs with models of several sizes, such as those of the suite ``compositional-scale``.
@@ -72,7 +72,7 @@ def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", publish
             where="scale",
             todo="run it with more models; the size of a landmark or of stored predictions is not known",
         )
-    write(Drawing("Accuracy against scale", panels, columns), request.out)
+    return render(Drawing("Accuracy against scale", panels, columns), request.form)
 
 
 def _curves(pair: Pair, metric: Metric) -> list[Curve]:

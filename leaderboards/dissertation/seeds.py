@@ -11,15 +11,13 @@ from .. import wording
 from ..board import make_board
 from ..spent import spent_columns
 from .contrasts import contrast
-from .study import Figure, Study, Table, write
+from .study import Figure, Study, Table, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from ...harness.plugins import Plugins
-    from ...harness.store import RunDirectory
+    from ...harness.outputs import ReportRequest
     from ..board import Board
     from ..ranking import Section
     from .contrasts import Contrast
@@ -68,13 +66,13 @@ class _Row(NamedTuple):
     spent: dict[str, list[float]]
 
 
-def seeds(directories: Sequence[RunDirectory], out: Path, plugins: Plugins) -> None:
-    """Write the table.
+def seeds(request: ReportRequest) -> str:
+    """Return the table.
 
     Raises:
-        UserError: No cell is complete, or the file's ending is none of .html, .md and .csv.
+        UserError: No cell is complete.
     """
-    write(seeds_study(make_board(directories, plugins)), out)
+    return render(seeds_study(make_board(request.runs, request.plugins)), request.form)
 
 
 def seeds_study(board: Board) -> Study:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ...harness.errors import UserError
-from ...harness.store.files import write_atomic
 from ..offline import environment, policy, text
 from ..tables import markdown_table, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
 VERDICTS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run": "–"}
 """Every verdict with its mark, which tells it without colour."""
@@ -72,16 +70,9 @@ class Study:
     values: Sequence[dict[str, Any]] = field(default_factory=list)
 
 
-def write(study: Study, out: Path) -> None:
-    """Write it in the format that the file's ending names.
-
-    Raises:
-        UserError: It is none of .html, .md and .csv.
-    """
-    form = _FORMS.get(out.suffix.lower())
-    if form is None:
-        raise UserError(f"this table is not written as {out.name!r}", where=str(out), todo=f"use {', '.join(_FORMS)}")
-    write_atomic(out, form(study).encode())
+def render(study: Study, form: str) -> str:
+    """Return it as a file of that ending."""
+    return {".html": html, ".md": markdown, ".csv": _csv, ".json": _json}[form](study)
 
 
 def markdown(study: Study) -> str:
@@ -123,4 +114,5 @@ def _csv(study: Study) -> str:
     return lines.getvalue()
 
 
-_FORMS: dict[str, Callable[[Study], str]] = {".html": html, ".md": markdown, ".csv": _csv}
+def _json(study: Study) -> str:
+    return json.dumps(list(study.values), indent=1) + "\n"

@@ -1,1 +1,7 @@
-"""The pictures of chapter 5, made of runs: one figure a file, each registered like anybody's."""
+"""Pictures of runs: one figure a file, and what figures of plugins are made of."""
+
+from .cells import sections
+from .files import render
+from .panels import Drawing, Panel
+
+__all__ = ["Drawing", "Panel", "render", "sections"]

@@ -10,13 +10,13 @@ from ...harness.specs import did_you_mean, parse
 from .. import wording
 from .cells import BUDGETS, sections, swept
 from .curves import PERCENT, Curve, Plane, lines, spot
-from .files import write
+from .files import render
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ...harness.results import Estimate
     from ...harness.specs import Spec
     from ..ranking import Section, Standing
@@ -45,8 +45,8 @@ class _Family(NamedTuple):
     members: Mapping[str, list[Standing]]
 
 
-def ablation(request: FigureRequest, *, by: str = "") -> None:
-    """Draw it and write it: a panel for each task and each family of models, a line for each value.
+def ablation(request: FigureRequest, *, by: str = "") -> str | bytes:
+    """Draw it: a panel for each task and each family of models, a line for each value.
 
     Args:
         request: Runs of models at several budgets.
@@ -75,7 +75,7 @@ def ablation(request: FigureRequest, *, by: str = "") -> None:
         raise UserError(what, where="ablation", todo=f"run such models, and each at several budgets ({BUDGETS})")
     panels = [_figures(section, family) for section, family in chosen]
     columns = max(map(len, panels))
-    write(Drawing(f"By {by}", [panel for row in panels for panel in row], columns), request.out)
+    return render(Drawing(f"By {by}", [panel for row in panels for panel in row], columns), request.form)
 
 
 def without(spec: Spec, place: Place) -> str:

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...harness.errors import UserError
 from ...harness.figures import load_question, planned
-from ...harness.store.files import write_atomic
 from .. import wording
 from ..board import need
 from .attention import image, picture_url
 from .cells import BUDGETS, one_section, record, sections
-from .files import page, write
+from .files import page, render
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...harness.contracts import Json, Record
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ..charts import Palette
     from ..ranking import Section, Standing
 
@@ -47,8 +46,8 @@ class Question(NamedTuple):
     picture: str
 
 
-def answers(request: FigureRequest) -> None:
-    """Write them: a page with texts that can be copied, or a picture in which long answers are cut.
+def answers(request: FigureRequest) -> str | bytes:
+    """Show them: a page with texts that can be copied, or a picture in which long answers are cut.
 
     Args:
         request: One task and the ``sample``; default the first one whose answers differ from budget to budget.
@@ -65,12 +64,10 @@ def answers(request: FigureRequest) -> None:
     found = [(cell, record(cell, name)) for cell in cells]
     question = _question(request, *found[0])
     said = [Said(cell.name, _text(one.output), _score(section, one), _cost(one)) for cell, one in found]
-    drawing = Drawing(f"{section.title}, {question.sample}", _panels(question, said), columns=2)
-    if request.out.suffix.lower() == ".html":
-        html = page(Drawing(drawing.title, []), "answers.html.j2", question=question, answers=said)
-        write_atomic(request.out, html.encode())
-    else:
-        write(drawing, request.out)
+    title = f"{section.title}, {question.sample}"
+    if request.form == ".html":
+        return page(Drawing(title, []), "answers.html.j2", question=question, answers=said)
+    return render(Drawing(title, _panels(question, said)), request.form)
 
 
 def _telling(cells: Sequence[Standing]) -> str | None:

@@ -16,14 +16,15 @@ from ...harness.errors import UserError
 from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
 from ..board import need
 from .cells import one_section, record, sections
-from .files import write
+from .files import render
 from .panels import Drawing, Panel, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ...harness.contracts import FloatArray, Prompt
-    from ...harness.figures import AttentionMaps, FigureRequest
+    from ...harness.figures import AttentionMaps
+    from ...harness.outputs import FigureRequest
     from ..ranking import Section, Standing
 
 _CHANGED = "Drawn with other weights, settings or code than the run's, or with what cannot be compared."
@@ -36,8 +37,8 @@ _HEAT = np.array([(20, 11, 53), (87, 15, 109), (187, 55, 84), (249, 142, 8), (25
 _DROPPED = (128, 128, 128)
 
 
-def attention(request: FigureRequest) -> None:
-    """Draw it and write it: the picture, then a map over it for each block.
+def attention(request: FigureRequest) -> str | bytes:
+    """Draw it: the picture, then a map over it for each block.
 
     Args:
         request: One task, one model, and the ``sample``; default the first. Of several budgets the highest is taken,
@@ -66,7 +67,7 @@ def attention(request: FigureRequest) -> None:
     read = [(prompt, model.attention(prompt)) for prompt in prompts]
     panels = [panel for prompt, maps in read for panel in _panels(prompt, maps, note)]
     title = f"What {read[0][1].token} attends to: {standing.name} on {section.title}, {sample.id}"
-    write(Drawing(title, panels, columns=_COLUMNS), request.out)
+    return render(Drawing(title, panels, columns=_COLUMNS), request.form)
 
 
 def _one_model(section: Section) -> Standing:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ...harness.contracts import Record
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ...harness.specs import Spec
     from ..ranking import Section, Standing
 

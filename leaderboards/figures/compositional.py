@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import wording
 from ..board import need
-from .files import write
-from .pairs import SETTINGS, brief, find_pairs
+from .files import render
+from .pairs import SETTINGS, brief, find_pairs, pairs_of
 from .panels import SERIES, Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ...harness.cards import Metric
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ...harness.results import Estimate
+    from ..board import Board
     from ..charts import Palette
     from .pairs import Pair
 
@@ -39,8 +40,8 @@ class Row(NamedTuple):
     note: str = ""
 
 
-def compositional(request: FigureRequest, *, metric: str = "") -> None:
-    """Draw them and write them: a panel for each pair, a row for each model.
+def compositional(request: FigureRequest, *, metric: str = "") -> str | bytes:
+    """Draw them: a panel for each pair, a row for each model.
 
     Args:
         request: Runs of pairs, such as those of the suite ``compositional-logical``.
@@ -50,7 +51,7 @@ def compositional(request: FigureRequest, *, metric: str = "") -> None:
         UserError: There is no pair, or no such metric.
     """
     panels = [settings_panel(pair, metric) for pair in find_pairs(request, "compositional")]
-    write(Drawing("Two simple tasks and their composite", panels), request.out)
+    return render(Drawing("Two simple tasks and their composite", panels), request.form)
 
 
 def settings_panel(pair: Pair, metric: str = "") -> Panel:
@@ -61,6 +62,11 @@ def settings_panel(pair: Pair, metric: str = "") -> Panel:
         for model, parts in pair.parts.items()
     ]
     return Panel(pair.title, lambda palette: bars(rows, chosen, palette), "With 95 % intervals.", WIDTH)
+
+
+def on_board(board: Board) -> list[Panel]:
+    """The panels of a board."""
+    return [settings_panel(pair) for pair in pairs_of(board.sections)]
 
 
 def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:

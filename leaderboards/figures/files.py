@@ -5,15 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from ...harness.store.files import write_atomic
 from ..board import need
-from ..charts import FILE, styled, svg
+from ..charts import FILE, still, styled, svg
 from ..offline import environment, inline, policy, text, vega
 from .panels import chart, page_spec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .panels import Drawing, Panel
 
 _GAP = 36
@@ -21,23 +18,12 @@ _HEADING = 8
 """Width of a letter of the title, in pixels."""
 
 
-def write(drawing: Drawing, out: Path) -> None:
-    """Write a figure in the format that the file's ending names. Nothing is loaded from the network."""
-    if out.suffix.lower() == ".html":
-        write_atomic(out, page(drawing).encode())
-        return
-    convert, spec = need("vl_convert"), picture(drawing)
-    match out.suffix.lower():
-        case ".svg":
-            content = svg(spec).encode()
-        case ".png":
-            content = convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[])
-        case _:
-            content = convert.vegalite_to_pdf(spec, allowed_base_urls=[])
-    write_atomic(out, content)
+def render(drawing: Drawing, form: str) -> str | bytes:
+    """Return a figure as a file of that ending. Nothing is loaded from the network."""
+    return page(drawing) if form == ".html" else still(image(drawing), form)
 
 
-def picture(drawing: Drawing) -> dict[str, Any]:
+def image(drawing: Drawing) -> dict[str, Any]:
     """One specification with all panels, for print."""
     alt = need("altair")
     drawn = [chart(panel, FILE, titled=True) for panel in drawing.panels]
@@ -81,5 +67,5 @@ def page_panel(panel: Panel, anchor: str, specs: dict[str, Any]) -> dict[str, An
     spec = page_spec(panel)
     if panel.grows:
         specs[anchor] = spec
-    still = Markup(svg(spec))  # noqa: S704 - the renderer escapes what it is given
-    return {"id": anchor if panel.grows else "", "title": panel.title, "caption": panel.caption, "svg": still}
+    drawn = Markup(svg(spec))  # noqa: S704 - the renderer escapes what it is given
+    return {"id": anchor if panel.grows else "", "title": panel.title, "caption": panel.caption, "svg": drawn}

@@ -13,23 +13,24 @@ from ...harness.stats import mean_interval
 from ...harness.store import Index
 from .. import wording
 from .compositional import WIDTH, Row, bars
-from .files import write
-from .pairs import COMPOSITE, GOLD, SETTINGS, brief, find_pairs, is_landmark
+from .files import render
+from .pairs import COMPOSITE, GOLD, SETTINGS, brief, find_pairs, is_landmark, pairs_of
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...harness.cards import Metric
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
+    from ..board import Board
     from .pairs import Pair, Part
 
     Values = Mapping[str, Sequence[float]]
     """Group of samples -> its scores."""
 
 
-def gap(request: FigureRequest, *, metric: str = "") -> None:
-    """Draw it and write it: a panel for each model, a row for each pair with the difference of the two settings.
+def gap(request: FigureRequest, *, metric: str = "") -> str | bytes:
+    """Draw it: a panel for each model, a row for each pair with the difference of the two settings.
 
     Args:
         request: Runs of pairs in both settings, such as those of the suite ``compositional-logical``.
@@ -45,7 +46,7 @@ def gap(request: FigureRequest, *, metric: str = "") -> None:
             where="gap",
             todo="run both; name landmarks with --model",
         )
-    write(Drawing("Composites after the simple tasks, and in context", panels), request.out)
+    return render(Drawing("Composites after the simple tasks, and in context", panels), request.form)
 
 
 def gap_panels(found: Sequence[Pair], metric: str = "", *, landmarks: bool = False) -> list[Panel]:
@@ -59,6 +60,11 @@ def gap_panels(found: Sequence[Pair], metric: str = "", *, landmarks: bool = Fal
                 chosen, name = pair.metric(metric), pair.kind if kinds[pair.kind] == 1 and pair.kind else pair.title
                 rows.setdefault((model, chosen.name), (chosen, []))[1].append(_row(name, parts, chosen))
     return [_panel(names[model], chosen, own) for (model, _), (chosen, own) in rows.items()]
+
+
+def on_board(board: Board) -> list[Panel]:
+    """The panels of a board."""
+    return gap_panels(pairs_of(board.sections))
 
 
 def difference(composite: Part, gold: Part, metric: Metric) -> tuple[Estimate, bool]:

@@ -10,12 +10,13 @@ from ...harness.errors import UserError
 from ...harness.specs import did_you_mean
 from ..board import need
 from .compositional import BAR, WIDTH, row_axis
-from .files import write
-from .pairs import COMPOSITE, SETTINGS, brief, find_pairs
+from .files import render
+from .pairs import COMPOSITE, SETTINGS, brief, find_pairs, pairs_of
 from .panels import SERIES, Drawing, Panel
 
 if TYPE_CHECKING:
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
+    from ..board import Board
     from ..charts import Palette
     from .pairs import Pair, Part
 
@@ -36,8 +37,8 @@ COLOURS = {
 OTHER = "other"
 
 
-def mistakes(request: FigureRequest, *, setting: str = COMPOSITE) -> None:
-    """Draw them and write them: a panel for each pair, a bar for each model.
+def mistakes(request: FigureRequest, *, setting: str = COMPOSITE) -> str | bytes:
+    """Draw them: a panel for each pair, a bar for each model.
 
     Args:
         request: Runs of pairs, such as those of the suite ``compositional-logical``.
@@ -59,7 +60,7 @@ def mistakes(request: FigureRequest, *, setting: str = COMPOSITE) -> None:
             where="mistakes",
             todo=f"run one: adaptbench run --model hf-lm:MODEL --task 'logical-ab(setting={setting})' --out DIR",
         )
-    write(Drawing("What was done instead", panels), request.out)
+    return render(Drawing("What was done instead", panels), request.form)
 
 
 def mistakes_panel(pair: Pair, setting: str = COMPOSITE) -> Panel | None:
@@ -72,6 +73,11 @@ def mistakes_panel(pair: Pair, setting: str = COMPOSITE) -> Panel | None:
     shares = {name: shares_of(part) for name, part in rows.items()}
     caption = f"Shares of the answers in the setting {SETTINGS[setting]}; right is an exact match."
     return Panel(f"Mistakes on {pair.title}", lambda palette: _stacked(shares, palette), caption, WIDTH)
+
+
+def on_board(board: Board) -> list[Panel]:
+    """The panels of a board."""
+    return list(filter(None, map(mistakes_panel, pairs_of(board.sections))))
 
 
 def shares_of(part: Part) -> dict[str, float]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ...harness.cards import Metric, TaskCard
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ...harness.results import Estimate
     from ...harness.specs import Spec
     from ..ranking import Section, Standing

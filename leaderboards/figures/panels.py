@@ -24,12 +24,13 @@ _HEADING, _CAPTION = 8, 6
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture of a figure.
+    """One chart of a figure.
 
     Attributes:
         draw: Makes the Altair chart, without its title, in the colours of a palette.
         width: In pixels, without the axes.
         grows: On a page it takes the width that there is; for charts of one view.
+        fold: Heading of the fold on the board that it stands in; without one it is in sight.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Panel:
     caption: str = ""
     width: int = 440
     grows: bool = True
+    fold: str = ""
 
 
 @dataclass(frozen=True, slots=True)

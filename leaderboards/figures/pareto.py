@@ -11,20 +11,21 @@ from ..axes import flops_plot
 from ..frame import frame
 from .cells import BUDGETS, by_model, sections, swept
 from .curves import Curve, Plane, lines, spot
-from .files import write
+from .files import render
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
+    from ..board import Board
     from ..ranking import Section, Standing
 
 AGAINST = ("flops", "share", "budget")
 
 
-def pareto(request: FigureRequest, *, against: str = "flops") -> None:
-    """Draw it and write it: a panel for each task.
+def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
+    """Draw it: a panel for each task.
 
     Args:
         request: Runs with models at several budgets.
@@ -44,7 +45,7 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> None:
         raise UserError(
             f"no cell of these runs says its {against}", where="pareto", todo="use pareto(against=budget), or run again"
         )
-    write(Drawing("Accuracy against cost", panels), request.out)
+    return render(Drawing("Accuracy against cost", panels), request.form)
 
 
 def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
@@ -74,6 +75,11 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     )
     caption = "Each line is a model over its budgets, with 95 % intervals. Dashed: the best that a cost has bought."
     return Panel(section.title, lambda palette: lines(curves, plane, palette), caption)
+
+
+def on_board(board: Board) -> list[Panel]:
+    """The panels of a board."""
+    return list(filter(None, map(pareto_panel, board.sections)))
 
 
 def _costs(section: Section, against: str) -> Mapping[str, float]:

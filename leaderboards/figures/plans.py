@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from ...harness.errors import UserError
 from ..board import need
+from ..wording import listed
 from .cells import by_model, record, sections, swept
-from .files import write
+from .files import render
 from .panels import Drawing, Panel, shown
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...harness.contracts import Json, Record
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
+    from ..board import Board
     from ..charts import Palette
     from ..ranking import Section, Standing
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST = 1000
 """Records of a cell that are read: their mean is exact to some percent, and a board is quick."""
+_MOST_PANELS = 6
 _PARTS = ("Blocks that ran", "Attention heads that ran", "MLP channels that ran")
 _ROW, _WIDTH, _LABELLED = 16, 440, 14
 
@@ -46,8 +50,8 @@ class _Plans(NamedTuple):
     by_budget: Mapping[float, list[Json]]
 
 
-def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 24) -> None:
-    """Draw them and write them, for each model and task: what share ran at each budget, and the plans of some inputs.
+def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 24) -> str | bytes:
+    """Draw them, for each model and task: what share ran at each budget, and the plans of some inputs.
 
     Args:
         request: With a ``sample``, only its plans are drawn, at every budget.
@@ -77,15 +81,18 @@ def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 
             todo="run a model with a method in its decoder, such as tiny-llava+adallava-l(scheduler=random), "
             "with this version",
         )
-    write(Drawing("Execution plans", panels), request.out)
+    return render(Drawing("Execution plans", panels), request.form)
 
 
-def plan_panels(section: Section, most: int = 6) -> tuple[list[Panel], list[str]]:
-    """For a board: what ran of each block, of the models with plans at several budgets.
+def on_board(board: Board) -> list[Panel]:
+    """The panels of a board: what ran of each block at several budgets, a fold for each task.
 
-    Returns:
-        At most ``most`` panels, of the models that stand highest; and the names of the models that are left out.
+    Of a task, at most six panels, of the models that stand highest; the last one names the others.
     """
+    return [panel for section in board.sections for panel in _of_task(section)]
+
+
+def _of_task(section: Section) -> list[Panel]:
     panels: list[Panel] = []
     left_out: list[str] = []
     models = swept(section)
@@ -94,11 +101,14 @@ def plan_panels(section: Section, most: int = 6) -> tuple[list[Panel], list[str]
         if drawn is None or len(drawn.by_budget) < 2:
             continue
         shares = _shares(model, drawn)
-        if left_out or len(panels) + len(shares) > most:
+        if left_out or len(panels) + len(shares) > _MOST_PANELS:
             left_out.append(model)
         else:
             panels += shares
-    return panels, left_out
+    if left_out:
+        others = f"Not shown, but drawn by adaptbench figure plans: {listed(left_out)}."
+        panels[-1] = replace(panels[-1], caption=f"{panels[-1].caption} {others}")
+    return [replace(panel, fold=f"What ran on {section.title}") for panel in panels]
 
 
 def _shares(title: str, drawn: _Plans) -> list[Panel]:

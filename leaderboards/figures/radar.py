@@ -9,13 +9,13 @@ from ...harness.errors import UserError
 from .. import wording
 from ..board import need
 from .cells import sections
-from .files import write
+from .files import render
 from .panels import Drawing, Panel, series, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ..charts import Palette
     from ..ranking import Section
 
@@ -27,8 +27,8 @@ _LEAST, _MOST = 3, 8
 _RINGS = 4
 
 
-def radar(request: FigureRequest, *, base: str = "", centre: float | None = None) -> None:
-    """Draw it and write it: of every model with figures on all tasks, as shares of the base's figures.
+def radar(request: FigureRequest, *, base: str = "", centre: float | None = None) -> str | bytes:
+    """Draw it: of every model with figures on all tasks, as shares of the base's figures.
 
     Args:
         request: Runs of three tasks or more.
@@ -60,7 +60,7 @@ def radar(request: FigureRequest, *, base: str = "", centre: float | None = None
     panel = Panel(
         f"Shares of {rim}", lambda palette: _polygons(shares, units, centre, palette), caption, _SIDE, grows=False
     )
-    write(Drawing("Figures across tasks", [panel], columns=1), request.out)
+    return render(Drawing("Figures across tasks", [panel], columns=1), request.form)
 
 
 def _shares(found: Sequence[Section], base: str) -> Shares:

@@ -10,14 +10,14 @@ from .. import wording
 from .ablation import SEED, places, without
 from .cells import BUDGETS, sections
 from .curves import Curve, Plane, Spot, lines, spot
-from .files import write
+from .files import render
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...harness.cards import Metric
-    from ...harness.figures import FigureRequest
+    from ...harness.outputs import FigureRequest
     from ...harness.specs import Spec
     from ..ranking import Section, Standing
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     """Budget -> the cells of one model with several seeds, or with one."""
 
 
-def random(request: FigureRequest) -> None:
-    """Draw it and write it: a panel for each task, a band for what was run with several seeds, a line for the rest.
+def random(request: FigureRequest) -> str | bytes:
+    """Draw it: a panel for each task, a band for what was run with several seeds, a line for the rest.
 
     Raises:
         UserError: No random scheduler was run with several seeds at several budgets.
@@ -42,7 +42,7 @@ def random(request: FigureRequest) -> None:
             where="random",
             todo=f"run adallava-l(scheduler=random,seed=N) with several N, or with several --seed, and {BUDGETS}",
         )
-    write(Drawing("Learned and random schedulers", panels), request.out)
+    return render(Drawing("Learned and random schedulers", panels), request.form)
 
 
 def _by_task(found: Sequence[Section]) -> dict[str, tuple[Metric, dict[str, Seeds]]]:

@@ -41,10 +41,15 @@ class TestRegistrar:
         with pytest.raises(UserError, match="give a ModelCard"):
             Registrar("mine").model("x", "m:f", card=card)
 
-    @pytest.mark.parametrize("suffix", ["html", ".", ".HTML", ".tar.gz", ""])
-    def test_a_report_is_named_by_the_ending_of_its_file(self, suffix):
-        with pytest.raises(UserError, match="ending"):
-            Registrar("mine").report(suffix, "m:f")
+    @pytest.mark.parametrize("formats", [["html"], ["."], [".HTML"], [".md", ".tar.gz"], [""], []])
+    def test_the_formats_of_a_report_are_endings_of_files(self, formats):
+        with pytest.raises(UserError, match="not the ending of a file name"):
+            Registrar("mine").report("x", "m:f", formats=formats)
+
+    @pytest.mark.parametrize("panels", ["nowhere", 3])
+    def test_panels_are_checked_as_targets_are(self, panels):
+        with pytest.raises(UserError, match="figure 'x': "):
+            Registrar("mine").figure("x", "m:f", panels=panels)
 
     def test_registers_every_kind(self, tmp_path):
         registrar = Registrar("mine")
@@ -52,13 +57,13 @@ class TestRegistrar:
         registrar.method("b", "m:f", card=MethodCard())
         registrar.task("c", "m:f", card=TASK, args={"ways": 5})
         registrar.suite("d", str(tmp_path / "d.yaml"))
-        registrar.report(".txt", "m:f")
+        registrar.report("e", "m:f", formats=[".txt"])
         assert [(e.kind, e.name, e.owner) for e in registrar.entries] == [
             ("model", "a", "mine"),
             ("method", "b", "mine"),
             ("task", "c", "mine"),
             ("suite", "d", "mine"),
-            ("report", ".txt", "mine"),
+            ("report", "e", "mine"),
         ]
         assert registrar.entries[3].factory()() == tmp_path / "d.yaml"
 

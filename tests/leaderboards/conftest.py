@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from adaptbench.harness.cards import Metric, ModelCard, TaskCard
 from adaptbench.harness.contracts import Record, Sample
+from adaptbench.harness.outputs import ReportRequest, write_content
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.results import CellId, CellResult, FlopCount, Timing
 from adaptbench.harness.store import RunDirectory, Session
 from adaptbench.harness.summary import summarise
+from adaptbench.leaderboards import builtin
 
 MACHINE = "Test CPU, 2 cores"
 TASK_CARD = TaskCard(
@@ -170,4 +172,19 @@ def shared_example(tmp_path_factory):
 
 @pytest.fixture
 def plugins():
-    return Plugins()
+    """The built-in reports and figures."""
+    plugins = Plugins()
+    assert plugins.add("leaderboards", "a test", lambda: builtin).error == ""
+    return plugins
+
+
+@pytest.fixture
+def write(plugins):
+    """Write a report of some runs to a file, as the command does."""
+
+    def written(report, out, *runs, **arguments):
+        request = ReportRequest(runs=tuple(run.directory for run in runs), plugins=plugins, form=out.suffix)
+        write_content(out, report(request, **arguments))
+        return out
+
+    return written

@@ -2,15 +2,20 @@
 
 import re
 import shutil
+import types
 from dataclasses import replace
 from pathlib import Path
 
+import adaptbench
+import altair
 import pytest
 from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins, load_plugins
 from adaptbench.leaderboards import page as board_page
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.cost_chart import write_chart
+from adaptbench.leaderboards.figures import Panel
+from adaptbench.leaderboards.figures.costs import costs
 from playwright.sync_api import expect, sync_playwright
 
 pytestmark = pytest.mark.browser
@@ -75,9 +80,10 @@ def example(shared_example, tmp_path_factory):
     return write(shared_example, tmp_path_factory.mktemp("board") / "board.html")
 
 
-def write(run, path, notes=()):
-    board = make_board([run.directory], Plugins())
-    path.write_text(board_page.render(replace(board, notes=tuple(notes))), "utf-8")
+def write(run, path, notes=(), plugins=None):
+    plugins = plugins or Plugins()
+    board = make_board([run.directory], plugins)
+    path.write_text(board_page.render(replace(board, notes=tuple(notes)), plugins.registry), "utf-8")
     return path
 
 
@@ -192,13 +198,38 @@ def test_hostile_text_is_shown_and_not_obeyed(new_run, make, visit):
 def test_a_chart_of_costs_is_a_page_of_the_same_kind(visit, tmp_path):
     costing = Costing(load_plugins().registry, "llama-2-7b")
     cost = replace(costing.cost(Question(8)), spec=EVIL)
-    write_chart([cost], EVIL, tmp_path / "cost.html")
+    request = FigureRequest(runs=(), plugins=Plugins(), form=".html", costs=(cost,), title=EVIL)
+    (tmp_path / "cost.html").write_text(costs(request), "utf-8")
     page = visit(tmp_path / "cost.html")
     page.locator("figure .live .mark-rect path").first.hover()
     page.wait_for_selector("#vg-tooltip-element.visible")
     assert EVIL in page.locator("#vg-tooltip-element").inner_text()
     assert page.locator("h1").inner_text() == EVIL
     assert page.locator("img").count() == 0
+
+
+def test_a_plugins_figure_is_drawn_and_a_broken_one_says_so(shared_example, visit, tmp_path):
+    def register(registry):
+        data = altair.Data(values=[{"name": EVIL, "n": 2}])
+        draw = lambda palette: altair.Chart(data).mark_point(size=200).encode(x="n:Q", tooltip="name:N")  # noqa: E731
+        registry.figure("mine", str, summary=EVIL, panels=lambda board: [Panel("Points", draw, EVIL)], section=EVIL)
+        registry.figure("wrong", str, panels=lambda board: 1 / 0, section=EVIL)
+
+    plugins, plugin = Plugins(), types.ModuleType("mine")
+    plugin.register = adaptbench.hookimpl(register)
+    assert plugins.add("mine", "a test", lambda: plugin).error == ""
+    page = visit(write(shared_example, tmp_path / "board.html", plugins=plugins))
+    marks = live_marks(page, "figure-mine-1")
+    assert marks.count() == 1
+    marks.first.hover()
+    page.wait_for_selector("#vg-tooltip-element.visible")
+    assert EVIL in page.locator("#vg-tooltip-element").inner_text()
+    page.get_by_role("link", name=EVIL).click()
+    assert page.locator("#figures-1 h2").inner_text() == EVIL
+    assert (
+        "figure 'wrong' of plugin 'mine': what makes its panels failed with ZeroDivisionError"
+        in page.locator("#figures-1").inner_text()
+    )
 
 
 def test_without_javascript_nothing_is_missing(example, visit):

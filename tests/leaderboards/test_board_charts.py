@@ -7,6 +7,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.leaderboards import axes, charts, labels
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.frame import HEIGHT, WIDTH, frame, names
+from adaptbench.leaderboards.leaderboard import leaderboard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,16 +170,14 @@ def test_hostile_names_are_text_in_the_picture(new_run, make, section):
     assert name[:25] in "".join(picture.itertext())
 
 
-def test_files_hold_the_charts_of_every_task(example, plugins, tmp_path):
-    charts.write_svg([example.directory], tmp_path / "board.svg", plugins)
-    text = "".join(ET.parse(tmp_path / "board.svg").getroot().itertext())
+def test_files_hold_the_charts_of_every_task(example, write, tmp_path):
+    text = "".join(ET.parse(write(leaderboard, tmp_path / "board.svg", example)).getroot().itertext())
     assert all(word in text for word in ("toy|hard", "on the Pareto frontier", "FLOPs per input", "time per input"))
-    charts.write_pdf([example.directory], tmp_path / "board.pdf", plugins)
-    assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF-")
+    assert write(leaderboard, tmp_path / "board.pdf", example).read_bytes().startswith(b"%PDF-")
 
 
-def test_without_any_cost_there_is_nothing_to_draw(new_run, make, plugins, tmp_path):
+def test_without_any_cost_there_is_nothing_to_draw(new_run, make, write, tmp_path):
     run = new_run().cell("a", make.scores(0.5), timing=None)
     with pytest.raises(UserError, match=r"nothing to draw"):
-        charts.write_svg([run.directory], tmp_path / "board.svg", plugins)
+        write(leaderboard, tmp_path / "board.svg", run)
     assert not (tmp_path / "board.svg").exists()

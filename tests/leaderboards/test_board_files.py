@@ -20,12 +20,13 @@ import adaptbench
 import numpy as np
 import pandas as pd
 import pytest
-from adaptbench.harness.cli.reporting import write_reports
+from adaptbench.harness.cli.reporting import ReportOptions, write_reports
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.store import RunDirectory
 from adaptbench.leaderboards import page, tables
 from adaptbench.leaderboards.board import make_board, need
+from adaptbench.leaderboards.leaderboard import leaderboard
 
 GOLDEN = Path(__file__).with_name("golden")
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&|`*"
@@ -79,25 +80,22 @@ def test_markdown(board):
     check("board.md", tables.markdown(board))
 
 
-def test_csv(example, plugins, tmp_path):
-    tables.write_csv([example.directory], tmp_path / "board.csv", plugins)
-    check("board.csv", (tmp_path / "board.csv").read_text("utf-8"))
+def test_csv(board):
+    check("board.csv", tables.csv(board))
 
 
-def test_html(board):
-    check("board.html", settled(page.render(board)))
+def test_html(board, plugins):
+    check("board.html", settled(page.render(board, plugins.registry)))
 
 
 def test_the_same_runs_give_the_same_page(example, plugins):
-    pages = [page.render(make_board([example.directory], plugins)) for _ in range(2)]
+    pages = [page.render(make_board([example.directory], plugins), plugins.registry) for _ in range(2)]
     assert pages[0] == pages[1]
 
 
-def test_parquet_holds_what_csv_holds(example, plugins, tmp_path):
-    for name, write in (("board.csv", tables.write_csv), ("board.parquet", tables.write_parquet)):
-        write([example.directory], tmp_path / name, plugins)
-    parquet = pd.read_parquet(tmp_path / "board.parquet")
-    text = pd.read_csv(tmp_path / "board.csv", keep_default_na=False, na_values=[""])
+def test_parquet_holds_what_csv_holds(board):
+    parquet = pd.read_parquet(io.BytesIO(tables.parquet(board)))
+    text = pd.read_csv(io.StringIO(tables.csv(board)), keep_default_na=False, na_values=[""])
     assert list(parquet.columns) == list(text.columns)
     for column in parquet.columns:
         assert [*parquet[column].isna()] == [*text[column].isna()], column
@@ -105,9 +103,8 @@ def test_parquet_holds_what_csv_holds(example, plugins, tmp_path):
     assert str(parquet["n"].dtype) == "Int64"
 
 
-def test_tidy_rows_are_one_a_cell_and_metric_and_none_is_dropped(example, plugins, tmp_path):
-    tables.write_csv([example.directory], tmp_path / "board.csv", plugins)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "board.csv").read_text("utf-8"))))
+def test_tidy_rows_are_one_a_cell_and_metric_and_none_is_dropped(board):
+    rows = list(csv.DictReader(io.StringIO(tables.csv(board))))
     found = [(row["model"], row["task"], row["metric"], row["status"]) for row in rows]
     assert sorted(found) == sorted(
         [
@@ -159,7 +156,7 @@ class Page(HTMLParser):
 
 
 def test_hostile_text_stays_text_everywhere(evil, plugins):
-    found = Page(page.render(make_board([evil.directory], plugins)))
+    found = Page(page.render(make_board([evil.directory], plugins), plugins.registry))
     assert [tag for tag, _ in found.tags].count("script") == 4
     assert not [tag for tag, _ in found.tags if tag == "img"]
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
@@ -168,8 +165,8 @@ def test_hostile_text_stays_text_everywhere(evil, plugins):
     assert values[0]["name"] == EVIL
 
 
-def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(board):
-    html = page.render(board)
+def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(board, plugins):
+    html = page.render(board, plugins.registry)
     found = Page(html)
     links = [
         attrs[name] for _, attrs in found.tags for name in ("href", "src", "action", "data", "poster") if name in attrs
@@ -187,8 +184,8 @@ def test_the_page_asks_for_nothing_and_runs_only_its_own_scripts(board):
     assert len(html) < 2_000_000
 
 
-def test_anchors_lead_somewhere(board):
-    tags = Page(page.render(board)).tags
+def test_anchors_lead_somewhere(board, plugins):
+    tags = Page(page.render(board, plugins.registry)).tags
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     assert {attrs["href"][1:] for tag, attrs in tags if tag == "a"} <= set(ids)
@@ -218,7 +215,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize("suffix", [".html", ".md", ".csv", ".parquet", ".svg", ".pdf"])
 def test_every_format_is_written_by_the_command(example, installed, tmp_path, capsys, suffix):
     out = tmp_path / "new folder" / f"board{suffix}"
-    write_reports([example.path], [out], (), as_json=False)
+    write_reports(ReportOptions([example.path], [out]))
     assert out.stat().st_size > 1000
     assert capsys.readouterr().out == f"{out}\n"
     assert [path.name for path in out.parent.iterdir()] == [out.name]
@@ -242,20 +239,15 @@ def test_a_board_of_a_real_run(tmp_path, installed):
 
 
 @pytest.mark.parametrize(
-    ("module", "write"),
-    [("pandas", "tables:write_csv"), ("pyarrow", "tables:write_parquet"), ("altair", "charts:write_svg"),
-     ("vl_convert", "charts:write_pdf"), ("altair", "page:write_html"), ("itables", "page:write_html")],
+    ("module", "form"),
+    [("pandas", ".csv"), ("pyarrow", ".parquet"), ("altair", ".svg"), ("vl_convert", ".pdf"), ("altair", ".html"),
+     ("itables", ".html")],
 )  # fmt: skip
-def test_a_missing_extra_is_named(example, plugins, tmp_path, monkeypatch, module, write):
-    import importlib
-
-    home, _, name = write.partition(":")
-    writer = getattr(importlib.import_module(f"adaptbench.leaderboards.{home}"), name)
+def test_a_missing_extra_is_named(example, write, tmp_path, monkeypatch, module, form):
     page._datatables.cache_clear()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf"needs {module}, .*; pip install 'adaptbench\[board\]'"):
-        writer([example.directory], tmp_path / "board", plugins)
-    assert not (tmp_path / "board").exists()
+        write(leaderboard, tmp_path / f"board{form}", example)
 
 
 def test_a_library_that_is_there_but_broken_is_not_called_missing(monkeypatch, tmp_path):
@@ -265,15 +257,15 @@ def test_a_library_that_is_there_but_broken_is_not_called_missing(monkeypatch, t
         need("half_broken")
 
 
-def test_a_place_that_cannot_be_written_is_named(example, plugins, tmp_path):
+def test_a_place_that_cannot_be_written_is_named(example, write, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"/file: cannot write"):
-        tables.write_markdown([example.directory], tmp_path / "file" / "board.md", plugins)
+        write(leaderboard, tmp_path / "file" / "board.md", example)
 
 
 def test_an_unknown_format_offers_those_there_are(example, installed, tmp_path):
-    with pytest.raises(UserError, match=r"unknown report '\.htm'.*\.html"):
-        write_reports([example.path], [tmp_path / "board.htm"], (), as_json=False)
+    with pytest.raises(UserError, match=r"a report is not written as '\.htm' \(did you mean '\.html'\?\).*\.html"):
+        write_reports(ReportOptions([example.path], [tmp_path / "board.htm"]))
 
 
 def test_registering_imports_nothing_heavy():

@@ -1,5 +1,6 @@
 """What cells spent, on every form of the board; and boards of runs that do not say it."""
 
+import io
 import json
 
 import pandas as pd
@@ -9,6 +10,7 @@ from adaptbench.harness.contracts import Record, Sample
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.plugins import Plugins
+from adaptbench.harness.registry import Registry
 from adaptbench.harness.results import CellId, CellResult, LanguageShape
 from adaptbench.harness.spending import predicted_prefill, spending, spent
 from adaptbench.harness.summary import summarise
@@ -119,17 +121,16 @@ def test_predicted_times_are_of_the_hardware_that_is_asked_for_and_never_measure
     assert not [head for head in shown(run)["base"] if "predicted" in head]
 
 
-def test_the_page_and_markdown_have_the_table_and_programs_have_columns(run, tmp_path):
-    html = page.render(board(run, (V100,)))
+def test_the_page_and_markdown_have_the_table_and_programs_have_columns(run):
+    html = page.render(board(run, (V100,)), Registry())
     assert html.count("<h3>What it spent</h3>") == 1
     assert "predicted, V100</th>" in html
     text = tables.markdown(board(run, (V100,)))
     assert "### What it spent" in text
     assert "| loose@0.8 | 80 | 326 |" in text
-    for write, read in ((tables.write_csv, pd.read_csv), (tables.write_parquet, pd.read_parquet)):
-        out = tmp_path / write.__name__
-        write([run.directory], out, Plugins(), hardware=(V100,))
-        rows = read(out).set_index("model")
+    made = board(run, (V100,))
+    for table in (pd.read_csv(io.StringIO(tables.csv(made))), pd.read_parquet(io.BytesIO(tables.parquet(made)))):
+        rows = table.set_index("model")
         assert rows.loc["loose", "success_units"] == 0.75
         assert rows.loc["loose", "language_flops"] == 326
         assert rows.loc["loose", "utilisation_units_high"] > rows.loc["loose", "utilisation_units"] > 1
@@ -143,7 +144,7 @@ def test_a_run_that_does_not_say_what_it_spent_has_no_such_table(new_run, make):
     run = new_run().cell("old", make.scores(0.5), flops=make.flops(10))
     (section,) = board(run, (V100,)).sections
     assert spent_table(section) is None
-    assert "What it spent" not in page.render(board(run, (V100,)))
+    assert "What it spent" not in page.render(board(run, (V100,)), Registry())
 
 
 def test_a_cell_that_was_written_before_there_was_spending_is_read(run, make):
@@ -157,13 +158,13 @@ def test_a_cell_that_was_written_before_there_was_spending_is_read(run, make):
 
 
 def test_the_command_predicts_and_refuses_what_it_cannot(run, tmp_path, monkeypatch):
-    from adaptbench.harness.cli.reporting import write_reports
+    from adaptbench.harness.cli.reporting import ReportOptions, write_reports
 
     monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
     out = tmp_path / "board.md"
-    write_reports([run.path], [out], (), ["v100", "V100"], as_json=False)
+    write_reports(ReportOptions([run.path], [out], hardware=["v100", "V100"]))
     assert out.read_text("utf-8").count("predicted, V100") == 1
-    with pytest.raises(UserError, match=r"a \.svg report has no predicted times; leave --hardware out"):
-        write_reports([run.path], [tmp_path / "board.svg"], (), ["V100"], as_json=False)
+    with pytest.raises(UserError, match=r"charts have no predicted times; leave --hardware out"):
+        write_reports(ReportOptions([run.path], [tmp_path / "board.svg"], hardware=["V100"]))
     with pytest.raises(UserError, match=r"unknown hardware 'V10' \(did you mean 'V100'"):
-        write_reports([run.path], [out], (), ["V10"], as_json=False)
+        write_reports(ReportOptions([run.path], [out], hardware=["V10"]))

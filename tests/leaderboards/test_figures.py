@@ -19,19 +19,20 @@ from adaptbench import hookimpl
 from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.figures import AttentionMaps, FigureRequest
+from adaptbench.harness.figures import AttentionMaps
+from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.results import Account, CellId, CellResult, Estimate, LanguageShape, Spending
 from adaptbench.harness.samples import sample_digests, samples_digest
 from adaptbench.harness.summary import summarise
-from adaptbench.leaderboards import page
+from adaptbench.leaderboards import builtin, page
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.charts import FILE
 from adaptbench.leaderboards.figures.answers import answers
 from adaptbench.leaderboards.figures.attention import veiled
 from adaptbench.leaderboards.figures.panels import SERIES, series
 from adaptbench.leaderboards.figures.pareto import pareto
-from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, plan_panels, plans
+from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, on_board, plans
 from adaptbench.leaderboards.figures.radar import radar
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,26 +123,23 @@ def swept(new_run, make):
 
 
 @pytest.fixture
-def ask(plugins, tmp_path):
+def ask(plugins):
     """Make a request."""
 
-    def asked(*runs, out="figure.svg", **fields):
-        return FigureRequest(runs=tuple(run.directory for run in runs), plugins=plugins, out=tmp_path / out, **fields)
+    def asked(*runs, form=".svg", **fields):
+        return FigureRequest(runs=tuple(run.directory for run in runs), plugins=plugins, form=form, **fields)
 
     return asked
 
 
 @pytest.fixture
 def draw(ask, monkeypatch):
-    """Call a figure and return what it would have written: its `Drawing`."""
+    """Call a figure and return what it would have rendered: its `Drawing`."""
 
     def drawn(name, *runs, arguments=None, **fields):
         module = importlib.import_module(f"adaptbench.leaderboards.figures.{name}")
-        written = []
-        monkeypatch.setattr(module, "write", lambda drawing, out: written.append(drawing))
-        getattr(module, name)(ask(*runs, **fields), **(arguments or {}))
-        (drawing,) = written
-        return drawing
+        monkeypatch.setattr(module, "render", lambda drawing, form: drawing)
+        return getattr(module, name)(ask(*runs, **fields), **(arguments or {}))
 
     return drawn
 
@@ -418,7 +416,7 @@ class Riddles(Task):
 
 @pytest.fixture
 def plugins():
-    """A registry with the toys."""
+    """The built-in figures and the toys."""
 
     def register(registry):
         registry.model("toy", Toy, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
@@ -432,6 +430,7 @@ def plugins():
     plugin = types.ModuleType("toys")
     plugin.register = hookimpl(register)
     assert plugins.add("toys", "a test", lambda: plugin).error == ""
+    assert plugins.add("leaderboards", "a test", lambda: builtin).error == ""
     return plugins
 
 
@@ -445,9 +444,7 @@ class TestAnswers:
         return run
 
     def test_a_page_shows_the_answers_as_text(self, ask, run):
-        request = ask(run, out="answers.html")
-        answers(request)
-        html = request.out.read_text("utf-8")
+        html = answers(ask(run, form=".html"))
         page = Page(html)
         texts = [text for _, text in page.texts]
         assert [t for t in texts if t in ("no", "yes", "yes\N{REPLACEMENT CHARACTER}[31m")]
@@ -462,9 +459,7 @@ class TestAnswers:
         assert draw("answers", run, sample="q0").title == "toy, q0"
 
     def test_as_a_picture_it_is_well_formed(self, ask, run):
-        request = ask(run)
-        answers(request)
-        text = "".join(ET.parse(request.out).getroot().itertext())
+        text = "".join(ET.fromstring(answers(ask(run))).itertext())
         assert all(part in text for part in ("no", f"{L}@0.5", "accuracy 100 %", "1.00 GFLOP", "Expected: yes"))
 
     def test_a_sample_without_a_picture_is_shown_without(self, draw, run):
@@ -475,11 +470,8 @@ class TestAnswers:
         run, long = new_run("long"), " ".join(f"word{i}" for i in range(400))
         for budget in BUDGETS:
             add(run, make, L, budget, 0.5, outputs=[long] * 30)
-        picture, page = ask(run), ask(run, out="long.html")
-        answers(picture)
-        answers(page)
-        assert "word399" not in picture.out.read_text("utf-8")
-        assert "word399" in page.out.read_text("utf-8")
+        assert "word399" not in answers(ask(run))
+        assert "word399" in answers(ask(run, form=".html"))
 
     def test_what_it_needs(self, draw, swept, new_run, make):
         one = new_run("one")
@@ -540,9 +532,7 @@ class TestAttention:
 class TestFiles:
     def test_a_page_holds_all_it_shows_and_runs_only_its_own_scripts(self, ask, new_run, make):
         run = sweep(new_run(), make, f'toy+adallava-l(scheduler="{TAG}")', (0.5, 0.6, 0.7), plan=plan_of_blocks)
-        request = ask(run, out="plans.html")
-        plans(request)
-        html = request.out.read_text("utf-8")
+        html = plans(ask(run, form=".html"))
         found = Page(html)
         assert TAG not in html
         assert any(TAG in text for _, text in found.texts)
@@ -554,16 +544,13 @@ class TestFiles:
             digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
             assert f"'sha256-{digest}'" in policy
 
-    @pytest.mark.parametrize(("suffix", "start"), [("svg", b"<svg"), ("pdf", b"%PDF-"), ("png", b"\x89PNG")])
-    def test_pictures_are_what_their_names_say(self, ask, swept, suffix, start):
-        request = ask(swept, out=f"new folder/radar.{suffix}", models=(L,))
-        radar(request)
-        assert request.out.read_bytes().startswith(start)
+    @pytest.mark.parametrize(("form", "start"), [(".svg", "<svg"), (".pdf", b"%PDF-"), (".png", b"\x89PNG")])
+    def test_pictures_are_what_their_names_say(self, ask, swept, form, start):
+        assert radar(ask(swept, form=form, models=(L,))).startswith(start)
 
     def test_a_picture_has_the_captions_and_hostile_names_as_text(self, ask, new_run, make):
         request = ask(sweep(new_run(), make, f'toy+adallava-l(scheduler="{TAG}")', (0.5, 0.6, 0.7)))
-        pareto(request)
-        picture = ET.parse(request.out).getroot()
+        picture = ET.fromstring(pareto(request))
         text = "".join(picture.itertext())
         assert "Each line is a model over its budgets" in text
         assert TAG in text
@@ -572,32 +559,36 @@ class TestFiles:
 
 class TestBoard:
     def test_has_a_section_for_budgets_where_there_are_some(self, swept, plugins):
-        html = page.render(make_board([swept.directory], plugins))
+        html = page.render(make_board([swept.directory], plugins), plugins.registry)
         found = Page(html)
         ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
-        assert "budgets" in ids
+        assert ("h2", "Budgets") in found.texts
         assert len(ids) == len(set(ids))
-        assert "#budgets" in {attrs.get("href") for tag, attrs in found.tags if tag == "a"}
+        assert "#figures-1" in {attrs.get("href") for tag, attrs in found.tags if tag == "a"}
         # On each of three tasks: curves, the blocks of one model, heads and channels of the other.
-        assert {f"budget-{number}" for number in range(1, 13)} <= set(json.loads(found.scripts[0]))
+        drawn = {name for name in json.loads(found.scripts[0]) if name.startswith("figure-")}
+        assert drawn == {f"figure-pareto-{n}" for n in (1, 2, 3)} | {f"figure-plans-{n}" for n in range(1, 10)}
+        assert [text for tag, text in found.texts if tag == "summary" and "ran" in text] == [
+            f"What ran on {task}" for task in ("puzzles", "riddles", "toy")
+        ]
 
     def test_draws_the_plans_of_the_best_models_and_names_the_others(self, new_run, make, plugins):
         run = new_run()
         names = [f"toy+adallava-l(scheduler=random,seed={number})" for number in range(8)]
         for number, name in enumerate(names):
             sweep(run, make, name, (0.9 - number / 10,) * 3, plan=plan_of_blocks)
-        found = Page(page.render(make_board([run.directory], plugins)))
-        (section,) = make_board([run.directory], plugins).sections
-        panels, left_out = plan_panels(section)
+        found = Page(page.render(make_board([run.directory], plugins), plugins.registry))
+        panels = on_board(make_board([run.directory], plugins))
         assert [panel.title for panel in panels] == names[:6]
-        assert left_out == names[6:]
-        assert any(text.endswith(f"draws the others: {names[6]} and {names[7]}.") for _, text in found.texts)
-        drawn = {anchor for anchor in json.loads(found.scripts[0]) if anchor.startswith("budget-")}
-        assert drawn == {f"budget-{number}" for number in range(1, 8)}
+        others = f"Not shown, but drawn by adaptbench figure plans: {names[6]} and {names[7]}."
+        assert panels[-1].caption.endswith(others)
+        assert any(text.endswith(others) for _, text in found.texts)
+        drawn = {anchor for anchor in json.loads(found.scripts[0]) if anchor.startswith("figure-")}
+        assert drawn == {"figure-pareto-1", *(f"figure-plans-{number}" for number in range(1, 7))}
 
     def test_has_none_without(self, shared_example, plugins):
-        html = page.render(make_board([shared_example.directory], plugins))
-        assert "budgets" not in [attrs.get("id") for _, attrs in Page(html).tags]
+        html = page.render(make_board([shared_example.directory], plugins), plugins.registry)
+        assert not [attrs for _, attrs in Page(html).tags if attrs.get("id", "").startswith("figure")]
 
 
 def test_colours_are_told_from_light_and_dark_paper():

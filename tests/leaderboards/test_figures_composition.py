@@ -12,7 +12,7 @@ import pytest
 from adaptbench.harness.cards import Metric, ModelCard, TaskCard
 from adaptbench.harness.contracts import Record, Sample
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.figures import FigureRequest
+from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.results import CellId, CellResult
 from adaptbench.harness.summary import summarise
 from adaptbench.leaderboards import page
@@ -126,24 +126,21 @@ def module_of(figure):
 
 
 @pytest.fixture
-def request_of(plugins, tmp_path):
-    def asked(*runs, out="figure.svg", **fields):
-        return FigureRequest(runs=tuple(run.directory for run in runs), plugins=plugins, out=tmp_path / out, **fields)
+def request_of(plugins):
+    def asked(*runs, form=".svg", **fields):
+        return FigureRequest(runs=tuple(run.directory for run in runs), plugins=plugins, form=form, **fields)
 
     return asked
 
 
 @pytest.fixture
 def draw(request_of, monkeypatch):
-    """Call a figure and return what it would have written: its `Drawing`."""
+    """Call a figure and return what it would have rendered: its `Drawing`."""
 
     def drawn(name, *runs, arguments=None, **fields):
         module = module_of(name)
-        written = []
-        monkeypatch.setattr(module, "write", lambda drawing, out: written.append(drawing))
-        getattr(module, name)(request_of(*runs, **fields), **(arguments or {}))
-        (drawing,) = written
-        return drawing
+        monkeypatch.setattr(module, "render", lambda drawing, form: drawing)
+        return getattr(module, name)(request_of(*runs, **fields), **(arguments or {}))
 
     return drawn
 
@@ -346,9 +343,8 @@ class TestCompositional:
         run = new_run()
         for task, settings in (("a", ("first", "composite")), ("b", SETTINGS)):
             ask(run, "m", task, {setting: answers(0.5) for setting in settings})
-        request = request_of(run)
-        compositional(request)
-        drawn = re.findall(r'setting: ([\w ]+);[^>]*"bar" d="M0,([\d.]+)h', request.out.read_text("utf-8"))[2:]
+        picture = compositional(request_of(run))
+        drawn = re.findall(r'setting: ([\w ]+);[^>]*"bar" d="M0,([\d.]+)h', picture)[2:]
         assert tuple(setting for setting, _ in drawn) == SHOWN
         assert [float(y) for _, y in drawn] == sorted(float(y) for _, y in drawn)
 
@@ -459,27 +455,24 @@ class TestFilesAndBoard:
             ask_all(run, model, "ab", (0.5,) * 4, axes=AB | {"pair": TAG}, parameters=size * 10**6)
         ask(run, model.replace("2m", "3m").replace("float", ""), "ab", {"composite": answers(0.2)})
         draw_it = getattr(module_of(name), name)
-        for out in ("figure.svg", "figure.html"):
-            request = request_of(run, out=out)
-            draw_it(request)
-            text = request.out.read_text("utf-8")
-            assert TAG not in text
-        picture = ET.fromstring(request_of(run).out.read_text("utf-8"))
-        assert TAG in "".join(picture.itertext())
+        picture = draw_it(request_of(run))
+        assert TAG not in picture
+        assert TAG not in draw_it(request_of(run, form=".html"))
+        assert TAG in "".join(ET.fromstring(picture).itertext())
 
     def test_a_board_has_a_section_for_pairs(self, new_run, plugins):
         run = new_run()
         ask_all(run, "m", "ab", (0.5,) * 4, axes=AB)
         ask_all(run, "rule-follower", "ab", (0.5,) * 4, axes=AB, landmark=True)
-        html = page.render(make_board([run.directory], plugins))
-        assert html.count('id="composition"') == html.count('href="#composition"') == 1
-        ids = re.findall(r'id="(composition-\d+)"', html)
+        html = page.render(make_board([run.directory], plugins), plugins.registry)
+        assert html.count('id="figures-1"') == html.count('href="#figures-1"') == 1
+        ids = re.findall(r'id="(figure-\w+-\d+)"', html)
         specs = json.loads(re.search(r'<script type="application/json" id="charts">(.*?)</script>', html)[1])
-        assert ids == ["composition-1", "composition-2", "composition-3"]
+        assert ids == ["figure-compositional-1", "figure-gap-1", "figure-mistakes-1"]
         assert set(ids) <= set(specs)
-        section = html[html.index('id="composition"') :]
+        section = html[html.index("<h2>Composition</h2>") :]
         titles = re.findall("<h3>(.*?)</h3>", section)[:3]
         assert titles == ["A+B, sequential: ab", "Gap of m", "Mistakes on A+B, sequential: ab"]
 
     def test_a_board_without_pairs_has_none(self, shared_example, plugins):
-        assert "omposition" not in page.render(make_board([shared_example.directory], plugins))
+        assert "omposition" not in page.render(make_board([shared_example.directory], plugins), plugins.registry)

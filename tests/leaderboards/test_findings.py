@@ -348,10 +348,10 @@ class TestOnRuns:
             f"{title} ({base})" for base in ("other", "toy") for title in ("Findings", "What decides")
         ]
 
-    def test_every_format_has_every_finding(self, study, plugins, tmp_path):
+    def test_every_format_has_every_finding(self, study, write, tmp_path):
         study.add("L", (0.8,), budgets=FOUR, **PROBABILISTIC)
         for ending in ("md", "html", "csv"):
-            findings([study.directory], tmp_path / f"f.{ending}", plugins)
+            write(findings, tmp_path / f"f.{ending}", study)
         page, text = ((tmp_path / f"f.{e}").read_text("utf-8") for e in ("html", "md"))
         for finding in SHIPPED.values():
             assert finding.statement in text

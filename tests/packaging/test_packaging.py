@@ -68,7 +68,7 @@ class TestFromOutside:
     def test_list(self, environment):
         rows = json.loads(environment.run("adaptbench", "list", "--json"))
         names = {(row["kind"], row["name"]) for row in rows}
-        assert {("model", "pixels"), ("task", "digits"), ("suite", "demo"), ("report", ".html")} <= names
+        assert {("model", "pixels"), ("task", "digits"), ("suite", "demo"), ("report", "leaderboard")} <= names
 
     def test_run_and_report_with_the_templates_of_the_wheel(self, installed):
         (cell,) = json.loads(installed.run("adaptbench", *RUN))["cells"]

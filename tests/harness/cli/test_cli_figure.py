@@ -21,7 +21,7 @@ ROOT = Path(adaptbench.__file__).parent
 DOCS = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 MODEL, TASK = "tiny-llava+adallava-l(scheduler=random)", "shapes-pope(scenes=1)"
 PAIRS = ("compositional", "gap", "mistakes", "scale")
-FIGURES = {"ablation", "answers", "attention", "pareto", "plans", "radar", "random", *PAIRS}
+FIGURES = {"ablation", "answers", "attention", "costs", "pareto", "plans", "radar", "random", *PAIRS}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_attention_says_if_it_is_not_the_model_of_the_run(cli, swept, monkeypatc
             ["pareto", "none"],
             "there is no file to write; give --out FILE, which ends in one of .svg, .pdf, .png, .html",
         ),
-        (["pareto", "none", "--out", "x.gif"], "a figure is not written as 'x.gif'; use one of .svg"),
+        (["pareto", "none", "--out", "x.gif"], "x.gif: a figure is not written as '.gif'; use one of .svg"),
         (["pareto", "none", "--out", "x.svg"], "none: not a run directory"),
         (["pareto(by=x)", "none", "--out", "x.svg"], "unknown argument 'by'; it takes against"),
     ],
@@ -114,6 +114,7 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(cli, arguments, message
         ("ablation", "differ in one argument alone; run such models"),
         ("random", "no random scheduler of these runs has several seeds"),
         ("plans(budget=0.6)", "no plans at budget 0.6; choose budget= from 0.5, 1"),
+        ("costs", "this figure shows costs, not runs; adaptbench cost SPEC --out FILE"),
         ("pareto --task shapes-pop", "the runs hold no task 'shapes-pop'"),
         ("answers --sample none", "there is no answered sample 'none'"),
         *((name, "no task of these runs composes two simple ones; run some: adaptbench run") for name in PAIRS),
@@ -153,6 +154,19 @@ class TestDocs:
         done = cli(*arguments)
         assert (done.status, done.out, done.err) == (0, "counts.html\n", "")
         assert f"{MODEL} on {TASK}: 18 lines" in Path("counts.html").read_text()
+
+    def test_show_a_figure_that_stands_on_the_board(self, cli, swept):
+        _, code = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+        Path("my_panels.py").write_text(code)
+        commands = re.findall(r"^    adaptbench (.* my_panels.py .*)$", DOCS, re.MULTILINE)
+        for command in commands:
+            done = cli(*(swept if word == "runs/sweep" else word for word in shlex.split(command)))
+            assert (done.status, done.err) == (0, "")
+        assert "letters" in words("lengths.svg")
+        page = Path("board.html").read_text("utf-8")
+        assert "<h2>Answers</h2>" in page
+        assert "Mean length of an answer in letters." in page
+        assert len(commands) == 2
 
     def test_the_registration_is_in_the_page_on_plugins(self):
         page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

@@ -143,7 +143,7 @@ class TestReport:
         bench("--model", "m", "--task", "look", "--out", "r")
         done = bench("r", "--out", "board.htlm", command="report")
         assert done.status == 2
-        assert "unknown report '.htlm' (did you mean '.html'?)" in done.err
+        assert "board.htlm: a report is not written as '.htlm' (did you mean '.html'?)" in done.err
 
     def test_a_file_name_without_an_ending(self, bench):
         bench("--model", "m", "--task", "look", "--out", "r")
@@ -155,8 +155,8 @@ class TestReport:
         bench("--model", "m", "--task", "look", "--out", "r")
         (tmp_path / "count.py").write_text(
             "import adaptbench\n"
-            "def write(runs, out, plugins):\n    out.write_text(str(len(runs)))\n"
-            "@adaptbench.hookimpl\ndef register(registry):\n    registry.report('.count', write)\n"
+            "def count(request):\n    return str(len(request.runs))\n"
+            "@adaptbench.hookimpl\ndef register(registry):\n    registry.report('c', count, formats=['.count'])\n"
         )
         done = cli("report", "r", "r", "--out", "board.count", "--plugin", "count.py", "--plugin", "small.py")
         assert (done.status, done.out) == (0, "board.count\n")

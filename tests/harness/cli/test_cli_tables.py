@@ -1,4 +1,4 @@
-"""``adaptbench report --table``: another table than the board."""
+"""``adaptbench report --table``: another report than the leaderboard."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from adaptbench.harness.store import RunDirectory, Session
 PLUGIN = """
 import adaptbench
 
-def counted(runs, out, plugins):
-    out.write_text(f"{len(runs)} runs")
+def counted(request, *, word="runs"):
+    return f"{len(request.runs)} {word}"
 
 @adaptbench.hookimpl
 def register(registry):
-    registry.table("counted", counted, summary="how many runs")
+    registry.report("counted", counted, formats=(".html", ".md", ".csv"), summary="how many runs")
 """
 
 
 @pytest.fixture
 def report(cli, tmp_path):
-    """Call the command on two empty runs, with a plugin that has a table."""
+    """Call the command on two empty runs, with a plugin that has a report."""
     (tmp_path / "mine.py").write_text(PLUGIN)
     for name in ("one", "two"):
         RunDirectory(tmp_path / name).begin(Session(id="s", started="", command="", environment={}))
@@ -36,17 +36,22 @@ def test_is_written_beside_the_first_run(report, tmp_path):
 
 
 def test_goes_to_every_file_that_is_named(report, tmp_path):
-    done = report("one", "--table", "counted", "--out", "a.md", "--out", "b.csv", "--json")
+    done = report("one", "--table", "counted(word=of)", "--out", "a.md", "--out", "b.csv", "--json")
     assert json.loads(done.out) == ["a.md", "b.csv"]
-    assert {(tmp_path / name).read_text() for name in ("a.md", "b.csv")} == {"1 runs"}
+    assert {(tmp_path / name).read_text() for name in ("a.md", "b.csv")} == {"1 of"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("one", "--table", "findnigs"), "did you mean 'findings'?"),
-        (("--table", "counted"), "there is no run to report on"),
-        (("one", "--table", "counted", "--hardware", "V100"), "the table 'counted' has no predicted times"),
+        (("--table", "seeds"), "there is no run to report on"),
+        (
+            ("one", "--table", "counted", "--out", "x.pdf"),
+            "x.pdf: the report 'counted' is not written as '.pdf'; use one",
+        ),
+        (("one", "--table", "counted(words=a)"), "unknown argument 'words' (did you mean 'word'?)"),
+        (("one", "--table", "counted", "--hardware", "V100"), "the report 'counted' has no predicted times"),
         (("one", "--table", "seeds"), "no cell is complete"),
     ],
 )
@@ -57,6 +62,13 @@ def test_what_cannot_be_is_one_line(report, arguments, said):
     assert done.err.count("\n") == 1
 
 
-def test_tables_are_listed(cli):
-    done = cli("list", "tables", "--json")
-    assert {entry["name"] for entry in json.loads(done.out)} == {"seeds", "findings"}
+def test_one_that_needs_no_run_is_shown(report):
+    done = report("--table", "counted")
+    assert (done.status, done.out, done.err) == (0, "0 runs", "")
+
+
+def test_reports_are_listed_with_their_formats(cli):
+    done = cli("list", "reports", "--json")
+    found = {entry["name"]: entry["card"]["formats"] for entry in json.loads(done.out)}
+    assert set(found) == {"leaderboard", "seeds", "findings", "efficiency"}
+    assert found["seeds"] == [".html", ".md", ".csv", ".json"]

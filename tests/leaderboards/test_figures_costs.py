@@ -13,10 +13,11 @@ import pytest
 from adaptbench.harness.costing import Cost, Costing, Question
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.roofline import find_accelerator
-from adaptbench.harness.plugins import load_plugins
-from adaptbench.harness.registry import Registrar
+from adaptbench.harness.outputs import FigureRequest
+from adaptbench.harness.plugins import Plugins, load_plugins
 from adaptbench.leaderboards.charts import FILE
-from adaptbench.leaderboards.cost_chart import drawing, write_chart
+from adaptbench.leaderboards.figures.costs import costs as figure
+from adaptbench.leaderboards.figures.costs import drawing
 
 CHIPS = ("V100", "H100-SXM")
 
@@ -30,6 +31,10 @@ def costs(spec: str, *budgets: float, chips: tuple[str, ...] = CHIPS) -> list[Co
 def specs(drawn: list[Cost]) -> list[dict[str, Any]]:
     """The specification of each panel."""
     return [panel.draw(FILE).to_dict() for panel in drawing(drawn, "").panels]
+
+
+def content(drawn: list[Cost], title: str, form: str) -> Any:
+    return figure(FigureRequest(runs=(), plugins=Plugins(), form=form, costs=tuple(drawn), title=title))
 
 
 def bars(panel: dict[str, Any]) -> dict[str, float]:
@@ -59,10 +64,9 @@ def test_phases_that_a_model_lacks_are_not_in_the_legend(spec: str, phases: list
     assert panel["layer"][0]["encoding"]["color"]["scale"]["domain"] == phases
 
 
-def test_the_drawing_names_every_spec_and_its_sum(tmp_path: Path) -> None:
+def test_the_drawing_names_every_spec_and_its_sum() -> None:
     drawn = costs("llava-1.5-7b+adallava-l", 1.0, 0.6)
-    write_chart(drawn, "where it is from", tmp_path / "c.svg")
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "c.svg").read_text())
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", content(drawn, "where it is from", ".svg"))
     sums = {f"{sum(cost.flops.values()) / 1e12:.2f}T" for cost in drawn}
     assert {"where it is from", *(cost.spec for cost in drawn), *sums, "prefill"} <= set(texts)
 
@@ -94,9 +98,8 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_a_hostile_name_stays_text_on_a_page_that_asks_for_nothing(hostile: str, tmp_path: Path) -> None:
-    write_chart(costs(hostile), hostile, tmp_path / "c.html")
-    page = Page((tmp_path / "c.html").read_text(encoding="utf-8"))
+def test_a_hostile_name_stays_text_on_a_page_that_asks_for_nothing(hostile: str) -> None:
+    page = Page(content(costs(hostile), hostile, ".html"))
     names = [tag for tag, _ in page.tags]
     assert names.count("script") == 3
     assert not {"img", "link", "iframe"} & {*names}
@@ -106,16 +109,12 @@ def test_a_hostile_name_stays_text_on_a_page_that_asks_for_nothing(hostile: str,
     assert any("default-src 'none'" in str(value) for name, value in attributes if name == "content")
 
 
-def test_a_hostile_name_stays_text_in_a_picture(hostile: str, tmp_path: Path) -> None:
-    write_chart(costs(hostile), "", tmp_path / "c.svg")
-    picture = ET.parse(tmp_path / "c.svg")
+def test_a_hostile_name_stays_text_in_a_picture(hostile: str) -> None:
+    picture = ET.fromstring(content(costs(hostile), "", ".svg"))
     assert not [node for node in picture.iter() if node.tag.endswith(("script", "img"))]
-    assert "script><img" in "".join(picture.getroot().itertext())
+    assert "script><img" in "".join(picture.itertext())
 
 
-def test_a_plugin_may_add_a_format() -> None:
-    registrar = Registrar("mine")
-    registrar.chart(".txt", "mine.charts:write")
-    assert [(entry.kind, entry.name) for entry in registrar.entries] == [("chart", ".txt")]
-    with pytest.raises(UserError, match="no ending"):
-        registrar.chart("txt", "mine.charts:write")
+def test_runs_have_no_costs_of_architectures() -> None:
+    with pytest.raises(UserError, match=r"shows costs, not runs; adaptbench cost SPEC --out FILE"):
+        content([], "", ".svg")

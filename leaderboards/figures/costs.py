@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .board import need
-from .figures.files import write
-from .figures.panels import Drawing, Panel
+from ...harness.errors import UserError
+from ..board import need
+from .files import render
+from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from ..harness.costing import Cost
-    from .charts import Palette
+    from ...harness.costing import Cost
+    from ...harness.outputs import FigureRequest
+    from ..charts import Palette
 
     Bars = Mapping[str, Mapping[str, float]]
 
@@ -21,12 +22,15 @@ _PHASES = ("vision", "projector", "prefill", "head")
 _WIDTH, _BAR = 460, 26
 
 
-def write_chart(costs: Sequence[Cost], title: str, out: Path) -> None:
-    """Draw costs and write them to a file, as its ending says: ``.svg``, ``.pdf``, ``.png`` or ``.html``.
+def costs(request: FigureRequest) -> str | bytes:
+    """Draw the costs of a request.
 
-    Nothing is loaded from the network, neither now nor when the page is opened.
+    Raises:
+        UserError: It has none.
     """
-    write(drawing(costs, title), out)
+    if not request.costs:
+        raise UserError("this figure shows costs, not runs", where="costs", todo="adaptbench cost SPEC --out FILE")
+    return render(drawing(request.costs, request.title), request.form)
 
 
 def drawing(costs: Sequence[Cost], title: str) -> Drawing:
