@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import FloatArray, Prompt
     from .decoder_state import State
-    from .transformers_multimodal import HFMultimodal
 
 
 class Reader:
@@ -54,11 +53,11 @@ class Reader:
         return state
 
 
-def attention_maps(model: HFMultimodal, prompt: Prompt) -> AttentionMaps:
+def attention_maps(model: Any, prompt: Prompt) -> AttentionMaps:
     """Return what the last token attends to: the latency token, where the model has one.
 
     Args:
-        model: Its methods act as ever. What runs only in part, as below a budget of 1, is left out.
+        model: An `HFMultimodal`; its methods act as ever. What runs only in part, as below a budget of 1, is left out.
         prompt: With one picture.
 
     Raises:

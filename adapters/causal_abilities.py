@@ -23,8 +23,9 @@ from .causal_reading import Reading, left_padded, right_padded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from .causal_reading import Begun, Reader, Row
+    from .causal_reading import Reader, Row
     from .last_block import LastBlock
+    from .prefix_cache import Begun
 
 _LENGTHS = (16, 13, 9)
 """Tokens of the rows that are tried."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from . import prefix_cache
-from .causal_reading import Begun, Reading, left_padded, right_padded
+from .causal_reading import Reading, left_padded, right_padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .causal_abilities import Abilities
     from .causal_reading import Reader, Row
+    from .prefix_cache import Begun
 
 _WORTH_SHARING = 16
 """Tokens that rows must begin with in common before their beginning is run apart."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from . import installed
+from .prefix_cache import Begun, with_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,24 +43,6 @@ def right_padded(rows: Sequence[Row], device: Any) -> Rows:
     longest = max(map(len, rows))
     ids = torch.tensor([list(row) + [0] * (longest - len(row)) for row in rows], device=device)
     return Rows(ids, torch.ones_like(ids))
-
-
-class Begun(NamedTuple):
-    """What a model has read, to go on from.
-
-    Attributes:
-        cache: The library's.
-        mask: Of all tokens that are in it, [B, n].
-    """
-
-    cache: Any
-    mask: torch.Tensor
-
-    def behind(self, rows: Sequence[Row]) -> Begun:
-        """The same after `right_padded` rows: what is read next shall not see their padding."""
-        ends = torch.tensor([[len(row)] for row in rows], device=self.mask.device)
-        real = torch.arange(max(map(len, rows)), device=self.mask.device) < ends
-        return Begun(self.cache, torch.cat([self.mask[:, : -real.shape[1]], real.long()], dim=1))
 
 
 class Reader:
@@ -145,8 +128,6 @@ class Reading:
     """
 
     def __init__(self, reader: Reader, begun: Begun, *, drops: bool = True) -> None:
-        from .prefix_cache import with_room
-
         self._reader, self._begun, self._drops = reader, Begun(with_room(begun.cache), begun.mask), drops
         self._wanted: torch.Tensor | None = None
 

@@ -9,13 +9,12 @@ holds the beginning as one row and each row's own tokens beside it, with room fo
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from .causal_reading import Begun
 from .installed import PlainLayer
 from .room import Room
 
@@ -29,6 +28,24 @@ ATTENTION = "sdpa_with_shared_prefix"
 """The implementation of attention that reads these caches; any other cache it reads as ``sdpa`` does."""
 _PREFIX = "_shared_prefix"
 """The attribute by which a layer's own keys lead to the beginning: all that attention is given is tensors."""
+
+
+class Begun(NamedTuple):
+    """What a model has read, to go on from.
+
+    Attributes:
+        cache: The library's.
+        mask: Of all tokens that are in it, [B, n].
+    """
+
+    cache: Any
+    mask: torch.Tensor
+
+    def behind(self, rows: Sequence[list[int]]) -> Begun:
+        """The same after `right_padded` rows: what is read next shall not see their padding."""
+        ends = torch.tensor([[len(row)] for row in rows], device=self.mask.device)
+        real = torch.arange(max(map(len, rows)), device=self.mask.device) < ends
+        return Begun(self.cache, torch.cat([self.mask[:, : -real.shape[1]], real.long()], dim=1))
 
 
 class PrefixLayer(PlainLayer):  # type: ignore[misc] # transformers has no types

@@ -92,7 +92,9 @@ class Blueprint:
         from .transformers_prefill import measure_prefill
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return measure_prefill(self, tokens=tokens, batch=batch, layers=layers, device=device)
+        return measure_prefill(
+            self.language, source=self.source, tokens=tokens, batch=batch, layers=layers, device=device
+        )
 
     def language(self, device: str, dtype: torch.dtype, layers: int | None = None) -> tuple[Any, torch.nn.Module]:
         """Build the causal language model with random weights, for timing; return its body and its head.

@@ -5,34 +5,39 @@ The weights are random: how long a pass takes does not depend on them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.timing import TooShort, measure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
     from ..harness.results import Timing
-    from .transformers_meta import Blueprint
+
+    Build = Callable[[str, torch.dtype, int | None], tuple[Any, torch.nn.Module]]
 
 
 def measure_prefill(
-    blueprint: Blueprint,
+    build: Build,
     *,
+    source: str,
     tokens: int,
     batch: int = 1,
     layers: int | None = None,
     device: str = "cpu",
-    dtype: str = "float32",
 ) -> tuple[Timing, Timing]:
-    """Measure the language model of an architecture.
+    """Measure the language model of an architecture in float32.
 
     Args:
-        blueprint: What to build; one with a causal language model.
+        build: Builds body and head of a causal language model: ``build(device, dtype, layers)``.
+        source: What the model is called in an error.
         tokens: Tokens of the prompt, visual ones included.
         batch: Prompts in a batch.
         layers: Blocks that run; default all. Skipped blocks are not built.
         device: Where to run.
-        dtype: ``float32``, ``bfloat16`` or ``float16``.
 
     Returns:
         Time to the first token - the prompt through all blocks, and the head at its last position - and time of the
@@ -46,7 +51,7 @@ def measure_prefill(
 
     from .installed import cache_name, cache_of
 
-    model, head = blueprint.language(device, getattr(torch, dtype), layers)
+    model, head = build(device, torch.float32, layers)
     width = model.config.hidden_size
     prompt = torch.randn(batch, tokens, width, dtype=model.dtype, device=device)
 
@@ -71,4 +76,4 @@ def measure_prefill(
                 measure(following, what=f"token after {tokens}", inputs=batch, device=device),
             )
     except TooShort as error:
-        raise UserError(str(error), where=blueprint.source, todo="measure a longer prompt or a larger batch") from error
+        raise UserError(str(error), where=source, todo="measure a longer prompt or a larger batch") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .contracts import Capability
+Capability: TypeAlias = Literal["embed", "generate", "language"]
+"""The contract that a task needs: ``embed`` (image -> vector), ``generate`` (text and images -> text) or ``language``
+(context and continuation -> log-probability)."""
 
 
 class Card(BaseModel):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from .lazy import Lazy
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from .cards import TaskCard
 
     FloatArray: TypeAlias = npt.NDArray[np.float32]
-
-Capability: TypeAlias = Literal["embed", "generate", "language"]
-"""The contract that a task needs: ``embed`` (image -> vector), ``generate`` (text and images -> text) or ``language``
-(context and continuation -> log-probability)."""
 
 Json: TypeAlias = Any
 """A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""

@@ -15,7 +15,8 @@ from .results import FlopCount
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .contracts import Capability, Input, Record, Sample
+    from .cards import Capability
+    from .contracts import Input, Record, Sample
     from .results import Timing
 
 

@@ -9,7 +9,7 @@ from ..harness.cards import MethodCard, ModelCard
 from ..harness.hooks import hookimpl
 
 if TYPE_CHECKING:
-    from ..harness.contracts import Capability
+    from ..harness.cards import Capability
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.models.reference"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import functools
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import adaptbench
+import grimp
 import pytest
 
 ROOT = Path(adaptbench.__file__).parent
@@ -100,6 +102,11 @@ def test_the_engine_asks_for_abilities_by_their_protocols():
         if isinstance(name, ast.Constant) and not name.value.startswith("__") and name.value not in others
     ]
     assert probed == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = grimp.build_graph("adaptbench", cache_dir=None)
+    TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules}).prepare()
 
 
 def test_public_names_have_docstrings():
