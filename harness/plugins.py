@@ -58,10 +58,24 @@ class Plugin:
     cause: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PluginNames:
+    """How another process finds the same plugins: see `load_plugins`.
+
+    Attributes:
+        installed: Names of entry points, besides the built-in ones.
+        others: Files, modules and Python objects, in the order in which they are loaded.
+    """
+
+    installed: tuple[str, ...] = ()
+    others: tuple[str | object, ...] = ()
+
+
 class Plugins:
     """The plugins of this process, the registry that they filled, and the hooks that they implement."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: PluginNames | None = None) -> None:
+        self.names = names or PluginNames()
         self.registry = Registry()
         self.loaded: list[Plugin] = []
         self._manager = pluggy.PluginManager(hooks.NAMESPACE)
@@ -124,19 +138,22 @@ class Plugins:
             )
 
 
-def load_plugins(extra: Sequence[str | object] = (), *, strict: bool = True) -> Plugins:
+def load_plugins(
+    extra: Sequence[str | object] = (), *, strict: bool = True, installed: Sequence[str] | None = None
+) -> Plugins:
     """Load the built-ins, the installed plugins, and ``extra``: paths of files, names of modules, or plugin objects.
 
     Args:
         extra: What to load besides. A text that ends with ``.py`` or holds a ``/`` is a path, another one a module.
         strict: Whether a broken plugin of ``extra`` is an error: it was asked for by name.
+        installed: Names of the installed plugins to load; by default those that ``ADAPTBENCH_PLUGINS`` lets in.
 
     Raises:
         UserError: A plugin that was asked for is broken or not there.
     """
-    plugins = Plugins()
     points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
-    allowed = _allowed([point.name for point in points if not _builtin(point)])
+    allowed = _allowed([point.name for point in points if not _builtin(point)], installed)
+    plugins = Plugins(PluginNames(tuple(allowed), tuple(extra)))
     for point in points:
         if _builtin(point) or point.name in allowed:
             version = point.dist.version if point.dist else ""
@@ -157,12 +174,12 @@ def plugin_name(item: str | object) -> str:
     return item if isinstance(item, str) else str(getattr(item, "__name__", type(item).__name__))
 
 
-def _allowed(names: Sequence[str]) -> Sequence[str]:
-    """Names of the installed plugins that ``ADAPTBENCH_PLUGINS`` lets in."""
+def _allowed(names: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
+    """Names of the installed plugins that are asked for, or that ``ADAPTBENCH_PLUGINS`` lets in."""
     wanted = os.environ.get("ADAPTBENCH_PLUGINS")
-    if wanted is None:
+    if asked is None and wanted is None:
         return names
-    listed = [name.strip() for name in wanted.split(",") if name.strip()]
+    listed = asked if asked is not None else [name.strip() for name in str(wanted).split(",") if name.strip()]
     for name in listed:
         if name not in names:
             raise UserError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from .contracts import Sample, Task
+    from .contracts import Input, Sample, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +64,41 @@ def samples_digest(samples: Sequence[Sample], inputs: Sequence[str]) -> str:
     """Hash of samples: ids, contents (from `sample_digests`), targets and groups. Only equal ones are compared."""
     rows = [[s.id, content, s.target, s.group] for s, content in zip(samples, inputs, strict=True)]
     return sha256_hex(canonical_json(rows, "samples"))
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSamples:
+    """A task with those of its samples that a run asks."""
+
+    task: Task
+    samples: Sequence[Sample]
+    contents: Sequence[str]
+    """Digest of the inputs of each sample."""
+    digest: str
+    partial: str | None
+    """The options that left samples out; ``None`` if all were chosen."""
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Positions of the task's inputs that may be read: all, or those of the chosen samples."""
+        return np.arange(len(self.task.inputs)) if self.partial is None else input_positions(self.samples)
+
+    def inputs(self, count: int) -> list[Input]:
+        """Return the first inputs that may be read."""
+        return [self.task.inputs[position] for position in self.positions[:count].tolist()]
+
+    @classmethod
+    def of(cls, task: Task, seed: int, limit: SampleLimit) -> ChosenSamples:
+        """Choose from a task's samples.
+
+        Raises:
+            UserError: There are none, or two have the same id.
+        """
+        samples = limit.of(task.samples, seed)
+        if not samples:
+            raise UserError("the task has no samples", todo="fix the task")
+        if len({sample.id for sample in samples}) < len(samples):
+            raise UserError("two samples have the same id", todo="fix the task")
+        contents = sample_digests(task, samples)
+        partial = str(limit) if len(samples) < len(task.samples) else None
+        return cls(task, samples, contents, samples_digest(samples, contents), partial)

@@ -247,6 +247,15 @@ class TestEntryPoints:
         assert names & {"entry-one", "entry-two"} == loaded
         assert {"models", "tasks", "adapters"} <= names
 
+    def test_those_asked_for_are_loaded_whatever_adaptbench_plugins_says(self, installed, monkeypatch):
+        for name in ("entry-one", "entry-two"):
+            installed(name, GOOD.format(name=name))
+        monkeypatch.setenv("ADAPTBENCH_PLUGINS", "entry-two")
+        for asked in ((), ("entry-one",)):
+            plugins = load_plugins(installed=asked)
+            assert plugins.names.installed == asked
+            assert {plugin.name for plugin in plugins.loaded} & {"entry-one", "entry-two"} == set(asked)
+
     def test_adaptbench_plugins_names_what_is_not_there(self, installed, monkeypatch):
         installed("entry-one", GOOD.format(name="x"))
         monkeypatch.setenv("ADAPTBENCH_PLUGINS", "entry-oen")

@@ -1,0 +1,199 @@
+"""One cell at work: from its planned model and task to its records and result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import hooks
+from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes
+from .answering import Answering, Embedding, Generation, Likelihoods, Replay, blocks_of
+from .batching import Batches
+from .contracts import Record
+from .costs import Costs, Counted, answered_flops, uncounted
+from .errors import UserError
+from .faults import blamed_on
+from .identity import BoundModel, cell_key
+from .progress import describe
+from .results import CellResult
+from .spending import language_shape, spending
+from .summary import checked_scores, summarise
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from .planning import PlannedCell
+    from .store import Journal
+    from .workspace import Workspace
+
+
+class CellWork:
+    """One cell at work.
+
+    Args:
+        space: What it shares with the other cells.
+        cell: What to do.
+    """
+
+    def __init__(self, space: Workspace, cell: PlannedCell) -> None:
+        self.space, self.cell = space, cell
+        self.card = cell.task.card
+        self.settings = space.run.settings
+        with self._of_task():
+            self.chosen, scoring = space.chosen(cell), space.scoring(cell)
+        with self.of_model():
+            self.bound = BoundModel.of(cell, self.settings)
+            self.model_key = space.model_key(self.bound)
+        samples = (self.chosen.digest, scoring, self.chosen.partial or "")
+        self.key = cell_key(cell, self.model_key, samples, self.settings)
+        self.journal: Journal = space.directory.claim(self.key, cell.id)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a result."""
+        return self.journal.result() is not None
+
+    @property
+    def left(self) -> int:
+        """Samples that are not recorded."""
+        return 0 if self.reused else len(self.chosen.samples) - len(self._done)
+
+    def begin(self) -> None:
+        """Find out what is left to do; nothing, if there is a result."""
+        self.reused = self.complete
+        if self.reused:
+            self.journal.check()
+            return
+        space, samples = self.space, len(self.chosen.samples)
+        self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
+        self._answers = self._answering(self._batches)
+        self._done = self._resume(self._answers.chunk)
+        self._resumed = len(self._done)
+        space.plugins.fire("cell_started", hooks.CellStarted(cell=self.cell.id, samples=samples, done=len(self._done)))
+        space.progress.start(self.cell.id, samples, len(self._done))
+        self._attach_manifest()
+        self._costs, self._counted = self._count()
+
+    def step(self, *, alone: bool) -> None:
+        """Do one chunk.
+
+        Args:
+            alone: Whether no other cell is at work in between.
+        """
+        space, done = self.space, len(self._done)
+        if not alone:
+            space.progress.turn(self.cell.id, len(self.chosen.samples), done)
+        written = self._records(slice(done, done + self._answers.chunk))
+        if done == self._resumed:  # the model is loaded now
+            space.note_kernels()
+        self.journal.append(written)
+        self._done += written
+        space.progress.recorded(len(self._done))
+        if space.plugins.listens("record_written"):
+            for record in written:
+                space.plugins.fire("record_written", hooks.RecordWritten(cell=self.cell.id, record=record))
+
+    def end(self) -> CellResult:
+        """Store the result, and return it."""
+        result = self.journal.result()
+        if result is None:
+            result = self._result()
+            with self.of_model():
+                inputs = self.chosen.inputs(self._batches.fitting)
+                timing = self._costs.time(inputs, self.card.capability) if self._costs else None
+            self.journal.finish(result, timing)
+        timing = self.journal.timing()
+        self.space.progress.finish(result, timing, self.reused)
+        event = hooks.CellFinished(cell=self.cell.id, result=result, timing=timing, reused=self.reused)
+        self.space.plugins.fire("cell_finished", event)
+        return result
+
+    def _answering(self, batches: Batches) -> Answering:
+        task = self.chosen.task
+        if self.cell.model.card.replays:
+            return Replay(self._model, task, self.chosen.samples)
+        if self.card.capability == "generate":
+            return Generation(self._model, task, batches, self.cell.id.budget)
+        if self.card.capability == "language":
+            return Likelihoods(self._model, task, batches, self.cell.id.budget)
+        features = self.space.directory.features(self.model_key)
+        with self._of_task():
+            blocks = blocks_of(self.chosen.positions, self.chosen.samples, batches.size)
+        return Embedding(self._model, task, blocks, batches, features, self.space.progress.answered)
+
+    def _resume(self, chunk: int) -> list[Record]:
+        samples = self.chosen.samples
+        done = self.journal.resume(chunk, len(samples))
+        if [record.sample for record in done] != [sample.id for sample in samples[: len(done)]]:
+            raise UserError(
+                "the records are not those of this cell's first samples",
+                where=str(self.journal.path),
+                todo=f"move the folder {self.journal.folder.name} away and run the same command again",
+            )
+        return done
+
+    def _attach_manifest(self) -> None:
+        """Keep the episodes that a task draws, if it says what they are."""
+        task = self.chosen.task
+        if isinstance(task, HasEpisodes) and isinstance(task.manifest, Episodes):
+            self.space.directory.attach(f"episodes/{task.manifest.digest[:32]}.json", task.manifest.write)
+
+    def _count(self) -> tuple[Costs | None, Counted]:
+        """FLOPs of the cell's first input; those of a `Prefilling` model come with its answers."""
+        if self.cell.model.card.replays:
+            return None, Counted(None, "not counted: the answers were given elsewhere", None)
+        costs = self.space.costs(self.bound, self.model_key)
+        with self.of_model():
+            return costs, costs.count(self.chosen.inputs(1), self.card.capability)
+
+    def _records(self, rows: slice) -> list[Record]:
+        task, samples = self.chosen.task, self.chosen.samples[rows]
+        flops_per_input = self._counted.flops.value if self._counted.flops else None
+        with self.of_model():
+            self._answers.ask(samples)
+        records = []
+        with self._of_task():
+            outcomes = self._answers.outcomes(samples)
+            for sample, content, (output, cost, fault, plan) in zip(
+                samples, self.chosen.contents[rows], outcomes, strict=True
+            ):
+                parsed = None if fault else task.parse(sample, output)
+                scores = None if fault else checked_scores(self.card, sample.id, task.score(sample, parsed))
+                if flops_per_input is not None:
+                    cost = {"flops": flops_per_input * len(sample.inputs)}  # noqa: PLW2901 - counted, not answered
+                records.append(Record(sample.id, content, output, parsed, scores, cost, sample.group, fault, plan))
+        return records
+
+    def _result(self) -> CellResult:
+        chosen, records, counted = self.chosen, self._done, self._counted
+        model = None if self.cell.model.card.replays else self._model()
+        aggregate = chosen.task.aggregate if isinstance(chosen.task, Aggregating) else None
+        flops = counted.flops or answered_flops(counted.convention, chosen.samples, records)
+        language = None if counted.convention is None else language_shape(model)
+        return CellResult(
+            key=self.key,
+            cell=self.cell.id,
+            model_card=self.cell.model.card,
+            method_cards=self.cell.model.method_cards,
+            task_card=self.card,
+            samples_digest=self.chosen.digest,
+            partial=self.chosen.partial,
+            spending=spending(records, self.cell.id.budget, language, self.card.sample_noun),
+            language=language,
+            flops=flops,
+            flops_missing=uncounted(counted, self._model) if flops is None else "",
+            parameters=counted.parameters,
+            notes=tuple(model.notes) if isinstance(model, HasNotes) else (),
+            settings=self.settings.answering(),
+            records_sha256=self.journal.digest(),
+            **summarise(self.card, chosen.samples, records, aggregate),
+        )
+
+    def _model(self) -> Any:
+        return self.space.models.get(self.bound, self.model_key)
+
+    def of_model(self) -> AbstractContextManager[None]:
+        """Blame the model for what fails within."""
+        return blamed_on(f"model {self.cell.model.spec}", describe(self.cell.id))
+
+    def _of_task(self) -> AbstractContextManager[None]:
+        return blamed_on(f"task {self.cell.task.step.call}", describe(self.cell.id))

@@ -1,0 +1,109 @@
+"""Jobs: what is handed to a worker, as values that another process can be sent.
+
+A job names everything: models and tasks by their specs, plugins by entry point, file or module. Only what was handed to
+the API as a Python object is referred to as such; such a job stays in its process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+from .planning import Request, plan
+from .registry import OBJECT_OWNER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from .identity import Settings
+    from .planning import Plan, PlannedCell, Step
+    from .plugins import PluginNames
+    from .registry import Registry
+    from .results import CellId
+    from .samples import SampleLimit
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What all jobs of a run have in common.
+
+    Attributes:
+        out: The run directory.
+        folder: Working directory, from which relative paths start.
+        name: Random name of the run, part of the key of what cannot be told from others.
+        command: What the user typed.
+        plugins: How a worker finds the plugins that its process has not loaded.
+    """
+
+    out: Path
+    folder: Path
+    name: str
+    settings: Settings
+    limit: SampleLimit
+    command: str
+    plugins: PluginNames
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model on a task with one seed, at one or several budgets: these share their work.
+
+    Attributes:
+        models: Spec of the model at each budget; or one Python object.
+        task: Spec of the task; or a Python object.
+        seed: Of the cells.
+        run: What it has in common with the run's other jobs.
+    """
+
+    models: tuple[Any, ...]
+    task: Any
+    seed: int
+    run: RunContext
+
+    def cells(self, registry: Registry) -> tuple[PlannedCell, ...]:
+        """Return the job's cells, one for each of ``models``, as this process has them registered."""
+        return plan(registry, Request(self.models, (self.task,), seeds=(self.seed,))).cells
+
+    def only(self, cells: Collection[CellId], registry: Registry) -> Job:
+        """Return the job of some of its cells."""
+        pairs = zip(self.models, self.cells(registry), strict=True)
+        return replace(self, models=tuple(model for model, cell in pairs if cell.id in cells))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled.
+
+        Raises:
+            UserError: It refers to a Python object.
+        """
+        for kind, value in (
+            *(("model", model) for model in self.models),
+            ("task", self.task),
+            *(("plugin", plugin) for plugin in self.run.plugins.others),
+        ):
+            if not isinstance(value, str | Path):
+                raise UserError(
+                    "it is a Python object, which no other process can load",
+                    where=f"{kind} {type(value).__name__}",
+                    todo="register it in a plugin that is a file or a module",
+                )
+        return self.__dict__
+
+
+def jobs_of(cells: Plan, run: RunContext) -> list[Job]:
+    """Cut a plan into jobs, in its order; budgets of one model on one task are one job."""
+    jobs: dict[CellId, Job] = {}
+    for cell in cells.cells:
+        name = cell.id.model_copy(update={"budget": 1.0})
+        model = _named(cell.model.base, str(cell.model.spec))
+        if name in jobs:
+            jobs[name] = replace(jobs[name], models=(*jobs[name].models, model))
+        else:
+            jobs[name] = Job((model,), _named(cell.task.step, str(cell.task.step.call)), cell.seed, run)
+    return list(jobs.values())
+
+
+def _named(step: Step, spec: str) -> Any:
+    """The spec of what is registered, and else the object itself."""
+    return step.entry.factory()() if step.entry.owner == OBJECT_OWNER else spec

@@ -1,0 +1,104 @@
+"""What the cells that one process works on share: the run directory, tasks, models, keys and costs."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .costs import Costs
+from .identity import task_fingerprint
+from .loaded import LoadedModels
+from .measure import hardware
+from .samples import ChosenSamples
+from .store import RunDirectory, Session
+
+if TYPE_CHECKING:
+    from .contracts import Task
+    from .identity import BoundModel
+    from .jobs import RunContext
+    from .planning import PlannedCell
+    from .plugins import Plugins
+    from .progress import Progress
+
+
+class Workspace:
+    """What the cells that one process works on share.
+
+    Args:
+        plugins: Of this process.
+        run: What all jobs have in common.
+        progress: Told how far it is.
+    """
+
+    def __init__(self, plugins: Plugins, run: RunContext, progress: Progress) -> None:
+        self.plugins, self.run, self.progress = plugins, run, progress
+        self.directory = RunDirectory(run.out)
+        self.models = LoadedModels()
+        self._chosen: dict[tuple[str, int], ChosenSamples] = {}
+        self._scoring: dict[tuple[str, int], str] = {}
+        self._keys: dict[str, str] = {}
+        self._costs: dict[str, Costs] = {}
+        self._kernels: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """Note this session in the run's manifest; make the run directory if need be."""
+        environment = hardware.describe() | {"git_revision": _git_revision()}
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        session = Session(id=hardware.session_id(), started=started, command=self.run.command, environment=environment)
+        self.directory.begin(session)
+
+    def note_kernels(self) -> None:
+        """Note what computes the answers, now that a model is loaded, and say so if other sessions had others."""
+        kernels = hardware.kernels()
+        if kernels == self._kernels:
+            return
+        self._kernels = kernels
+        for others in self.directory.compute_with(kernels, hardware.session_id()):
+            differing = [name for name in kernels if others.get(name, kernels[name]) != kernels[name]]
+            if differing:
+                before, now = (", ".join(f"{name} {of[name]}" for name in differing) for of in (others, kernels))
+                self.progress.note(f"part of this run was computed by {before}, the rest by {now}: rounding may differ")
+                break
+
+    def chosen(self, cell: PlannedCell) -> ChosenSamples:
+        """Build a cell's task and choose its samples, or return those chosen before."""
+        name, step = _task_name(cell), cell.task.step
+        if name not in self._chosen:
+            task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=cell.seed))
+            self._chosen[name] = ChosenSamples.of(task, cell.seed, self.run.limit)
+        return self._chosen[name]
+
+    def scoring(self, cell: PlannedCell) -> str:
+        """Identity of the code that scores a cell; if it cannot be told, it is another one in every run."""
+        name = _task_name(cell)
+        if name not in self._scoring:
+            self._scoring[name] = task_fingerprint(cell.task, self.chosen(cell).task) or self.run.name
+        return self._scoring[name]
+
+    def model_key(self, model: BoundModel) -> str:
+        """Key of a model. Its weights are hashed once in a run."""
+        name = f"{model.model.spec} {model.arguments}"
+        if name not in self._keys:
+            self._keys[name] = model.key(self.run.settings, self.run.name)
+        return self._keys[name]
+
+    def costs(self, model: BoundModel, key: str) -> Costs:
+        """The costs of a model, which are counted once for all of its cells."""
+        if key not in self._costs:
+            self._costs[key] = Costs(lambda: self.models.get(model, key), self.run.settings.waive)
+        return self._costs[key]
+
+
+def _task_name(cell: PlannedCell) -> tuple[str, int]:
+    return str(cell.task.step.call), cell.seed
+
+
+def _git_revision() -> str:
+    """Revision of the working directory, or an empty text outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

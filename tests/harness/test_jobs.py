@@ -1,0 +1,92 @@
+"""A run is cut into jobs, and a job is a value: any process can do it."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from adaptbench import UserError
+from adaptbench.harness.executor import do_job
+from adaptbench.harness.identity import Settings
+from adaptbench.harness.jobs import RunContext, jobs_of
+from adaptbench.harness.planning import Request, plan
+from adaptbench.harness.plugins import PluginNames, load_plugins
+from adaptbench.harness.runner import RunSpec, execute
+from adaptbench.harness.samples import SampleLimit
+
+TOYS = str(Path(__file__).with_name("toys.py"))
+MODELS, TASKS = ["toy-vectors", "toy-adder"], ["toy-pictures(samples=20)", "toy-words(samples=70)"]
+
+
+class Spawned:
+    """Has each job done by a new process, which inherits nothing."""
+
+    def run(self, jobs):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for results in pool.map(do_job, jobs):
+                yield from results
+
+
+class Adder:
+    name = "adder"
+
+    def generate(self, prompts):
+        return ["0"] * len(prompts)
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return load_plugins([TOYS])
+
+
+@pytest.fixture
+def context(plugins, tmp_path):
+    def with_plugins(names=plugins.names):
+        return RunContext(tmp_path / "run", tmp_path, "name", Settings(), SampleLimit(), "", names)
+
+    return with_plugins
+
+
+def test_spawned_processes_write_what_this_one_writes(plugins, quick, tmp_path, written):
+    planned = plan(plugins.registry, Request(MODELS, TASKS, seeds=(0, 1)))
+    here = execute(plugins, RunSpec(planned, tmp_path / "here"))
+    there = execute(plugins, RunSpec(planned, tmp_path / "there"), executor=Spawned())
+    assert there.results == here.results
+    assert written(tmp_path / "there") == written(tmp_path / "here")
+
+
+def test_a_sweep_over_budgets_is_one_job(plugins, context):
+    models = ["toy-vectors", "vit-glyphs+layers"]
+    planned = plan(plugins.registry, Request(models, ["toy-pictures"], budgets=(0.5, 0.85), seeds=(0, 1)))
+    jobs = jobs_of(planned, context())
+    assert [(job.models, job.seed) for job in jobs] == [
+        (("toy-vectors",), 0),
+        (("toy-vectors",), 1),
+        (("vit-glyphs+layers@0.5", "vit-glyphs+layers@0.85"), 0),
+        (("vit-glyphs+layers@0.5", "vit-glyphs+layers@0.85"), 1),
+    ]
+    assert [cell.id for job in jobs for cell in job.cells(plugins.registry)] == sorted(
+        (cell.id for cell in planned.cells), key=lambda cell: (cell.model, cell.seed, cell.budget)
+    )
+
+
+def test_a_job_is_a_value(plugins, context):
+    (job,) = jobs_of(plan(plugins.registry, Request(MODELS[:1], TASKS[:1])), context())
+    assert pickle.loads(pickle.dumps(job)) == job
+    assert job.run.plugins.others == (TOYS,)
+
+
+def test_a_job_on_a_python_object_stays_in_its_process(plugins, context):
+    (job,) = jobs_of(plan(plugins.registry, Request([Adder()], TASKS[1:])), context())
+    assert isinstance(job.models[0], Adder)
+    assert len(job.cells(plugins.registry)) == 1
+    message = r"^model Adder: it is a Python object, which no other process can load; register it in a plugin"
+    with pytest.raises(UserError, match=message):
+        pickle.dumps(job)
+
+
+def test_a_plugin_that_is_a_python_object_stays_in_its_process(plugins, context):
+    (job,) = jobs_of(plan(plugins.registry, Request(MODELS[:1], TASKS[:1])), context(PluginNames((), (Adder(),))))
+    with pytest.raises(UserError, match=r"^plugin Adder: it is a Python object"):
+        pickle.dumps(job)
