@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .harness.api import RunOptions, run
+    from .harness.api import RunOptions, load, run
     from .harness.cards import MethodCard, Metric, ModelCard, TaskCard
     from .harness.contracts import Input, Prompt, Record, Sample, Task
     from .harness.errors import UserError
@@ -30,11 +30,12 @@ __all__ = [
     "TaskCard",
     "UserError",
     "hookimpl",
+    "load",
     "run",
 ]
 
 _HOMES = {
-    "harness.api": ("RunOptions", "run"),
+    "harness.api": ("RunOptions", "load", "run"),
     "harness.cards": ("MethodCard", "Metric", "ModelCard", "TaskCard"),
     "harness.contracts": ("Input", "Prompt", "Record", "Sample", "Task"),
     "harness.errors": ("UserError",),

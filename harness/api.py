@@ -1,15 +1,17 @@
-"""Running from Python."""
+"""Running and loading models from Python."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from .identity import Settings
-from .planning import Request, plan
+from .faults import blamed_on
+from .identity import BoundModel, Settings
+from .planning import Request, plan, plan_model
 from .plugins import load_plugins
 from .runner import RunResult, RunSpec, execute
 from .samples import SampleLimit
+from .specs import parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +67,26 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
         command="adaptbench.run",
     )
     return execute(plugins, spec, options.get("progress"))
+
+
+def load(spec: str, *, device: str = "cpu", seed: int = 0, plugins: Sequence[str | object] = ()) -> Any:
+    """Build the model that a spec names, with its methods and at its budget, to use without a run.
+
+    Args:
+        spec: Such as ``"vit-glyphs"`` or ``"tiny-llava+fastv(k=2,r=0.5)"``.
+        device: Where it is put if it can choose: ``cpu``, ``cuda``, ``cuda:1``.
+        seed: Of models that draw.
+        plugins: Plugin files, modules or objects to load besides the installed ones.
+
+    Returns:
+        The model: with ``embed(images)``, ``generate(prompts)`` or ``loglikelihood(pairs)``, as its card says.
+
+    Raises:
+        UserError: The spec is wrong, or the model cannot be built.
+    """
+    model = plan_model(load_plugins(plugins).registry, parse(spec))
+    with blamed_on(f"model {model.spec}", "load()"):
+        return BoundModel(model, model.bind(seed=seed, device=device)).load()
 
 
 def _listed(value: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import adaptbench
 import numpy as np
 import pytest
 from adaptbench import RunResult, UserError
+from PIL import Image
 
 
 class Mean:
@@ -47,6 +48,44 @@ def test_what_cannot_be_planned_is_refused_before_anything_is_written(run, tmp_p
         with pytest.raises(UserError):
             run(models, tasks, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def image():
+    pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, size=(64, 64, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_an_encoder_is_loaded_and_asked(image):
+    vectors = adaptbench.load("vit-glyphs").embed([image, image])
+    assert vectors.shape[0] == 2
+    assert np.array_equal(vectors[0], vectors[1])
+
+
+def test_a_model_is_loaded_with_its_methods(image):
+    prompt = adaptbench.Prompt("What colour is the star?", (image,), max_new_tokens=3)
+    (whole,), (pruned,) = (
+        adaptbench.load(f"tiny-llava{method}").answer([prompt]) for method in ("", "+fastv(k=1,r=0.5)")
+    )
+    assert whole.text
+    assert 0 < pruned.cost["flops"] < whole.cost["flops"]
+
+
+def test_a_model_of_a_plugin_is_loaded(toys):
+    assert adaptbench.load("toy-vectors(dims=3)", plugins=[toys]).embed([Image.new("RGB", (6, 6))]).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("vit-glyps", "unknown model 'vit-glyps'"),
+        ("vit-glyphs(depth=3)", "depth"),
+        ("hf:no/such/folder", r"^load\(\).*no/such/folder"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(spec, message):
+    with pytest.raises(UserError, match=message):
+        adaptbench.load(spec)
 
 
 def test_the_readme_form_works():

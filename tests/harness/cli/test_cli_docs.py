@@ -121,6 +121,13 @@ def test_the_public_api_is_documented():
     assert sorted(names) == sorted(adaptbench.__all__)
 
 
+def test_the_example_of_loading_models_runs_as_it_stands(capsys):
+    code = re.search(r"```python\n(.*?)```", section("Public API"), re.DOTALL)[1]
+    exec(code, {})
+    shape, answers = capsys.readouterr().out.splitlines()
+    assert (shape[:3], answers[:2]) == ("(1,", "['")
+
+
 def test_every_field_of_every_card_is_documented():
     rows = dict(re.findall(r"^\| (?:`(\w+)`|all) \| (.*) \|$", section("Cards"), re.MULTILINE))
     fields = {card: set(re.findall(r"`([a-z_]+)`", text)) for card, text in rows.items()}
