@@ -151,12 +151,12 @@ def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[P
     frontier = pareto(rivals)
     points = []
     for standing, cost in drawn:
-        figure = standing.headline
-        if figure is None:
+        score = standing.headline
+        if score is None:
             continue
-        low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
+        low, high = (score.value if end is None else end for end in (score.low, score.high))
         kind = _kind(standing, cost, drawn, frontier)
-        points.append(Point(standing, cost, factor * figure.value, factor * low, factor * high, kind))
+        points.append(Point(standing, cost, factor * score.value, factor * low, factor * high, kind))
     return tuple(points)
 
 

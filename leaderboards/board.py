@@ -27,7 +27,7 @@ class Board:
     """What the runs say, ranked.
 
     Attributes:
-        missing: Cells that have no figures.
+        missing: Cells that have no scores.
         notes: Texts of plugins that listen to ``board_context``.
     """
 
@@ -43,7 +43,7 @@ class Board:
 
     @property
     def unranked(self) -> list[tuple[Section, Standing]]:
-        """Cells with figures but without a rank, landmarks aside."""
+        """Cells with scores but without a rank, landmarks aside."""
         return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .board import Board
 
 _SHAPES = {"frontier": "circle", "open": "circle", "dominated": "triangle-down", "landmark": "cross"}
-_TOOLTIP = {"name": "model", "figure": "figure", "interval": "interval", "spent": "cost", "rank": "rank", "kind": "is"}
+_TOOLTIP = {"name": "model", "shown": "score", "interval": "interval", "spent": "cost", "rank": "rank", "kind": "is"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ def _values(plot: Plot, axes: Frame) -> list[dict[str, Any]]:
     sides = names(plot, axes)
     values = []
     for point in plot.points:
-        standing, figure, side = point.standing, point.standing.headline, sides[point.standing.name]
+        standing, score, side = point.standing, point.standing.headline, sides[point.standing.name]
         values.append(
             {
                 "name": standing.name,
@@ -226,8 +226,8 @@ def _values(plot: Plot, axes: Frame) -> list[dict[str, Any]]:
                 "cost_low": axes.cost(point.cost.low),
                 "cost_high": axes.cost(point.cost.high),
                 "kind": KINDS[point.kind],
-                "figure": f"{metric.name} {wording.estimate(figure, metric)} {metric.unit}".rstrip(),
-                "interval": figure.method if figure else "",
+                "shown": f"{metric.name} {wording.estimate(score, metric)} {metric.unit}".rstrip(),
+                "interval": score.method if score else "",
                 "spent": f"{point.cost.text} per input",
                 "rank": standing.rank,
             }

@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A cell without figures, and why it has none."""
+    """A cell without scores, and why it has none."""
 
     run: str
     cell: CellId

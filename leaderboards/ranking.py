@@ -131,7 +131,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
 
 
 def warnings(section: Section, standing: Standing) -> list[str]:
-    """What a reader of a cell's figures must know."""
+    """What a reader of a cell's scores must know."""
     result = standing.row.result
     said = [standing.reason, *result.notes]
     if result.unscored:
@@ -194,15 +194,15 @@ def _own_fault(row: Row) -> str:
     result = row.result
     if result.partial:
         return f"partial: {result.partial}"
-    figure = result.metrics.get(result.task_card.metrics[0].name)
-    if figure is None:
+    score = result.metrics.get(result.task_card.metrics[0].name)
+    if score is None:
         return "nothing could be scored"
-    if figure.n < LEAST_SAMPLES:
-        return f"too few samples: {figure.n} scored, a rank takes {LEAST_SAMPLES}"
+    if score.n < LEAST_SAMPLES:
+        return f"too few samples: {score.n} scored, a rank takes {LEAST_SAMPLES}"
     if result.unscored > MOST_UNSCORED * result.samples:
         share = f"{100 * result.unscored / result.samples:.0f} %"
         return f"{share} of the samples could not be scored, a rank allows {100 * MOST_UNSCORED:g} %"
-    if figure.method.endswith("groups") and all(group is None for group in row.scores.groups):
+    if score.method.endswith("groups") and all(group is None for group in row.scores.groups):
         # Paired tests would have to be made by group, and records of an earlier version do not say which it is.
         return "its samples come in groups, which the records do not name"
     return ""
@@ -254,7 +254,7 @@ def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standin
 
 
 def _clears(standing: Standing, landmark: Standing, metric: Metric) -> bool:
-    """Whether the near end of a model's interval is beyond a landmark's figure."""
+    """Whether the near end of a model's interval is beyond a landmark's score."""
     own, mark = standing.headline, landmark.headline
     if own is None or mark is None:
         return True
@@ -264,7 +264,7 @@ def _clears(standing: Standing, landmark: Standing, metric: Metric) -> bool:
 
 
 def _order(standing: Standing, upwards: bool) -> tuple[bool, float, str]:
-    figure = standing.headline
-    if figure is None:
+    score = standing.headline
+    if score is None:
         return (True, 0.0, standing.name)
-    return (not standing.comparable, -figure.value if upwards else figure.value, standing.name)
+    return (not standing.comparable, -score.value if upwards else score.value, standing.name)

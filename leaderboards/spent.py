@@ -37,8 +37,8 @@ class SpentTable(NamedTuple):
     """The table of one task.
 
     Attributes:
-        heads: Of each figure, what it is, and how it is given.
-        rows: Model -> its figures.
+        heads: Of each column, what it is, and how it is given.
+        rows: Model -> its numbers.
     """
 
     caption: str
@@ -71,18 +71,18 @@ def _cells(row: Row, spending: Spending, accounts: list[str], chips: list[str]) 
     cells = [
         Cell(f"{100 * budget:g}", budget),
         _quantity(_language_flops(row.result)),
-        _share(_figure(spending, "flops", "share")),
+        _share(_estimate(spending, "flops", "share")),
     ]
     for name in accounts:
         hint = _ON_TOP if name == "flops" and "units" in spending.accounts else ""
-        cells.append(_success(_figure(spending, name, "success"), hint))
-        cells.append(_share(_figure(spending, name, "utilisation")))
+        cells.append(_success(_estimate(spending, name, "success"), hint))
+        cells.append(_share(_estimate(spending, name, "utilisation")))
     cells += [_range(getattr(spending, name)) for name in _RANGES]
     return [*cells, *(_quantity(row.predicted.get(chip), "s") for chip in chips)]
 
 
-def _figure(spending: Spending | None, name: str, what: str) -> Estimate | None:
-    """A figure of an accounting, if the cell has it."""
+def _estimate(spending: Spending | None, name: str, what: str) -> Estimate | None:
+    """An estimate of an accounting, if the cell has it."""
     account = spending.accounts.get(name) if spending else None
     return None if account is None else getattr(account, what)
 
@@ -98,27 +98,27 @@ def _quantity(value: float | None, unit: str = "") -> Cell:
     return Cell(wording.si(value, unit), "" if value is None else value)
 
 
-def _share(figure: Estimate | None) -> Cell:
+def _share(found: Estimate | None) -> Cell:
     """A share in per cent; what is the same in every sample needs no interval."""
-    if figure is None:
+    if found is None:
         return Cell(wording.MISSING)
-    text = wording.estimate(figure, _PER_CENT).removesuffix(" ± 0.00")
-    return Cell(text, figure.value, hint=figure.method)
+    text = wording.estimate(found, _PER_CENT).removesuffix(" ± 0.00")
+    return Cell(text, found.value, hint=found.method)
 
 
-def _success(figure: Estimate | None, hint: str) -> Cell:
+def _success(found: Estimate | None, hint: str) -> Cell:
     """A share with the ends of its interval, which is not even about it."""
-    if figure is None or figure.low is None or figure.high is None:
+    if found is None or found.low is None or found.high is None:
         return Cell(wording.MISSING)
-    text = f"{100 * figure.value:.1f} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
-    return Cell(text, figure.value, hint="; ".join(filter(None, (figure.method, hint))))
+    text = f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return Cell(text, found.value, hint="; ".join(filter(None, (found.method, hint))))
 
 
-def _range(figure: Range | None) -> Cell:
-    if figure is None:
+def _range(found: Range | None) -> Cell:
+    if found is None:
         return Cell(wording.MISSING)
-    ends = "" if figure.least == figure.most else f" ({figure.least:.4g}–{figure.most:.4g})"
-    return Cell(f"{figure.mean:.4g}{ends}", figure.mean)
+    ends = "" if found.least == found.most else f" ({found.least:.4g}–{found.most:.4g})"
+    return Cell(f"{found.mean:.4g}{ends}", found.mean)
 
 
 def _columns(row: Row) -> Iterator[tuple[str, float | None]]:
@@ -126,13 +126,13 @@ def _columns(row: Row) -> Iterator[tuple[str, float | None]]:
     yield "language_flops", _language_flops(row.result)
     for name in _ACCOUNTS:
         for what in ("success", "share", "utilisation"):
-            figure = _figure(spending, name, what)
+            found = _estimate(spending, name, what)
             for end in ("value", "low", "high"):
                 key = f"{what}_{name}" if end == "value" else f"{what}_{name}_{end}"
-                yield key, getattr(figure, end, None)
+                yield key, getattr(found, end, None)
     for name in _RANGES:
-        figure = getattr(spending, name, None)
+        found = getattr(spending, name, None)
         for end in ("mean", "least", "most"):
-            yield f"{name}_{end}", getattr(figure, end, None)
+            yield f"{name}_{end}", getattr(found, end, None)
     for chip, time in row.predicted.items():
         yield f"predicted_prefill_{chip}", time

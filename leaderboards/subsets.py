@@ -1,4 +1,4 @@
-"""The figures of a task by subset: one table an axis and metric, a row a model."""
+"""The scores of a task by subset: one table an axis and metric, a row a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SubsetTable(NamedTuple):
     Attributes:
         title: Axis and metric.
         names: The subsets, a column each, with the number of samples where all models have the same.
-        rows: Model -> its figures as text.
+        rows: Model -> its scores as text.
     """
 
     title: str
@@ -37,17 +37,17 @@ def subset_tables(section: Section) -> list[SubsetTable]:
 
 
 def _table(axis: str, metric: Metric, standings: list[Standing]) -> SubsetTable:
-    found = [(standing.name, dict(_figures(axis, metric, standing))) for standing in standings]
-    names = sorted({name for _, figures in found for name in figures})
+    found = [(standing.name, dict(_scores(axis, metric, standing))) for standing in standings]
+    names = sorted({name for _, scores in found for name in scores})
     rows = [
-        (model, [wording.estimate(figures.get(name), metric) for name in names]) for model, figures in found if figures
+        (model, [wording.estimate(scores.get(name), metric) for name in names]) for model, scores in found if scores
     ]
-    counts = {name: {figures[name].n for _, figures in found if name in figures} for name in names}
+    counts = {name: {scores[name].n for _, scores in found if name in scores} for name in names}
     heads = [f"{name} (n = {min(counts[name]):,})" if len(counts[name]) == 1 else name for name in names]
     return SubsetTable(f"{wording.with_unit(metric)} by {axis}", heads, rows)
 
 
-def _figures(axis: str, metric: Metric, standing: Standing) -> Iterator[tuple[str, Any]]:
+def _scores(axis: str, metric: Metric, standing: Standing) -> Iterator[tuple[str, Any]]:
     for name, metrics in standing.row.result.breakdown.get(axis, {}).items():
         if metric.name in metrics:
             yield name, metrics[metric.name]

@@ -48,10 +48,10 @@ def parquet(board: Board) -> bytes:
 
 
 def frame(board: Board) -> pd.DataFrame:
-    """One row a cell and metric, with all that tells where a figure comes from.
+    """One row a cell and metric, with all that tells where a score comes from.
 
     Values and intervals are as they were recorded: a metric of unit ``%`` is a share in [0, 1]. Times are in seconds
-    per input, memory is in bytes. A cell without figures has one row, whose metric is missing.
+    per input, memory is in bytes. A cell without scores has one row, whose metric is missing.
     """
     pandas = need("pandas")
     table: pd.DataFrame = pandas.DataFrame(list(_rows(board)))
@@ -85,7 +85,7 @@ def markdown(board: Board) -> str:
 
 def _overview(table: Mapping[str, Any]) -> list[str]:
     heads = ["model", *(f"{task}: {metric}" for task, metric in table["scores"]), *table["costs"]]
-    lines = [[plain(row.name), *(_figure(cell) for cell in row.cells)] for row in table["rows"]]
+    lines = [[plain(row.name), *(_bold(cell) for cell in row.cells)] for row in table["rows"]]
     return [plain(table["caption"]), markdown_table(heads, lines, numbers=range(1, len(heads)))]
 
 
@@ -101,7 +101,7 @@ def _spent(table: SpentTable | None) -> list[str]:
     ]
 
 
-def _figure(cell: Cell) -> str:
+def _bold(cell: Cell) -> str:
     return f"**{plain(cell.text)}**" if cell.best else plain(cell.text)
 
 
@@ -132,7 +132,7 @@ def _rows(board: Board) -> Iterator[dict[str, Any]]:
 
 def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]:
     row, result = standing.row, standing.row.result
-    figure = result.metrics.get(metric.name)
+    score = result.metrics.get(metric.name)
     tier = standing.tier if metric.name == section.metric.name else None
     status = "not ranked" if standing.reason else "landmark" if standing.landmark else "ranked"
     return {
@@ -144,11 +144,11 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "metric": metric.name,
         "unit": metric.unit or None,
         "better": metric.better,
-        "value": figure.value if figure else None,
-        "low": figure.low if figure else None,
-        "high": figure.high if figure else None,
-        "n": figure.n if figure else 0,
-        "interval": figure.method if figure else None,
+        "value": score.value if score else None,
+        "low": score.low if score else None,
+        "high": score.high if score else None,
+        "n": score.n if score else 0,
+        "interval": score.method if score else None,
         "samples": result.samples,
         "unscored": result.unscored,
         "unparsed": result.unparsed,
@@ -180,8 +180,8 @@ def _flops(result: CellResult) -> dict[str, Any]:
 
 
 def _time(timing: Timing | None) -> dict[str, Any]:
-    def seconds(figure: float) -> float | None:
-        return figure / timing.inputs if timing else None
+    def seconds(total: float) -> float | None:
+        return total / timing.inputs if timing else None
 
     return {
         "time_median": seconds(timing.median) if timing else None,

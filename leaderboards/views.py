@@ -87,9 +87,9 @@ def overview(board: Board) -> dict[str, Any]:
 def task_table(section: Section) -> dict[str, Any]:
     """The table of one task."""
     results = [standing.row.result for standing in section.standings if standing.comparable]
-    figures = [figure for result in results for figure in result.metrics.values() if figure.low is not None]
+    scores = [score for result in results for score in result.metrics.values() if score.low is not None]
     decided = f"Ranks from paired tests on {section.paired:,} {section.noun}. " if section.ranked > 1 else ""
-    kinds = sorted({figure.method.partition(" over ")[0] for figure in figures})
+    kinds = sorted({score.method.partition(" over ")[0] for score in scores})
     made = f"± is the half-width of a {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""
     odd = _odd_counts(section)
     regular = "" if odd else f"Every one of the {section.noun} was parsed and scored. "
@@ -120,7 +120,7 @@ def plot_views(section: Section, prefix: str) -> list[PlotView]:
 
 
 def unranked(board: Board) -> list[dict[str, str]]:
-    """Cells without a rank and without figures, each with the reason."""
+    """Cells without a rank and without scores, each with the reason."""
     compared = [
         {"model": s.row.label, "task": section.title, "run": s.row.run.name, "reason": s.reason}
         for section, s in board.unranked
@@ -233,7 +233,7 @@ def _score(standing: Standing | None) -> Cell:
     if standing is None:
         return Cell(wording.MISSING, hint="no complete cell")
     metric = standing.row.result.task_card.metrics[0]
-    cell = _figure(standing.headline, metric)
+    cell = _score_cell(standing.headline, metric)
     mark = "" if standing.comparable else " *"
     best = standing.tier is not None and standing.tier.best == 1
     return cell._replace(text=cell.text + mark, best=best, hint=standing.reason or cell.hint)
@@ -247,7 +247,7 @@ def _odd_counts(section: Section) -> list[str]:
 
 def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> TableRow:
     result, timing = standing.row.result, standing.row.timing
-    figures = [_figure(result.metrics.get(metric.name), metric) for metric in section.card.metrics]
+    scores = [_score_cell(result.metrics.get(metric.name), metric) for metric in section.card.metrics]
     scored = result.samples - result.unscored
     count = result.flops
     flops = Cell(wording.MISSING, hint=result.flops_missing)
@@ -263,7 +263,7 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
     rank = Cell(standing.rank, standing.tier.best + standing.tier.worst / 1e6 if standing.tier else "")
     remarks = warnings(section, standing)
     return TableRow(
-        standing.name, [*figures, *counts, flops, time], standing.tier is None, rank, remarks, standing.reason
+        standing.name, [*scores, *counts, flops, time], standing.tier is None, rank, remarks, standing.reason
     )
 
 
@@ -277,10 +277,10 @@ def _mean_costs(result: CellResult) -> list[str]:
     ]
 
 
-def _figure(figure: Estimate | None, metric: Metric) -> Cell:
-    if figure is None:
+def _score_cell(score: Estimate | None, metric: Metric) -> Cell:
+    if score is None:
         return Cell(wording.MISSING)
-    return Cell(wording.estimate(figure, metric), figure.value, hint=figure.method)
+    return Cell(wording.estimate(score, metric), score.value, hint=score.method)
 
 
 def _range(values: Sequence[float], unit: str = "", hint: str = "") -> Cell:

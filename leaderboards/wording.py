@@ -17,10 +17,10 @@ PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G",
 
 
 class Cell(NamedTuple):
-    """A figure in a table.
+    """A number in a table.
 
     Attributes:
-        order: What the column is sorted by; an empty text if the figure is missing.
+        order: What the column is sorted by; an empty text if it is missing.
         hint: Shown when the mouse rests on it.
     """
 
@@ -35,16 +35,16 @@ def scale(metric: Metric) -> int:
     return 100 if metric.unit == "%" else 1
 
 
-def estimate(figure: Estimate | None, metric: Metric) -> str:
+def estimate(value: Estimate | None, metric: Metric) -> str:
     """A metric with the half-width of its interval: ``63.21 ± 0.34``."""
-    if figure is None:
+    if value is None:
         return MISSING
     factor = scale(metric)
     wide, fine = (".2f", ".2f") if metric.unit == "%" else (".4g", ".2g")
-    text = f"{factor * figure.value:{wide}}"
-    if figure.low is None or figure.high is None:
+    text = f"{factor * value.value:{wide}}"
+    if value.low is None or value.high is None:
         return text
-    return f"{text} ± {factor * (figure.high - figure.low) / 2:{fine}}"
+    return f"{text} ± {factor * (value.high - value.low) / 2:{fine}}"
 
 
 def with_unit(metric: Metric) -> str:

@@ -1,4 +1,4 @@
-"""What a finding claims, and what figures say of it."""
+"""What a finding claims, and what runs say of it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ...harness.costing import Costing, Question
 from ...harness.measure.closed_form import LLM_VIEWER
 from ...harness.measure.roofline import find_accelerator
 from .published import read
-from .study import Figure, Study, Table, render
+from .study import Number, Study, Table, render
 
 if TYPE_CHECKING:
     from ...harness.outputs import ReportRequest
@@ -39,7 +39,7 @@ _CAPTION = "FLOPs and predicted time of the prefill of 645 tokens on a V100, bes
 def efficiency(request: ReportRequest) -> str:
     """Return the table; it needs no run."""
     rows = efficiency_rows(request.plugins.registry)
-    cells: list[list[Item]] = [[v if isinstance(v, str) else Figure(str(v)) for v in row.values()] for row in rows]
+    cells: list[list[Item]] = [[v if isinstance(v, str) else Number(str(v)) for v in row.values()] for row in rows]
     table = Table("Table C.2", _CAPTION, list(rows[0]), cells)
     return render(Study("Table C.2, computed again", (), [table], (), rows), request.form)
 
@@ -53,7 +53,7 @@ def efficiency_rows(registry: Registry) -> list[dict[str, Any]]:
             printed.setdefault(cell.row, {})[cell.column] = cell.value
     costings: dict[str, Costing] = {}
     rows = []
-    for row, figures in printed.items():
+    for row, numbers in printed.items():
         spec, budget = _spec(row)
         costing = costings.setdefault(spec, Costing(registry, spec))
         cost = costing.cost(question, budget)
@@ -61,7 +61,7 @@ def efficiency_rows(registry: Registry) -> list[dict[str, Any]]:
             round((cost.flops["prefill"] + cost.flops["head"]) / 1e12, 1),
             round(1e3 * cost.predicted[_CHIP]["prefill"]),
         )
-        theirs = figures["FLOPs (T)"], figures["Prefill time (ms)"]
+        theirs = numbers["FLOPs (T)"], numbers["Prefill time (ms)"]
         rows.append(
             {
                 "row": row,

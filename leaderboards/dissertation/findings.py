@@ -17,7 +17,7 @@ from ..board import make_board
 from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File, Finding, Side, decide, planned
 from .contrasts import LEVEL
 from .seeds import INTERVALS, facts, percentages
-from .study import VERDICTS, Figure, Study, Table, Verdict, render
+from .study import VERDICTS, Number, Study, Table, Verdict, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ def _row(finding: Finding, base: str, one: Comparison) -> list[Item]:
         finding.id,
         one.named(base),
         one.task or "average",
-        f"lacks {one.lacks}" if one.lacks else Figure(_shown(finding, one)),
-        Figure(_claimed(finding, one)),
-        Figure(" / ".join(str(count) if count else wording.MISSING for count in one.trainings) or wording.MISSING),
+        f"lacks {one.lacks}" if one.lacks else Number(_shown(finding, one)),
+        Number(_claimed(finding, one)),
+        Number(" / ".join(str(count) if count else wording.MISSING for count in one.trainings) or wording.MISSING),
         Verdict(one.verdict(finding.rule)),
     ]
 

@@ -30,7 +30,7 @@ class PublishedCell:
         value: The number in `unit`; None where the table prints a dash; the text of a text table.
         spread: The number printed after a plus-minus sign or in parentheses, in `unit`: the half-width of a 95 %
             interval for images, a standard deviation over five splits for language.
-        unit: ``%``, ``TFLOPs``, ``ms``, ``score`` (a figure that is no share) or ``text``.
+        unit: ``%``, ``TFLOPs``, ``ms``, ``score`` (a number other than a share) or ``text``.
         printed: The cell as printed, markup removed.
     """
 

@@ -110,7 +110,7 @@ def _panel(pair: Pair, curves: Sequence[Curve], metric: Metric) -> Panel:
     placed = [_placed(curve, unit, top, curve.mark if len(of) > 1 else "") for curve in curves]
     levels = _levels(pair, metric)
     title = pair.title if len(of) > 1 else f"{pair.title}, {of[0]}"
-    caption = f"With 95 % intervals{', printed figures aside' if any(PRINTED in name for name in of) else ''}."
+    caption = f"With 95 % intervals{', printed scores aside' if any(PRINTED in name for name in of) else ''}."
     if levels:
         caption += " Dashed: what landmarks get in the setting composite."
     return Panel(title, lambda palette: _drawn(placed, plane, levels, palette), caption)

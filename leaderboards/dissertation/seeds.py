@@ -11,7 +11,7 @@ from .. import wording
 from ..board import make_board
 from ..spent import spent_columns
 from .contrasts import contrast
-from .study import Figure, Study, Table, render
+from .study import Number, Study, Table, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _Row(NamedTuple):
 
     Attributes:
         seeds: Trainings that have all of its tasks.
-        scored: Task, or the average -> its figure, and those of the trainings.
+        scored: Task, or the average -> its score, and those of the trainings.
         spent: What was used -> that of the trainings, averaged over tasks; none where the cells do not tell.
     """
 
@@ -87,8 +87,8 @@ def seeds_study(board: Board) -> Study:
     shown: list[list[Item]] = [
         [
             row.group.name,
-            Figure(f"{100 * row.budget:g}"),
-            Figure(str(len(row.seeds)) if row.group.methods else wording.MISSING),
+            Number(f"{100 * row.budget:g}"),
+            Number(str(len(row.seeds)) if row.group.methods else wording.MISSING),
             *(_scored(row, place, metric) for place, metric in metrics.items()),
             *(_ranged([100 * value for value in values]) for values in row.spent.values()),
         ]
@@ -132,10 +132,10 @@ def _rows(sections: Sequence[Section], averaged: bool) -> Iterator[_Row]:
             scored = {}
             for place, members in sets.items():
                 if set(members) <= set(tasks):
-                    figures = [
+                    contrasts = [
                         contrast([group.term(budget, members, s)], names) for s in (trained, *([s] for s in trained))
                     ]
-                    scored[place] = figures[0], [figure.value for figure in figures[1:]]
+                    scored[place] = contrasts[0], [one.value for one in contrasts[1:]]
             spent = _spent(group, budget, tasks, trained, whole.get(group.base))
             yield _Row(group, budget, trained, scored, spent)
 
@@ -163,34 +163,34 @@ def _language_flops(base: Group | None, task: str) -> float | None:
     return next((spent_columns(cell.row)["language_flops"] for cell in cells.values()), None)
 
 
-def _scored(row: _Row, place: str, metric: Metric) -> Figure:
+def _scored(row: _Row, place: str, metric: Metric) -> Number:
     if place not in row.scored:
-        return Figure(wording.MISSING)
-    figure, each = row.scored[place]
+        return Number(wording.MISSING)
+    score, each = row.scored[place]
     factor, form = wording.scale(metric), ".1f" if metric.unit == "%" else ".4g"
-    half = figure.half()
-    text = f"{factor * figure.value:{form}}" + ("" if half is None else f" ± {factor * half:{form}}")
+    half = score.half()
+    text = f"{factor * score.value:{form}}" + ("" if half is None else f" ± {factor * half:{form}}")
     if len(each) > 1:
         text += f" [{factor * min(each):{form}}, {factor * max(each):{form}}]"
-    return Figure(text, ", ".join(f"seed {s}: {factor * v:{form}}" for s, v in zip(row.seeds, each, strict=True) if s))
+    return Number(text, ", ".join(f"seed {s}: {factor * v:{form}}" for s, v in zip(row.seeds, each, strict=True) if s))
 
 
-def _ranged(values: Sequence[float]) -> Figure:
+def _ranged(values: Sequence[float]) -> Number:
     """The mean, and the range where it is wider than what is shown."""
     if not values:
-        return Figure(wording.MISSING)
+        return Number(wording.MISSING)
     low, mean, high = (f"{value:.1f}" for value in (min(values), float(np.mean(values)), max(values)))
-    return Figure(mean if low == high else f"{mean} [{low}, {high}]")
+    return Number(mean if low == high else f"{mean} [{low}, {high}]")
 
 
 def _values(row: _Row) -> Iterator[dict[str, Any]]:
-    """For programs: one mapping a figure, in the metric's own unit or as a share."""
+    """For programs: a mapping for each number, in the metric's own unit or as a share."""
     here = {"model": row.group.model, "trained": " ".join(row.group.told_by), "budget": row.budget}
     here["trainings"] = " ".join(row.seeds)
-    for place, (figure, each) in row.scored.items():
-        low, high = figure.ends() or (None, None)
-        ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": figure.pictures}
-        yield {**here, "measure": "score", "task": place, "value": figure.value, **ends}
+    for place, (score, each) in row.scored.items():
+        low, high = score.ends() or (None, None)
+        ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": score.pictures}
+        yield {**here, "measure": "score", "task": place, "value": score.value, **ends}
     for name, values in row.spent.items():
         if values:
             ends = {"low": None, "high": None, "least": min(values), "most": max(values), "clusters": None}

@@ -18,7 +18,7 @@ VERDICTS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run":
 """Every verdict with its mark, which tells it without colour."""
 
 
-class Figure(NamedTuple):
+class Number(NamedTuple):
     """A cell with a number."""
 
     text: str
@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
     text: str
 
 
-Item: TypeAlias = "str | Figure | Verdict"
+Item: TypeAlias = "str | Number | Verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Table:
 
     Attributes:
         heads: Of the columns.
-        rows: Texts, figures and verdicts.
+        rows: Texts, numbers and verdicts.
     """
 
     title: str
@@ -50,8 +50,8 @@ class Table:
 
     @property
     def numbers(self) -> list[int]:
-        """Columns of figures."""
-        return [place for place in range(len(self.heads)) if any(isinstance(row[place], Figure) for row in self.rows)]
+        """Columns of numbers."""
+        return [place for place in range(len(self.heads)) if any(isinstance(row[place], Number) for row in self.rows)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def html(study: Study) -> str:
 
 
 def _kinds(row: Sequence[Item]) -> list[str]:
-    return [{Figure: "figure", Verdict: "verdict"}.get(type(cell), "text") for cell in row]
+    return [{Number: "number", Verdict: "verdict"}.get(type(cell), "text") for cell in row]
 
 
 def _csv(study: Study) -> str:

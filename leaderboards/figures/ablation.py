@@ -73,7 +73,7 @@ def ablation(request: FigureRequest, *, by: str = "") -> str | bytes:
             "no two models at several budgets differ in one argument alone"
         )  # fmt: skip
         raise UserError(what, where="ablation", todo=f"run such models, and each at several budgets ({BUDGETS})")
-    panels = [_figures(section, family) for section, family in chosen]
+    panels = [_panels(section, family) for section, family in chosen]
     columns = max(map(len, panels))
     return render(Drawing(f"By {by}", [panel for row in panels for panel in row], columns), request.form)
 
@@ -109,7 +109,7 @@ def _families(section: Section) -> list[_Family]:
     return found
 
 
-def _figures(section: Section, family: _Family) -> list[Panel]:
+def _panels(section: Section, family: _Family) -> list[Panel]:
     """The panels of a family: of the metric, and of what the budget was used for where the cells say so."""
     metric, caption = section.metric, f"{family.shared}, with 95 % intervals; the lines stand a little apart sideways."
     plane = Plane("budget", wording.with_unit(metric), upwards=metric.better == "higher", apart=True)

@@ -31,7 +31,7 @@ class Row(NamedTuple):
     """A row of bars.
 
     Attributes:
-        bars: Setting, as figures call it -> its figure.
+        bars: Setting, as figures call it -> its score.
         note: Stands at the end of the row.
     """
 
@@ -72,19 +72,19 @@ def on_board(board: Board) -> list[Panel]:
 def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:
     """The chart of some rows: a bar with its interval for each setting, and the note of the row behind them."""
     alt = need("altair")
-    factor, top = wording.scale(metric), highest(metric, [figure for row in rows for figure in row.bars.values()])
+    factor, top = wording.scale(metric), highest(metric, [score for row in rows for score in row.bars.values()])
     drawn = [setting for setting in SETTINGS.values() if any(setting in row.bars for row in rows)]
     values = [
         {
             "row": row.name,
             "setting": setting,
-            "value": factor * figure.value,
-            "low": max(0.0, factor * (figure.value if figure.low is None else figure.low)),
-            "high": min(top, factor * (figure.value if figure.high is None else figure.high)),
-            "text": f"{wording.estimate(figure, metric)} {metric.unit}".rstrip(),
+            "value": factor * score.value,
+            "low": max(0.0, factor * (score.value if score.low is None else score.low)),
+            "high": min(top, factor * (score.value if score.high is None else score.high)),
+            "text": f"{wording.estimate(score, metric)} {metric.unit}".rstrip(),
         }
         for row in rows
-        for setting, figure in row.bars.items()
+        for setting, score in row.bars.items()
     ]
     x = alt.X("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=value_axis(alt, metric))
     offset = alt.YOffset("setting:N", sort=drawn, scale=alt.Scale(domain=drawn))
@@ -106,12 +106,12 @@ def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:
     return alt.layer(*layers).properties(width=WIDTH, height=height)
 
 
-def highest(metric: Metric, figures: Iterable[Estimate]) -> float:
-    """Where the axis of some figures ends, as they are shown: at the best share there is, or where the worst lies."""
+def highest(metric: Metric, scores: Iterable[Estimate]) -> float:
+    """Where the axis of some scores ends, as they are shown: at the best share there is, or where the worst lies."""
     factor = wording.scale(metric)
     if metric.unit == "%" and metric.better == "higher":
         return factor
-    return factor * max(1.0, *(figure.value if figure.high is None else figure.high for figure in figures))
+    return factor * max(1.0, *(score.value if score.high is None else score.high for score in scores))
 
 
 def row_axis(alt: Any, names: Sequence[str]) -> Any:

@@ -78,18 +78,18 @@ class Plane:
     line: str = "model"
 
 
-def spot(figure: Estimate | None, x: float, metric: Metric) -> Spot:
-    """A figure with its interval at ``x``.
+def spot(score: Estimate | None, x: float, metric: Metric) -> Spot:
+    """A score with its interval at ``x``.
 
     Raises:
         UserError: There is none.
     """
-    if figure is None:
+    if score is None:
         raise UserError(f"there is no {metric.name}", todo="leave the model out with --model")
     factor = wording.scale(metric)
-    low, high = (figure.value if end is None else end for end in (figure.low, figure.high))
-    text = f"{wording.estimate(figure, metric)} {metric.unit}".rstrip()
-    return Spot(x, factor * figure.value, factor * low, factor * high, text)
+    low, high = (score.value if end is None else end for end in (score.low, score.high))
+    text = f"{wording.estimate(score, metric)} {metric.unit}".rstrip()
+    return Spot(x, factor * score.value, factor * low, factor * high, text)
 
 
 def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:

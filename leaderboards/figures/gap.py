@@ -68,10 +68,10 @@ def on_board(board: Board) -> list[Panel]:
 
 
 def difference(composite: Part, gold: Part, metric: Metric) -> tuple[Estimate, bool]:
-    """The composite's figure less the gold standard's, and whether it is paired.
+    """The composite's score less the gold standard's, and whether it is paired.
 
     Where both cells asked the same questions - their samples' groups have the same names and sizes - the interval is
-    that of the differences, question by question; otherwise that of two independent figures.
+    that of the differences, question by question; otherwise that of two independent scores.
     """
     own, other = (_by_group(part, metric) for part in (composite, gold))
     if own and {group: len(scores) for group, scores in own.items()} == {g: len(s) for g, s in other.items()}:
@@ -79,13 +79,13 @@ def difference(composite: Part, gold: Part, metric: Metric) -> tuple[Estimate, b
         scored = differences[np.isfinite(differences)]
         if scored.size:
             return mean_interval(scored, noun="question"), True
-    figures = composite.metrics[metric.name], gold.metrics[metric.name]
-    value = figures[0].value - figures[1].value
-    ends = [end for figure in figures for end in (figure.low, figure.high) if end is not None]
+    scores = composite.metrics[metric.name], gold.metrics[metric.name]
+    value = scores[0].value - scores[1].value
+    ends = [end for score in scores for end in (score.low, score.high) if end is not None]
     half = 0.5 * float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) if len(ends) == 4 else None
     low, high = (None, None) if half is None else (value - half, value + half)
     return Estimate(
-        value=value, low=low, high=high, n=min(figure.n for figure in figures), method="of two independent figures"
+        value=value, low=low, high=high, n=min(score.n for score in scores), method="of two independent scores"
     ), False
 
 

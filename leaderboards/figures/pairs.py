@@ -1,4 +1,4 @@
-"""What runs say of a pair of simple tasks: the figures of each model in four settings (dissertation, section 4.2)."""
+"""What runs say of a pair of simple tasks: the scores of each model in four settings (dissertation, section 4.2)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..ranking import Section
 
     Shares = Mapping[str, Mapping[str, float]]
-    """Model -> task -> its figure, over the base's."""
+    """Model -> task -> its score, over the base's."""
 
 _SIDE, _EDGE = 380, 1.12
 _LEAST, _MOST = 3, 8
@@ -28,11 +28,11 @@ _RINGS = 4
 
 
 def radar(request: FigureRequest, *, base: str = "", centre: float | None = None) -> str | bytes:
-    """Draw it: of every model with figures on all tasks, as shares of the base's figures.
+    """Draw it: of every model with scores on all tasks, as shares of the base's scores.
 
     Args:
         request: Runs of three tasks or more.
-        base: Model whose figures are 100 %; default the best of each task.
+        base: Model whose scores are 100 %; default the best of each task.
         centre: Share that the centre stands for; default just below the lowest.
 
     Raises:
@@ -60,24 +60,24 @@ def radar(request: FigureRequest, *, base: str = "", centre: float | None = None
     panel = Panel(
         f"Shares of {rim}", lambda palette: _polygons(shares, units, centre, palette), caption, _SIDE, grows=False
     )
-    return render(Drawing("Figures across tasks", [panel], columns=1), request.form)
+    return render(Drawing("Scores across tasks", [panel], columns=1), request.form)
 
 
 def _shares(found: Sequence[Section], base: str) -> Shares:
-    figures = {
+    scores = {
         section.title: {s.name: s.headline.value for s in section.standings if s.headline and not s.landmark}
         for section in found
     }
-    names = [name for name in figures[found[0].title] if all(name in own for own in figures.values())]
+    names = [name for name in scores[found[0].title] if all(name in own for own in scores.values())]
     if not names:
-        raise UserError("no model has figures on all tasks", where="radar", todo="run the same models on each task")
+        raise UserError("no model has scores on all tasks", where="radar", todo="run the same models on each task")
     if base and base not in names:
-        raise UserError(f"{base!r} has no figures on all tasks", where="radar", todo=f"choose {', '.join(names)}")
-    rims = {task: own[base] if base else max(own[name] for name in names) for task, own in figures.items()}
+        raise UserError(f"{base!r} has no scores on all tasks", where="radar", todo=f"choose {', '.join(names)}")
+    rims = {task: own[base] if base else max(own[name] for name in names) for task, own in scores.items()}
     flat = [task for task, rim in rims.items() if rim <= 0]
     if flat:
         raise UserError(f"no model scores on {flat[0]}", where="radar", todo="leave the task out")
-    return {name: {task: own[name] / rims[task] for task, own in figures.items()} for name in names}
+    return {name: {task: own[name] / rims[task] for task, own in scores.items()} for name in names}
 
 
 def _polygons(shares: Shares, units: Mapping[str, str], centre: float, palette: Palette) -> Any:

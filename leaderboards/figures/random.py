@@ -85,7 +85,7 @@ def _panel(task: str, metric: Metric, families: Mapping[str, Seeds]) -> Panel:
 
 
 def _spot(found: Sequence[Standing], budget: float, metric: Metric) -> Spot:
-    """A cell's figure, or the mean and the range of several."""
+    """A cell's score, or the mean and the range of several."""
     if len(found) == 1:
         return spot(found[0].headline, budget, metric)
     values = [spot(standing.headline, budget, metric).y for standing in found]

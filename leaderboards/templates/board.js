@@ -31,17 +31,17 @@ button.addEventListener("click", () => {
   show();
 });
 
-// Tables: figures sort by their value, and what is missing stays last in either direction.
+// Tables: numbers sort by their value, and what is missing stays last in either direction.
 const missingLast = (sign) => (a, b) => {
   if (a === "" || b === "") return (a === "") - (b === "");
   return sign * (a - b);
 };
-$.fn.dataTable.ext.type.order["figure-asc"] = missingLast(1);
-$.fn.dataTable.ext.type.order["figure-desc"] = missingLast(-1);
+$.fn.dataTable.ext.type.order["number-asc"] = missingLast(1);
+$.fn.dataTable.ext.type.order["number-desc"] = missingLast(-1);
 const tables = $("table.sortable").DataTable({
   autoWidth: false,
   columnDefs: [
-    { targets: "figure", type: "figure" },
+    { targets: "number", type: "number" },
     { targets: "fixed", orderable: false },
   ],
   info: false,

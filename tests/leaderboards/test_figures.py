@@ -325,7 +325,7 @@ class TestRadar:
         for run, arguments, message in (
             (two, {}, r"a radar takes 3 tasks .* these runs have 1"),
             (many, {}, r"9 models are too many for one radar; name up to 8 with --model"),
-            (swept, {"base": "toy"}, r"'toy' has no figures on all tasks"),
+            (swept, {"base": "toy"}, r"'toy' has no scores on all tasks"),
             (swept, {"centre": 1.5}, r"the centre is 1\.5, and the rim 1"),
         ):
             with pytest.raises(UserError, match=message):

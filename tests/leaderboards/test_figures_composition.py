@@ -301,7 +301,7 @@ class TestScale:
         assert points["composite in context", "Llama3, printed"] == [(8, 97), (70, 100)]
         assert points["composite", "Mistral, printed"] == [(7, 16), (46.7, 42)]
         assert points["composite", "pythia"] == [(11.85, 20)]
-        assert "printed figures aside" in panel.caption
+        assert "printed scores aside" in panel.caption
         assert "printed" not in draw("scale", scaled, task="ab").panels[0].caption
 
     def test_every_figure_of_the_published_tables_is_in_one_setting(self):
