@@ -284,12 +284,16 @@ def _named(metric: str, answer_filter: str) -> str:
 
 def _input(instance: Instance) -> Input:
     kind, args = instance.request_type, instance.args
-    digest = sha256_hex(canonical_json([kind, *args]))
+    digest = functools.partial(_digest, kind, args)
     if kind == "generate_until":
         asked = prompt(*args, where=f"lm-eval task {instance.task_name}")
         return Input(digest, lambda: asked)
     pair = (None, *args) if kind == "loglikelihood_rolling" else args
     return Input(digest, lambda: pair)
+
+
+def _digest(kind: str, args: tuple[Any, ...]) -> str:
+    return sha256_hex(canonical_json([kind, *args]))
 
 
 def _fits(instance: Instance, answer: Json) -> bool:
