@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from .harness.contracts import Input, Prompt, Record, Sample, Task
     from .harness.errors import UserError
     from .harness.hooks import hookimpl
+    from .harness.image_methods import ImageMethod
+    from .harness.methods import Budget, Method, Selector
     from .harness.runner import RunResult
 
 __all__ = [
+    "Budget",
+    "ImageMethod",
     "Input",
+    "Method",
     "MethodCard",
     "Metric",
     "ModelCard",
@@ -26,6 +31,7 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "Sample",
+    "Selector",
     "Task",
     "TaskCard",
     "UserError",
@@ -40,6 +46,8 @@ _HOMES = {
     "harness.contracts": ("Input", "Prompt", "Record", "Sample", "Task"),
     "harness.errors": ("UserError",),
     "harness.hooks": ("hookimpl",),
+    "harness.image_methods": ("ImageMethod",),
+    "harness.methods": ("Budget", "Method", "Selector"),
     "harness.runner": ("RunResult",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

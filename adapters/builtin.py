@@ -36,7 +36,7 @@ def register(registry: Registrar) -> None:
             capabilities=("generate",),
             prompts=_CONVERSATION,
             decoding=_DECODING,
-            offers=frozenset({"decoder", "pictures", "visual-tokens"}),
+            offers=frozenset({"decoder", "images", "visual-tokens"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )
@@ -48,7 +48,7 @@ def register(registry: Registrar) -> None:
             capabilities=("generate",),
             prompts=_CONVERSATION,
             decoding=_DECODING,
-            offers=frozenset({"pictures"}),
+            offers=frozenset({"images"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )

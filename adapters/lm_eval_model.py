@@ -78,7 +78,7 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
             device = device if torch.cuda.is_available() else "cpu"
         size = _DEFAULT.batch_size if str(batch_size).startswith("auto") else int(batch_size)
         planned = plan_model(load_plugins().registry, parse(spec))
-        built = BoundModel(planned, planned.bind(seed=0, device=device))
+        built = BoundModel(planned.seeded(0), planned.bind(seed=0, device=device))
         self._spec, self._batches = str(planned.spec), Batches(size, str(planned.spec))
         self.fingerprint = built.key(Settings(size, device), secrets.token_hex())
         self._model = built.load()

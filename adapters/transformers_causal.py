@@ -14,6 +14,7 @@ from ..harness.contracts import Answer, Likelihood
 from ..harness.errors import BadSample, UserError
 from . import conversations
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
+from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +62,8 @@ class HFCausalLM:
         UserError: The checkpoint cannot be found, is no causal language model or is not whole, or an argument is
             unknown.
     """
+
+    blueprint = staticmethod(blueprint_of)
 
     def __init__(  # noqa: PLR0913 - one parameter is one option
         self,

@@ -10,6 +10,7 @@ from ..harness.contracts import Answer
 from ..harness.errors import BadSample, UserError
 from .multimodal_checkpoint import fingerprint, image_token, load
 from .prefill_flops import PrefillFlops
+from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,8 @@ class HFImageTextToText:
         UserError: The checkpoint cannot be found, is not of such a model or is not whole, an argument is unknown, or
             its processor cannot read a picture.
     """
+
+    blueprint = staticmethod(blueprint_of)
 
     def __init__(  # noqa: PLR0913 - one parameter is one option
         self,

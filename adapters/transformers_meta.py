@@ -235,3 +235,8 @@ def pretrained(path: str, revision: str | None = None) -> Blueprint:
     if not isinstance(config, dict):
         raise UserError("it holds no fields", where=str(file), todo="give a whole config.json")
     return Blueprint(config, path)
+
+
+def blueprint_of(path: str, *, revision: str | None = None, **_: Any) -> Blueprint:
+    """The architecture of what an adapter would load, given all of its arguments."""
+    return pretrained(path, revision)

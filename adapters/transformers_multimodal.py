@@ -15,6 +15,7 @@ from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
 from .pictures import squared
+from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -71,13 +72,14 @@ class HFMultimodal:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
         decoder: Runs the language model.
         methods: What steers it.
-        schedulers: What a scheduler switches -> name, ``auto`` for the usual one -> checkpoint trained on this model.
         convention: How `flops` are counted.
         notes: What a reader of its answers must know.
 
     Raises:
         UserError: The checkpoint cannot be found, is no LLaVA or is not whole, or an argument is unknown.
     """
+
+    blueprint = staticmethod(blueprint_of)
 
     def __init__(  # noqa: PLR0913 - one parameter is one option
         self,
@@ -100,7 +102,6 @@ class HFMultimodal:
 
         self.decoder: Decoder = Decoder(self._loaded.model)
         self.methods: tuple[Method, ...] = ()
-        self.schedulers: Mapping[str, Mapping[str, str]] = {}
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self.notes = self._loaded.notes
         self._selector: Selector | None = None

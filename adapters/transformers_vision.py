@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
 from .loading import LOCAL, check_whole, checkpoint, loading
+from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +53,8 @@ class HFVisionEncoder:
         UserError: The checkpoint cannot be found, is not that of an image encoder or is not whole, or an argument is
             unknown.
     """
+
+    blueprint = staticmethod(blueprint_of)
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .cards import ModelCard, TaskCard
     from .contracts import Answer, Json, Likelihood, Predictions, Prompt, Sample, Scores, Task
     from .measure.architecture import Architecture
+    from .measure.counting import Blueprint
 
 
 # Of models
@@ -217,3 +218,20 @@ class FingerprintingFactory(Protocol):
     def fingerprint(self, **arguments: Any) -> str:
         """Return what tells it from others, such as the hash of the weights, given the factory's arguments."""
         ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A registered factory that knows the architecture of the model it makes, so that it can be priced."""
+
+    def blueprint(self, **arguments: Any) -> Blueprint:
+        """Return the architecture, given the factory's arguments; no weights are read."""
+        ...
+
+
+@runtime_checkable
+class ShipsCheckpoints(Protocol):
+    """A registered factory of a model with which checkpoints of methods ship."""
+
+    checkpoints: Mapping[str, Mapping[str, str]]
+    """Method -> name, ``auto`` for the usual one -> folder."""

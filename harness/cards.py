@@ -53,6 +53,7 @@ class MethodCard(Card):
     combines_with: frozenset[str] = frozenset()
     """... unless one of them names the other here."""
     takes_budget: bool = False
+    """It spends a share of what the model spends with everything on; see `harness.methods.Budget`."""
 
 
 class ReportCard(Card):

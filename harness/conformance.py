@@ -22,6 +22,7 @@ from .abilities import Replayed
 from .contracts import Embedder, Generator, LanguageModel, Prompt, Record
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
+from .methods import bind
 from .samples import sample_digests, samples_digest
 from .specs import Call, did_you_mean
 from .summary import summarise
@@ -102,28 +103,29 @@ def _check_entry(entry: Entry) -> Iterator[Finding]:
 def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
     """Try a method on a model."""
     title = f"method {entry.name}"
-    budget = {"budget": 0.5} if entry.card.takes_budget else {}
     try:
-        arguments = entry.bind(Call(entry.name), seed=0, device="cpu", **budget)
+        offered = {"seed": 0, "budget": 0.5} if entry.card.takes_budget else {"seed": 0}
+        method = bind(entry, Call(entry.name), **offered)
     except UserError as error:
         yield _unbound(title, error)
         return
-    if entry.card.takes_budget and "budget" not in arguments:
-        yield Finding(f"{title}: takes a budget", False, "its card says so, but its factory has no argument 'budget'")
+    if not method.can_run():
+        yield Finding(f"{title}: not checked", True, "it has only a cost model")
+        return
     found = _base_for(plugins, entry)
     if found is None:
         needs = ", ".join(sorted(entry.card.needs)) or "nothing"
         yield Finding(f"{title}: not checked", True, f"no model that can be built from its name alone offers {needs}")
         return
     base, model, before = found
-    method = entry.factory()
+    method = method.for_base(base.factory())
 
     def leaves_base_alone(_result: Any, _build: Callable[[], Any]) -> None:
         """The model that it is given stays as it was."""
         _require(bool(np.array_equal(before, _answers(base, model))), "the given model answers otherwise than before")
 
     title = f"{title} on {base.name}"
-    yield from _look(title, lambda: method(model, **arguments), (*_model_looks(base), leaves_base_alone))
+    yield from _look(title, lambda: method.apply(model), (*_model_looks(base), leaves_base_alone))
 
 
 def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:

@@ -1,34 +1,35 @@
-"""What a model spec costs before it exists as a model: from the spec to a plan of work, FLOPs and predicted times.
+"""What a model spec costs before it is built: from the spec to what is left of the work, FLOPs and predicted times.
 
-A spec's base names an architecture, its methods plan rules: both are registered names, like models and methods.
+A spec's base is a registered architecture, or a registered model that tells its own (`harness.abilities.Described`).
 """
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .abilities import Described
 from .errors import UserError
-from .faults import blamed_on
 from .measure.architecture import read_architecture
 from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
 from .measure.roofline import BYTES, Accelerator, Precision, predict
 from .measure.work import Work
+from .planning import PlannedMethod, plan_methods, plan_model, what_is_left
 from .specs import Call, Spec, did_you_mean, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from .registry import Entry, Registry
+    from .measure.architecture import Architecture
+    from .registry import Registry
     from .results import Timing
 
-PHASES = ("vision", "projector", "prefill", "head")
+PHASES = ("vision", "projector", "prefill", "head", "methods")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CostRequest:
     """What a cost is asked for.
 
     Attributes:
@@ -49,7 +50,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise UserError(f"a batch of {self.batch} prompts is no batch", todo="give 1 or more")
+            raise UserError(f"cannot make a batch of {self.batch} prompts", todo="give 1 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Cost:
         work: What runs.
         flops: Phase -> FLOPs of one prompt by the closed form under the convention asked for.
         counted: The same by the counters on the real modules; ``None`` where only part of a layer runs.
-        share: FLOPs of the language model's prefill and head as a share of the same prompt with every switch on.
+        of_base: FLOPs as a share of the base model's, without any method.
+        of_full: FLOPs as a share of the same model's with everything switched on.
         decode: FLOPs of one further token.
         memory: Bytes of weights, keys and values and one block's activations, for the batch.
         predicted: Accelerator -> part of the work (``vision``, ``projector``, ``prefill`` with the head, and ``token``,
@@ -73,7 +75,8 @@ class Cost:
     work: Work
     flops: Mapping[str, int]
     counted: Mapping[str, int] | None
-    share: float
+    of_base: float
+    of_full: float
     decode: int
     memory: int
     predicted: Mapping[str, Mapping[str, float]]
@@ -84,8 +87,11 @@ class Costing:
     """Costs of the variants of one architecture, which is built and traced once.
 
     Args:
-        registry: Where architectures and plan rules are looked up.
-        spec: Model spec; its base is a registered architecture.
+        registry: Where architectures, models and methods are looked up.
+        spec: Model spec.
+
+    Raises:
+        UserError: A name or an option is unknown, or methods do not go together or with the architecture.
     """
 
     def __init__(self, registry: Registry, spec: str) -> None:
@@ -93,35 +99,46 @@ class Costing:
         self.blueprint = _blueprint(registry, self._spec.base)
         self.architecture = read_architecture(self.blueprint.config)
         self.counter = Counter(self.blueprint)
+        self._methods(self._spec)
 
-    def cost(self, question: Question, budget: float | None = None, *, count: bool = False) -> Cost:
+    def cost(self, request: CostRequest, budget: float | None = None, *, count: bool = False) -> Cost:
         """Return the cost at a budget, or at the spec's own.
 
         Args:
-            question: What to compute.
+            request: What to compute.
             budget: Instead of the spec's.
             count: Whether to count on the real modules as well, which imports torch and traces.
 
         Raises:
-            UserError: A method is unknown, takes other arguments, or cannot act on this architecture.
+            UserError: An option or the budget does not suit this architecture, or a method has no cost model.
         """
         spec = self._spec if budget is None else self._spec.with_budget(budget)
-        whole = Work.whole(self.architecture, text_tokens=question.text_tokens, visual_tokens=question.visual_tokens)
-        every, work = self._plan(spec, whole)
-        operators = tuple(work.operators(question.convention))
+        methods = self._methods(spec)
+        whole = Work.whole(self.architecture, text_tokens=request.text_tokens, visual_tokens=request.visual_tokens)
+        work = what_is_left(methods, whole)
+        full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
+        operators = tuple(work.operators(request.convention))
+        base, most = (_shared(one.operators(request.convention)) for one in (whole, full))
         return Cost(
             spec=str(spec),
             work=work,
             flops=_by_phase(operators),
             counted=self.counted(work) if count else None,
-            share=_language(operators) / (_language(every.operators(question.convention)) or 1),
-            decode=sum(o.flops for o in work.decode(question.convention)),
-            memory=work.memory(question.convention, BYTES[question.precision], question.batch),
-            predicted={chip.name: _seconds(work, chip, question) for chip in question.accelerators},
+            of_base=_shared(operators) / base,
+            of_full=_shared(operators) / most,
+            decode=sum(o.flops for o in work.decode(request.convention)),
+            memory=work.memory(request.convention, BYTES[request.precision], request.batch),
+            predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
             operators=operators,
         )
 
-    def measure(self, question: Question, budget: float | None = None) -> tuple[Timing, Timing]:
+    def _methods(self, spec: Spec) -> Sequence[PlannedMethod]:
+        """The methods of a spec, as they are run on a registered model; an architecture offers what it is made of."""
+        if _is_architecture(self._registry, spec.base):
+            return plan_methods(self._registry, spec, _offers(self.architecture))
+        return plan_model(self._registry, spec).methods
+
+    def measure(self, request: CostRequest, budget: float | None = None) -> tuple[Timing, Timing]:
         """Time what a plan leaves of the language model: the first token, and one further token.
 
         Raises:
@@ -130,17 +147,17 @@ class Costing:
         """
         if self.architecture.language is None:
             raise UserError(
-                f"--measure times language models, and {self._spec.base} is none",
+                f"--measure times language models, and {self._spec.base} has none",
                 todo="leave --measure out; `adaptbench run` times an encoder on its own images",
             )
-        work = self.cost(question, budget).work
+        work = self.cost(request, budget).work
         stack, execution = work.language
         if {(layer.tokens, layer.heads, layer.mlp) for layer in execution.layers} - {(work.tokens, stack.heads, 1)}:
             raise UserError(
                 "--measure times whole layers on the whole prompt",
                 todo="leave it out; `adaptbench run` times the method's own model",
             )
-        return self.blueprint.measure(tokens=work.tokens, batch=question.batch, layers=len(execution.layers))
+        return self.blueprint.measure(tokens=work.tokens, batch=request.batch, layers=len(execution.layers))
 
     def counted(self, work: Work) -> dict[str, int] | None:
         """FLOPs by phase as the counters see them, or ``None`` where only part of a layer runs."""
@@ -148,86 +165,74 @@ class Costing:
         heads = self.architecture.language.stack.heads if self.architecture.language else 0
         if execution and any(layer.heads < heads or layer.mlp < 1 for layer in execution.layers):
             return None
-        tokens = {"vision": 1, "projector": work.visual_tokens if execution else 1, "head": 1}
-        counts = {p: self.counter.count(p, tokens[p]).value for p in self.counter.phases() if p != "prefill"}
+        tokens = {"projector": work.visual_tokens if execution else 1, "head": 1}
+        stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
         if execution:
-            lengths = [layer.tokens for layer in execution.layers]
-            counts["prefill"] = self.counter.count_layers("prefill", lengths).value
+            stacks["prefill"] = [layer.tokens for layer in execution.layers]
+        counts = {
+            phase: self.counter.count_layers(phase, stacks[phase]).value
+            if phase in stacks
+            else self.counter.count(phase, tokens[phase]).value
+            for phase in self.counter.phases()
+        }
+        if work.added:
+            counts["methods"] = work.added
         return {phase: counts[phase] for phase in PHASES if phase in counts}
 
-    def _of_plan(self, plan: Entry, call: Call) -> Call:
-        """Leave out what the method takes and its plan rule does not: it says which parts run, not how many."""
-        methods = {entry.name: entry for entry in self._registry.entries("method")}
-        if all(name in plan.takes() for name, _ in call.args) or call.name not in methods:
-            return call
-        others = set(methods[call.name].takes()) - set(plan.takes())
-        return replace(call, args=tuple((name, value) for name, value in call.args if name not in others))
 
-    def _plan(self, spec: Spec, whole: Work) -> tuple[Work, Work]:
-        """The work with every switch on - tokens pruned before the language model are gone already - and what is left.
-
-        DESIGN's budget is a share of the same model's prefill, its token selection included.
-        """
-        takers = [call for call in spec.methods if _takes_budget(self._registry.find("plan", call.name))]
-        if spec.budget is not None and not takers:
-            raise UserError(
-                f"none of its methods takes a budget, so '@{spec.budget:g}' means nothing",
-                where=f"model spec '{spec}'",
-                todo=f"add one: {', '.join(e.name for e in self._registry.entries('plan') if _takes_budget(e))}",
-            )
-        every = work = whole
-        for call in spec.methods:
-            entry = self._registry.find("plan", call.name)
-            given = entry.bind(self._of_plan(entry, call))
-            due = {} if spec.budget is None or call not in takers else {"budget": spec.budget}
-            with blamed_on(f"plan {call}", f"model spec '{spec}'"):
-                work = entry.factory()(work, **{**given, **due})
-                fuller = entry.factory()(every, **({**given, "budget": 1.0} if call in takers else given))
-            every = every if _switches_off(every, fuller) else fuller
-        return every, work
-
-
-def _takes_budget(plan: Entry) -> bool:
-    return "budget" in inspect.signature(plan.factory()).parameters
-
-
-def _switches_off(before: Work, after: Work) -> bool:
-    """Whether a rule left out layers or heads, rather than tokens."""
-    shapes = [
-        [(layer.layer, layer.heads, layer.mlp) for layer in w.execution.layers] for w in (before, after) if w.execution
-    ]
-    return len(shapes) == 2 and shapes[0] != shapes[1]
+def _is_architecture(registry: Registry, base: Call) -> bool:
+    return base.name in [entry.name for entry in registry.entries("architecture")]
 
 
 def _blueprint(registry: Registry, base: Call) -> Blueprint:
-    known = [entry.name for entry in registry.entries("architecture")]
-    if base.name not in known:
+    if _is_architecture(registry, base):
+        entry = registry.find("architecture", base.name)
+        blueprint: Blueprint = entry.factory()(**entry.bind(base))
+        return blueprint
+    models = {entry.name: entry for entry in registry.entries("model")}
+    if base.name not in models:
+        known = [*models, *(entry.name for entry in registry.entries("architecture"))]
         raise UserError(
-            f"unknown architecture {base.name!r}{did_you_mean(base.name, known)}",
+            f"unknown architecture or model {base.name!r}{did_you_mean(base.name, known)}",
             todo="`adaptbench list architectures` shows what there is; hf:PATH reads a local folder or a hub id",
         )
-    entry = registry.find("architecture", base.name)
-    blueprint: Blueprint = entry.factory()(**entry.bind(base))
-    return blueprint
+    factory: Any = models[base.name].factory()
+    if not isinstance(factory, Described):
+        raise UserError(
+            f"model {base.name!r} does not tell its architecture", todo="run it: `adaptbench run` measures its cost"
+        )
+    return factory.blueprint(**models[base.name].bind(base, seed=0, device="cpu"))
 
 
-def _seconds(work: Work, chip: Accelerator, question: Question) -> dict[str, float]:
+def _offers(architecture: Architecture) -> set[str]:
+    """What methods may act on of an architecture without weights."""
+    offers = {"layers"}
+    if architecture.language is not None:
+        offers |= {"decoder"} if architecture.language.causal else set()
+        offers |= {"images", "visual-tokens"} if architecture.vision is not None else set()
+    return offers
+
+
+def _seconds(work: Work, chip: Accelerator, request: CostRequest) -> dict[str, float]:
     """Predicted seconds of each part of the work on one accelerator."""
-    convention = question.convention
+    convention = request.convention
     if convention.depends_on_chip:
-        convention = replace(convention, on_chip=chip.on_chip_bytes / BYTES[question.precision])
+        convention = replace(convention, on_chip=chip.on_chip_bytes / BYTES[request.precision])
     parts: dict[str, list[Operator]] = {}
     for operator in (*work.operators(convention), *work.decode(convention)):
         parts.setdefault("token" if operator.phase == "decode" else operator.phase, []).append(operator)
-    return {part: predict(own, chip, question.precision, question.batch) for part, own in parts.items()}
+    return {part: predict(own, chip, request.precision, request.batch) for part, own in parts.items()}
 
 
 def _by_phase(operators: Iterable[Operator]) -> dict[str, int]:
     sums = dict.fromkeys(PHASES, 0)
     for operator in operators:
-        sums["head" if operator.module == "head" else operator.phase] += operator.flops
+        sums[operator.module if operator.module in ("head", "methods") else operator.phase] += operator.flops
     return {phase: value for phase, value in sums.items() if value}
 
 
-def _language(operators: Iterable[Operator]) -> int:
-    return sum(operator.flops for operator in operators if operator.phase == "prefill")
+def _shared(operators: Iterable[Operator]) -> int:
+    """FLOPs that a share is of: the language model's prefill and head, or all of an encoder of images."""
+    every = list(operators)
+    language = sum(operator.flops for operator in every if operator.phase == "prefill")
+    return language or sum(operator.flops for operator in every)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings, cell_key, task_fingerprint
-from .planning import Request, plan
+from .planning import Request, plan, takes_budget
 from .samples import sample_digests, samples_digest
 from .specs import parse
 
@@ -60,7 +60,7 @@ def planned(registry: Registry, cell: CellId) -> PlannedCell:
         UserError: One of its names is not registered here: it was a Python object, or of a plugin that is not loaded.
     """
     spec = parse(cell.model)
-    text = str(spec if cell.budget == 1 else spec.with_budget(cell.budget))
+    text = str(spec.with_budget(cell.budget) if takes_budget(registry, spec) else spec)
     (found,) = plan(registry, Request((text,), (cell.task,), seeds=(cell.seed,))).cells
     return found
 

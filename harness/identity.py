@@ -17,7 +17,7 @@ is used again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .abilities import FingerprintingFactory, HasFingerprint
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .contracts import Task
-    from .planning import PlannedCell, PlannedModel, PlannedTask, Step
+    from .planning import PlannedCell, PlannedMethod, PlannedModel, PlannedTask, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +53,37 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class BoundModel:
-    """A planned model with the arguments that its factories will be called with."""
+    """A planned model with the arguments that its base's factory will be called with."""
 
     model: PlannedModel
-    arguments: tuple[dict[str, Any], ...] = field(default=())
+    arguments: Mapping[str, Any]
 
     @classmethod
     def of(cls, cell: PlannedCell, settings: Settings) -> BoundModel:
-        """Bind a cell's model to seed, device, waived operators and budget."""
-        model, budget = cell.model, cell.model.spec.budget
-        offered: dict[str, Any] = {"seed": cell.seed, "device": settings.device, "waive": settings.waive}
-        arguments = [model.base.entry.bind(model.base.call, **offered)]
-        for step in model.methods:
-            due = {"budget": budget} if step.entry.card.takes_budget and budget is not None else {}
-            arguments.append(step.entry.bind(step.call, **offered, **due))
-        return cls(model, tuple(arguments))
+        """Bind a cell's model to seed, device and waived operators."""
+        return cls(cell.model, cell.model.bind(seed=cell.seed, device=settings.device, waive=settings.waive))
 
     def load(self) -> Any:
         """Build the model."""
         return self.on(self.base())
 
     def base(self) -> Any:
-        """Import factories and build what all budgets have in common; this is where weights are read."""
-        model = self.model.base.entry.factory()(**self.arguments[0])
-        return self._with(model, range(self._common))
+        """Import the factory and build what all budgets have in common; this is where weights are read."""
+        return self._with(self.model.base.entry.factory()(**self.arguments), self.model.as_applied[: self._common])
 
     def on(self, base: Any) -> Any:
         """Return the model that is made of a `base`: its own, or that of the same model at another budget."""
-        return self._with(base, range(self._common, len(self.model.methods)))
+        return self._with(base, self.model.as_applied[self._common :])
 
     @property
     def _common(self) -> int:
         """Methods that stand before the first one that takes a budget."""
-        takes = [step.entry.card.takes_budget for step in self.model.methods]
+        takes = [planned.entry.card.takes_budget for planned in self.model.as_applied]
         return takes.index(True) if True in takes else len(takes)
 
-    def _with(self, model: Any, methods: range) -> Any:
-        for place in methods:
-            model = self.model.methods[place].entry.factory()(model, **self.arguments[place + 1])
+    def _with(self, model: Any, methods: Sequence[PlannedMethod]) -> Any:
+        for planned in methods:
+            model = planned.method.apply(model)
         return model
 
     def key(self, settings: Settings, run: str) -> str:
@@ -100,10 +93,11 @@ class BoundModel:
             settings: How it is run.
             run: Random name of this run of the runner: part of the key of a model that cannot be told from others.
         """
-        steps = (self.model.base, *self.model.methods)
-        prints = [_fingerprint(step, given) or run for step, given in zip(steps, self.arguments, strict=True)]
-        arguments = [{name: repr(value) for name, value in given.items()} for given in self.arguments]
-        return _key(str(self.model.spec), prints, arguments, settings.answering(), package_source_digest())
+        base = _fingerprint(self.model.base, self.arguments) or run
+        methods = [_method_fingerprint(planned) or run for planned in self.model.methods]
+        arguments = {name: repr(value) for name, value in self.arguments.items()}
+        spec = str(self.model.spec.without_budget())
+        return _key(spec, base, arguments, methods, settings.answering(), package_source_digest())
 
 
 def cell_key(cell: PlannedCell, model_key: str, samples: Sequence[str], settings: Settings) -> str:
@@ -149,7 +143,17 @@ def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str | None:
     return None if code is None else _key(code, named_files(arguments))
 
 
-def _factory_digest(step: Step) -> str | None:
+def _method_fingerprint(planned: PlannedMethod) -> str | None:
+    """Identity of what a method does, but for the options that the spec says; ``None`` if it cannot be told."""
+    options, own = planned.method.model_dump(), planned.method.fingerprint()
+    code = own or _factory_digest(planned)
+    if code is None:
+        return None
+    given = [options.get(name) for name in ("budget", "seed")]
+    return _key(code, given, [] if own else named_files(options))
+
+
+def _factory_digest(step: Step | PlannedMethod) -> str | None:
     """A name's factory by its source; a factory that is a Python object also by what it captured."""
     factory = step.entry.factory()
     return source_digest(factory) if isinstance(step.entry.target, str) else object_digest(factory)

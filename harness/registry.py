@@ -26,7 +26,6 @@ Kind: TypeAlias = Literal[
     "report",
     "figure",
     "architecture",
-    "plan",
     "recipe",
 ]
 Target: TypeAlias = "str | Callable[..., Any]"
@@ -125,7 +124,7 @@ class Entry:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind in {"method", "plan", "recipe", "report", "figure"} else parameters
+        return parameters[1:] if self.kind in {"recipe", "report", "figure"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -151,10 +150,7 @@ class Registrar:
         self._add(Entry("model", name, target, self.owner, card, override=override), ModelCard)
 
     def method(self, name: str, target: Target, *, card: MethodCard, override: bool = False) -> None:
-        """Register a method: ``target(model, **arguments)`` returns the modified model and leaves the given one alone.
-
-        A method whose card says ``takes_budget`` is given ``budget=`` when the model spec has one.
-        """
+        """Register a method: ``target`` is a subclass of `harness.methods.Method`."""
         self._add(Entry("method", name, target, self.owner, card, override=override), MethodCard)
 
     def task(
@@ -230,13 +226,6 @@ class Registrar:
             override: Whether it may replace another plugin's.
         """
         self._add(Entry("architecture", name, target, self.owner, None, dict(args or {}), override))
-
-    def plan(self, name: str, target: Target, *, override: bool = False) -> None:
-        """Register what a method leaves to be done: ``target(work, **arguments)`` returns the lesser `Work`.
-
-        A rule that takes a budget has an argument ``budget``. See `harness.measure.work`.
-        """
-        self._add(Entry("plan", name, target, self.owner, override=override))
 
     def recipe(self, name: str, target: Target, *, override: bool = False) -> None:
         """Register how a model is trained: ``target(out, **arguments)`` trains it into a folder, and resumes there."""

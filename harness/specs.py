@@ -21,6 +21,7 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from .budgets import checked, is_budget
 from .errors import UserError
 from .hashing import sha256_hex
 
@@ -52,7 +53,7 @@ class Call:
 
     def __str__(self) -> str:
         target = "" if self.target is None else f":{_show_target(self.target)}"
-        args = ",".join(f"{key}={_show_value(value)}" for key, value in self.args)
+        args = ",".join(f"{key}={show_value(value)}" for key, value in self.args)
         return f"{self.name}{target}{f'({args})' if args else ''}"
 
 
@@ -66,7 +67,7 @@ class Spec:
 
     def __str__(self) -> str:
         calls = "+".join(map(str, (self.base, *self.methods)))
-        return calls if self.budget is None else f"{calls}@{_show_value(float(self.budget)).removesuffix('.0')}"
+        return calls if self.budget is None else f"{calls}@{show_value(float(self.budget)).removesuffix('.0')}"
 
     @property
     def digest(self) -> str:
@@ -75,7 +76,7 @@ class Spec:
 
     def with_budget(self, budget: float) -> Spec:
         """The same model at another budget, in (0, 1]."""
-        return Spec(self.base, self.methods, check_budget(budget, f"model spec '{self}'"))
+        return Spec(self.base, self.methods, checked(budget, f"model spec '{self}'"))
 
     def without_budget(self) -> Spec:
         """The same model with no budget said."""
@@ -117,15 +118,6 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def check_budget(budget: float, where: str) -> float:
-    """Return a budget if it is in (0, 1], else raise a `UserError`."""
-    if not 0 < budget <= 1:
-        raise UserError(
-            f"budget {budget:g} is not in (0, 1]", where=where, todo="give the share of the full cost to spend"
-        )
-    return float(budget)
-
-
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """Return up to three known names that a mistyped one may stand for, the likeliest first; case does not matter."""
     from rapidfuzz import fuzz, process
@@ -148,7 +140,8 @@ def _show_target(target: str) -> str:
     return target if plain else json.dumps(target)
 
 
-def _show_value(value: Value) -> str:
+def show_value(value: Value) -> str:
+    """Return a value as a spec writes it."""
     if isinstance(value, str):
         return value if value and all(c in _WORD for c in value) and _is_text(value) else json.dumps(value)
     return json.dumps(value).replace("e+", "e")  # "+" begins a method
@@ -203,7 +196,7 @@ class _Scanner:
 
     def budget(self) -> float:
         number = _NUMBER.match(self._text, self._skip())
-        if number is None or not 0 < float(number[0]) <= 1:
+        if number is None or not is_budget(float(number[0])):
             raise self._error("a budget in (0, 1]", number and number[0])
         self._at = number.end()
         return float(number[0])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .abilities import HasArchitecture
+from .budgets import exact
 from .results import Account, Estimate, LanguageShape, Range, Spending
 from .stats import cluster_names, mean_interval
 
@@ -31,11 +32,6 @@ ACCOUNTS = {"units": ("units", "all_units"), "flops": ("language_flops", "whole_
 """Accounting -> the costs that say what was used, and of how much."""
 _Z = 1.959963984540054
 """Quantile of the normal distribution for 95 %."""
-
-
-def exact(budget: float) -> Fraction:
-    """Return a budget as the decimal that it is written as."""
-    return Fraction(str(budget))
 
 
 def spent(costs: Sequence[Mapping[str, int]], budget: float) -> dict[str, int]:

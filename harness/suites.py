@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from .budgets import checked
 from .errors import UserError
-from .specs import Spec, check_budget, parse, parse_call
+from .specs import Spec, parse, parse_call
 from .yaml_files import read_yaml, validated
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Suite(BaseModel):
     @field_validator("budgets")
     @classmethod
     def _budgets(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(_checked(lambda budget: check_budget(budget, "budgets"), budget) for budget in value)
+        return tuple(_checked(lambda budget: checked(budget, "budgets"), budget) for budget in value)
 
 
 def load_suite(path: str | Path) -> Suite:

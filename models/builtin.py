@@ -14,19 +14,9 @@ if TYPE_CHECKING:
 
 _HERE = "adaptbench.models.reference"
 _ARCHITECTURES = Path(__file__).parent / "architectures"
-_PLANS = {
-    "adallava-h": "adaptive.plans:adallava_h",
-    "adallava-l": "adaptive.plans:adallava_l",
-    "fastv": "pruning.plans:fastv",
-    "layers": "adaptive.plans:layers",
-    "prumerge": "pruning.plans:prumerge",
-    "prumerge-plus": "pruning.plans:prumerge_plus",
-}
-
-
 _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
-_SELECTORS = frozenset({"prumerge", "prumerge-plus"})
+_SELECTORS = frozenset({"pooled-tokens", "prumerge", "prumerge-plus", "random-tokens"})
 
 
 def _method(summary: str, needs: frozenset[str], modifies: frozenset[str], combines_with: frozenset[str]) -> MethodCard:
@@ -46,15 +36,15 @@ def _scheduler(summary: str) -> MethodCard:
 
 _PRUNING_AND_SCHEDULING = {
     "adallava-h": (
-        "adaptive.adallava:adallava_h",
-        _scheduler("AdaLLaVA-H: a scheduler shuts heads and MLP channels, prompt by prompt"),
+        "adaptive.adallava:AdaLlavaH",
+        _scheduler("AdaLLaVA-H: a scheduler turns off heads and MLP channels, prompt by prompt"),
     ),
     "adallava-l": (
-        "adaptive.adallava:adallava_l",
+        "adaptive.adallava:AdaLlavaL",
         _scheduler("AdaLLaVA-L: a scheduler skips blocks, prompt by prompt"),
     ),
     "fastv": (
-        "pruning.fastv:fastv",
+        "pruning.fastv:FastV",
         _method(
             "FastV: after k blocks, the visual tokens that the last token attends to least are dropped",
             _VISUAL | {"decoder"},
@@ -62,8 +52,12 @@ _PRUNING_AND_SCHEDULING = {
             _SELECTORS | _SCHEDULERS,
         ),
     ),
+    "pooled-tokens": (
+        "pruning.pooled_tokens:PooledTokens",
+        _method("Visual tokens averaged over a coarser grid", _VISUAL, _VISUAL, _SCHEDULERS | {"fastv"}),
+    ),
     "prumerge": (
-        "pruning.prumerge:prumerge",
+        "pruning.prumerge:PruMerge",
         _method(
             "PruMerge: the visual tokens that stand out stay, the others are merged into them",
             _VISUAL,
@@ -72,12 +66,18 @@ _PRUNING_AND_SCHEDULING = {
         ),
     ),
     "prumerge-plus": (
-        "pruning.prumerge:prumerge_plus",
+        "pruning.prumerge:PruMergePlus",
         _method(
             "PruMerge+: PruMerge with a grid of further tokens",
             _VISUAL,
             _VISUAL,
             _SCHEDULERS | {"fastv"},
+        ),
+    ),
+    "random-tokens": (
+        "pruning.random_tokens:RandomTokens",
+        _method(
+            "Visual tokens at random places, the same ones in every image", _VISUAL, _VISUAL, _SCHEDULERS | {"fastv"}
         ),
     ),
 }
@@ -126,11 +126,9 @@ def register(registry: Registrar) -> None:
     _register_generators(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
         registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
-    for name, place in _PLANS.items():
-        registry.plan(name, f"adaptbench.models.{place}")
     registry.method(
         "layers",
-        f"{_HERE}.layers:layers",
+        f"{_HERE}.layers:Layers",
         card=MethodCard(
             summary="Keep the first blocks of a transformers encoder: layers(keep=3), or a share of them: layers@0.5",
             licence="Apache-2.0",
@@ -182,20 +180,16 @@ def _register_generators(registry: Registrar) -> None:
             licence="Apache-2.0",
             source="models/reference/weights/tiny-llava",
             training_data="shapes, split train",
-            offers=frozenset({"decoder", "pictures", "visual-tokens"}),
+            offers=frozenset({"decoder", "images", "visual-tokens"}),
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
     registry.recipe("adallava", "adaptbench.models.adaptive.adallava_recipe:train_adallava")
     for name, (place, card) in _PRUNING_AND_SCHEDULING.items():
         registry.method(name, f"adaptbench.models.{place}", card=card)
-    registry.method(
-        "blind",
-        f"{_HERE}.blind:blind",
-        card=MethodCard(
-            summary="Shows the model a grey picture instead of each picture: the question-only baseline",
-            licence="Apache-2.0",
-            needs=frozenset({"pictures"}),
-            modifies=frozenset({"pictures"}),
-        ),
-    )
+    images = frozenset({"images"})
+    for name, target, summary in (
+        ("blind", "blind:Blind", "Show the model a grey image instead of each image: the question-only baseline"),
+        ("smaller-images", "smaller_images:SmallerImages", "Show the model images of fewer pixels"),
+    ):
+        registry.method(name, f"{_HERE}.{target}", card=_method(summary, images, images, frozenset()))

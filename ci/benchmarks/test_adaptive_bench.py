@@ -87,21 +87,23 @@ def prompt(base: HFMultimodal) -> Prompt:
 @pytest.fixture(scope="module")
 def variants(base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HFMultimodal]:
     """Spec -> the base with these methods, on the same weights; its schedulers are untrained, with latency token."""
+    from adaptbench.harness.methods import bind
     from adaptbench.harness.plugins import load_plugins
     from adaptbench.harness.specs import parse
-    from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, save
+    from adaptbench.models.adaptive.scheduler import Scheduler, save
+    from adaptbench.models.adaptive.switches import SchedulerConfig
 
     registry, checkpoints = load_plugins().registry, {}
     for switch, rank in (("layers", 1), ("heads", 4)):
         config = SchedulerConfig(switch=switch, layers=32, heads=16, prefix=16, rank=rank, hidden=1024)
-        checkpoints[f"adallava-{switch[0]}"] = {"checkpoint": str(tmp_path_factory.mktemp("scheduler") / switch)}
-        save(Scheduler(config), checkpoints[f"adallava-{switch[0]}"]["checkpoint"])
+        checkpoints[f"adallava-{switch[0]}"] = str(tmp_path_factory.mktemp("scheduler") / switch)
+        save(Scheduler(config), checkpoints[f"adallava-{switch[0]}"])
 
     def build(text: str) -> HFMultimodal:
         spec, model = parse(f"base+{text}"), base
         for call in spec.methods:
-            due = {"budget": spec.budget, **checkpoints[call.name]} if call.name in checkpoints else {}
-            model = registry.find("method", call.name).factory()(model, **dict(call.args), **due)
+            due = {"budget": spec.budget, "checkpoint": checkpoints[call.name]} if call.name in checkpoints else {}
+            model = bind(registry.find("method", call.name), call, **due).apply(model)
         return model
 
     return {text: build(text) for text in (*SPECS, EVERYTHING)}

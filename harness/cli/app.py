@@ -93,7 +93,7 @@ def plugin_root(context: typer.Context) -> None:
 def list_names(
     kind: Annotated[
         str,
-        typer.Argument(help="models, methods, tasks, suites, reports, figures, architectures, plans, recipes, or all."),
+        typer.Argument(help="models, methods, tasks, suites, reports, figures, architectures, recipes, or all."),
     ] = "all",
     plugin: Plugins = None,
     json: Json = False,
@@ -180,7 +180,6 @@ def cost(
     visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of an image.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(help="Prompts in a batch.")] = 1,
     budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1]; may be given several times.")] = None,  # noqa: UP045
-    plan: Annotated[Optional[list[str]], typer.Option(help="Part that runs: layers=N, or a method.")] = None,  # noqa: UP045
     hardware: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on your own, described in a YAML file."),
@@ -210,7 +209,6 @@ def cost(
             visual_tokens=visual_tokens,
             batch=batch,
             budgets=tuple(budget or ()),
-            plan=tuple(plan or ()),
             hardware=tuple(hardware or ()),
             precision=precision,
             preset=preset,

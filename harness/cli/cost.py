@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from ..costing import PHASES, Cost, Costing, Question
+from ..costing import PHASES, Cost, Costing, CostRequest
 from ..errors import UserError
 from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
-from ..specs import Call, did_you_mean, parse_call
+from ..specs import Call, did_you_mean
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class CostOptions:
     visual_tokens: int | None
     batch: int
     budgets: tuple[float, ...]
-    plan: tuple[str, ...]
     hardware: tuple[str, ...]
     precision: str
     preset: str
@@ -51,26 +50,28 @@ class CostOptions:
 
 def show_cost(options: CostOptions) -> None:
     """Write what a model spec costs, at each budget."""
-    question, plugins = _question(options), load_plugins(options.plugins)
+    request, plugins = _cost_request(options), load_plugins(options.plugins)
     form = file_form(options.out, FIGURE_FORMATS, "a figure") if options.out else ""
-    costing = Costing(plugins.registry, _spec(options))
+    costing = Costing(plugins.registry, _spec(options.spec))
     budgets = dict.fromkeys(options.budgets) or (None,)
-    costs = [costing.cost(question, budget, count=options.count) for budget in budgets]
+    costs = [costing.cost(request, budget, count=options.count) for budget in budgets]
     if options.count:
         reconcile(costing.counter, costing.blueprint)
-    timings = [costing.measure(question, budget) for budget in budgets] if options.measure else []
+    timings = [costing.measure(request, budget) for budget in budgets] if options.measure else []
     title = f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
     if options.out:
         request = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
         write_content(options.out, plugins.registry.find("figure", "costs").factory()(request))
     if options.as_json:
-        rows = [_as_json(cost, options, question) for cost in costs]
+        rows = [_as_json(cost, options, request) for cost in costs]
         for row, times in zip(rows, timings, strict=False):
             row["measured"] = [timing.model_dump(mode="json") for timing in times]
         write_json(rows)
         return
     typer.echo(title)
-    write_columns([*_rows(costs, question)])
+    write_columns([*_rows(costs, request)])
+    for assumed in dict.fromkeys(one for cost in costs for one in cost.work.assumed):
+        typer.echo(f"note: {assumed}")
     for cost, times in zip(costs, timings, strict=False):
         typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
         write_columns([[t.what, f"{1e3 * t.median:.2f} ms", _spread(t)] for t in times])
@@ -82,7 +83,7 @@ def show_cost(options: CostOptions) -> None:
         typer.echo(f"\n{options.out}")
 
 
-def _question(options: CostOptions) -> Question:
+def _cost_request(options: CostOptions) -> CostRequest:
     _known(options.by, _BY, "--by")
     _known(options.preset, CONVENTIONS, "--preset")
     _known(options.precision, BYTES, "--precision")
@@ -90,7 +91,7 @@ def _question(options: CostOptions) -> Question:
     if options.attention is not None:
         _known(options.attention, ATTENTION, "--attention")
         convention = convention.with_attention(cast(Attention, options.attention))
-    return Question(
+    return CostRequest(
         text_tokens=options.text_tokens,
         visual_tokens=options.visual_tokens,
         batch=options.batch,
@@ -100,20 +101,11 @@ def _question(options: CostOptions) -> Question:
     )
 
 
-def _spec(options: CostOptions) -> str:
-    """The spec with ``--plan`` as further methods; a bare hub id or path stands for ``hf:`` and it."""
-    base, *_ = re.split(r"[+(@]", options.spec, maxsplit=1)
+def _spec(text: str) -> str:
+    """The spec; a bare hub id or path stands for ``hf:`` and it."""
+    base, *_ = re.split(r"[+(@]", text, maxsplit=1)
     bare = "/" in base and ":" not in base
-    spec = str(Call("hf", base.strip(' "'))) + options.spec[len(base) :] if bare else options.spec
-    text, at, budget = spec.partition("@")
-    return "+".join([text, *map(_plan_part, options.plan)]) + at + budget
-
-
-def _plan_part(text: str) -> str:
-    name, equals, value = text.partition("=")
-    if name == "layers" and equals:
-        text = f"layers(keep={value})"
-    return str(parse_call(text))
+    return str(Call("hf", base.strip(' "'))) + text[len(base) :] if bare else text
 
 
 def _known(value: str, known: Iterable[str], option: str) -> None:
@@ -124,7 +116,7 @@ def _known(value: str, known: Iterable[str], option: str) -> None:
         )
 
 
-def _rows(costs: Sequence[Cost], question: Question) -> Iterable[list[str]]:
+def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
     """A line a figure, a column a spec: what does not apply is left out."""
     phases = [phase for phase in PHASES if any(phase in cost.flops for cost in costs)]
     yield ["", *(cost.spec for cost in costs)]
@@ -133,14 +125,16 @@ def _rows(costs: Sequence[Cost], question: Question) -> Iterable[list[str]]:
     for phase in phases:
         yield [phase, *(_flops(cost.flops.get(phase, 0)) for cost in costs)]
     if "prefill" in phases:
-        yield ["share of the prefill", *(f"{cost.share:.1%}" for cost in costs)]
         yield ["decode, a token", *(_flops(cost.decode) for cost in costs)]
+    if any(cost.of_base < 1 or cost.of_full < 1 for cost in costs):
+        yield ["of the base model", *(f"{cost.of_base:.1%}" for cost in costs)]
+        yield ["of the same, all on", *(f"{cost.of_full:.1%}" for cost in costs)]
     for phase in phases:
         if any(cost.counted for cost in costs):
-            yield [f"{phase}, counted", *(_flops(c.counted[phase]) if c.counted else "-" for c in costs)]
+            yield [f"{phase}, counted", *(_flops(c.counted.get(phase, 0)) if c.counted else "-" for c in costs)]
     if "prefill" in phases:
-        yield [f"memory, {question.precision}", *(_bytes(cost.memory) for cost in costs)]
-    for chip in question.accelerators:
+        yield [f"memory, {request.precision}", *(_bytes(cost.memory) for cost in costs)]
+    for chip in request.accelerators:
         for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
             name, digits = ("a token", 2) if part == "token" else (part, 1)
             times = (f"{1e3 * cost.predicted[chip.name][part]:.{digits}f} ms" for cost in costs)
@@ -156,18 +150,20 @@ def _breakdown(cost: Cost, by: str) -> dict[str, int]:
     return sums
 
 
-def _as_json(cost: Cost, options: CostOptions, question: Question) -> dict[str, Any]:
+def _as_json(cost: Cost, options: CostOptions, request: CostRequest) -> dict[str, Any]:
     content: dict[str, Any] = {
         "spec": cost.spec,
         "preset": options.preset,
-        "attention": "fused" if question.convention.fused else "eager",
+        "attention": "fused" if request.convention.fused else "eager",
         "precision": options.precision,
         "batch": options.batch,
         "text_tokens": cost.work.text_tokens,
         "visual_tokens": cost.work.visual_tokens,
         "flops": dict(cost.flops),
         "counted_flops": None if cost.counted is None else dict(cost.counted),
-        "prefill_share": cost.share,
+        "share_of_base": cost.of_base,
+        "share_of_all_on": cost.of_full,
+        "assumed": list(cost.work.assumed),
         "decode_flops": cost.decode,
         "memory_bytes": cost.memory,
         "predicted_seconds": {name: dict(parts) for name, parts in cost.predicted.items()},

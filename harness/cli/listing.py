@@ -9,7 +9,7 @@ import typer
 from ..errors import UserError
 from ..plugins import load_plugins
 from ..registry import Entry, Kind
-from ..specs import did_you_mean
+from ..specs import did_you_mean, show_value
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,29 @@ def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
     for k in kinds:
         typer.echo(f"{k}s")
         write_columns([[entry.name, _note(entry), _summary(entry)] for entry in registry.entries(k)])
+    if kinds == ["method"]:
+        _show_options(registry.entries("method"))
+
+
+def _show_options(methods: Sequence[Entry]) -> None:
+    """Write what each method takes; this imports the methods."""
+    from ..methods import expects, method_class, options
+
+    for entry in methods:
+        kind = method_class(entry)
+        only = "" if kind.can_run() else "; it can be priced, not run"
+        only += "" if kind.has_cost_model() else "; its cost is measured, not predicted"
+        typer.echo(f"\n{entry.name}{only}")
+        write_columns(
+            [
+                [
+                    name if field.is_required() else f"{name}={show_value(field.default)}",
+                    expects(field),
+                    field.description or "",
+                ]
+                for name, field in options(kind).items()
+            ]
+        )
 
 
 def show_plugins(extra: Sequence[str], *, as_json: bool) -> None:

@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..errors import UserError
-from .execution import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .architecture import Architecture, Language, Linear, Stack
-    from .execution import LayerWork
+    from .execution import Execution, LayerWork
 
 Phase: TypeAlias = Literal["vision", "projector", "prefill", "decode"]
 Attention: TypeAlias = Literal["fused", "eager"]
@@ -145,15 +144,15 @@ def decode_step(model: Architecture, execution: Execution, context: int, convent
     yield from _head(language.head, 1, "decode", convention)
 
 
-def vision(model: Architecture, convention: Convention) -> Iterator[Operator]:
-    """The vision tower's pass over one image: every layer runs, whichever is read."""
+def vision(model: Architecture, execution: Execution, convention: Convention) -> Iterator[Operator]:
+    """The vision tower's pass over one image."""
     if model.vision is None:
         return
-    stack, tokens = model.vision.stack, model.vision.patches + model.vision.extra_tokens
+    stack = model.vision.stack
     patch = _Place("vision", "patch_embedding", convention, causal=False)
     yield patch.linear("patches", model.vision.patches, model.vision.patch_inputs, stack.hidden)
-    for work in Execution.full(stack, tokens).layers:
-        yield from _layer(stack, work, tokens, _Place("vision", f"layers.{work.layer}", convention, causal=False))
+    for work in execution.layers:
+        yield from _layer(stack, work, work.tokens, _Place("vision", f"layers.{work.layer}", convention, causal=False))
 
 
 def projector(model: Architecture, tokens: int, convention: Convention) -> Iterator[Operator]:

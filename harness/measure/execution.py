@@ -1,7 +1,7 @@
 """What of a transformer runs for one input: tokens, heads and MLP channels, layer by layer.
 
-A scheduler that skips layers or heads and a selector that drops tokens differ only in the plan that they leave behind,
-so that a plan has a cost before there is a model that follows it.
+A scheduler that skips layers or heads and a selector that drops tokens differ only in the execution that they leave, so
+an execution has a cost before there is a model that runs it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class LayerWork:
     Attributes:
         layer: Its index.
         tokens: Tokens that it reads, and keeps keys and values of.
-        heads: Query heads that are open.
-        mlp: Share of the MLP's channels that is open.
+        heads: Query heads that run.
+        mlp: Share of the MLP's channels that runs.
     """
 
     layer: int
@@ -43,7 +43,7 @@ class Execution:
     def full(cls, stack: Stack, tokens: int) -> Execution:
         """Everything runs."""
         if tokens < 1:
-            raise UserError(f"{tokens} tokens are none to run on", todo="give 1 or more")
+            raise UserError(f"cannot run on {tokens} tokens", todo="give 1 or more")
         return cls(tuple(LayerWork(layer, tokens, stack.heads) for layer in range(stack.layers)))
 
     def keep_layers(self, count: int) -> Execution:
@@ -79,16 +79,3 @@ class Execution:
             if heads:
                 kept.append(LayerWork(work.layer, work.tokens, heads, Fraction(heads, stack.heads)))
         return Execution(tuple(kept))
-
-
-def switchable_units(total: int, prefix: int, budget: float) -> int:
-    """Switches that a budget leaves on: max(0, floor(total * budget) - prefix), in exact arithmetic.
-
-    Args:
-        total: Units of the whole model, those of the prefix included.
-        prefix: Units that always run.
-        budget: In (0, 1]; read as the decimal that it is written as, so that 0.6 of 5 is 3.
-    """
-    if not 0 < budget <= 1:
-        raise UserError(f"budget {budget:g} is not in (0, 1]", todo="give the share of the full cost to spend")
-    return max(0, int(Fraction(str(budget)) * total) - prefix)

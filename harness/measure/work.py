@@ -1,7 +1,6 @@
 """The work of answering one prompt: which architecture runs on how many tokens, and what of it is switched on.
 
-A *plan rule* is a function ``rule(work, **arguments) -> Work`` that a plugin registers under the name of its method: it
-says what the method leaves to be done, so that a method has a predicted cost before it exists as a model.
+Each method turns it into less (`harness.methods.Method.leaves`), so a method has a cost before it exists as a model.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .closed_form import decode_step, prefill, projector, vision
+from .closed_form import Operator, decode_step, prefill, projector, vision
 from .execution import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .architecture import Architecture, Stack
-    from .closed_form import Convention, Operator
+    from .closed_form import Convention
 
 _CACHED = ("k", "v")
 """Operators whose result is kept for the tokens to come."""
@@ -32,13 +31,21 @@ class Work:
         model: The architecture.
         text_tokens: Tokens of the prompt that are not visual.
         visual_tokens: Visual tokens that enter the language model.
+        tower: What runs of the vision tower; ``None`` for an architecture without one.
         execution: What runs of the language model; ``None`` for an architecture without one.
+        always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
+        added: FLOPs of what methods compute themselves, such as a scheduler.
+        assumed: What was assumed where the work depends on the image or the prompt, one sentence each.
     """
 
     model: Architecture
     text_tokens: int
     visual_tokens: int
+    tower: Execution | None
     execution: Execution | None
+    always: int | None = None
+    added: int = 0
+    assumed: tuple[str, ...] = ()
 
     @classmethod
     def whole(cls, model: Architecture, *, text_tokens: int, visual_tokens: int | None = None) -> Work:
@@ -61,9 +68,12 @@ class Work:
                 f"{given} visual tokens are more than the {model.visual_tokens} of an image in a {model.model_type}",
                 todo="give fewer, or leave them out",
             )
+        tower = None
+        if model.vision is not None:
+            tower = Execution.full(model.vision.stack, model.vision.patches + model.vision.extra_tokens)
         if model.language is None:
-            return cls(model, 0, 0, None)
-        return cls(model, text_tokens, given, Execution.full(model.language.stack, text_tokens + given))
+            return cls(model, 0, 0, tower, None)
+        return cls(model, text_tokens, given, tower, Execution.full(model.language.stack, text_tokens + given))
 
     @property
     def tokens(self) -> int:
@@ -74,26 +84,13 @@ class Work:
     def language(self) -> tuple[Stack, Execution]:
         """The language model's blocks and what of them runs; a `UserError` if there is none."""
         if self.model.language is None or self.execution is None:
-            raise UserError(
-                f"a {self.model.model_type} has no language model to switch off", todo="leave the method out"
-            )
+            raise UserError(f"a {self.model.model_type} has no language model", todo="leave the method out")
         return self.model.language.stack, self.execution
 
     def with_visual_tokens(self, count: int) -> Work:
-        """The same prompt with other visual tokens.
-
-        Raises:
-            UserError: Parts of the language model are switched off already: that a prompt is shorter comes first.
-        """
-        if (
-            self.execution
-            != Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=self.visual_tokens).execution
-        ):
-            raise UserError(
-                "tokens are pruned before the language model, but parts of it are switched off already",
-                todo="name the pruning first",
-            )
-        return Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count)
+        """The same prompt with other visual tokens, before anything of the language model is switched off."""
+        shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count)
+        return dataclasses.replace(self, visual_tokens=count, execution=shorter.execution)
 
     def with_one_more_token(self) -> Work:
         """The same prompt with one more token, which every layer that runs reads."""
@@ -102,16 +99,31 @@ class Work:
         )
         return dataclasses.replace(self, text_tokens=self.text_tokens + 1, execution=longer)
 
-    def with_execution(self, execution: Execution) -> Work:
-        """The same prompt with something else of the language model switched on."""
-        return dataclasses.replace(self, execution=execution)
+    def with_execution(self, execution: Execution, *, always: int | None = None) -> Work:
+        """The same prompt with something else of the language model switched on, the first blocks always."""
+        return dataclasses.replace(self, execution=execution, always=self.always if always is None else always)
+
+    def with_tower(self, execution: Execution) -> Work:
+        """The same prompt with something else of the vision tower switched on."""
+        return dataclasses.replace(self, tower=execution)
+
+    def adding(self, flops: int) -> Work:
+        """The same prompt with further FLOPs of a method's own."""
+        return dataclasses.replace(self, added=self.added + flops)
+
+    def assuming(self, what: str) -> Work:
+        """The same prompt with a sentence that says what was assumed about it."""
+        return dataclasses.replace(self, assumed=(*self.assumed, what))
 
     def operators(self, convention: Convention) -> Iterator[Operator]:
         """All operators up to the first answer token: vision tower, projector, prefill, one position of the head."""
-        yield from vision(self.model, convention)
+        if self.tower is not None:
+            yield from vision(self.model, self.tower, convention)
         yield from projector(self.model, self.visual_tokens if self.model.language else 1, convention)
         if self.execution is not None:
             yield from prefill(self.model, self.execution, convention)
+            if self.added:
+                yield Operator("prefill", "methods", "scheduler", self.added, 0, 0, 0)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...harness.costing import Costing, Question
+from ...harness.costing import Costing, CostRequest
 from ...harness.measure.closed_form import LLM_VIEWER
 from ...harness.measure.roofline import find_accelerator
 from .published import read
@@ -46,7 +46,7 @@ def efficiency(request: ReportRequest) -> str:
 
 def efficiency_rows(registry: Registry) -> list[dict[str, Any]]:
     """Return a mapping for each row of the table that prints numbers: its label, ours, theirs and the spec."""
-    question = Question(_TEXT_TOKENS, convention=LLM_VIEWER, accelerators=(find_accelerator(_CHIP),))
+    cost_request = CostRequest(_TEXT_TOKENS, convention=LLM_VIEWER, accelerators=(find_accelerator(_CHIP),))
     printed: dict[str, dict[str, float]] = {}
     for cell in read("C.2"):
         if isinstance(cell.value, float):
@@ -56,7 +56,7 @@ def efficiency_rows(registry: Registry) -> list[dict[str, Any]]:
     for row, numbers in printed.items():
         spec, budget = _spec(row)
         costing = costings.setdefault(spec, Costing(registry, spec))
-        cost = costing.cost(question, budget)
+        cost = costing.cost(cost_request, budget)
         ours = (
             round((cost.flops["prefill"] + cost.flops["head"]) / 1e12, 1),
             round(1e3 * cost.predicted[_CHIP]["prefill"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...harness.errors import UserError
 from ...harness.hashing import sha256_file
+from ...harness.identity import BoundModel
 from ...harness.planning import plan_model
 from ...harness.plugins import load_plugins
 from ...harness.specs import parse
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...adapters.transformers_multimodal import HFMultimodal
-    from .budget import Switches
-    from .scheduler import Rule, Scheduler
+    from .scheduler import Scheduler
+    from .switches import Rule, Switches
     from .training_data import Source
 
 _WHERE = "recipe adallava"
@@ -174,25 +175,22 @@ def _decisive(training: Training) -> dict[str, Any]:
 def _model(text: str) -> tuple[HFMultimodal, str]:
     """Load the LLaVA to begin with, and what selects its tokens; tell which weights these are."""
     from ...adapters.transformers_multimodal import HFMultimodal
-    from .adallava import AdaLlava
+    from .steering import Steering
 
     planned = plan_model(load_plugins().registry, parse(text))
-    first, *others = planned.bind(seed=0, device="cpu")
-    factory = planned.base.entry.factory()
-    model = factory(**first)
-    for step, arguments in zip(planned.methods, others, strict=True):
-        model = step.entry.factory()(model, **arguments)
+    bound = BoundModel(planned, planned.bind(seed=0, device="cpu"))
+    factory, model = planned.base.entry.factory(), bound.load()
     if not isinstance(model, HFMultimodal):
         raise UserError("only a LLaVA has a decoder to be steered", where=f"base {text}", todo="name one: tiny-llava")
-    if any(isinstance(method, AdaLlava) for method in model.methods):
+    if any(isinstance(method, Steering) for method in model.methods):
         raise UserError("it has a scheduler already", where=f"base {text}", todo="leave it out")
-    return model, str(getattr(factory, "fingerprint", lambda **_: "")(**first))
+    return model, str(getattr(factory, "fingerprint", lambda **_: "")(**bound.arguments))
 
 
 def _scheduler(model: HFMultimodal, training: Training) -> Scheduler:
     """An untrained scheduler for a model."""
-    from .budget import default_rank
-    from .scheduler import Scheduler, SchedulerConfig
+    from .scheduler import Scheduler
+    from .switches import SchedulerConfig, default_rank
 
     decoder, heads = model.decoder, model.decoder.blocks.heads
     usual = default_rank(heads) if training.switch == "heads" else 1

@@ -13,7 +13,8 @@ import torch
 
 from ...adapters.loading import checkpoint
 from ...harness.errors import UserError
-from .scheduler import CONFIG, FILES, opened, own_name, read_config, shards
+from .scheduler import opened, own_name, shards
+from .switches import CONFIG, FILES, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

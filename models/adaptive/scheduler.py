@@ -13,7 +13,7 @@ import json
 import math
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,47 +22,17 @@ from torch import nn
 
 from ...adapters.loading import checkpoint
 from ...harness.errors import UserError
-from .budget import Switches
+from .switches import CODE, CONFIG, FILES, read_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-Rule: TypeAlias = Literal["probabilistic", "deterministic", "deterministic-topk", "random"]
-"""How a scheduler is trained, and decides.
+    from .switches import SchedulerConfig, Switches
 
-``probabilistic``: k draws without replacement; then the k best. Never beyond the budget.
-``deterministic``: each switch by the sign of its logit, with `latency_penalty` in training; the budget is not ensured.
-``deterministic-topk``: the k best, in training too.
-``random``: k draws that ignore the logits, in training too.
-"""
-
-CONFIG = "scheduler.json"
-"""Beside the weights of a scheduler that `save` wrote; a public checkpoint has none."""
-FILES = (CONFIG, "*config.json", "*.safetensors", "*.safetensors.index.json")
-"""What is wanted of a checkpoint on the hub."""
 _WEIGHTS, _PREFIX = "scheduler.safetensors", "scheduler."
-_CODE = 256
 _TAU = 5.0
 _CYCLES = 64.0
 """How far apart two prompts have to be to have other noise: one part in so many, of what is read of them."""
-
-
-class SchedulerConfig(Switches):
-    """What a scheduler was made for.
-
-    Attributes:
-        hidden: Hidden size of the decoder.
-        rule: How it is trained, and decides.
-    """
-
-    hidden: int
-    rule: Rule = "probabilistic"
-
-    @property
-    def logits(self) -> tuple[int, ...]:
-        """Shape of a prompt's logits: [S], or [S, 2, H]."""
-        blocks = self.layers - self.prefix
-        return (blocks,) if self.switch == "layers" else (blocks, 2, self.heads)
 
 
 class Scheduler(nn.Module):
@@ -77,24 +47,20 @@ class Scheduler(nn.Module):
         super().__init__()
         self.config = config
         width, outputs = config.hidden, math.prod(config.logits)
-        first, second = nn.Linear(_CODE, width), nn.Linear(width, width)
-        self.scheduler_up_proj = nn.ModuleDict({"net": nn.Sequential(nn.LayerNorm(_CODE), first, nn.GELU(), second)})
+        first, second = nn.Linear(CODE, width), nn.Linear(width, width)
+        self.scheduler_up_proj = nn.ModuleDict({"net": nn.Sequential(nn.LayerNorm(CODE), first, nn.GELU(), second)})
         self.mlp_head = nn.Linear(width, outputs)
         chance = torch.Generator().manual_seed(seed)
         for linear in (first, second, self.mlp_head):
             nn.init.normal_(linear.weight, std=0.02, generator=chance)
             nn.init.zeros_(linear.bias)
-        self.encoder_flops = 2 * (_CODE * width + width * width)
-        """Of one latency token."""
-        self.head_flops = 2 * width * outputs
-        """Of one prompt."""
 
     def token(self, k: Sequence[int]) -> torch.Tensor:
         """Return the latency tokens [B, d] of budgets that open ``k`` units each."""
         weight = self.mlp_head.weight
         codes = torch.tensor([self.config.code(units) for units in k], dtype=torch.float64, device=weight.device)
-        steps = torch.arange(_CODE // 2, dtype=torch.float64, device=weight.device)
-        angles = 2 * math.pi * codes[:, None] * 10000.0 ** (-2 * steps / _CODE)
+        steps = torch.arange(CODE // 2, dtype=torch.float64, device=weight.device)
+        angles = 2 * math.pi * codes[:, None] * 10000.0 ** (-2 * steps / CODE)
         token: torch.Tensor = self.scheduler_up_proj["net"](torch.cat([angles.sin(), angles.cos()], 1).to(weight.dtype))
         return token
 
@@ -200,36 +166,6 @@ def finetuned(path: str) -> dict[str, torch.Tensor]:
         return {}
     with opened(file, f"checkpoint {path}") as archive:
         return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - it is no mapping
-
-
-def read_config(path: str) -> SchedulerConfig:
-    """Read what a scheduler was made for; arguments and errors as in `load`."""
-    folder = checkpoint(path, None, FILES)
-    own, public = folder / CONFIG, folder / "config.json"
-    file = own if own.is_file() else public
-    try:
-        fields: Any = json.loads(file.read_text())
-        return SchedulerConfig.model_validate(fields if file is own else _public(fields))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise UserError(
-            f"no config of a scheduler can be read from {file.name}: {type(error).__name__}: {' '.join(lines[:3])}",
-            where=f"checkpoint {path}",
-            todo=f"name a folder with {CONFIG}, or a public AdaLLaVA checkpoint",
-        ) from error
-
-
-def _public(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What the config of a public checkpoint says of its scheduler; a rank of 8 is what the release has built in."""
-    switched = fields["scheduler_type"]
-    return {
-        "switch": {"L": "layers", "H": "heads"}[switched],
-        "layers": fields["num_hidden_layers"],
-        "heads": fields["num_attention_heads"],
-        "prefix": fields["num_prefix_layers"],
-        "rank": fields.get("scheduler_rank", 8) if switched == "H" else 1,
-        "hidden": fields["hidden_size"],
-    }
 
 
 def shards(folder: Path, where: str) -> list[Path]:

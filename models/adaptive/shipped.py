@@ -6,10 +6,10 @@ from pathlib import Path
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {
-    switch: {
+    f"adallava-{letter}": {
         "auto": str(_WEIGHTS / f"tiny-llava-{letter}"),
         "prumerge-plus": str(_WEIGHTS / f"tiny-llava-{letter}-prumerge-plus"),
     }
-    for switch, letter in (("layers", "l"), ("heads", "h"))
+    for letter in "lh"
 }
-"""What is switched -> name -> folder. ``prumerge-plus`` was trained with PruMerge+ between tower and projector."""
+"""Method -> name -> folder. ``prumerge-plus`` was trained with PruMerge+ between tower and projector."""

@@ -28,8 +28,8 @@ from torch.nn.utils.rnn import pad_sequence
 from ...adapters.decoder import Context
 from ...adapters.decoder_keys import pad
 from ...harness.errors import UserError
-from .adallava import gates
 from .scheduler import Scheduler, latency_penalty, save
+from .steering import gates
 from .training_data import collate
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Recipe:
 
 
 class Planner:
-    """Steers the decoder in training, as `AdaLlava` does at inference; the plan is a draw, and gates carry it out.
+    """Steers the decoder in training, as `Steering` does at inference; the plan is a draw, and gates carry it out.
 
     Args:
         scheduler: Which learns.

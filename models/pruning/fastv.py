@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...adapters.transformers_multimodal import HFMultimodal
+from pydantic import Field
+
 from ...harness.errors import UserError
+from ...harness.methods import Method
 
 if TYPE_CHECKING:
     import torch
 
     from ...adapters.decoder import State
-
-_WHERE = "method fastv"
-_CHOICES = {"heads": ("mean", "max"), "positions": ("original", "compacted"), "select": ("attention", "random")}
+    from ...harness.measure.work import Work
 
 
-def fastv(  # noqa: PLR0913 - one parameter is one option
-    model: Any,
-    *,
-    k: int = 2,
-    r: float = 0.5,
-    keep: int | None = None,
-    heads: Literal["mean", "max"] = "mean",
-    positions: Literal["original", "compacted"] = "original",
-    select: Literal["attention", "random"] = "attention",
-    seed: int = 0,
-) -> HFMultimodal:
+class FastV(Method):
     """Drop visual tokens once, before block ``k``, for the rest of the answer.
 
     A token's score is the probability that the last token of the prompt attends to it with in block ``k - 1``. Only
@@ -39,53 +28,58 @@ def fastv(  # noqa: PLR0913 - one parameter is one option
     lmms-eval is ``k=3, r=0.5``, and rounds the number that it keeps down. All of them read the last token's row. The
     mean over all queries stands in the paper's text only, needs the whole attention matrix, and is not offered.
 
-    Args:
-        model: A LLaVA; it is not changed, and shares its weights with what is returned.
-        k: Blocks that read all tokens, from 1 to all. The paper's K.
-        r: Share of a prompt's visual tokens that is dropped, in [0, 1): R of the paper and of the Hugging Face
-            release; the lmms-eval release calls the share that is *kept* so. Halves are rounded to even.
-        keep: Instead of ``r``, how many visual tokens of a prompt are kept: the rank of the first release.
-        heads: How the heads' probabilities become one score: ``mean`` in every release; ``max`` in none.
-        positions: ``original`` leaves gaps where tokens were dropped, as the releases do that drop tokens and prune in
-            the prefill. ``compacted`` counts the kept tokens anew, as the one does that prunes while decoding.
-        select: ``attention``; or ``random``, the baseline: the same places for all prompts with as many visual tokens.
-            (The masking release does this for K = 0.)
-        seed: Of the random places.
-
-    Raises:
-        UserError: The model is no LLaVA, or an option is out of range.
-    """
-    if not isinstance(model, HFMultimodal):
-        raise UserError("only a LLaVA has visual tokens to drop", where=_WHERE, todo="leave it out")
-    if not 1 <= k <= model.decoder.depth:
-        todo = f"give k from 1 to {model.decoder.depth}"
-        raise UserError(f"cannot drop tokens after {k} of {model.decoder.depth} blocks", where=_WHERE, todo=todo)
-    if not 0 <= r < 1:
-        raise UserError(f"r={r:g} is not in [0, 1)", where=_WHERE, todo="give the share of visual tokens to drop")
-    if keep is not None and keep < 1:
-        raise UserError(f"cannot keep {keep} visual tokens", where=_WHERE, todo="give 1 or more")
-    for name, value in {"heads": heads, "positions": positions, "select": select}.items():
-        if value not in _CHOICES[name]:
-            todo = f"choose from {', '.join(_CHOICES[name])}"
-            raise UserError(f"unknown {name} {value!r}", where=_WHERE, todo=todo)
-    return model.with_method(FastV(k, r, keep, heads, positions, select, seed))
-
-
-@dataclass
-class FastV:
-    """Steers a decoder; the options are those of `fastv`.
-
-    Attributes:
-        first: The block before which tokens are dropped.
+    ``positions=original`` leaves gaps where tokens were dropped, as the releases do that drop tokens and prune in the
+    prefill; ``compacted`` counts the kept tokens anew, as the one does that prunes while decoding. ``heads=mean`` is
+    every release's, ``max`` none's.
     """
 
-    first: int
-    r: float = 0.5
-    keep: int | None = None
-    heads: str = "mean"
-    positions: str = "original"
-    select: str = "attention"
-    seed: int = 0
+    k: int = Field(2, ge=1, description="the number of blocks that read all tokens, the paper's K")
+    r: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="the share of visual tokens that is dropped, R of the paper and the Hugging Face release (the "
+        "lmms-eval release calls the share that is kept so); halves are rounded to even",
+    )
+    keep: int | None = Field(None, ge=1, description="how many visual tokens of a prompt are kept, instead of r")
+    heads: Literal["mean", "max"] = Field("mean", description="how the heads' probabilities become one score")
+    positions: Literal["original", "compacted"] = Field("original", description="the positions of the kept tokens")
+    select: Literal["attention", "random"] = Field(
+        "attention", description="how tokens are chosen; random is the baseline: equal places in equally long prompts"
+    )
+    seed: int = Field(0, ge=0, description="the seed of the random places")
+
+    def apply(self, model: Any) -> Any:
+        """Return the model with this method in its decoder."""
+        self._check(model.decoder.depth)
+        return model.with_method(self)
+
+    def leaves(self, work: Work) -> Work:
+        """Return the work with fewer visual tokens from block ``k`` on."""
+        stack, execution = work.language
+        self._check(stack.layers)
+        if self.select == "attention" and work.always is not None and self.k > work.always:
+            raise UserError(
+                f"it reads the attention of block {self.k - 1}, and a scheduler may switch off all but the first "
+                f"{work.always} blocks",
+                where="method fastv",
+                todo=f"give k from 1 to {work.always}, or select=random",
+            )
+        dropped = work.visual_tokens - self.kept(work.visual_tokens)
+        return work.with_execution(execution.drop_tokens(dropped, before=self.k))
+
+    def _check(self, depth: int) -> None:
+        if self.k > depth:
+            raise UserError(
+                f"cannot drop tokens after {self.k} of {depth} blocks",
+                where="method fastv",
+                todo=f"give k from 1 to {depth}",
+            )
+
+    @property
+    def first(self) -> int:
+        """The block before which tokens are dropped."""
+        return self.k
 
     def after_prompt(self, batch: int) -> None:
         """Put nothing after a prompt."""

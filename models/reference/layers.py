@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import copy
 import math
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ...adapters.transformers_vision import HFVisionEncoder
+from pydantic import Field, model_validator
+
+from ...harness.budgets import exact
 from ...harness.errors import UserError
+from ...harness.methods import Budget, Method
 
 if TYPE_CHECKING:
     import torch
 
+    from ...harness.measure.work import Work
+
 _WHERE = "method layers"
 
 
-def layers(model: Any, *, keep: int | None = None, budget: float | None = None) -> HFVisionEncoder:
-    """Keep the first blocks of a transformers encoder; its last norm and its pooling stay.
+class Layers(Method):
+    """Keep the first blocks of a transformer; an encoder's last norm and its pooling stay.
 
-    Args:
-        model: An encoder that `HFVisionEncoder` loaded; it is not changed, and shares its weights with what is
-            returned.
-        keep: Blocks to keep, from 1 to all.
-        budget: Instead of ``keep``, the share of the blocks to keep, rounded down, at least one.
-
-    Raises:
-        UserError: The model has no blocks, ``keep`` is out of range, or not exactly one of ``keep`` and ``budget`` is
-            given.
+    A budget is the share of the blocks to keep, rounded down, at least one.
     """
-    if (keep is None) == (budget is None):
-        raise UserError("say how many layers to keep, once", where=_WHERE, todo="layers(keep=3) or layers@0.5")
-    if not isinstance(model, HFVisionEncoder):
-        raise UserError("only a transformers encoder has layers to cut", where=_WHERE, todo="leave it out")
-    count = len(find_blocks(model.encoder)[1])
-    if keep is None:
-        keep = max(1, math.floor(Fraction(str(budget)) * count))
-    if not 1 <= keep <= count:
-        raise UserError(f"cannot keep {keep} of {count} layers", where=_WHERE, todo=f"keep 1 to {count}")
-    return model.with_encoder(_cut(model.encoder, keep))
+
+    keep: int | None = Field(None, ge=1, description="how many blocks are kept, instead of a budget")
+    budget: Budget = 1.0
+
+    @model_validator(mode="after")
+    def _once(self) -> Layers:
+        if self.keep is not None and self.budget != 1:
+            raise UserError("it says twice how many layers to keep", todo="write layers(keep=3) or layers@0.5")
+        return self
+
+    def apply(self, model: Any) -> Any:
+        """Return the encoder cut after its first blocks; it shares its weights with the given one."""
+        return model.with_encoder(_cut(model.encoder, self.kept(len(find_blocks(model.encoder)[1]))))
+
+    def leaves(self, work: Work) -> Work:
+        """Return the work of the first blocks: the language model's, or of an encoder of images the tower's."""
+        if work.execution is not None:
+            return work.with_execution(work.execution.keep_layers(self.kept(len(work.execution.layers))))
+        if work.tower is None:
+            raise UserError(f"a {work.model.model_type} has no layers to cut", where=_WHERE, todo="leave it out")
+        return work.with_tower(work.tower.keep_layers(self.kept(len(work.tower.layers))))
+
+    def switched_on(self) -> Layers:
+        """Return the method that keeps all blocks."""
+        return Layers()
+
+    def kept(self, count: int) -> int:
+        """Return how many of ``count`` blocks are kept."""
+        keep = max(1, math.floor(exact(self.budget) * count)) if self.keep is None else self.keep
+        if keep > count:
+            raise UserError(f"cannot keep {keep} of {count} layers", where=_WHERE, todo=f"keep 1 to {count}")
+        return keep
 
 
 def find_blocks(encoder: torch.nn.Module) -> tuple[str, torch.nn.ModuleList]:

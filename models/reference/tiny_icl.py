@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ...adapters.transformers_causal import HFCausalLM
+from .with_weights import with_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-icl"
 
 
+@with_weights(HFCausalLM, WEIGHTS)
 def tiny_icl(device: str = "cpu", dtype: str = "float32") -> HFCausalLM:
     """Load the model: 1.6 million parameters, six layers, a context of 512 tokens.
 
@@ -18,10 +19,3 @@ def tiny_icl(device: str = "cpu", dtype: str = "float32") -> HFCausalLM:
         dtype: What it computes in.
     """
     return HFCausalLM(str(WEIGHTS), device=device, dtype=dtype)
-
-
-def _fingerprint(**_: Any) -> str:
-    return HFCausalLM.fingerprint(str(WEIGHTS))
-
-
-tiny_icl.fingerprint = _fingerprint  # type: ignore[attr-defined]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ...adapters.transformers_multimodal import HFMultimodal
 from ..adaptive.shipped import SHIPPED
+from .with_weights import with_weights
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny-llava"
 
 
+@with_weights(HFMultimodal, WEIGHTS)
 def tiny_llava(device: str = "cpu", dtype: str = "float32") -> HFMultimodal:
     """Load the model: 3 million parameters, 64 visual tokens, ten decoder layers; AdaLLaVA's schedulers ship for it.
 
@@ -18,13 +19,7 @@ def tiny_llava(device: str = "cpu", dtype: str = "float32") -> HFMultimodal:
         device: Where it runs.
         dtype: What it computes in.
     """
-    model = HFMultimodal(str(WEIGHTS), device=device, dtype=dtype)
-    model.schedulers = SHIPPED
-    return model
+    return HFMultimodal(str(WEIGHTS), device=device, dtype=dtype)
 
 
-def _fingerprint(**_: Any) -> str:
-    return HFMultimodal.fingerprint(str(WEIGHTS))
-
-
-tiny_llava.fingerprint = _fingerprint  # type: ignore[attr-defined]
+tiny_llava.checkpoints = SHIPPED

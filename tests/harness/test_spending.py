@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from adaptbench import Record
-from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.measure.architecture import Architecture, Language, Linear, Stack, read_architecture
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.plugins import load_plugins
@@ -171,7 +171,7 @@ def test_the_shape_of_a_language_model_is_its_architectures():
 def test_a_predicted_prefill_is_the_cost_engines(budget, blocks):
     registry, v100 = load_plugins().registry, find_accelerator("V100")
     costing = Costing(registry, "llava-1.5-7b+adallava-l(latency_token=false)")
-    question = Question(text_tokens=69, visual_tokens=576, accelerators=(v100,))
+    question = CostRequest(text_tokens=69, visual_tokens=576, accelerators=(v100,))
     predicted = costing.cost(question, budget).predicted["V100"]["prefill"]
 
     class Model:

@@ -10,7 +10,7 @@ import weakref
 from typing import ClassVar
 
 import pytest
-from adaptbench import MethodCard, ModelCard, UserError, hookimpl
+from adaptbench import Budget, Method, MethodCard, ModelCard, UserError, hookimpl
 from adaptbench.harness.identity import Settings
 from adaptbench.harness.progress import Lines
 from adaptbench.harness.store import RunDirectory
@@ -61,6 +61,22 @@ def known(factory):
     return factory
 
 
+class Spend(Method):
+    """Has a model spend a budget."""
+
+    budget: Budget = 1.0
+
+    def apply(self, model):
+        return dataclasses.replace(model, budget=self.budget)
+
+
+class Copying(Spend):
+    """The same, with weights of its own."""
+
+    def apply(self, model):
+        return dataclasses.replace(model, budget=self.budget, weights=Weights())
+
+
 class Plugin:
     """Registers a model that shares its weights and one that does not, and two methods that take a budget."""
 
@@ -71,20 +87,14 @@ class Plugin:
         self.loads += 1
         return kind(Weights(), self.calls)
 
-    def spend(self, model, budget=1.0):
-        return dataclasses.replace(model, budget=budget)
-
-    def copy(self, model, budget=1.0):
-        return dataclasses.replace(model, budget=budget, weights=Weights())
-
     @hookimpl
     def register(self, registry):
         offers = ModelCard(capabilities=("generate",), offers=frozenset({"all"}))
         takes = MethodCard(takes_budget=True, needs=frozenset({"all"}), modifies=frozenset({"all"}))
         for name, kind in (("sharing", Sharing), ("apart", Spender)):
             registry.model(name, known(lambda kind=kind: self.load(kind)), card=offers)
-        registry.method("spend", known(lambda model, budget=1.0: self.spend(model, budget)), card=takes)
-        registry.method("copying", known(lambda model, budget=1.0: self.copy(model, budget)), card=takes)
+        registry.method("spend", Spend, card=takes)
+        registry.method("copying", Copying, card=takes)
 
     @hookimpl
     def cell_started(self, event):
@@ -217,21 +227,21 @@ def test_complete_budgets_are_not_done_again(sweep, plugin, tmp_path, written):
     assert written(tmp_path / "run") == written(tmp_path / "whole")
 
 
-def test_a_failing_budget_leaves_the_chunks_of_all_and_the_run_goes_on_from_there(sweep, plugin, tmp_path, written):
-    good = plugin.spend
-
+def test_a_failing_budget_leaves_the_chunks_of_all_and_the_run_goes_on_from_there(
+    sweep, tmp_path, written, monkeypatch
+):
     class Broken(Sharing):
         def generate(self, prompts):
             if self.budget == 0.8 and len(self.calls) > 12:
                 raise ValueError("shapes")
             return super().generate(prompts)
 
-    plugin.spend = lambda model, budget: Broken(model.weights, model.calls, budget)
+    monkeypatch.setattr(Spend, "apply", lambda self, model: Broken(model.weights, model.calls, self.budget))
     with pytest.raises(UserError, match=r"^sharing\+spend @0.8 on .*model sharing\+spend@0.8 failed with ValueError"):
         sweep(tmp_path / "run")
     lengths = [sum(1 for _ in journal.records()) for journal in RunDirectory(tmp_path / "run").journals()]
     assert lengths == [16, 16, 16, 8, 8, 8]
-    plugin.spend = good
+    monkeypatch.undo()
     sweep(tmp_path / "run")
     sweep(tmp_path / "whole")
     assert written(tmp_path / "run") == written(tmp_path / "whole")
@@ -287,10 +297,10 @@ def test_a_claimed_budget_is_put_off_alone(sweep, plugin, tmp_path):
     ]  # fmt: skip
 
 
-def test_claims_are_free_after_a_sweep_and_after_a_failure(sweep, plugin, tmp_path):
+def test_claims_are_free_after_a_sweep_and_after_a_failure(sweep, tmp_path, monkeypatch):
     sweep(tmp_path / "run")
     assert all(journal.acquire() for journal in RunDirectory(tmp_path / "run").journals())
-    plugin.spend = lambda model, budget: 1 / 0
+    monkeypatch.setattr(Spend, "apply", lambda self, model: 1 / 0)
     with pytest.raises(UserError, match="ZeroDivisionError"):
         sweep(tmp_path / "failed")
     assert all(journal.acquire() for journal in RunDirectory(tmp_path / "failed").journals())

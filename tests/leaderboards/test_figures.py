@@ -15,7 +15,7 @@ from html.parser import HTMLParser
 import altair
 import numpy as np
 import pytest
-from adaptbench import hookimpl
+from adaptbench import Budget, Method, hookimpl
 from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
@@ -414,6 +414,17 @@ class Riddles(Task):
         self.samples = [Sample(f"q{i}", [i], target=target) for i in range(30)]
 
 
+class Scheduled(Method):
+    """Stands for AdaLLaVA."""
+
+    scheduler: str = ""
+    seed: int = 0
+    budget: Budget = 1.0
+
+    def apply(self, model):
+        return model
+
+
 @pytest.fixture
 def plugins():
     """The built-in figures and the toys."""
@@ -422,8 +433,7 @@ def plugins():
         registry.model("toy", Toy, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
         registry.model("mute", object, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
         for name in ("adallava-l", "adallava-h"):
-            method = lambda model, *, scheduler="", seed=0, budget=1.0: model  # noqa: E731
-            registry.method(name, method, card=MethodCard(needs={"decoder"}, takes_budget=True))
+            registry.method(name, Scheduled, card=MethodCard(needs={"decoder"}, takes_budget=True))
         registry.task("toy", Riddles, card=CARD)
 
     plugins = Plugins()

@@ -12,6 +12,9 @@ import transformers as hf
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.hashing import image_digest
+from adaptbench.harness.methods import Method, bind
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import Call
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers.utils import logging
@@ -112,6 +115,13 @@ def _picture(seed: int) -> Image.Image:
     top, left, side = of.integers(0, 32), of.integers(0, 32), of.integers(8, 17)
     pixels[top : top + side, left : left + side] = of.integers(180, 256, 3)
     return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="session")
+def method() -> Callable[..., Method]:
+    """(Name, options) -> a registered method; its options are checked as those of a spec are."""
+    registry = load_plugins().registry
+    return lambda name, **options: bind(registry.find("method", name), Call(name, None, tuple(options.items())))
 
 
 @pytest.fixture

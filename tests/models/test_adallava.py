@@ -17,12 +17,15 @@ from adaptbench.harness.hashing import image_digest
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
-from adaptbench.models.adaptive import plans as rules
-from adaptbench.models.adaptive.adallava import adallava_h, adallava_l, gates, plans
-from adaptbench.models.adaptive.budget import Switches
-from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, best, save
-from adaptbench.models.pruning.fastv import fastv
-from adaptbench.models.reference.constant import constant
+from adaptbench.harness.planning import plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import Call, Spec
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.adaptive.scheduler import Scheduler, best, save
+from adaptbench.models.adaptive.steering import gates, plans
+from adaptbench.models.adaptive.switches import SchedulerConfig, Switches
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.reference.tiny_llava import tiny_llava
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -51,7 +54,7 @@ VISION = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
     "patch_size": 8,
 }  # fmt: skip
-METHODS = {"layers": adallava_l, "heads": adallava_h}
+METHODS = {"layers": AdaLlavaL, "heads": AdaLlavaH}
 
 
 def write(folder: Path, decoder: str) -> Path:
@@ -194,12 +197,12 @@ def test_with_all_switches_on_it_is_the_model_with_the_latency_token(
     switch: str, decoder: str, saved: Callable
 ) -> None:
     base = HFMultimodal(str(saved(decoder)), conversation="plain")
-    model = METHODS[switch](base, scheduler="full", latency_token=True, seed=5)
+    model = METHODS[switch](scheduler="full", latency_token=True, seed=5).apply(base)
     token = base.with_method(Token(model.methods[0].after_prompt(1)))
     assert torch.equal(model.prefill(batch())(), token.prefill(batch())())
     assert model.generate(batch()) == token.generate(batch())
     assert model.generate(batch()) != base.generate(batch())
-    assert METHODS[switch](base, scheduler="full").generate(batch()) == base.generate(batch())
+    assert METHODS[switch](scheduler="full").apply(base).generate(batch()) == base.generate(batch())
 
 
 @pytest.mark.parametrize(("budget", "kept"), [(0.5, 3), (0.7, 4), (0.85, 5), (1.0, 6)])
@@ -207,7 +210,7 @@ def test_with_all_switches_on_it_is_the_model_with_the_latency_token(
 def test_the_first_blocks_are_the_library_without_the_others(
     budget: float, kept: int, decoder: str, saved: Callable
 ) -> None:
-    ours = adallava_l(HFMultimodal(str(saved(decoder)), conversation="plain"), scheduler="first", budget=budget)
+    ours = AdaLlavaL(scheduler="first", budget=budget).apply(HFMultimodal(str(saved(decoder)), conversation="plain"))
     cut = HFMultimodal(str(saved(decoder)), conversation="plain")
     language = cut.module.model.model.language_model
     language.layers = language.layers[:kept]
@@ -224,7 +227,7 @@ def test_each_prompt_has_its_own_plan_and_it_is_that_of_a_single_run(
 ) -> None:
     of = {"checkpoint": trained(switch), "scheduler": kind, "budget": 0.7}
     shared, apart = (
-        METHODS[switch](HFMultimodal(str(saved(decoder)), conversation="plain", share=share), **of)
+        METHODS[switch](**of).apply(HFMultimodal(str(saved(decoder)), conversation="plain", share=share))
         for share in (True, False)
     )
     made = plans_made(shared, batch())
@@ -238,7 +241,7 @@ def test_each_prompt_has_its_own_plan_and_it_is_that_of_a_single_run(
 
 @pytest.mark.parametrize("switch", METHODS)
 def test_a_seed_draws_other_plans(switch: str, base: HFMultimodal) -> None:
-    one, same, other = (METHODS[switch](base, scheduler="random", budget=0.7, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (METHODS[switch](scheduler="random", budget=0.7, seed=seed).apply(base) for seed in (0, 0, 1))
     assert plans_made(one, batch()) == plans_made(same, batch())
     assert plans_made(one, batch()) != plans_made(other, batch())
 
@@ -246,7 +249,7 @@ def test_a_seed_draws_other_plans(switch: str, base: HFMultimodal) -> None:
 def test_the_latency_token_tells_the_budget(base: HFMultimodal, trained: Callable) -> None:
     """Learned plans at two budgets need not be nested: the scheduler reads which one it is."""
     tokens = [
-        adallava_l(base, checkpoint=(folder := trained("layers")), budget=budget).methods[0].after_prompt(2)
+        AdaLlavaL(checkpoint=(folder := trained("layers")), budget=budget).apply(base).methods[0].after_prompt(2)
         for budget in (0.7, 0.7, 0.85)
     ]
     assert folder
@@ -254,15 +257,15 @@ def test_the_latency_token_tells_the_budget(base: HFMultimodal, trained: Callabl
     assert torch.equal(tokens[0][0], tokens[0][1])
     assert torch.allclose(tokens[0], tokens[1])
     assert not torch.allclose(tokens[0], tokens[2], atol=0.1)
-    assert adallava_l(base, checkpoint=trained("layers"), latency_token=False).methods[0].after_prompt(2) is None
-    assert adallava_l(base, scheduler="random").methods[0].after_prompt(2) is None
+    assert AdaLlavaL(checkpoint=trained("layers"), latency_token=False).apply(base).methods[0].after_prompt(2) is None
+    assert AdaLlavaL(scheduler="random").apply(base).methods[0].after_prompt(2) is None
 
 
 def test_a_scheduler_that_was_trained_otherwise_decides_otherwise(base: HFMultimodal, trained: Callable) -> None:
-    by_sign = adallava_l(base, checkpoint=trained("layers", rule="deterministic"), budget=0.5)
+    by_sign = AdaLlavaL(checkpoint=trained("layers", rule="deterministic"), budget=0.5).apply(base)
     assert {units(plan, "layers") for plan in plans_made(by_sign, batch())} - {0}  # beyond the budget, as it may be
     folder = trained("layers", rule="random")
-    learned, random = (adallava_l(base, checkpoint=folder, budget=0.7, scheduler=k) for k in ("learned", "random"))
+    learned, random = (AdaLlavaL(checkpoint=folder, budget=0.7, scheduler=k).apply(base) for k in ("learned", "random"))
     assert plans_made(learned, batch()) == plans_made(random, batch())
 
 
@@ -270,7 +273,7 @@ def test_half_precision_runs(saved: Callable, trained: Callable) -> None:
     for dtype in ("bfloat16", "float16"):
         model = HFMultimodal(str(saved("qwen2-gqa")), conversation="plain", dtype=dtype)
         for switch, method in METHODS.items():
-            steered = method(model, checkpoint=trained(switch), budget=0.7)
+            steered = method(checkpoint=trained(switch), budget=0.7).apply(model)
             assert all(len(answer.split()) == 6 for answer in steered.generate(batch()))
             assert len({units(plan, switch) for plan in plans_made(steered, batch())}) == 1
 
@@ -289,55 +292,58 @@ def test_a_choice_becomes_the_least_that_says_it() -> None:
 # What it costs
 
 
-def closed_form(base: HFMultimodal, prompt: Prompt, rule: Any, **arguments: Any) -> int:
+def work_of(base: HFMultimodal, prompt: Prompt) -> Work:
     text, visual = base.token_counts(prompt)
     model = read_architecture(base.module.model.config.to_dict())
-    work = rule(Work.whole(model, text_tokens=text, visual_tokens=visual), **arguments)
+    return Work.whole(model, text_tokens=text, visual_tokens=visual)
+
+
+def flops(work: Work) -> int:
+    """Without those of the tower."""
     return sum(operator.flops for operator in work.operators(COUNTED) if not operator.module.startswith("vision"))
 
 
-RULES: list[tuple[Any, Any, dict[str, Any]]] = [
-    (adallava_l, rules.adallava_l, {}),
-    (adallava_h, rules.adallava_h, {"rank": 1}),
-]
-
-
 @pytest.mark.parametrize("budget", [0.5, 0.7, 0.85, 1.0])
-@pytest.mark.parametrize(("method", "rule", "options"), RULES)
-def test_an_answer_costs_less_by_what_the_plan_rule_says(
-    budget: float, method: Any, rule: Any, options: dict[str, Any], even: HFMultimodal
+@pytest.mark.parametrize("switch", METHODS)
+@pytest.mark.parametrize("decoder", ["even", "llama"])
+def test_an_answer_costs_less_by_what_the_method_leaves_out(
+    budget: float, switch: str, decoder: str, request: pytest.FixtureRequest
 ) -> None:
-    answers = method(even, scheduler="first", budget=budget, **options).answer(batch())
-    for prompt, before, after in zip(batch(), even.answer(batch()), answers, strict=True):
-        planned = closed_form(even, prompt, rule, budget=budget, latency_token=False, **options)
-        saved = closed_form(even, prompt, lambda work: work) - planned
+    """The channels of ``llama`` fall into groups of unequal size."""
+    base = request.getfixturevalue("even" if decoder == "even" else "base")
+    method = METHODS[switch](scheduler="first", budget=budget).for_base(None)
+    answers = method.apply(base).answer(batch())
+    for prompt, before, after in zip(batch(), base.answer(batch()), answers, strict=True):
+        work = work_of(base, prompt)
+        saved = flops(work) - flops(method.leaves(work))
         assert before.cost["flops"] - after.cost["flops"] == saved
         assert (saved > 0) == (budget < 1)
 
 
 @pytest.mark.parametrize("kind", ["learned", "sampled", "random", "first"])
-@pytest.mark.parametrize(("method", "rule", "options"), RULES)
+@pytest.mark.parametrize("switch", METHODS)
 def test_a_prefill_runs_plan_token_and_scheduler_and_nothing_else(
-    kind: str, method: Any, rule: Any, options: dict[str, Any], even: HFMultimodal, trained: Callable
+    kind: str, switch: str, even: HFMultimodal, trained: Callable
 ) -> None:
     """By torch's own counter, while it runs."""
     prompt, whole = batch()[0], even.answer(batch()[:1])[0].cost["flops"]
-    tower = whole - closed_form(even, prompt, lambda work: work)
-    checkpoint = trained("heads" if options else "layers")
-    model = method(even, checkpoint=checkpoint, scheduler=kind, budget=0.7)
+    work = work_of(even, prompt)
+    tower = whole - flops(work)
+    method = METHODS[switch](checkpoint=trained(switch), scheduler=kind, budget=0.7)
+    model, left = method.apply(even), method.leaves(work)
     run = model.prefill([prompt])
     with FlopCounterMode(display=False) as counter:
         run()
-    planned = tower + closed_form(even, prompt, rule, budget=0.7, **options)
-    assert counter.get_total_flops() == planned + model.methods[0].flops
-    assert counter.get_total_flops() < whole
+    assert counter.get_total_flops() == tower + flops(left) < whole
+    assert left.tokens == work.tokens + 1
+    assert left.added == model.methods[0].flops > 0
 
 
 @pytest.mark.parametrize("switch", METHODS)
 def test_it_goes_together_with_fewer_tokens(switch: str, base: HFMultimodal, trained: Callable) -> None:
     of = {"checkpoint": trained(switch), "budget": 0.7}
-    fewer = fastv(base, k=1, r=0.5)
-    both, alone = METHODS[switch](fewer, **of), METHODS[switch](base, **of)
+    fewer = FastV(k=1, r=0.5).apply(base)
+    both, alone = METHODS[switch](**of).apply(fewer), METHODS[switch](**of).apply(base)
     assert plans_made(both, batch()) == [plans_made(both, [prompt])[0] for prompt in batch()]
     answers = both.answer(batch())
     assert [answer.text for answer in answers] == [both.generate([prompt])[0] for prompt in batch()]
@@ -411,12 +417,12 @@ def test_gates_train_the_scheduler_and_multiply_to_what_the_plan_runs(
 # What cannot work
 
 
-def test_what_does_not_fit_is_said_in_a_line(base: HFMultimodal, trained: Callable, tmp_path: Path) -> None:
-    for method, name in ((adallava_l, "l"), (adallava_h, "h")):
+def test_what_does_not_fit_is_said_in_a_line(base: HFMultimodal, method: Callable, tmp_path: Path) -> None:
+    for name in ("l", "h"):
         for arguments, message in (
             ({}, f"method adallava-{name}: a learned scheduler needs a checkpoint; give checkpoint=FOLDER"),
             ({"scheduler": "sampled"}, "a sampled scheduler needs a checkpoint"),
-            ({"scheduler": "best"}, "unknown scheduler 'best'; choose from learned, sampled, random, first, full"),
+            ({"scheduler": "best"}, "scheduler must be one of learned, sampled, random, first, full, not best"),
             ({"scheduler": "random", "budget": 1.2}, r"budget 1.2 is not in \(0, 1\]"),
             ({"scheduler": "random", "budget": 0.4}, "budget 0.4 is below 0.5, which the first 3 of 6 blocks take"),
             ({"scheduler": "random", "prefix": 6}, "a prefix of 6 of 6 blocks leaves nothing"),
@@ -424,11 +430,11 @@ def test_what_does_not_fit_is_said_in_a_line(base: HFMultimodal, trained: Callab
             ({"checkpoint": str(tmp_path / "none" / "there")}, "there is no such folder"),
         ):
             with pytest.raises(UserError, match=message):
-                method(base, **arguments)
+                method(f"adallava-{name}", **arguments).apply(base)
     with pytest.raises(UserError, match="4 heads do not fall into groups of 3"):
-        adallava_h(base, scheduler="random", rank=3)
-    with pytest.raises(UserError, match="only a LLaVA has a decoder to be steered"):
-        adallava_l(constant(), scheduler="random")
+        AdaLlavaH(scheduler="random", rank=3).apply(base)
+    with pytest.raises(UserError, match="method 'adallava-l' needs decoder; 'constant' offers nothing"):
+        plan_model(load_plugins().registry, Spec(Call("constant"), (Call("adallava-l"),)))
 
 
 @pytest.mark.parametrize(
@@ -445,50 +451,58 @@ def test_a_checkpoint_of_something_else_is_refused(
     switch: str, changed: Any, arguments: Any, message: str, base: HFMultimodal, trained: Callable
 ) -> None:
     with pytest.raises(UserError, match=message):
-        adallava_l(base, checkpoint=trained(switch, **changed), **arguments)
+        AdaLlavaL(checkpoint=trained(switch, **changed), **arguments).apply(base)
 
 
 def test_a_checkpoint_says_its_own_prefix_and_rank(base: HFMultimodal, trained: Callable) -> None:
-    model = adallava_h(base, checkpoint=trained("heads", prefix=2, rank=2), budget=0.75)
+    model = AdaLlavaH(checkpoint=trained("heads", prefix=2, rank=2), budget=0.75).apply(base)
     made = plans_made(model, batch())
     assert {block for plan in made for block in plan} == {2, 3, 4, 5}
     opened = [sum(HEADS if b.heads is None else len(b.heads) for b in plan.values()) for plan in made]
     assert set(opened) == {2 * (9 - 4)}
     with pytest.raises(UserError, match="made for rank 2, and here rank is 1"):
-        adallava_h(base, checkpoint=trained("heads", prefix=2, rank=2), rank=1)
+        AdaLlavaH(checkpoint=trained("heads", prefix=2, rank=2), rank=1).apply(base)
 
 
-def test_the_fingerprint_is_that_of_the_checkpoint(trained: Callable, tmp_path: Path) -> None:
+def test_the_fingerprint_is_that_of_the_checkpoint(trained: Callable) -> None:
     folder = trained("layers")
-    one = adallava_l.fingerprint(checkpoint=folder, budget=0.5, seed=0)
-    assert one == adallava_l.fingerprint(checkpoint=folder, budget=1.0)
+    one = AdaLlavaL(checkpoint=folder, budget=0.5, seed=0).fingerprint()
+    assert one == AdaLlavaL(checkpoint=folder, budget=1.0).fingerprint()
     save(scheduler("layers", prefix=2), folder)
-    assert one != adallava_l.fingerprint(checkpoint=folder)
-    assert adallava_h.fingerprint(scheduler="random", checkpoint="none") == "untrained"
-    assert adallava_l.fingerprint() == adallava_l.fingerprint(scheduler="random") != one
+    assert one != AdaLlavaL(checkpoint=folder).fingerprint()
+    assert AdaLlavaH(scheduler="random", checkpoint="none").fingerprint() == "untrained"
+    learned, random = (AdaLlavaL(scheduler=kind).for_base(tiny_llava).fingerprint() for kind in ("learned", "random"))
+    assert learned == random
+    assert random not in (one, "untrained")
 
 
 def test_what_is_wrong_with_arguments_or_checkpoint_is_told_before_the_model_loads(
-    trained: Callable, tmp_path: Path
+    saved: Callable, trained: Callable, tmp_path: Path
 ) -> None:
-    """The fingerprint is asked for first."""
-    for arguments, message in (
-        ({"checkpoint": "none"}, "method adallava-h: a learned scheduler needs a checkpoint"),
-        ({"scheduler": "best"}, "method adallava-h: unknown scheduler 'best'"),
-        ({"checkpoint": str(tmp_path)}, "no config of a scheduler can be read"),
-        ({"checkpoint": trained("heads"), "budget": 0.4}, "budget 0.4 is below 0.5"),
+    """A folder with nothing but the base's config is enough."""
+    empty, registry = tmp_path / "empty", load_plugins().registry
+    empty.mkdir()
+    (tmp_path / "config.json").write_bytes((saved("llama") / "config.json").read_bytes())
+    for arguments, budget, message in (
+        ({"checkpoint": "none"}, None, "method adallava-h: a learned scheduler needs a checkpoint"),
+        ({"scheduler": "best"}, None, "scheduler must be one of learned, sampled, random, first, full, not best"),
+        ({"checkpoint": str(empty)}, None, "no config of a scheduler can be read"),
+        ({"checkpoint": trained("heads")}, 0.4, "budget 0.4 is below 0.5"),
+        ({"checkpoint": trained("layers")}, None, "made for switch layers, and here switch is heads"),
+        ({"scheduler": "random", "rank": 3}, None, "4 heads do not fall into groups of 3"),
     ):
+        call = Call("adallava-h", None, tuple(arguments.items()))
         with pytest.raises(UserError, match=message):
-            adallava_h.fingerprint(**arguments)
+            plan_model(registry, Spec(Call("llava", str(tmp_path)), (call,), budget))
 
 
 def test_weights_that_were_trained_with_a_scheduler_are_loaded_with_it(base: HFMultimodal, trained: Callable) -> None:
     folder, name = trained("layers"), "model.language_model.layers.0.mlp.up_proj.weight"
-    before = adallava_l(base, checkpoint=folder)
+    before = AdaLlavaL(checkpoint=folder).apply(base)
     assert before.module.model is base.module.model
     weight = base.module.model.get_parameter(name)
     save_file({name: -weight.detach().half()}, f"{folder}/model.safetensors")
-    after = adallava_l(base, checkpoint=folder)
+    after = AdaLlavaL(checkpoint=folder).apply(base)
     assert torch.equal(after.module.model.get_parameter(name), -weight.detach().half().float())
     assert after.generate(batch()) != before.generate(batch())
     assert base.module.model.get_parameter(name) is weight
@@ -496,7 +510,7 @@ def test_weights_that_were_trained_with_a_scheduler_are_loaded_with_it(base: HFM
 
 def test_the_model_that_is_given_stays_as_it_was(base: HFMultimodal) -> None:
     before = base.generate(batch())
-    steered = adallava_h(base, scheduler="random", budget=0.6)
+    steered = AdaLlavaH(scheduler="random", budget=0.6).apply(base)
     assert steered.generate(batch()) != before
     assert base.methods == ()
     assert base.generate(batch()) == before

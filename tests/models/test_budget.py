@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from adaptbench.harness.budgets import exact
 from adaptbench.harness.errors import UserError
-from adaptbench.models.adaptive.budget import Switches, channel_groups, default_rank, exact
+from adaptbench.models.adaptive.switches import Switches, channel_groups, default_rank
 from hypothesis import given
 from hypothesis import strategies as st
 

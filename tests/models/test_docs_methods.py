@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import adaptbench
 import pytest
-from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.hashing import image_digest
+from adaptbench.harness.methods import bind, options
 from adaptbench.harness.plugins import load_plugins
-from adaptbench.models.pruning.fastv import fastv
-from adaptbench.models.pruning.prumerge import prumerge, prumerge_plus
+from adaptbench.harness.specs import parse_call
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -56,11 +58,11 @@ def test_the_selector_runs_as_it_stands(plugin: str, tmp_path: Path, llava_folde
     assert len(set(costs)) == 3
 
 
-def test_the_selectors_plan_is_what_it_costs(plugin: str, llava: Callable, ask: Callable) -> None:
+def test_what_the_selector_is_priced_at_is_what_it_costs(plugin: str, llava: Callable, ask: Callable) -> None:
     registry = load_plugins([plugin]).registry
-    work = Costing(registry, "llava-1.5-7b+longest(share=0.5)").cost(Question(text_tokens=64)).work
+    work = Costing(registry, "llava-1.5-7b+longest(share=0.5)").cost(CostRequest(text_tokens=64)).work
     assert work.visual_tokens == 288
-    model = registry.find("method", "longest").factory()(llava("siglip"), share=0.5)
+    model = bind(registry.find("method", "longest"), parse_call("longest(share=0.5)")).apply(llava("siglip"))
     assert model.answer([ask("no", 1)])[0].cost["visual_tokens"] == 18
 
 
@@ -81,19 +83,23 @@ def test_the_method_inside_the_decoder_runs_as_it_stands(llava: Callable, ask: C
     assert drawn["visual_tokens"] == base["visual_tokens"]
 
 
-def options(method: Callable) -> set[str]:
-    return {*inspect.signature(method).parameters} - {"model"}
+def test_a_share_that_makes_no_sense_is_refused(plugin: str) -> None:
+    entry = load_plugins([plugin]).registry.find("method", "longest")
+    with pytest.raises(UserError, match="share must be a number above 0 and at most 1, not 2; share is the share of"):
+        bind(entry, parse_call("longest(share=2)"))
 
 
 def test_every_option_is_in_the_tables() -> None:
     for name, method, inherited in (
-        ("prumerge", prumerge, set()),
-        ("prumerge-plus", prumerge_plus, options(prumerge)),
-        ("fastv", fastv, set()),
+        ("prumerge", PruMerge, set()),
+        ("prumerge-plus", PruMergePlus, {*options(PruMerge)}),
+        ("fastv", FastV, set()),
     ):
         (row,) = re.findall(rf"^\| `{name}` \|.*\|(.*)\|$", DOCS, re.MULTILINE)
-        assert {*re.findall(r"`(\w+)`", row)} - {"prumerge"} == options(method) - inherited
-    for heading, method in (("PruMerge and PruMerge+", prumerge_plus), ("FastV", fastv)):
+        assert {*re.findall(r"`(\w+)`", row)} - {"prumerge"} == {*options(method)} - inherited
+    (row,) = re.findall(r"^\| `adallava-l`, `adallava-h` \|.*\|(.*)\|$", DOCS, re.MULTILINE)
+    assert {*re.findall(r"`(\w+)`", row)} == {*options(AdaLlavaH)} == {*options(AdaLlavaL), "rank"}
+    for heading, method in (("PruMerge and PruMerge+", PruMergePlus), ("FastV", FastV)):
         section = DOCS.partition(f"### {heading}\n")[2].partition("\n### ")[0]
         cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-        assert {*re.findall(r"`(\w+)`", " ".join(cells))} == options(method) - {"seed"}
+        assert {*re.findall(r"`(\w+)`", " ".join(cells))} == {*options(method)} - {"seed"}

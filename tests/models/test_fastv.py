@@ -12,9 +12,11 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
-from adaptbench.models.pruning import plans
-from adaptbench.models.pruning.fastv import FastV, fastv
-from adaptbench.models.pruning.prumerge import prumerge
+from adaptbench.harness.planning import plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import parse
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMerge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
@@ -97,12 +99,12 @@ def left(state: State) -> list[list[tuple[float, int]]]:
 def test_selection_is_that_of_the_formulas(
     state: State, r: float, keep: int | None, heads: str, positions: str
 ) -> None:
-    method = FastV(2, r, keep, heads, positions)
+    method = FastV(k=2, r=r, keep=keep, heads=heads, positions=positions)
     assert left(method.before(2, state)) == by_hand(state, method)
 
 
 def test_it_acts_once() -> None:
-    state, method = state_of([[True] * 9 + [False]], [0], 2, 0), FastV(2)
+    state, method = state_of([[True] * 9 + [False]], [0], 2, 0), FastV(k=2)
     assert method.before(1, state) is method.before(3, state) is state
     assert method.before(2, state).tokens.count == 5
     assert method.after_prompt(4) is None
@@ -115,12 +117,12 @@ def no_attention() -> torch.Tensor:
 def test_random_places_depend_on_the_seed_alone() -> None:
     visual = [[True] * 20 + [False] * 2, [False] + [True] * 20 + [False], [False] * 11 + [True] * 10 + [False]]
     state = dataclasses.replace(state_of(visual, [0, 0, 0], 2, 0), attention=no_attention)
-    method = FastV(2, select="random")
+    method = FastV(k=2, select="random")
     after = method.before(2, state)
     places = [[int(number) - 22 * row for number, _ in own] for row, own in enumerate(left(after))]
     assert [sum(visual[row][i] for i in own) for row, own in enumerate(places)] == [10, 10, 5]
     assert [i for i in places[0] if visual[0][i]] == [i - 1 for i in places[1] if visual[1][i]]
-    again = FastV(2, select="random", seed=1).before(2, state)
+    again = FastV(k=2, select="random", seed=1).before(2, state)
     assert left(again) != left(after) == left(method.before(2, state))
 
 
@@ -146,7 +148,7 @@ class Watch:
 def test_the_row_read_is_the_librarys_at_the_block_before(k: int, llava: Callable, ask: Callable) -> None:
     model, prompt = llava(attention="eager"), ask(QUESTIONS[0], 5, 6, known=False)
     watch = Watch(k)
-    fastv(model, k=k, r=0.75).with_method(watch).generate([prompt])
+    FastV(k=k, r=0.75).apply(model).with_method(watch).generate([prompt])
     images = [model.module.model.config.image_token_id]
     ids = model.prepare([prompt])["input_ids"][0].tolist()
     repeated = torch.tensor([[i for i in ids for _ in range(36 if i in images else 1)]])
@@ -165,7 +167,7 @@ def test_with_nothing_to_drop_all_is_as_without(llava: Callable, prompts: list) 
     for tower in ("clip", "siglip"):
         whole = [(answer.text, answer.cost) for answer in llava(tower).answer(prompts)]
         for options in ({"r": 0}, {"keep": 999}):
-            answers = fastv(llava(tower), **options).answer(prompts)
+            answers = FastV(**options).apply(llava(tower)).answer(prompts)
             assert [(answer.text, answer.cost) for answer in answers] == whole
             for answer in answers:
                 tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
@@ -175,17 +177,17 @@ def test_with_nothing_to_drop_all_is_as_without(llava: Callable, prompts: list) 
 @pytest.mark.parametrize("options", [{}, {"r": 0.9, "k": 1}, {"positions": "compacted"}, {"select": "random"}])
 def test_a_batch_is_its_prompts_alone(llava: Callable, prompts: list, options: dict) -> None:
     for tower in ("clip", "siglip"):
-        model = fastv(llava(tower), **options)
+        model = FastV(**options).apply(llava(tower))
         together = model.answer(prompts)
         assert together == [model.answer([prompt])[0] for prompt in prompts]
-        unshared = fastv(llava(tower, share=False), **options)
+        unshared = FastV(**options).apply(llava(tower, share=False))
         assert together == unshared.answer(prompts)
         assert [answer.text for answer in together] == model.generate(prompts)
 
 
 def test_dropping_tokens_can_change_an_answer(llava: Callable, prompts: list) -> None:
     model = llava()
-    assert fastv(model, r=0.95).generate(prompts) != model.generate(prompts)
+    assert FastV(r=0.95).apply(model).generate(prompts) != model.generate(prompts)
 
 
 def work_of(model: Any, text: int, visual: int) -> Work:
@@ -198,16 +200,16 @@ def flops(work: Work) -> int:
 
 @pytest.mark.parametrize("r", [0.0, 0.1, 0.3, 0.5, 0.7, 0.875, 0.99])
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
-def test_flops_are_those_of_the_plan(llava: Callable, ask: Callable, k: int, r: float) -> None:
-    model = fastv(llava(), k=k, r=r)
+def test_flops_are_those_of_what_it_leaves(llava: Callable, ask: Callable, k: int, r: float) -> None:
+    model = FastV(k=k, r=r).apply(llava())
     for answer in model.answer([ask(QUESTIONS[0], 1, tokens=1), ask(QUESTIONS[3], 2, tokens=1)]):
         work = work_of(model, answer.cost["text_tokens"], answer.cost["visual_tokens"])
-        assert answer.cost["flops"] == flops(plans.fastv(work, k=k, r=r))
+        assert answer.cost["flops"] == flops(FastV(k=k, r=r).leaves(work))
 
 
 def test_the_work_is_really_not_done(llava: Callable, ask: Callable) -> None:
     """torch's own count of the whole prefill is the plan's, and the one row of attention that is read."""
-    model, prompt = fastv(llava(attention="eager"), k=2, r=0.5), ask(QUESTIONS[0], 1, known=False, tokens=1)
+    model, prompt = FastV(k=2, r=0.5).apply(llava(attention="eager")), ask(QUESTIONS[0], 1, known=False, tokens=1)
     with FlopCounterMode(display=False) as counter:
         model.prefill([prompt])()
     cost = model.answer([prompt])[0].cost
@@ -216,42 +218,44 @@ def test_the_work_is_really_not_done(llava: Callable, ask: Callable) -> None:
 
 
 def test_it_combines_with_a_selector_before_the_decoder(llava: Callable, prompts: list) -> None:
-    merged = prumerge(llava())
-    both = fastv(merged, k=2, r=0.5)
-    assert both.answer(prompts) == prumerge(fastv(llava(), k=2, r=0.5)).answer(prompts)
+    merged = PruMerge().apply(llava())
+    both = FastV(k=2, r=0.5).apply(merged)
+    assert both.answer(prompts) == PruMerge().apply(FastV(k=2, r=0.5).apply(llava())).answer(prompts)
     for prompt, one, two in zip(prompts, merged.answer(prompts), both.answer(prompts), strict=True):
         assert one.cost["visual_tokens"] == two.cost["visual_tokens"] < 36 * max(1, len(prompt.images))
         if len(prompt.images) == 1:
             work = work_of(merged, two.cost["text_tokens"], 36)
-            plan = plans.fastv(plans.prumerge(work, tokens=two.cost["visual_tokens"]), k=2, r=0.5)
-            assert two.cost["flops"] == flops(plan) < one.cost["flops"]
+            left = FastV(k=2, r=0.5).leaves(PruMerge(tokens=two.cost["visual_tokens"]).leaves(work))
+            assert two.cost["flops"] == flops(left) < one.cost["flops"]
 
 
 def test_the_given_model_stays_as_it_was(llava: Callable, prompts: list) -> None:
     model = llava()
     before = model.answer(prompts)
-    fastv(model, r=0.9).answer(prompts)
+    FastV(r=0.9).apply(model).answer(prompts)
     assert (model.methods, model.answer(prompts)) == ((), before)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"k": 0}, "cannot drop tokens after 0 of 4 blocks; give k from 1 to 4"),
-        ({"k": 5}, "after 5 of 4 blocks"),
-        ({"r": 1.0}, r"r=1 is not in \[0, 1\)"),
-        ({"r": -0.1}, r"r=-0.1 is not in"),
-        ({"keep": 0}, "cannot keep 0 visual tokens"),
-        ({"heads": "sum"}, "unknown heads 'sum'; choose from mean, max"),
-        ({"positions": "new"}, "unknown positions 'new'"),
-        ({"select": "worst"}, "unknown select 'worst'"),
+        ({"k": 0}, "k must be a whole number of at least 1, not 0; k is the number of blocks"),
+        ({"k": 5}, "cannot drop tokens after 5 of 4 blocks; give k from 1 to 4"),
+        ({"k": 2.0}, "k must be a whole number of at least 1, not 2.0"),
+        ({"r": 1.0}, "r must be a number of at least 0 and below 1, not 1.0"),
+        ({"r": -0.1}, "r must be a number of at least 0 and below 1, not -0.1"),
+        ({"keep": 0}, "keep must be a whole number of at least 1, not 0"),
+        ({"heads": "sum"}, "heads must be one of mean, max, not sum"),
+        ({"positions": "new"}, "positions must be one of original, compacted, not new"),
+        ({"select": "worst"}, "select must be one of attention, random, not worst"),
+        ({"kept": 3}, r"unknown argument 'kept' \(did you mean 'keep'\?\); it takes k, r, keep"),
     ],
 )
-def test_bad_options_are_told_in_a_line(llava: Callable, options: dict, said: str) -> None:
-    with pytest.raises(UserError, match=f"method fastv: .*{said}"):
-        fastv(llava(), **options)
+def test_bad_options_are_told_in_a_line(llava: Callable, method: Callable, options: dict, said: str) -> None:
+    with pytest.raises(UserError, match=r"^method fastv(\(.*\))?: .*" + said):
+        method("fastv", **options).apply(llava())
 
 
 def test_other_models_are_refused() -> None:
-    with pytest.raises(UserError, match="only a LLaVA has visual tokens"):
-        fastv(object())
+    with pytest.raises(UserError, match="method 'fastv' needs decoder, visual-tokens; 'constant' offers nothing"):
+        plan_model(load_plugins().registry, parse("constant+fastv"))

@@ -5,7 +5,7 @@ import pytest
 from adaptbench import Prompt, UserError
 from adaptbench.harness.abilities import Prefilling
 from adaptbench.harness.contracts import Answer
-from adaptbench.models.reference.blind import blind
+from adaptbench.models.reference.blind import Blind
 from adaptbench.models.reference.says import Says
 from adaptbench.models.reference.tiny_llava_recipe import train_tiny_llava
 from PIL import Image
@@ -38,12 +38,12 @@ def test_a_constant_speaker_says_one_text():
 
 
 def test_a_blind_model_is_shown_grey_and_told_so():
-    assert blind(Looks()).generate([prompt("red"), prompt("blue")]) == ["which? 128 grey 4x6"] * 2
-    assert not isinstance(blind(Looks()), Prefilling)
+    assert Blind().apply(Looks()).generate([prompt("red"), prompt("blue")]) == ["which? 128 grey 4x6"] * 2
+    assert not isinstance(Blind().apply(Looks()), Prefilling)
 
 
 def test_a_blind_model_costs_what_the_other_does():
-    model = blind(Counts())
+    model = Blind().apply(Counts())
     assert isinstance(model, Prefilling)
     assert model.answer([prompt("red")]) == [Answer("which? 128 grey 4x6", {"flops": 7})]
     assert model.prefill([prompt("red")])() == [("grey 4x6",)]

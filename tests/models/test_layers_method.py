@@ -14,8 +14,10 @@ import transformers as hf
 from adaptbench.adapters.transformers_vision import HFVisionEncoder
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.flops import count_flops
-from adaptbench.models.reference.layers import find_blocks, layers
-from adaptbench.models.reference.pixels import pixels
+from adaptbench.harness.planning import plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import parse
+from adaptbench.models.reference.layers import Layers, find_blocks
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -75,7 +77,7 @@ def flops(model: HFVisionEncoder, images: list[Image.Image]) -> int:
 @pytest.mark.parametrize("kind", ["vit", "dinov2", "clip", "siglip", "beit"])
 def test_flops_fall_by_exactly_those_of_the_blocks(kind: str, load: Callable, images: list[Image.Image]) -> None:
     model = load(kind)
-    counts = [flops(layers(model, keep=keep), images) for keep in (1, 2, 3, 4, 5)]
+    counts = [flops(Layers(keep=keep).apply(model), images) for keep in (1, 2, 3, 4, 5)]
     steps = np.diff(counts)
     assert counts[-1] == flops(model, images)
     assert len(set(steps)) == 1
@@ -98,13 +100,13 @@ def test_the_output_is_that_of_the_stock_model_cut_by_hand(
         "siglip": lambda encoder: encoder.encoder.layers,
     }[kind](by_hand.encoder)
     del blocks[keep:]
-    assert np.array_equal(layers(model, keep=keep).embed(images), by_hand.embed(images))
+    assert np.array_equal(Layers(keep=keep).apply(model).embed(images), by_hand.embed(images))
 
 
 def test_the_stock_model_stays_and_every_tensor_is_shared(load: Callable, images: list[Image.Image]) -> None:
     model = load("vit")
     before, weights = model.embed(images), copy.deepcopy(model.encoder.state_dict())
-    cut = layers(model, keep=2)
+    cut = Layers(keep=2).apply(model)
     assert not np.allclose(cut.embed(images), before)
     assert np.array_equal(model.embed(images), before)
     assert all(torch.equal(value, weights[name]) for name, value in model.encoder.state_dict().items())
@@ -115,13 +117,13 @@ def test_the_stock_model_stays_and_every_tensor_is_shared(load: Callable, images
 
 def test_keeping_all_changes_nothing(load: Callable, images: list[Image.Image]) -> None:
     model = load("dinov2")
-    assert np.array_equal(layers(model, keep=5).embed(images), model.embed(images))
+    assert np.array_equal(Layers(keep=5).apply(model).embed(images), model.embed(images))
 
 
 def test_the_pooling_stays(folder: Callable, images: list[Image.Image]) -> None:
     mean, cls = (HFVisionEncoder(str(folder("vit")), pooling=pooling) for pooling in ("mean", "cls"))
-    assert np.array_equal(layers(mean, keep=5).embed(images), mean.embed(images))
-    assert not np.allclose(layers(mean, keep=2).embed(images), layers(cls, keep=2).embed(images))
+    assert np.array_equal(Layers(keep=5).apply(mean).embed(images), mean.embed(images))
+    assert not np.allclose(Layers(keep=2).apply(mean).embed(images), Layers(keep=2).apply(cls).embed(images))
 
 
 class Counted(torch.nn.Module):
@@ -143,37 +145,47 @@ def wrapped(count: int) -> HFVisionEncoder:
 
 @given(hundredths=st.integers(1, 100), count=st.integers(1, 48))
 def test_a_budget_is_the_share_of_blocks_rounded_down_in_exact_arithmetic(hundredths: int, count: int) -> None:
-    cut = layers(wrapped(count), budget=hundredths / 100)
+    cut = Layers(budget=hundredths / 100).apply(wrapped(count))
     assert len(find_blocks(cut.encoder)[1]) == max(1, hundredths * count // 100)
 
 
 def test_floating_point_would_have_rounded_wrong() -> None:
     """0.29 x 100 is 28.999999999999996 in floating point."""
     assert int(0.29 * 100) == 28
-    assert len(find_blocks(layers(wrapped(100), budget=0.29).encoder)[1]) == 29 == Fraction("0.29") * 100
+    assert len(find_blocks(Layers(budget=0.29).apply(wrapped(100)).encoder)[1]) == 29 == Fraction("0.29") * 100
 
 
-@pytest.mark.parametrize("keep", [0, -1, 6])
-def test_what_is_out_of_range_is_refused_with_the_range(keep: int, load: Callable) -> None:
-    with pytest.raises(UserError, match=rf"cannot keep {keep} of 5 layers; keep 1 to 5"):
-        layers(load("vit"), keep=keep)
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (0, "keep must be a whole number of at least 1, not 0"),
+        (-1, "keep must be a whole number of at least 1, not -1"),
+        (6, "cannot keep 6 of 5 layers; keep 1 to 5"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_the_range(keep: int, said: str, method: Callable, load: Callable) -> None:
+    with pytest.raises(UserError, match=said):
+        method("layers", keep=keep).apply(load("vit"))
 
 
-@pytest.mark.parametrize("arguments", [{}, {"keep": 2, "budget": 0.5}])
-def test_exactly_one_of_keep_and_budget_is_needed(arguments: dict[str, Any], load: Callable) -> None:
-    with pytest.raises(UserError, match="once"):
-        layers(load("vit"), **arguments)
+def test_either_keep_or_a_budget_is_given(method: Callable) -> None:
+    with pytest.raises(UserError, match="it says twice how many layers to keep"):
+        method("layers", keep=2, budget=0.5)
+
+
+def test_without_either_all_blocks_are_kept(load: Callable) -> None:
+    assert len(find_blocks(Layers().apply(load("vit")).encoder)[1]) == 5
 
 
 @pytest.mark.parametrize(("kind", "found"), [("resnet", "none"), ("swin", "2")])
 def test_an_encoder_without_one_list_of_blocks_is_refused(kind: str, found: str, load: Callable) -> None:
     with pytest.raises(UserError, match=f"one list of transformer blocks; .* has {found}"):
-        layers(load(kind), keep=1)
+        Layers(keep=1).apply(load(kind))
 
 
 def test_a_model_that_is_no_encoder_is_refused() -> None:
-    with pytest.raises(UserError, match="only a transformers encoder"):
-        layers(pixels(), keep=1)
+    with pytest.raises(UserError, match="'layers' needs layers; 'tiny-llava' offers decoder, images, visual-tokens"):
+        plan_model(load_plugins().registry, parse("tiny-llava+layers(keep=1)"))
 
 
 def test_the_spec_runs_and_costs_less(folder: Callable, tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
-from adaptbench.models.pruning import plans
-from adaptbench.models.pruning.prumerge import PruMerge, Signals, outliers, prumerge, prumerge_plus
+from adaptbench.harness.planning import plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import parse
+from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus, Signals, outliers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUESTIONS = ("Is there a dog in the image ?", "What colour is the cat ?", "how many", "no")
-BOTH = pytest.mark.parametrize("method", [prumerge, prumerge_plus])
+BOTH = pytest.mark.parametrize("kind", [PruMerge, PruMergePlus])
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def chosen_by_hand(scores: list[float], how: PruMerge) -> list[int]:
     count = sum(score > high + how.iqr * (high - low) for score in scores)
     count = min(max(count, how.least), how.most or len(scores), len(scores))
     kept = ranked[:count]
-    if how.divisor is None:
+    if not isinstance(how, PruMergePlus):
         return kept
     ratio = count / len(scores)
     stride = max(1, int(math.floor(1 / ratio + 1e-9) / how.divisor))
@@ -79,18 +82,18 @@ def merged_by_hand(given: Signals, chosen: list[int], how: PruMerge) -> np.ndarr
     return np.array(tokens)
 
 
-SELECTORS = st.builds(
-    PruMerge,
-    iqr=st.sampled_from([0.5, 1.5, 3]),
-    least=st.integers(1, 4),
-    most=st.none() | st.integers(4, 9),
-    neighbours=st.sampled_from([0, 1, 3, 32]),
-    pool=st.sampled_from(["all", "pruned"]),
-    weights=st.sampled_from(["attention", "normalised"]),
-    merged=st.booleans(),
-    order=st.sampled_from(["attention", "raster"]),
-    divisor=st.sampled_from([None, 1, 3, 7]),
-    last_patch=st.booleans(),
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "iqr": st.sampled_from([0.5, 1.5, 3]),
+    "least": st.integers(1, 4),
+    "most": st.none() | st.integers(4, 9),
+    "neighbours": st.sampled_from([0, 1, 3, 32]),
+    "pool": st.sampled_from(["all", "pruned"]),
+    "weights": st.sampled_from(["attention", "normalised"]),
+    "merged": st.booleans(),
+    "order": st.sampled_from(["attention", "raster"]),
+}
+SELECTORS = st.builds(PruMerge, **OPTIONS) | st.builds(
+    PruMergePlus, **OPTIONS, divisor=st.sampled_from([1, 3, 7]), last_patch=st.booleans()
 )
 
 
@@ -103,13 +106,13 @@ def test_selection_and_merging_are_those_of_the_formulas(given: Signals, how: Pr
 
 
 @settings(deadline=None)
-@given(signals(), st.sampled_from([None, 3]), st.data())
-def test_so_many_tokens_are_so_many(given: Signals, divisor: int | None, data: Any) -> None:
+@given(signals(), st.sampled_from([PruMerge, PruMergePlus]), st.data())
+def test_the_number_of_tokens_that_is_given_is_what_is_left(given: Signals, kind: type[PruMerge], data: Any) -> None:
     tokens = data.draw(st.integers(2, len(given.scores)))
-    how = PruMerge(tokens=tokens, divisor=divisor)
+    how = kind(tokens=tokens)
     chosen = how.chosen(given.scores)
     assert len(how.select(given)) == tokens == len(set(chosen)) + 1
-    best = tokens - 1 if divisor is None else tokens // 2
+    best = tokens - 1 if kind is PruMerge else tokens // 2
     assert chosen[:best] == sorted(range(len(given.scores)), key=lambda i: -given.scores[i])[:best]
     assert chosen[best:] == sorted(chosen[best:])
 
@@ -118,7 +121,7 @@ def test_the_published_fixed_ratio() -> None:
     """An eighth of 576 patches, then as many spread over the others: no two neighbours of a row are far apart."""
     scores = torch.rand(576, generator=torch.Generator().manual_seed(0))
     assert len(PruMerge(tokens=73).chosen(scores)) == 72
-    chosen = PruMerge(tokens=145, divisor=3).chosen(scores)
+    chosen = PruMergePlus(tokens=145).chosen(scores)
     assert len({*chosen}) == 144
     rest = sorted({*range(576)} - {*chosen[:72]})
     assert {rest.index(b) - rest.index(a) for a, b in itertools.pairwise(chosen[72:])} == {7}
@@ -129,7 +132,7 @@ def test_samples_are_a_grid(count: int, total: int) -> None:
     """N / n / 3 apart: three samples for each outlier, but for those that are outliers and the last patch."""
     scores = torch.full((576,), 1e-3)
     scores[1 : 1 + 2 * count : 2] = 0.5  # odd patches, on no even grid
-    chosen = PruMerge(divisor=3).chosen(scores)
+    chosen = PruMergePlus().chosen(scores)
     stride = 576 // count // 3
     grid = [i for i in range(0, 575, stride) if i not in chosen[:count]]
     assert sorted(chosen[:count]) == list(range(1, 1 + 2 * count, 2))
@@ -159,13 +162,13 @@ def test_an_image_without_outliers_keeps_one_patch_and_the_rest_merged() -> None
     kept, merged = PruMerge().select(given)
     assert torch.allclose(kept, given.features[0] + given.features[1:].sum(0) / 16, atol=1e-6)
     assert torch.allclose(merged, given.features[1:].sum(0) / 16, atol=1e-6)
-    assert PruMerge(divisor=3).chosen(given.scores) == [0, 4, 8]
+    assert PruMergePlus().chosen(given.scores) == [0, 4, 8]
 
 
 @pytest.mark.parametrize("least", [5, 6, 12])
 def test_a_third_or_more_kept_samples_every_patch(least: int) -> None:
     """The published stride would be 0."""
-    chosen = PruMerge(least=least, divisor=3).chosen(even().scores)
+    chosen = PruMergePlus(least=least).chosen(even().scores)
     assert sorted(chosen) == list(range(12 if least == 12 else 11))
 
 
@@ -255,19 +258,19 @@ def test_several_layers_of_features_stand_side_by_side(llava: Callable, ask: Cal
 
 
 @BOTH
-def test_a_batch_is_its_prompts_alone(llava: Callable, prompts: list, method: Callable) -> None:
-    model = method(llava())
+def test_a_batch_is_its_prompts_alone(llava: Callable, prompts: list, kind: type[PruMerge]) -> None:
+    model = kind().apply(llava())
     together = model.answer(prompts)
     assert together == [model.answer([prompt])[0] for prompt in prompts]
-    assert together == method(llava(share=False)).answer(prompts)
+    assert together == kind().apply(llava(share=False)).answer(prompts)
     assert [answer.text for answer in together] == model.generate(prompts)
     assert [answer.text for answer in together] != llava().generate(prompts)
 
 
 @BOTH
 @torch.no_grad()
-def test_each_image_has_its_own_number_of_tokens(llava: Callable, ask: Callable, method: Callable) -> None:
-    model, seeds = method(llava()), range(12)
+def test_each_image_has_its_own_number_of_tokens(llava: Callable, ask: Callable, kind: type[PruMerge]) -> None:
+    model, seeds = kind().apply(llava()), range(12)
     together = model.project(pixels_of(model, ask, *seeds))
     alone = [model.project(pixels_of(model, ask, seed))[0] for seed in seeds]
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(together, alone, strict=True))
@@ -275,7 +278,7 @@ def test_each_image_has_its_own_number_of_tokens(llava: Callable, ask: Callable,
 
 
 def test_the_projector_is_given_the_selected_features(llava: Callable, ask: Callable) -> None:
-    model = prumerge(llava(), neighbours=0, merged=False, order="raster")
+    model = PruMerge(neighbours=0, merged=False, order="raster").apply(llava())
     pixels = pixels_of(model, ask, 1)
     with torch.no_grad():
         (given,) = PruMerge().signals(model.module.model, pixels)
@@ -285,26 +288,24 @@ def test_the_projector_is_given_the_selected_features(llava: Callable, ask: Call
     assert torch.allclose(left, whole[kept], atol=1e-5)
 
 
-@pytest.mark.parametrize(("method", "plan"), [(prumerge, plans.prumerge), (prumerge_plus, plans.prumerge_plus)])
+@BOTH
 @pytest.mark.parametrize("options", [{}, {"tokens": 10}])
-def test_flops_are_those_of_the_plan(
-    llava: Callable, ask: Callable, method: Callable, plan: Callable, options: dict
-) -> None:
-    model = method(llava(), **options)
+def test_flops_are_those_of_what_it_leaves(llava: Callable, ask: Callable, kind: type[PruMerge], options: dict) -> None:
+    model = kind(**options).apply(llava())
     architecture = read_architecture(model.module.model.config.to_dict())
     for answer in model.answer([ask("no", seed, tokens=1) for seed in range(6)]):
         tokens = answer.cost["visual_tokens"]
         assert tokens == options.get("tokens", tokens) < 36
-        work = plan(Work.whole(architecture, text_tokens=answer.cost["text_tokens"]), tokens=tokens)
+        work = kind(tokens=tokens).leaves(Work.whole(architecture, text_tokens=answer.cost["text_tokens"]))
         assert answer.cost["flops"] == sum(operator.flops for operator in work.operators(COUNTED))
 
 
 @pytest.mark.parametrize("heads", ["single", "mean"])
 def test_a_tower_without_cls_token_may_average(llava: Callable, prompts: list, heads: str) -> None:
     with pytest.raises(UserError, match="method prumerge: its tower, a SigLIP, has no CLS token; say query=mean"):
-        prumerge(llava("siglip"))
-    for method in (prumerge, prumerge_plus):
-        answers = method(llava("siglip"), query="mean", heads=heads).answer(prompts)
+        PruMerge().apply(llava("siglip"))
+    for kind in (PruMerge, PruMergePlus):
+        answers = kind(query="mean", heads=heads).apply(llava("siglip")).answer(prompts)
         assert all(0 < answer.cost["visual_tokens"] < 37 for answer in answers if answer.cost["visual_tokens"])
         assert [bool(answer.cost["visual_tokens"]) for answer in answers] == [bool(p.images) for p in prompts]
 
@@ -312,69 +313,71 @@ def test_a_tower_without_cls_token_may_average(llava: Callable, prompts: list, h
 def test_bfloat16_runs(llava: Callable, prompts: list) -> None:
     model = llava(dtype="bfloat16")
     with torch.no_grad():
-        (left,) = prumerge_plus(model).project(pixels_of(model, lambda *_: prompts[0]))
+        (left,) = PruMergePlus().apply(model).project(pixels_of(model, lambda *_: prompts[0]))
     assert left.dtype == torch.bfloat16
-    assert len(prumerge_plus(model).generate(prompts)) == len(prompts)
+    assert len(PruMergePlus().apply(model).generate(prompts)) == len(prompts)
 
 
 def test_the_given_model_stays_as_it_was(llava: Callable, prompts: list) -> None:
     model = llava()
     before = model.answer(prompts)
-    prumerge(model).answer(prompts)
+    PruMerge().apply(model).answer(prompts)
     assert model.answer(prompts) == before
 
 
 def test_an_image_is_seen_once_for_equal_options_and_again_for_others(llava: Callable, ask: Callable) -> None:
     model, seen = llava(), []
     hook = model.module.model.model.vision_tower.register_forward_hook(lambda *_: seen.append(1))
-    counts = [prumerge(model, tokens=tokens).answer([ask("no", 99)])[0].cost["visual_tokens"] for tokens in (5, 9, 5)]
+    counts = [
+        PruMerge(tokens=tokens).apply(model).answer([ask("no", 99)])[0].cost["visual_tokens"] for tokens in (5, 9, 5)
+    ]
     hook.remove()
     assert (counts, len(seen)) == ([5, 9, 5], 2)
 
 
-@BOTH
+@pytest.mark.parametrize("name", ["prumerge", "prumerge-plus"])
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tokens": 1}, "tokens=1 is too small; give 2 or more"),
-        ({"tokens": 0, "merged": False}, "tokens=0 is too small; give 1 or more"),
-        ({"iqr": -1.5}, "iqr=-1.5 is too small; give 0 or more"),
-        ({"least": 0}, "least=0 is too small"),
-        ({"most": 0}, "most=0 is too small"),
+        ({"tokens": 1}, "tokens=1 leaves none beside the merged one; give 2 or more, or merged=false"),
+        ({"tokens": 0, "merged": False}, "tokens must be a whole number of at least 1, not 0"),
+        ({"tokens": 38}, "an image has 36 patches, so 37 cannot be picked from it; give fewer tokens"),
+        ({"iqr": -1.5}, "iqr must be a number of at least 0, not -1.5"),
+        ({"least": 0}, "least must be a whole number of at least 1, not 0"),
+        ({"most": 0}, "most must be a whole number of at least 1, not 0"),
         ({"least": 3, "most": 2}, "at least more than at most"),
-        ({"neighbours": -1}, "neighbours=-1 is too small"),
+        ({"neighbours": -1}, "neighbours must be a whole number of at least 0, not -1"),
         ({"layer": 3}, "there is no layer 3 among the 3 of its tower; give -3 to 2"),
-        ({"query": "patch"}, "unknown query 'patch'; choose from cls, mean"),
-        ({"heads": "max"}, "unknown heads"),
-        ({"pool": "none"}, "unknown pool"),
-        ({"weights": "raw"}, "unknown weights"),
-        ({"order": "random"}, "unknown order"),
+        ({"query": "patch"}, "query must be one of cls, mean, not patch"),
+        ({"heads": "max"}, "heads must be one of single, mean, not max"),
+        ({"pool": "none"}, "pool must be one of all, pruned, not none"),
+        ({"weights": "raw"}, "weights must be one of attention, normalised, not raw"),
+        ({"order": "random"}, "order must be one of attention, raster, not random"),
     ],
 )
-def test_bad_options_are_told_in_a_line(llava: Callable, method: Callable, options: dict, said: str) -> None:
-    with pytest.raises(UserError, match=f"^method {method.__name__.replace('_', '-')}: .*{said}"):
-        method(llava(), **options)
+def test_bad_options_are_told_in_a_line(llava: Callable, method: Callable, name: str, options: dict, said: str) -> None:
+    with pytest.raises(UserError, match=rf"^method {name}(\(.*\))?: .*{said}"):
+        method(name, **options).apply(llava())
 
 
-def test_a_grid_must_be_a_grid(llava: Callable) -> None:
-    with pytest.raises(UserError, match="divisor=0 is too small"):
-        prumerge_plus(llava(), divisor=0)
+def test_a_grid_must_be_a_grid(method: Callable) -> None:
+    with pytest.raises(UserError, match="divisor must be a whole number of at least 1, not 0"):
+        method("prumerge-plus", divisor=0)
+    with pytest.raises(UserError, match="unknown argument 'divisor'"):
+        method("prumerge", divisor=3)
 
 
-def test_what_does_not_suit_is_refused(llava: Callable) -> None:
-    with pytest.raises(UserError, match="only a LLaVA has visual tokens"):
-        prumerge(object())
-    model = llava()
+def test_what_does_not_suit_is_refused(llava_folder: Callable) -> None:
+    for name in ("prumerge", "prumerge-plus"):
+        with pytest.raises(UserError, match=f"method '{name}' needs visual-tokens; 'constant' offers nothing"):
+            plan_model(load_plugins().registry, parse(f"constant+{name}"))
+    model = HFMultimodal(str(llava_folder("clip")))  # its own, as its config is changed before anything is read of it
     config = model.module.model.config
     config.vision_feature_select_strategy = "full"
-    try:
-        with pytest.raises(UserError, match="it projects its tower's CLS token"):
-            prumerge(model)
-    finally:
-        config.vision_feature_select_strategy = "default"
-    config.vision_config.model_type, kind = "dinov2", config.vision_config.model_type
-    try:
-        with pytest.raises(UserError, match="cannot read queries and keys of a dinov2"):
-            prumerge_plus(model)
-    finally:
-        config.vision_config.model_type = kind
+    with pytest.raises(UserError, match="it projects its tower's CLS token"):
+        PruMerge().apply(model)
+    with pytest.raises(UserError, match="it projects its tower's CLS token"):
+        PruMerge().leaves(Work.whole(read_architecture(config.to_dict()), text_tokens=5))
+    config.vision_config.model_type = "dinov2"
+    with pytest.raises(UserError, match="cannot read queries and keys of a dinov2"):
+        PruMergePlus().apply(model)

@@ -16,9 +16,10 @@ from adaptbench.harness.figures import load_model
 from adaptbench.harness.hashing import image_digest
 from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.plugins import load_plugins
-from adaptbench.models.adaptive.adallava import adallava_h, adallava_l
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.adaptive.public import decoder
-from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, load, save
+from adaptbench.models.adaptive.scheduler import Scheduler, load, save
+from adaptbench.models.adaptive.switches import SchedulerConfig
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -47,7 +48,7 @@ CONFIG = {
     "rms_norm_eps": 1e-5, "rope_scaling": None, "rope_theta": 10000.0, "tie_word_embeddings": False,
     "vocab_size": ROWS, "mm_projector_type": "mlp2x_gelu", "mm_vision_select_layer": -2, "torch_dtype": "bfloat16",
 }  # fmt: skip
-METHODS = {"l": adallava_l, "h": adallava_h}
+METHODS = {"l": AdaLlavaL, "h": AdaLlavaH}
 SWITCHES = {"l": ("layers", 1), "h": ("heads", 2)}
 BUDGETS = (1.0, 0.75, 0.5)
 
@@ -199,17 +200,17 @@ def test_a_public_checkpoint_answers_as_a_model_that_is_built_of_its_weights(
     seen = []
     for cell, budget in zip(cells, BUDGETS, strict=True):
         ours = load_model(cell)
-        expected = METHODS[kind](direct, checkpoint=str(tmp_path), budget=budget)
+        expected = METHODS[kind](checkpoint=str(tmp_path), budget=budget).apply(direct)
         assert ours.answer(batch()) == expected.answer(batch())
         assert torch.equal(logits(ours), logits(expected))
         seen.append(ours.generate(batch()))
-        assert seen[-1] != METHODS[kind](base, checkpoint=str(tmp_path), budget=budget).generate(batch())
+        assert seen[-1] != METHODS[kind](checkpoint=str(tmp_path), budget=budget).apply(base).generate(batch())
     assert seen[0] != seen[1] != seen[2], "the budget changes nothing"
 
 
 def test_the_base_stays_as_it_was_and_lends_its_tower(base: HFMultimodal, public: Callable[[str], str]) -> None:
     before = base.generate(batch())
-    ours = adallava_l(base, checkpoint=public("l"), budget=0.75)
+    ours = AdaLlavaL(checkpoint=public("l"), budget=0.75).apply(base)
     assert base.generate(batch()) == before
     one, two = ours.module.model, base.module.model
     assert one.model.vision_tower is two.model.vision_tower
@@ -319,22 +320,22 @@ def test_a_checkpoint_that_is_not_whole_is_refused(finetuned: Any, base: HFMulti
     whole, listed = second.read_bytes(), index.read_text()
     second.unlink()
     with pytest.raises(UserError, match=r"index\.json names model-00002-of-00002\.safetensors, which is not there"):
-        adallava_l(base, checkpoint=path)
+        AdaLlavaL(checkpoint=path).apply(base)
     second.write_bytes(whole[:200])
     with pytest.raises(UserError, match=r"cannot read model-00002-of-00002\.safetensors"):
-        adallava_l(base, checkpoint=path)
+        AdaLlavaL(checkpoint=path).apply(base)
     second.write_bytes(whole)
     for broken in ("{", "[]", '{"weight_map": []}'):
         index.write_text(broken)
         with pytest.raises(UserError, match=r"cannot read model\.safetensors\.index\.json"):
-            adallava_l(base, checkpoint=path)
+            AdaLlavaL(checkpoint=path).apply(base)
     index.write_text(listed)
     assert load_file(second)
-    adallava_l(base, checkpoint=path)
+    AdaLlavaL(checkpoint=path).apply(base)
 
 
 def test_files_of_pytorch_are_not_read(base: HFMultimodal, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickled")
     with pytest.raises(UserError, match=r"no \*\.safetensors, and .* such as \*\.bin, are not read; save its weights"):
-        adallava_l(base, checkpoint=str(tmp_path))
+        AdaLlavaL(checkpoint=str(tmp_path)).apply(base)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from adaptbench.harness.budgets import exact
 from adaptbench.harness.errors import UserError
-from adaptbench.models.adaptive.budget import exact
 from adaptbench.models.adaptive.scheduler import (
     ContentNoise,
     Scheduler,
-    SchedulerConfig,
     best,
     in_order,
     latency_penalty,
     load,
     save,
 )
+from adaptbench.models.adaptive.switches import SchedulerConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file

@@ -13,24 +13,26 @@ from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import UserError
 from adaptbench.models.adaptive import adallava_recipe
-from adaptbench.models.adaptive.adallava import adallava_h, adallava_l, plans
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.adaptive.adallava_recipe import train_adallava
-from adaptbench.models.adaptive.scheduler import Scheduler, SchedulerConfig, load
+from adaptbench.models.adaptive.scheduler import Scheduler, load
+from adaptbench.models.adaptive.steering import plans
+from adaptbench.models.adaptive.switches import SchedulerConfig
 from adaptbench.models.adaptive.train_adallava import Planner, Recipe, Trainee, write
 from adaptbench.models.adaptive.training_data import Questions, Source, collate, said, turns
-from adaptbench.models.pruning.fastv import fastv
-from adaptbench.models.pruning.prumerge import prumerge_plus
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMergePlus
 from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-METHODS: dict[str, Callable[..., HFMultimodal]] = {"layers": adallava_l, "heads": adallava_h}
+METHODS = {"layers": AdaLlavaL, "heads": AdaLlavaH}
 PRUNING: dict[str, Callable[[HFMultimodal], HFMultimodal]] = {
     "none": lambda model: model,
-    "prumerge-plus": lambda model: prumerge_plus(model, tokens=11),
-    "fastv": lambda model: fastv(model, k=1, r=0.5),
+    "prumerge-plus": lambda model: PruMergePlus(tokens=11).apply(model),
+    "fastv": lambda model: FastV(k=1, r=0.5).apply(model),
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,7 +144,7 @@ def test_what_is_written_answers_as_the_trainee_does(
     write(trainee, tmp_path)
     again = PRUNING[pruning](HFMultimodal(fresh.loaded.model.name_or_path, conversation="plain"))
     budget = 0.75
-    read = METHODS[switch](again, checkpoint=str(tmp_path), budget=budget)
+    read = METHODS[switch](checkpoint=str(tmp_path), budget=budget).apply(again)
     for number in range(2):
         prompt = Prompt("What colour is this?", (Image.open(data / f"images/{number}.png"),))
         item = said(fresh.loaded, (("What colour is this?", "a cat in image"),), True)
@@ -379,14 +381,14 @@ def test_it_learns(asked: dict[str, Any], data: Path, tmp_path: Path) -> None:
     prompts = [Prompt("how many?", (Image.open(data / f"images/{number}.png"),)) for number in range(4)]
     taught = {"a", "a a"}
     assert not taught & set(base.generate(prompts))
-    assert set(adallava_l(base, checkpoint=str(tmp_path / "model"), budget=0.75).generate(prompts)) <= taught
+    assert set(AdaLlavaL(checkpoint=str(tmp_path / "model"), budget=0.75).apply(base).generate(prompts)) <= taught
 
 
 def test_a_frozen_backbone_stays_as_it_was(asked: dict[str, Any], data: Path, tmp_path: Path) -> None:
     train_adallava(tmp_path, **asked | {"freeze": "backbone"})
     assert {path.name for path in (tmp_path / "model").iterdir()} == {"scheduler.json", "scheduler.safetensors"}
     base = HFMultimodal(asked["base"].removeprefix("llava:").partition("(")[0], conversation="plain")
-    model = adallava_l(base, checkpoint=str(tmp_path / "model"), budget=0.75)
+    model = AdaLlavaL(checkpoint=str(tmp_path / "model"), budget=0.75).apply(base)
     assert model.loaded is base.loaded
     untrained = adallava_recipe._scheduler(base, adallava_recipe.Training(base=asked["base"]))
     learnt = load(str(tmp_path / "model"))

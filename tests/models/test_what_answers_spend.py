@@ -12,10 +12,11 @@ from adaptbench.adapters.decoder import SKIPPED, Block, State, Tokens
 from adaptbench.harness.measure.closed_form import COUNTED, prefill
 from adaptbench.harness.measure.execution import Execution, LayerWork
 from adaptbench.harness.spending import spending, spent
-from adaptbench.models.adaptive.adallava import AdaLlava, adallava_h, adallava_l, plans
-from adaptbench.models.adaptive.budget import Switches
-from adaptbench.models.adaptive.scheduler import ContentNoise, Scheduler, SchedulerConfig, best, in_order, save
-from adaptbench.models.pruning.fastv import fastv
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.adaptive.scheduler import ContentNoise, Scheduler, best, in_order, save
+from adaptbench.models.adaptive.steering import Steering, plans
+from adaptbench.models.adaptive.switches import SchedulerConfig, Switches
+from adaptbench.models.pruning.fastv import FastV
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +59,7 @@ def test_no_plan_is_beyond_its_budget_of_units_and_none_could_use_more(
         "first": in_order(of.logits),
     }
     channels = 11 * of.heads + 5
-    method = AdaLlava(of, channels, lambda hidden: best(score[kind](hidden), [k] * len(hidden), of))
+    method = Steering(of, channels, lambda hidden: best(score[kind](hidden), [k] * len(hidden), of))
     hidden = torch.randn(3, 2, WIDTH, generator=chance).to(dtype)
     real = torch.ones(3, 2, dtype=torch.bool)
     state = method.before(of.prefix, State(hidden, Tokens.following(None, real, ~real), ({}, {}, {})))
@@ -69,7 +70,7 @@ def test_no_plan_is_beyond_its_budget_of_units_and_none_could_use_more(
 
 def test_a_unit_that_is_begun_counts_where_heads_and_channels_differ() -> None:
     heads = Switches(switch="heads", layers=4, heads=4, prefix=2, rank=2)
-    method = AdaLlava(heads, 48, lambda hidden: hidden)
+    method = Steering(heads, 48, lambda hidden: hidden)
     assert method.units({}) == (8, 8)
     assert method.units({2: SKIPPED, 3: SKIPPED}) == (4, 8)
     assert method.units({2: SKIPPED, 3: Block((0, 3), (range(12, 36),))}) == (5, 8)
@@ -83,7 +84,7 @@ def test_a_unit_that_is_begun_counts_where_heads_and_channels_differ() -> None:
 def test_a_scheduler_without_a_bound_shows_how_often_it_is_beyond_the_budget(switch: str) -> None:
     of = SchedulerConfig(switch=switch, layers=8, heads=4, prefix=4, hidden=WIDTH, rule="deterministic")
     logits = torch.randn(500, *of.logits, generator=torch.Generator().manual_seed(0)) + 0.3
-    method = AdaLlava(of, 48, lambda hidden: hidden)
+    method = Steering(of, 48, lambda hidden: hidden)
     made = plans(Scheduler(of).choose(logits, [2] * 500), of, 48)
     costs = [dict(zip(("units", "all_units"), method.units(plan), strict=True)) for plan in made]
     beyond = sum(spent([cost], 0.75)["over_units"] for cost in costs)
@@ -124,12 +125,12 @@ def test_a_model_without_methods_spends_the_whole(llava: Any, prompts: list[Prom
 
 
 @pytest.mark.parametrize("token", [False, True])
-@pytest.mark.parametrize("method", [adallava_l, adallava_h])
+@pytest.mark.parametrize("method", [AdaLlavaL, AdaLlavaH])
 def test_a_budget_is_a_share_of_the_same_prefill_without_scheduler_and_token(
     method: Any, token: bool, llava: Any, prompts: list[Prompt], one_thread: Any
 ) -> None:
-    pruned = fastv(llava(), k=1, r=0.5)
-    model = method(pruned, scheduler="random", budget=0.75, latency_token=token)
+    pruned = FastV(k=1, r=0.5).apply(llava())
+    model = method(scheduler="random", budget=0.75, latency_token=token).apply(pruned)
     for alone, answer in zip(pruned.answer(prompts), model.answer(prompts), strict=True):
         tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
         kept = [tokens] + [tokens - answer.cost["visual_tokens"] // 2] * 3
@@ -145,8 +146,8 @@ def test_tokens_that_are_dropped_where_a_block_is_skipped_are_not_in_the_whole(
     llava: Any, ask: Any, one_thread: Any
 ) -> None:
     """FastV acts before block 3, which none of the prompts runs."""
-    later = fastv(llava(), k=3, r=0.5, select="random")
-    model = adallava_l(later, scheduler="first", budget=0.75)
+    later = FastV(k=3, r=0.5, select="random").apply(llava())
+    model = AdaLlavaL(scheduler="first", budget=0.75).apply(later)
     (whole,), (answer,) = later.answer([ask("Is there dog", 1)]), model.answer([ask("Is there dog", 1)])
     assert [block for block, *_ in answer.plan] == [0, 1, 2]
     assert answer.cost["whole_language_flops"] == whole.cost["language_flops"]
@@ -169,10 +170,10 @@ def test_a_deterministic_scheduler_and_a_budget_of_flops_show_as_violations(
     torch.nn.init.constant_(made.mlp_head.bias, 9.0)  # both switches are always on
     save(made, tmp_path)
     of = functools.partial(spending, budget=0.75)
-    loose = of(records(adallava_l(llava(), checkpoint=str(tmp_path), budget=0.75).answer(prompts), 0.75)).accounts
+    loose = of(records(AdaLlavaL(checkpoint=str(tmp_path), budget=0.75).apply(llava()).answer(prompts), 0.75)).accounts
     assert loose["units"].success.value == 0
     assert loose["units"].utilisation.value == pytest.approx(4 / 3)
-    strict = of(records(adallava_l(llava(), scheduler="random", budget=0.75).answer(prompts), 0.75)).accounts
+    strict = of(records(AdaLlavaL(scheduler="random", budget=0.75).apply(llava()).answer(prompts), 0.75)).accounts
     assert strict["units"].success.value == 1
     assert strict["units"].utilisation.value == 1
     assert strict["flops"].success.value == 0  # the head and the scheduler come on top of three blocks of four

@@ -22,7 +22,7 @@ def register(registry):
     )
     registry.method(
         "fewer-tiles",
-        f"{things}:fewer_tiles",
+        f"{things}:FewerTiles",
         card=adaptbench.MethodCard(
             summary="Keep a share of the tiles",
             licence="Apache-2.0",

@@ -18,9 +18,14 @@ class MeanColour:
         return np.stack([pixels.reshape(-1)[: 3 * self.tiles] for pixels in small]).astype(np.float32)
 
 
-def fewer_tiles(model, budget=1.0):
-    """Return a model that looks at the first tiles only."""
-    return MeanColour(model.side, max(1, int(budget * model.tiles)))
+class FewerTiles(adaptbench.Method):
+    """Look at the first tiles only."""
+
+    budget: adaptbench.Budget = 1.0
+
+    def apply(self, model):
+        """Return a model that looks at a share of the tiles."""
+        return MeanColour(model.side, max(1, int(self.budget * model.tiles)))
 
 
 class Brightness(adaptbench.Task):

@@ -20,7 +20,7 @@ from adaptbench.harness.measure.closed_form import (
     projector,
     vision,
 )
-from adaptbench.harness.measure.execution import Execution, LayerWork, switchable_units
+from adaptbench.harness.measure.execution import Execution, LayerWork
 from adaptbench.harness.measure.roofline import find_accelerator, predict
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,30 +156,6 @@ def test_units_of_heads_cost_their_share_of_the_contractions(units: int) -> None
     assert flops(SEVEN, execution, COUNTED, head_positions=0) * 1024 == whole * opened
 
 
-BUDGETS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1)
-
-
-@pytest.mark.parametrize(
-    ("total", "prefix", "units"),
-    [
-        (32, 16, (0, 3, 6, 8, 9, 11, 12, 14, 16)),
-        (40, 20, (0, 4, 8, 10, 12, 14, 16, 18, 20)),
-        (128, 64, (0, 12, 25, 32, 38, 44, 51, 57, 64)),
-    ],
-)
-def test_a_budget_becomes_whole_switches(total: int, prefix: int, units: tuple[int, ...]) -> None:
-    assert tuple(switchable_units(total, prefix, budget) for budget in BUDGETS) == units
-    assert switchable_units(total, prefix, 0.1) == 0
-
-
-@given(st.integers(1, 400), st.integers(1, 400))
-def test_a_share_of_n_units_is_that_many_units(total: int, units: int) -> None:
-    if units <= total:
-        share = Fraction(units, total)
-        if share == Fraction(str(float(share))):
-            assert switchable_units(total, 0, float(share)) == units
-
-
 def test_the_vision_tower_runs_whole_and_the_projector_over_what_is_kept() -> None:
     clip = {
         "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
@@ -192,7 +168,8 @@ def test_the_vision_tower_runs_whole_and_the_projector_over_what_is_kept() -> No
     model = read_architecture({"model_type": "llava", "vision_config": clip, "text_config": text})
     assert model.visual_tokens == 576
     block = 2 * 577 * (4 * 1024**2 + 2 * 1024 * 4096) + 4 * 577**2 * 1024
-    assert sum(o.flops for o in vision(model, COUNTED)) == 24 * block + 2 * 576 * 3 * 14 * 14 * 1024
+    tower = Execution.full(model.vision.stack, 577)
+    assert sum(o.flops for o in vision(model, tower, COUNTED)) == 24 * block + 2 * 576 * 3 * 14 * 14 * 1024
     assert sum(o.flops for o in projector(model, 40, COUNTED)) == 2 * 40 * (1024 * 4096 + 4096**2)
 
 
@@ -217,12 +194,10 @@ def test_the_published_efficiency_table(
         execution = execution.drop_tokens(288, before=2)
     half = stack.layers // 2
     if method == "L":
-        execution = execution.keep_layers(half + switchable_units(stack.layers, half, budget / 100))
+        execution = execution.keep_layers(half + (stack.layers * budget // 100 - half))
     if method == "H":
         units = stack.layers * stack.heads // 8
-        execution = execution.open_heads(
-            stack, units=switchable_units(units, units // 2, budget / 100), rank=8, prefix=half
-        )
+        execution = execution.open_heads(stack, units=units * budget // 100 - units // 2, rank=8, prefix=half)
     operators = list(prefill(model, execution, LLM_VIEWER))
     assert round(sum(o.flops for o in operators) / 1e12, 1) == teraflops
     assert abs(round(1e3 * predict(operators, find_accelerator("V100"))) - milliseconds) <= 1
@@ -245,8 +220,6 @@ MAMBA = {"model_type": "mamba", "hidden_size": 8, "num_attention_heads": 1, "num
         lambda: full(SEVEN, 9).keep_layers(0),
         lambda: full(SEVEN, 9).keep_layers(33),
         lambda: full(SEVEN, 9).open_heads(SEVEN.language.stack, units=65, rank=8, prefix=16),
-        lambda: switchable_units(32, 16, 0),
-        lambda: switchable_units(32, 16, 1.2),
         lambda: read_architecture(MAMBA),
         lambda: read_architecture({"model_type": "llama", "num_hidden_layers": 0}),
         lambda: read_architecture({"model_type": "llama", "hidden_size": "4096"}),

@@ -6,31 +6,34 @@ The budget counts *units*: blocks (AdaLLaVA-L), or groups of heads with as large
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ...adapters.loading import checkpoint
+from ...harness.budgets import Budget, exact
 from ...harness.errors import UserError
 
-Budget: TypeAlias = "float | Fraction"
-_RANK = 8
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+_RANK, CODE = 8, 256
+Rule: TypeAlias = Literal["probabilistic", "deterministic", "deterministic-topk", "random"]
+"""How a scheduler is trained, and decides.
 
-def exact(budget: Budget) -> Fraction:
-    """Return a budget as the decimal that it is written as, so that 0.7 of 40 is 28 in every precision.
-
-    Args:
-        budget: In (0, 1]; a fraction, or a float of Python or NumPy.
-
-    Raises:
-        UserError: It is outside.
-    """
-    if not 0 < budget <= 1:
-        raise UserError(f"budget {budget} is not in (0, 1]", todo="give the share of the full cost to spend")
-    return budget if isinstance(budget, Fraction) else Fraction(str(budget))
+``probabilistic``: k draws without replacement; then the k best. Never beyond the budget.
+``deterministic``: each switch by the sign of its logit, with `latency_penalty` in training; the budget is not ensured.
+``deterministic-topk``: the k best, in training too.
+``random``: k draws that ignore the logits, in training too.
+"""
+CONFIG = "scheduler.json"
+"""Beside the weights of a scheduler that `scheduler.save` wrote; a public checkpoint has none."""
+FILES = (CONFIG, "*config.json", "*.safetensors", "*.safetensors.index.json")
+"""What is wanted of a checkpoint on the hub."""
 
 
 def default_rank(heads: int) -> int:
@@ -130,6 +133,64 @@ class Switches(BaseModel):
     def utilisation(self, k: int, budget: Budget) -> Fraction:
         """Return how much of the budget is used (Table 5.5): 27/32 of the blocks at 0.85 are 99.3 % of it."""
         return self.share(k) / exact(budget)
+
+
+class SchedulerConfig(Switches):
+    """What a scheduler was made for.
+
+    Attributes:
+        hidden: Hidden size of the decoder.
+        rule: How it is trained, and decides.
+    """
+
+    hidden: int
+    rule: Rule = "probabilistic"
+
+    @property
+    def logits(self) -> tuple[int, ...]:
+        """Shape of a prompt's logits: [S], or [S, 2, H]."""
+        blocks = self.layers - self.prefix
+        return (blocks,) if self.switch == "layers" else (blocks, 2, self.heads)
+
+    @property
+    def encoder_flops(self) -> int:
+        """FLOPs of one latency token's encoder."""
+        return 2 * (CODE * self.hidden + self.hidden * self.hidden)
+
+    @property
+    def head_flops(self) -> int:
+        """FLOPs of the scheduler's head for one prompt."""
+        return 2 * self.hidden * math.prod(self.logits)
+
+
+def read_config(path: str) -> SchedulerConfig:
+    """Read what a scheduler was made for; arguments and errors as in `scheduler.load`."""
+    folder = checkpoint(path, None, FILES)
+    own, public = folder / CONFIG, folder / "config.json"
+    file = own if own.is_file() else public
+    try:
+        fields: Any = json.loads(file.read_text())
+        return SchedulerConfig.model_validate(fields if file is own else _public(fields))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UserError(
+            f"no config of a scheduler can be read from {file.name}: {type(error).__name__}: {' '.join(lines[:3])}",
+            where=f"checkpoint {path}",
+            todo=f"name a folder with {CONFIG}, or a public AdaLLaVA checkpoint",
+        ) from error
+
+
+def _public(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the config of a public checkpoint says of its scheduler; a rank of 8 is what the release has built in."""
+    switched = fields["scheduler_type"]
+    return {
+        "switch": {"L": "layers", "H": "heads"}[switched],
+        "layers": fields["num_hidden_layers"],
+        "heads": fields["num_attention_heads"],
+        "prefix": fields["num_prefix_layers"],
+        "rank": fields.get("scheduler_rank", 8) if switched == "H" else 1,
+        "hidden": fields["hidden_size"],
+    }
 
 
 def channel_groups(channels: int, groups: int) -> list[range]:

@@ -1,0 +1,211 @@
+"""What modifies a model: one class that holds a method's options, what it does to a model, and what that costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from . import budgets
+from .errors import MissingArgument, UserError
+from .specs import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from .measure.work import Work
+    from .registry import Entry
+    from .specs import Call
+
+Budget: TypeAlias = Annotated[float, AfterValidator(budgets.checked)]
+"""The field of a method that takes a budget: ``budget: Budget = 1.0``, where 1.0 is what it spends if none is said."""
+
+Stage: TypeAlias = Literal["images", "vision", "language"]
+"""Where a method acts: on the images, between vision tower and language model, or in the language model."""
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class Method(BaseModel):
+    """One way to modify a model.
+
+    A subclass declares its options as fields, with type, range and meaning: ``k: int = Field(2, ge=1,
+    description="...")``. They are checked before anything loads, by every command in the same words. A field ``budget``
+    is given what stands after ``@`` in a spec, a field ``seed`` the run's seed unless the spec says another.
+
+    A method without `leaves` can be run, and its cost is measured. One without `apply` can be priced only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+    stage: ClassVar[Stage] = "language"
+
+    def apply(self, model: Any) -> Any:  # noqa: ARG002 - this is the default
+        """Return the modified model; the given one stays as it is.
+
+        Args:
+            model: It offers what the method's card says that the method needs.
+
+        Raises:
+            UserError: An option does not suit this model.
+        """
+        raise UserError(f"{type(self).__name__} can be priced, not run", todo="use `adaptbench cost`, or leave it out")
+
+    def leaves(self, work: Work) -> Work:  # noqa: ARG002 - this is the default
+        """Return what is left of one prompt's work. It must agree with what `apply` makes the model run.
+
+        Raises:
+            UserError: An option does not suit this architecture.
+        """
+        raise UserError(f"{type(self).__name__} has no cost model", todo="run it: its cost is measured")
+
+    def for_base(self, factory: object) -> Self:  # noqa: ARG002 - most methods take every base alike
+        """Return the method with options resolved that name something of the base, such as a checkpoint it ships.
+
+        Not called for an architecture, which has no weights.
+
+        Args:
+            factory: Of the base; see `harness.abilities` for what it may tell.
+        """
+        return self
+
+    def switched_on(self) -> Self:
+        """Return the same method with everything on: what a budget is a share of."""
+        return self.model_copy(update={"budget": 1.0}) if "budget" in type(self).model_fields else self
+
+    def fingerprint(self) -> str:
+        """Identify what it does, such as by the weights of its checkpoint; its options are known anyway.
+
+        Empty for a method that its source code and the files that its options name say all about.
+        """
+        return ""
+
+    @classmethod
+    def has_cost_model(cls) -> bool:
+        """Whether it can be priced without being run."""
+        return cls.leaves is not Method.leaves
+
+    @classmethod
+    def can_run(cls) -> bool:
+        """Whether it can be run, rather than only priced."""
+        return cls.apply is not Method.apply
+
+
+class Selector(Method):
+    """A method that leaves fewer visual tokens between vision tower and projector, image by image.
+
+    Compared by its options, as all methods are: models whose selectors are equal share what they computed of an image.
+    """
+
+    stage = "vision"
+
+    def __call__(self, llava: Any, pixels: Any) -> Any:
+        """Return for each image the features, [n, width], that the projector is given.
+
+        An image must give the same features alone and among others, so take no statistic over a batch.
+
+        Args:
+            llava: The transformers model.
+            pixels: [images, 3, h, w].
+        """
+        raise NotImplementedError
+
+    def kept(self, given: int) -> int:  # noqa: ARG002 - this is the default
+        """Return how many visual tokens are left of an image that has ``given``.
+
+        Raises:
+            UserError: An option does not suit so many.
+        """
+        raise UserError(f"{type(self).__name__} has no cost model", todo="run it: its cost is measured")
+
+    def apply(self, model: Any) -> Any:
+        """Return the model with this selector."""
+        return model.with_selector(self)
+
+    def leaves(self, work: Work) -> Work:
+        """Return the work on a shorter prompt."""
+        return work.with_visual_tokens(self.kept(work.visual_tokens))
+
+    @classmethod
+    def has_cost_model(cls) -> bool:
+        """Whether it says how many tokens it keeps."""
+        return cls.kept is not Selector.kept
+
+
+def bind(entry: Entry, call: Call, **offered: Any) -> Method:
+    """Return a method with its options.
+
+    Args:
+        entry: The registered method.
+        call: As the user wrote it.
+        offered: ``seed`` and ``budget``, for methods that have such a field, unless the user gave it.
+
+    Raises:
+        UserError: It is not a `Method`, or an option is unknown, missing, of the wrong type or out of range.
+    """
+    where, kind = f"method {call}", method_class(entry)
+    if call.target is not None:
+        raise UserError(f"{call.name!r} takes nothing after ':'", where=where, todo=f"write just {call.name!r}")
+    given = {name: value for name, value in offered.items() if name in kind.model_fields} | dict(call.args)
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise _readable(error, kind, where) from error
+    except UserError as error:
+        raise type(error)(error.what, where=where, todo=error.todo) from error
+
+
+def method_class(entry: Entry) -> type[Method]:
+    """Import a registered method's class.
+
+    Raises:
+        UserError: It is not a subclass of `Method`, or its card and its fields disagree about a budget.
+    """
+    kind, where, todo = entry.factory(), f"method {entry.name!r}", f"fix plugin {entry.owner!r}"
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UserError("it is not a subclass of adaptbench.Method", where=where, todo=todo)
+    if entry.card.takes_budget != ("budget" in kind.model_fields):
+        told = "takes a budget, but it has no field" if entry.card.takes_budget else "takes none, but it has a field"
+        raise UserError(f"its card says that it {told} 'budget'", where=where, todo=todo)
+    return kind
+
+
+def options(kind: type[Method]) -> dict[str, FieldInfo]:
+    """The options that a spec may give in parentheses: all fields but the budget."""
+    return {name: field for name, field in kind.model_fields.items() if name != "budget"}
+
+
+def expects(field: FieldInfo) -> str:
+    """Say in words which values an option takes, such as "a whole number of at least 1"."""
+    kinds = [one for one in (get_args(field.annotation) or (field.annotation,)) if one is not type(None)]
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(field.annotation)))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    words = " or ".join(names.get(kind, str(kind)) for kind in kinds)
+    bounds = [
+        f"{word} {getattr(rule, name):g}"
+        for name, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+        for rule in field.metadata
+        if getattr(rule, name, None) is not None
+    ]
+    return f"{words} {'of ' if bounds[0].startswith('at') else ''}{' and '.join(bounds)}" if bounds else words
+
+
+def _readable(error: ValidationError, kind: type[Method], where: str) -> UserError:
+    """The first thing that pydantic finds wrong, in one line."""
+    found, known = error.errors(include_url=False)[0], options(kind)
+    name = str(found["loc"][0]) if found["loc"] else ""
+    if found["type"] == "extra_forbidden":
+        takes = f"it takes {', '.join(known)}" if known else "it takes no options"
+        return UserError(f"unknown argument {name!r}{did_you_mean(name, known)}", where=where, todo=takes)
+    if name == "budget":
+        return MissingArgument("argument 'budget' is missing", where=where, todo="write it after '@', as in @0.5")
+    if name not in known:
+        return UserError(str(found["msg"]), where=where)
+    todo = " ".join(filter(None, (f"{name} is", known[name].description)))
+    if found["type"] == "missing":
+        return MissingArgument(
+            f"argument {name!r} is missing", where=where, todo=f"write {name}={expects(known[name])}"
+        )
+    value = found["input"]
+    shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
+    return UserError(f"{name} must be {expects(known[name])}, not {shown}", where=where, todo=f"{todo}".rstrip("."))

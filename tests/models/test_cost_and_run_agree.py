@@ -1,0 +1,169 @@
+"""`adaptbench cost` and `adaptbench run` have one verdict on every spec, and one number of FLOPs."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from adaptbench.adapters.transformers_multimodal import HFMultimodal
+from adaptbench.harness.contracts import Answer, Prompt
+from adaptbench.harness.costing import Costing, CostRequest
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.measure.closed_form import COUNTED
+from adaptbench.harness.measure.execution import Execution, LayerWork
+from adaptbench.harness.measure.work import Work
+from adaptbench.harness.planning import Request, plan, plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import parse
+from adaptbench.models.reference.tiny_llava import tiny_llava
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+if TYPE_CHECKING:
+    from adaptbench.harness.planning import PlannedModel
+    from adaptbench.harness.registry import Registry
+
+TASK = "shapes-pope(scenes=2)"
+OPTIONS: dict[str, dict[str, list[Any]]] = {
+    "fastv": {
+        "k": [0, 1, 2, 10, 11, "two"], "r": [0, 0.25, 0.9, 1, -1], "keep": [-200, 0, 1, 30, 70], "heads": ["max", "bogus"],
+        "positions": ["compacted"], "select": ["random"],
+    },
+    "prumerge": {"tokens": [1, 2, 20, 64, 65, 66], "iqr": [-1, 1], "merged": ["true", "false"], "layer": [-1, 4, 9]},
+    "prumerge-plus": {"tokens": [2, 30, 70], "divisor": [0, 2], "least": [1, 5], "most": [2, 9]},
+    "adallava-l": {
+        "prefix": [0, 3, 5, 10], "scheduler": ["first", "random", "full", "best"], "checkpoint": ["none"],
+        "latency_token": ["true", "false"], "budget": [0.5],
+    },
+    "adallava-h": {"rank": [0, 1, 2, 3], "scheduler": ["first", "full"], "checkpoint": ["none"]},
+    "random-tokens": {"keep": [0, 1, 64, 65], "seed": [-1, 4]},
+    "pooled-tokens": {"grid": [0, 3, 8, 9]},
+    "smaller-images": {"side": [0, 30]},
+    "blind": {"colour": ["red"]},
+    "layers": {"keep": [2]},
+    "nothing": {},
+}  # fmt: skip
+BLIND_TO_INPUT = (
+    "random-tokens",
+    "pooled-tokens",
+    "smaller-images",
+    "fastv",
+    "prumerge(tokens",
+    "prumerge-plus(tokens",
+    "scheduler=first",
+    "scheduler=full",
+    "blind",
+)
+
+
+RIGHT = {
+    "images": ["", "blind", "smaller-images(side=24)"],
+    "selector": ["", "prumerge", "prumerge(tokens=9)", "prumerge(tokens=63,merged=false)", "prumerge-plus", "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)"],
+    "dropping": ["", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)"],
+    "scheduler": [
+        "", "adallava-l", "adallava-l(scheduler=first)", "adallava-l(checkpoint=none,scheduler=random)",
+        "adallava-l(scheduler=first,latency_token=false)", "adallava-l(scheduler=first,checkpoint=none,prefix=2)",
+        "adallava-h", "adallava-h(scheduler=first)", "adallava-h(scheduler=first,checkpoint=none,rank=2)",
+        "adallava-h(scheduler=first,checkpoint=none,prefix=3)", "adallava-h(scheduler=random,checkpoint=none,rank=4)",
+    ],
+}  # fmt: skip
+
+
+@st.composite
+def right(draw: Any) -> str:
+    """Specs that can be run."""
+    methods = [*filter(None, (draw(st.sampled_from(kinds)) for kinds in RIGHT.values()))]
+    budget = (
+        draw(st.sampled_from(["", "@0.5", "@0.6", "@0.75", "@0.85", "@1"])) if "adallava" in "".join(methods) else ""
+    )
+    return "+".join(["tiny-llava", *draw(st.permutations(methods))]) + budget
+
+
+@st.composite
+def calls(draw: Any) -> str:
+    name = draw(st.sampled_from(list(OPTIONS)))
+    chosen = draw(st.lists(st.sampled_from([*OPTIONS[name]] or ["x"]), max_size=2, unique=True))
+    given = ",".join(f"{option}={draw(st.sampled_from(OPTIONS[name].get(option, [1])))}" for option in chosen)
+    return f"{name}({given})" if given else name
+
+
+@st.composite
+def specs(draw: Any) -> str:
+    budget = draw(st.sampled_from(["", "", "@0.3", "@0.5", "@0.7", "@1"]))
+    return "+".join(["tiny-llava", *draw(st.lists(calls(), min_size=1, max_size=3))]) + budget
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return load_plugins().registry
+
+
+@pytest.fixture(scope="module")
+def base() -> HFMultimodal:
+    return tiny_llava()
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    images = [Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), quality).convert("RGB") for quality in (20, 60)]
+    return [
+        Prompt(text, (image,), (str(place),), max_new_tokens=1)
+        for place, (text, image) in enumerate(
+            zip(("Is there a red circle ?", "How many squares ?"), images, strict=True)
+        )
+    ]
+
+
+def verdict(ask: Any) -> str:
+    try:
+        ask()
+    except UserError as error:
+        return f"{error.what}; {error.todo}"
+    return ""
+
+
+@settings(max_examples=60, deadline=None)
+@given(spec=specs() | right())
+def test_one_verdict(registry: Registry, base: HFMultimodal, spec: str) -> None:
+    """What planning lets pass can be built, and has a cost."""
+    planned = verdict(lambda: plan(registry, Request([spec], [TASK])))
+    assert planned == verdict(lambda: Costing(registry, spec).cost(CostRequest(12)))
+    if not planned:
+        modified(base, plan_model(registry, parse(spec)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(spec=right())
+def test_one_number_of_flops(registry: Registry, base: HFMultimodal, prompts: list[Prompt], spec: str) -> None:
+    assume(not verdict(lambda: plan_model(registry, parse(spec))))  # FastV may read a block that may be skipped
+    planned = plan_model(registry, parse(spec))
+    costing = Costing(registry, spec)
+    for answer in modified(base, planned).answer(prompts):
+        text, visual = answer.cost["text_tokens"], answer.cost["visual_tokens"]
+        request = CostRequest(text, convention=COUNTED)
+        assert as_it_ran(costing, answer, costing.cost(request).work.added) == answer.cost["flops"]
+        if all(any(name in str(call) for name in BLIND_TO_INPUT) for call in parse(spec).methods):
+            cost = costing.cost(request)
+            assert cost.work.visual_tokens == visual
+            assert sum(cost.flops.values()) == answer.cost["flops"]
+
+
+def modified(model: Any, planned: PlannedModel) -> Any:
+    for method in planned.as_applied:
+        model = method.method.apply(model)
+    return model
+
+
+def as_it_ran(costing: Costing, answer: Answer, added: int) -> int:
+    """FLOPs of what a record says has run."""
+    whole = Work.whole(costing.architecture, text_tokens=answer.cost["text_tokens"])
+    work = whole.with_visual_tokens(answer.cost["visual_tokens"]).adding(added)
+    if answer.plan is not None:
+        layers = (
+            LayerWork(n, tokens, heads, Fraction(mlp).limit_denominator(352)) for n, tokens, heads, mlp in answer.plan
+        )
+        work = dataclasses.replace(work, execution=Execution(tuple(layers)))
+    return sum(operator.flops for operator in work.operators(COUNTED))
