@@ -263,7 +263,7 @@ def _with_budget(spec: Spec, base: Step, methods: tuple[PlannedMethod, ...]) -> 
     """A planned model under the budget that its methods spend; a spec that writes theirs out says nothing new."""
     takers = [planned.method for planned in methods if planned.entry.card.takes_budget]
     usual = {type(method).model_fields["budget"].default for method in takers}
-    spent = {float(getattr(method, "budget")) for method in takers}  # noqa: B009 - a field that only these have
+    spent = {float(method.model_dump(include={"budget"})["budget"]) for method in takers}
     if len(spent) > 1:
         raise UserError(
             f"without a budget its methods spend {' and '.join(f'{one:g}' for one in sorted(spent))}",

@@ -60,8 +60,8 @@ def show_cost(options: CostOptions) -> None:
     timings = [costing.measure(request, budget) for budget in budgets] if options.measure else []
     title = f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
     if options.out:
-        request = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
-        write_content(options.out, plugins.registry.find("figure", "costs").factory()(request))
+        drawing = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
+        write_content(options.out, plugins.registry.find("figure", "costs").factory()(drawing))
     if options.as_json:
         rows = [_as_json(cost, options, request) for cost in costs]
         for row, times in zip(rows, timings, strict=False):

@@ -91,9 +91,12 @@ class AdaLlava(Method):
 
     def apply(self, model: Any) -> Any:
         """Return the model with a scheduler that keeps the budget."""
-        from .steering import steered
+        from .steering import Schedule, steered
 
-        return steered(model, self.for_base(None))
+        method, stack = self.for_base(None), model.architecture.language.stack
+        config, units = method.units(stack.layers, stack.heads, stack.hidden)
+        token, flops = method.reads_latency(), method.flops(config)
+        return steered(model, Schedule(config, units, method.trained, method.scheduler, token, flops, method.seed))
 
     def leaves(self, work: Work) -> Work:
         """Return the units that the budget pays for, with the latency token and what the scheduler computes itself.

@@ -6,7 +6,7 @@ the whole answer. What is off is not run, and keeps no keys.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -21,25 +21,44 @@ if TYPE_CHECKING:
 
     from ...adapters.decoder import Plan, State
     from ...adapters.transformers_multimodal import HFMultimodal
-    from .adallava import AdaLlava
-    from .switches import Switches
+    from .switches import SchedulerConfig, Switches
 
 
-def steered(model: HFMultimodal, method: AdaLlava) -> HFMultimodal:
+class Schedule(NamedTuple):
+    """How much a scheduler turns on, and how it chooses what.
+
+    Attributes:
+        config: What it is made for.
+        units: How many units it turns on beside the prefix.
+        checkpoint: Path or hub id of a trained one; empty for an untrained one.
+        scheduler: ``learned``, ``sampled``, ``random``, ``first`` or ``full``.
+        latency_token: Whether a latency token follows the prompt.
+        flops: Of latency encoder and scheduler, for one prompt.
+        seed: Of what is drawn, and of an untrained one's weights.
+    """
+
+    config: SchedulerConfig
+    units: int
+    checkpoint: str
+    scheduler: str
+    latency_token: bool
+    flops: int
+    seed: int
+
+
+def steered(model: HFMultimodal, schedule: Schedule) -> HFMultimodal:
     """Return a LLaVA steered by AdaLLaVA; it shares its weights with the given one.
 
     Raises:
-        UserError: Model, checkpoint and options do not fit each other, or the budget cannot be met.
+        UserError: Model and checkpoint do not fit each other.
     """
-    decoder, weight = model.decoder, next(model.module.parameters())
-    width = decoder.embed(torch.zeros(1, dtype=torch.long, device=weight.device)).shape[-1]
-    config, units = method.units(decoder.depth, decoder.blocks.heads, width)
-    scheduler = load(method.trained) if method.trained else Scheduler(config, method.seed).eval()
-    scheduler = scheduler.requires_grad_(False).to(weight.device)
-    encodes = (lambda: scheduler.token([units])) if method.reads_latency() else None
-    decide = _decision(scheduler, units, method)
-    base = _tuned(model, method.trained) if method.trained else model
-    return base.with_method(Steering(config, decoder.blocks.channels, decide, encodes, method.flops(config)))
+    config, units, checkpoint, *_ = schedule
+    scheduler = load(checkpoint) if checkpoint else Scheduler(config, schedule.seed).eval()
+    scheduler = scheduler.requires_grad_(False).to(next(model.module.parameters()).device)
+    encodes = (lambda: scheduler.token([units])) if schedule.latency_token else None
+    decide = _decision(scheduler, schedule)
+    base = _tuned(model, checkpoint) if checkpoint else model
+    return base.with_method(Steering(config, model.decoder.blocks.channels, decide, encodes, schedule.flops))
 
 
 class Steering:
@@ -145,20 +164,20 @@ def _tuned(model: HFMultimodal, path: str) -> HFMultimodal:
     return model.once(version(path), make)
 
 
-def _decision(scheduler: Scheduler, k: int, method: AdaLlava) -> Callable[[torch.Tensor], torch.Tensor]:
+def _decision(scheduler: Scheduler, schedule: Schedule) -> Callable[[torch.Tensor], torch.Tensor]:
     """What decides which switches are on: hidden states [B, d] -> bool [B, S] or [B, S, 2, H]."""
-    config = scheduler.config
-    name = config.rule if method.scheduler == "learned" else method.scheduler
+    config, units = scheduler.config, schedule.units
+    name = config.rule if schedule.scheduler == "learned" else schedule.scheduler
 
     def chosen(score: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda hidden: best(score(hidden), [k] * len(hidden), config)
+        return lambda hidden: best(score(hidden), [units] * len(hidden), config)
 
     if name in ("first", "full"):
         return chosen(in_order(config.logits))
     if name in ("random", "sampled"):
-        noise = ContentNoise(config.hidden, config.logits, method.seed)
+        noise = ContentNoise(config.hidden, config.logits, schedule.seed)
         return chosen(noise if name == "random" else lambda hidden: scheduler.logits(hidden) + noise(hidden))
-    return lambda hidden: scheduler.choose(scheduler.logits(hidden), [k] * len(hidden))
+    return lambda hidden: scheduler.choose(scheduler.logits(hidden), [units] * len(hidden))
 
 
 def _part(heads: list[bool], mlp: list[bool], groups: list[range]) -> Block:
