@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Answer, Prompt
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
@@ -23,14 +22,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 if TYPE_CHECKING:
+    from adaptbench.adapters.transformers_multimodal import HFMultimodal
     from adaptbench.harness.planning import PlannedModel
     from adaptbench.harness.registry import Registry
 
 TASK = "shapes-pope(scenes=2)"
 OPTIONS: dict[str, dict[str, list[Any]]] = {
     "fastv": {
-        "k": [0, 1, 2, 10, 11, "two"], "r": [0, 0.25, 0.9, 1, -1], "keep": [-200, 0, 1, 30, 70], "heads": ["max", "bogus"],
-        "positions": ["compacted"], "select": ["random"],
+        "k": [0, 1, 2, 10, 11, "two"], "r": [0, 0.25, 0.9, 1, -1], "keep": [-200, 0, 1, 30, 70],
+        "heads": ["max", "bogus"], "positions": ["compacted"], "select": ["random"],
     },
     "prumerge": {"tokens": [1, 2, 20, 64, 65, 66], "iqr": [-1, 1], "merged": ["true", "false"], "layer": [-1, 4, 9]},
     "prumerge-plus": {"tokens": [2, 30, 70], "divisor": [0, 2], "least": [1, 5], "most": [2, 9]},
@@ -61,8 +61,13 @@ BLIND_TO_INPUT = (
 
 RIGHT = {
     "images": ["", "blind", "smaller-images(side=24)"],
-    "selector": ["", "prumerge", "prumerge(tokens=9)", "prumerge(tokens=63,merged=false)", "prumerge-plus", "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)"],
-    "dropping": ["", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)"],
+    "selector": [
+        "", "prumerge", "prumerge(tokens=9)", "prumerge(tokens=63,merged=false)", "prumerge-plus",
+        "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)",
+    ],
+    "dropping": [
+        "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",
+    ],
     "scheduler": [
         "", "adallava-l", "adallava-l(scheduler=first)", "adallava-l(checkpoint=none,scheduler=random)",
         "adallava-l(scheduler=first,latency_token=false)", "adallava-l(scheduler=first,checkpoint=none,prefix=2)",

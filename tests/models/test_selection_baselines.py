@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from adaptbench.adapters.tower_features import patch_features
-from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import UserError
 from adaptbench.models.pruning.pooled_tokens import PooledTokens
@@ -14,6 +15,9 @@ from adaptbench.models.reference.blind import Blind
 from adaptbench.models.reference.smaller_images import SmallerImages
 from adaptbench.models.reference.tiny_llava import tiny_llava
 from PIL import Image
+
+if TYPE_CHECKING:
+    from adaptbench.adapters.transformers_multimodal import HFMultimodal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from adaptbench.harness.errors import UserError
@@ -20,6 +21,9 @@ from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from adaptbench.models.reference.blind import Blind
 from adaptbench.models.reference.layers import Layers
 from adaptbench.models.reference.tiny_llava import tiny_llava
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG = {
     "model_type": "llava",
