@@ -1,4 +1,4 @@
-"""What the last token of a prompt attends to in its picture, read while a LLaVA runs one prefill."""
+"""What the last token of a prompt attends to in its image, read while a LLaVA runs one prefill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..harness.errors import UserError
 from ..harness.figures import AttentionMaps
-from .pictures import squared
+from .images import squared
 
 if TYPE_CHECKING:
     import torch
@@ -58,13 +58,13 @@ def attention_maps(model: Any, prompt: Prompt) -> AttentionMaps:
 
     Args:
         model: An `HFMultimodal`; its methods act as ever. What runs only in part, as below a budget of 1, is left out.
-        prompt: With one picture.
+        prompt: With one image.
 
     Raises:
-        UserError: There is not one picture, no block could be read, or the visual tokens are not the picture's patches.
+        UserError: There is not one image, no block could be read, or the visual tokens are not the image's patches.
     """
     if len(prompt.images) != 1:
-        raise UserError(f"the prompt has {len(prompt.images)} pictures", todo="ask about one")
+        raise UserError(f"the prompt has {len(prompt.images)} images", todo="ask about one")
     reader = Reader()
     watched = copy.copy(model)
     watched.methods = (reader, *model.methods)  # first, so that it reads a block before others drop tokens of it
@@ -77,13 +77,13 @@ def attention_maps(model: Any, prompt: Prompt) -> AttentionMaps:
     if model._selector is not None or len(origin) != side**2:
         raise UserError(
             f"the model reads {len(origin)} visual tokens that a method made of {side**2} patches: they have no place "
-            "in the picture",
+            "in the image",
             todo="leave the method that selects visual tokens out",
         )
     split = min((method.first for method in model.methods), default=None)
     token = any(method.after_prompt(1) is not None for method in model.methods)
     return AttentionMaps(
-        picture=squared(prompt.images[0].convert("RGB"), model.loaded.processor.image_processor.image_mean),
+        image=squared(prompt.images[0].convert("RGB"), model.loaded.processor.image_processor.image_mean),
         blocks=tuple(reader.rows),
         maps=np.stack([_map(origin, *row) for row in reader.rows.values()]),
         token="the latency token" if token else "the last token of the question",

@@ -185,7 +185,7 @@ def _torchvision(where: str) -> Iterator[None]:
         if "torchvision" not in str(error).lower():
             raise
         raise UserError(
-            "its pictures can be prepared only with torchvision, which cannot be imported here",
+            "its images can be prepared only with torchvision, which cannot be imported here",
             where=where,
             todo="install the torchvision that belongs to your torch (pip install torchvision)",
         ) from error

@@ -1,4 +1,4 @@
-"""Tasks of ours as tasks of lm-eval: any that asks a model for text, of text alone or of pictures.
+"""Tasks of ours as tasks of lm-eval: any that asks a model for text, of text alone or of images.
 
 ::
 
@@ -7,7 +7,7 @@
 
 The prompts, the parsing and the scores are the task's own: the file that `export` writes names its spec, and lm-eval
 builds it anew. From Python, ``simple_evaluate(tasks=[ExportedTask.of("logical-gh(k=5)")], ...)`` needs no file. A task
-that shows pictures, such as a multiple-choice benchmark, goes to lm-eval's models that see (``hf-multimodal``).
+that shows images, such as a multiple-choice benchmark, goes to lm-eval's models that see (``hf-multimodal``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import Json, Task
 
-_PICTURE = "<image>"
-"""What stands for a picture in a text of lm-eval's."""
+_IMAGE = "<image>"
+"""What stands for an image in a text of lm-eval's."""
 _CLASS = "adaptbench.adapters.lm_eval_export.ExportedTask"
 
 
@@ -52,7 +52,7 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
         UserError: The spec names no task, or one that asks for something else than text.
 
     Attributes:
-        MULTIMODAL: Whether it shows pictures, so that lm-eval gives it to models only that see.
+        MULTIMODAL: Whether it shows images, so that lm-eval gives it to models only that see.
     """
 
     VERSION = 1
@@ -212,8 +212,8 @@ def _built(spec: str) -> Task:
 
 
 def _message(prompt: Prompt) -> str:
-    """The text with a placeholder for each picture before it."""
-    return f"{_PICTURE}\n" * len(prompt.images) + prompt.text
+    """The text with a placeholder for each image before it."""
+    return f"{_IMAGE}\n" * len(prompt.images) + prompt.text
 
 
 def _slug(spec: str) -> str:

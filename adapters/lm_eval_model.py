@@ -87,7 +87,7 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
         """Return an answer to each request.
 
         Raises:
-            UserError: The model does not generate, or a request asks for samples or shows pictures.
+            UserError: The model does not generate, or a request asks for samples or shows images.
         """
         generate = self._able("generate", "generates no text")
         prompts = [prompt(*request.args, where=f"model {self._spec}") for request in requests]
@@ -188,14 +188,14 @@ def prompt(text: str, wanted: dict[str, Any], *media: object, where: str) -> Pro
     Args:
         text: What the model reads.
         wanted: lm-eval's ``generation_kwargs``.
-        media: Pictures and sounds, which there must not be.
+        media: Images and sounds, which there must not be.
         where: Who asks or answers, for messages.
 
     Raises:
         UserError: It asks for random samples, or shows something.
     """
     if media:
-        raise UserError("pictures and sounds are not shown", where=where, todo="choose a task of text alone")
+        raise UserError("images and sounds are not shown", where=where, todo="choose a task of text alone")
     kwargs: dict[str, Any] = dict(normalize_gen_kwargs(wanted))
     if kwargs["do_sample"]:
         raise UserError("decoding is greedy here, and it asks for samples", where=where, todo="set do_sample=false")

@@ -55,7 +55,7 @@ class LmEvalTask(Task):
             ``lm-eval``: as lm-eval.
 
     Raises:
-        UserError: There is no such task, or it is of a kind that is not run here: it shows pictures, runs code that
+        UserError: There is no such task, or it is of a kind that is not run here: it shows images, runs code that
             models write, asks for text and for likelihoods, or has no figure that could rank.
     """
 
@@ -220,7 +220,7 @@ def _loaded(name: str, include: str | None, shots: int | None, seed: int, whose:
     where = f"lm-eval task {name}"
     with _lm_evals_seeds():
         task = _found(name, include)
-        for flag, why in (("UNSAFE_CODE", "runs code that models write"), ("MULTIMODAL", "shows pictures or sounds")):
+        for flag, why in (("UNSAFE_CODE", "runs code that models write"), ("MULTIMODAL", "shows images or sounds")):
             if getattr(task, flag, False):
                 raise UserError(f"it {why}", where=where, todo="choose another")
         own = task.get_config("num_fewshot")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NOT_READ = frozenset({"labels"})
 """What a processor makes for training."""
 _REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
-"""What processors raise about a picture or a text that they cannot take."""
+"""What processors raise about an image or a text that they cannot take."""
 
 
 class HFImageTextToText:
@@ -42,7 +42,7 @@ class HFImageTextToText:
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         system: A system prompt; empty for the conversation's own.
-        flops: Count what prefills cost: one more pass for each size of picture and length of text.
+        flops: Count what prefills cost: one more pass for each size of image and length of text.
         waive: Names of operators that may stay uncounted.
 
     Attributes:
@@ -52,7 +52,7 @@ class HFImageTextToText:
 
     Raises:
         UserError: The checkpoint cannot be found, is not of such a model or is not whole, an argument is unknown, or
-            its processor cannot read a picture.
+            its processor cannot read an image.
     """
 
     blueprint = staticmethod(blueprint_of)
@@ -188,7 +188,7 @@ class HFImageTextToText:
         return costs
 
     def _try_out(self, path: str) -> None:
-        """Show the processor an ordinary picture: what it refuses later is the sample's fault."""
+        """Show the processor an ordinary image: what it refuses later is the sample's fault."""
         from PIL import Image
 
         from ..harness.contracts import Prompt
@@ -196,7 +196,7 @@ class HFImageTextToText:
         try:
             self._processed([Prompt("?", (Image.new("RGB", (64, 64)),))])
         except (TypeError, *_REFUSALS) as error:
-            what = f"its processor cannot read a picture: {type(error).__name__}: {error}"
+            what = f"its processor cannot read an image: {type(error).__name__}: {error}"
             raise UserError(what, where=f"hf:{path}", todo="mend its processor_config.json") from error
 
 

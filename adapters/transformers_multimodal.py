@@ -11,10 +11,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer
+from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
-from .pictures import squared
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ class HFMultimodal:
         return self._answers(prompts, costs=True)
 
     def attention(self, prompt: Prompt) -> AttentionMaps:
-        """Return what the last token of a prompt attends to in its picture, block by block."""
+        """Return what the last token of a prompt attends to in its image, block by block."""
         from .attention_maps import attention_maps
 
         return attention_maps(self, prompt)

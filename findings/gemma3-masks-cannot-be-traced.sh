@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# torch.jit.trace fails on Gemma 3 with a picture by "unordered_map::at", whatever its attention; torch.export takes it.
+# torch.jit.trace fails on Gemma 3 with an image by "unordered_map::at", whatever its attention; torch.export takes it.
 #
-# Surprise: the model runs, and without a picture it is traced; with one, tracing ends in a RuntimeError whose message is
+# Surprise: the model runs, and without an image it is traced; with one, tracing ends in a RuntimeError whose message is
 # that of a C++ container and names no operator, module or line of Python.
-# Why: transformers makes the mask in which the tokens of a picture see each other by torch.vmap, over a function that
+# Why: transformers makes the mask in which the tokens of an image see each other by torch.vmap, over a function that
 # indexes a tensor by the mapped numbers; a tracer that is at work meets tensors of vmap's that it never recorded. No
-# mask is made that way where no tokens of a picture are told.
+# mask is made that way where no tokens of an image are told.
 # What a guess says: eager attention, or a mask given by hand, helps; or the trace fails on the tower, where other models
-# with pictures fail. It does not depend on the attention, and the tower is traced.
+# with images fail. It does not depend on the attention, and the tower is traced.
 # Seen 29 November 2026 with torch 2.13.0 (CPU), transformers 5.23.0, Python 3.11; PaliGemma, LLaVA and Qwen2-VL are traced.
 # Exit status 0: it is still so. 1: it has changed.
 set -euo pipefail
@@ -58,12 +58,12 @@ def traced(*inputs):
 
 
 ids = torch.tensor([[5, 4, 4, 4, 4, 6]])
-picture = (ids, torch.rand(1, 3, 28, 28), (ids == 4).long())
+image = (ids, torch.rand(1, 3, 28, 28), (ids == 4).long())
 found = {}
 for attention in ("sdpa", "eager"):
     model.set_attn_implementation(attention)
-    found[attention] = traced(*picture), traced(ids.where(ids != 4, 7))
-    print(f"{attention}: with a picture {found[attention][0]}; without one {found[attention][1]}")
+    found[attention] = traced(*image), traced(ids.where(ids != 4, 7))
+    print(f"{attention}: with an image {found[attention][0]}; without one {found[attention][1]}")
 sys.exit(any(told != ("RuntimeError: unordered_map::at", "traced") for told in found.values()))
 PY
 venv/bin/python trace.py

@@ -262,7 +262,7 @@ class Record:
         scores: Metric -> value; ``None`` when the sample could not be scored.
         cost: Deterministic costs of this sample, such as ``{"flops": 1200}``; never a time.
         group: Name shared by samples that are not independent.
-        fault: Why the model was not asked, such as a picture that cannot be read.
+        fault: Why the model was not asked, such as an image that cannot be read.
         plan: `Answer.plan` of each of the sample's inputs, in their order; ``None`` if the model tells none.
     """
 

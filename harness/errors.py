@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class BadSample(UserError):
-    """One input cannot be used, such as a picture that is cut off: its sample is not scored, and the run goes on."""
+    """One input cannot be used, such as an image that is cut off: its sample is not scored, and the run goes on."""
 
 
 class MissingArgument(UserError):

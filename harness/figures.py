@@ -29,7 +29,7 @@ class AttentionMaps:
     """What one token attends to in an image, block by block.
 
     Attributes:
-        picture: As the model's vision tower is shown it.
+        image: As the model's vision tower is shown it.
         blocks: Indices of the decoder's blocks.
         maps: float32 [len(blocks), rows, columns]: the token's attention to each patch, a mean over heads; NaN where
             the patch had been dropped.
@@ -37,7 +37,7 @@ class AttentionMaps:
         split: The first block that a method acts on, ``None`` if none does.
     """
 
-    picture: Image
+    image: Image
     blocks: tuple[int, ...]
     maps: FloatArray
     token: str

@@ -24,14 +24,14 @@ def environment() -> Any:
     return Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
 
-def policy(scripts: Sequence[str], *, pictures: bool = False) -> str:
-    """Nothing may be fetched, and no script may run but those of this file; ``pictures`` that it holds may be shown."""
+def policy(scripts: Sequence[str], *, images: bool = False) -> str:
+    """Nothing may be fetched, and no script may run but those of this file; ``images`` that it holds may be shown."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     sources = {
         "default-src": "'none'",
         "script-src": " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'",
         "style-src": "'unsafe-inline'",
-        **({"img-src": "data:"} if pictures else {}),
+        **({"img-src": "data:"} if images else {}),
         "base-uri": "'none'",
         "form-action": "'none'",
     }

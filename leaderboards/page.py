@@ -65,11 +65,11 @@ def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any
     drawn = []
     shown = views.plot_views(section, anchor)
     for view in shown:
-        picture = ""
+        image = ""
         if view.plot.points:
             specs[view.id] = page_spec(view.plot)
-            picture = Markup(svg(specs[view.id]))  # noqa: S704 - the renderer escapes what it is given
-        drawn.append({"id": view.id, "title": view.title, "caption": view.caption, "svg": picture})
+            image = Markup(svg(specs[view.id]))  # noqa: S704 - the renderer escapes what it is given
+        drawn.append({"id": view.id, "title": view.title, "caption": view.caption, "svg": image})
     seen = {point.kind for view in shown for point in view.plot.points}
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
 

@@ -9,7 +9,7 @@ The convention, ``adaptbench-rgb/1``:
 - every other mode - bilevel, grey, palette, CMYK, YCbCr, LAB - as Pillow converts it; colour profiles are not applied.
 
 An image is called by the hash of its encoded bytes and of the convention, so a set of images is known without
-decoding it. Equal bytes are equal images; the same picture saved twice in different ways is two.
+decoding it. Equal bytes are equal images; the same image saved twice in different ways is two.
 """
 
 from __future__ import annotations

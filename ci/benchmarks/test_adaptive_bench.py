@@ -71,15 +71,15 @@ def base(folder: Path) -> HFMultimodal:
 
 @pytest.fixture(scope="module")
 def prompt(base: HFMultimodal) -> Prompt:
-    """A question on a picture, 645 tokens in all."""
+    """A question on an image, 645 tokens in all."""
     import numpy as np
     from adaptbench.harness.contracts import Prompt
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (336, 336, 3), dtype=np.uint8)
-    pictures = (Image.fromarray(pixels),)
-    short, _ = base.token_counts(Prompt("", pictures))
-    asked = Prompt("answer " * (TEXT_TOKENS - short), pictures, max_new_tokens=1)
+    images = (Image.fromarray(pixels),)
+    short, _ = base.token_counts(Prompt("", images))
+    asked = Prompt("answer " * (TEXT_TOKENS - short), images, max_new_tokens=1)
     assert base.token_counts(asked) == (TEXT_TOKENS, 576)
     return asked
 
@@ -237,7 +237,7 @@ def test_what_is_saved_is_not_executed(
         ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3),
         ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 1),
     ],
-    ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-a-picture"],
+    ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-an-image"],
 )
 def test_a_sweep_shares_what_budgets_have_in_common(
     model: str, task: str, sample: int | None, rounds: int, folder: Path, without_costs: Any, side_by_side: Any,

@@ -215,7 +215,7 @@ def _ends(finding: Finding, found: Contrast, level: float, shift: float) -> tupl
     if finding.measure == "over" and ends is not None and ends[0] == ends[1] and found.value in (0, 1):
         from scipy.special import ndtri
 
-        other = ndtri((1 + level) / 2) ** 2 / (found.pictures + ndtri((1 + level) / 2) ** 2)
+        other = ndtri((1 + level) / 2) ** 2 / (found.images + ndtri((1 + level) / 2) ** 2)
         ends = (0.0, other) if found.value == 0 else (1 - other, 1.0)
     return ends and (100 * (ends[0] + shift), 100 * (ends[1] + shift))
 

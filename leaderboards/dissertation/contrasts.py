@@ -1,10 +1,10 @@
 """Means and differences of methods that were trained several times, with intervals over questions and trainings.
 
-All trainings of a method answer the same questions, and questions on one picture are not independent. So an error has
+All trainings of a method answer the same questions, and questions on one image are not independent. So an error has
 two sources that are crossed, and the variances of both are added up:
 
-* pictures: the cluster-robust variance of the mean over questions, of values that are averaged over trainings. Tasks
-  that ask about the same pictures are clustered together;
+* images: the cluster-robust variance of the mean over questions, of values that are averaged over trainings. Tasks
+  that ask about the same images are clustered together;
 * trainings: the variance of the means of the trainings, over their number.
 
 What is peculiar to one question in one training is in both, which errs on the wide side. The t quantile is that of
@@ -53,18 +53,18 @@ class Contrast:
     Attributes:
         value: The sum.
         parts: Variance and degrees of freedom of each source of error.
-        pictures: Number of clusters.
+        images: Number of clusters.
     """
 
     value: float
     parts: tuple[tuple[float, int], ...]
-    pictures: int
+    images: int
 
     def half(self, level: float = LEVEL) -> float | None:
         """Half the width of the t interval; ``None`` if there are fewer than two clusters."""
         from scipy.special import stdtrit
 
-        if self.pictures < 2:
+        if self.images < 2:
             return None
         total = math.fsum(variance for variance, _ in self.parts)
         if total == 0:

@@ -35,7 +35,7 @@ _USUAL = {"scheduler": "probabilistic", "pruning": "none"}
 _UNITS = {"relative": "%", "spread": "times"}
 _CAPTION = "What the dissertation finds for models of 7 and 3 billion parameters, and what these runs say of it."
 _DECIDES = (
-    "Each comparison with its 95 % interval over pictures and trainings. A change in % is relative to what is compared "
+    "Each comparison with its 95 % interval over images and trainings. A change in % is relative to what is compared "
     "with, task by task, and averaged; other differences are in percentage points; spread is a ratio of standard "
     "deviations."
 )

@@ -33,11 +33,11 @@ _SPENT = {
 """What was used -> column of `spent_columns`, and heading."""
 INTERVALS = (
     "81.8 ± 4.0 is a mean over trainings and questions with the half-width of its 95 % t interval; brackets are the "
-    "lowest and the highest training. The interval has two sources of error, whose variances are added up: pictures, "
+    "lowest and the highest training. The interval has two sources of error, whose variances are added up: images, "
     "by which questions are clustered, also across tasks that ask about the same ones; and trainings, by the variance "
     "of their means. Degrees of freedom are Satterthwaite's.",
-    "What it can cover: another draw of pictures, and another seed of the same training. With one training it covers "
-    "pictures alone. With two or three, the variance between trainings is itself known by a factor of several only, "
+    "What it can cover: another draw of images, and another seed of the same training. With one training it covers "
+    "images alone. With two or three, the variance between trainings is itself known by a factor of several only, "
     "which the t quantile pays for by a wide interval. What it cannot: other data, other recipes, another base.",
 )
 """What the intervals of a table over trainings mean."""
@@ -189,7 +189,7 @@ def _values(row: _Row) -> Iterator[dict[str, Any]]:
     here["trainings"] = " ".join(row.seeds)
     for place, (score, each) in row.scored.items():
         low, high = score.ends() or (None, None)
-        ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": score.pictures}
+        ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": score.images}
         yield {**here, "measure": "score", "task": place, "value": score.value, **ends}
     for name, values in row.spent.items():
         if values:

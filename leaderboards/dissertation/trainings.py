@@ -134,7 +134,7 @@ def groups(sections: Sequence[Section]) -> list[Group]:
 
 
 def clusters(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """Task -> the cluster of each sample that may be compared: its picture, which several tasks may ask about."""
+    """Task -> the cluster of each sample that may be compared: its image, which several tasks may ask about."""
     found = {}
     for section in sections:
         scores = next((standing.row.scores for standing in section.standings if standing.comparable), None)

@@ -1,4 +1,4 @@
-"""A sample's picture, its question, and the answers at several budgets (dissertation, Tables C.5 to C.7)."""
+"""A sample's image, its question, and the answers at several budgets (dissertation, Tables C.5 to C.7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...harness.errors import UserError
 from ...harness.figures import load_question, planned
 from .. import wording
 from ..board import need
-from .attention import image, picture_url
+from .attention import data_url, image_chart
 from .cells import BUDGETS, one_section, record, sections
 from .files import page, render
 from .panels import Drawing, Panel
@@ -38,16 +38,16 @@ class Said(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a sample asks, with its picture as a data URL; without one the text is empty."""
+    """What a sample asks, with its image as a data URL; without one the text is empty."""
 
     sample: str
     text: str
     target: str
-    picture: str
+    image: str
 
 
 def answers(request: FigureRequest) -> str | bytes:
-    """Show them: a page with texts that can be copied, or a picture in which long answers are cut.
+    """Show them: a page with texts that can be copied, or an image in which long answers are cut.
 
     Args:
         request: One task and the ``sample``; default the first one whose answers differ from budget to budget.
@@ -84,8 +84,8 @@ def _question(request: FigureRequest, standing: Standing, found: Record) -> Ques
     task, sample = load_question(planned(request.plugins.registry, result.cell), result, found)
     prompts = [task.inputs[position].load() for position in sample.inputs]
     text = "\n".join(dict.fromkeys(prompt.text.strip() for prompt in prompts))
-    pictures = [picture for prompt in prompts for picture in prompt.images]
-    return Question(sample.id, text, _text(sample.target), picture_url(pictures[0]) if pictures else "")
+    images = [image for prompt in prompts for image in prompt.images]
+    return Question(sample.id, text, _text(sample.target), data_url(images[0]) if images else "")
 
 
 def _text(output: Json) -> str:
@@ -109,7 +109,7 @@ def _cost(found: Record) -> str:
 
 
 def _panels(question: Question, said: Sequence[Said]) -> list[Panel]:
-    """The picture, and the texts beside it."""
+    """The image, and the texts beside it."""
     target = f"Expected: {question.target}"
     blocks = [
         _Block("", question.text, "ink"),
@@ -120,9 +120,9 @@ def _panels(question: Question, said: Sequence[Said]) -> list[Panel]:
         ),
     ]
     texts = Panel("", lambda palette: _column(blocks, palette), "", _TEXT, grows=False)
-    if not question.picture:
+    if not question.image:
         return [texts]
-    return [Panel("", lambda _: image(question.picture, (_SIDE, _SIDE)), "", _SIDE, grows=False), texts]
+    return [Panel("", lambda _: image_chart(question.image, (_SIDE, _SIDE)), "", _SIDE, grows=False), texts]
 
 
 class _Block(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the last token of a prompt attends to in the picture, block by block (dissertation, Figs. 5.4 and C.6 to C.8).
+"""What the last token of a prompt attends to in the image, block by block (dissertation, Figs. 5.4 and C.6 to C.8).
 
 With a latency token that is the last one; else the last token of the question is. The model of a cell is built again
 for it and runs one prefill.
@@ -31,21 +31,21 @@ _CHANGED = "Drawn with other weights, settings or code than the run's, or with w
 _SIDE, _PIXELS, _COLUMNS = 180, 288, 6
 _QUESTION, _LARGEST = 90, 640
 _VEIL = 0.62
-"""How much of the picture a map covers."""
+"""How much of the image a map covers."""
 _HEAT = np.array([(20, 11, 53), (87, 15, 109), (187, 55, 84), (249, 142, 8), (252, 255, 164)], dtype=np.float64)
 """From the least to the most, in equal steps."""
 _DROPPED = (128, 128, 128)
 
 
 def attention(request: FigureRequest) -> str | bytes:
-    """Draw it: the picture, then a map over it for each block.
+    """Draw it: the image, then a map over it for each block.
 
     Args:
         request: One task, one model, and the ``sample``; default the first. Of several budgets the highest is taken,
             since a block that runs in parts has no attention to be read.
 
     Raises:
-        UserError: Task or model are not said, the model cannot tell its attention, the sample has no single picture, or
+        UserError: Task or model are not said, the model cannot tell its attention, the sample has no single image, or
             its question is not what it was in the run.
     """
     section = one_section(sections(request), "attention")
@@ -56,7 +56,7 @@ def attention(request: FigureRequest) -> str | bytes:
     prompts: list[Prompt] = [task.inputs[position].load() for position in sample.inputs]
     if any(len(prompt.images) != 1 for prompt in prompts):
         raise UserError(
-            f"sample {sample.id} has not one picture", where=section.title, todo="choose another with --sample"
+            f"sample {sample.id} has not one image", where=section.title, todo="choose another with --sample"
         )
     model = load_model(cell)
     if not isinstance(model, Attentive):
@@ -81,32 +81,32 @@ def _one_model(section: Section) -> Standing:
 
 
 def _panels(prompt: Prompt, maps: AttentionMaps, note: str) -> list[Panel]:
-    """The picture with its question, then each block."""
+    """The image with its question, then each block."""
     question = shown(prompt.text.strip().partition("\n")[0], _QUESTION)
-    panels = [_panel("Picture", f"{question} {note}".rstrip(), maps.picture)]
+    panels = [_panel("Image", f"{question} {note}".rstrip(), maps.image)]
     for block, grid in zip(maps.blocks, maps.maps, strict=True):
         last = maps.split is not None and block == maps.split - 1
-        share = f"{100 * float(np.nansum(grid)):.1f} % on the picture"
+        share = f"{100 * float(np.nansum(grid)):.1f} % on the image"
         caption = f"{share}. The last block before the plan." if last else share
-        panels.append(_panel(f"Block {block}", caption, veiled(maps.picture, grid)))
+        panels.append(_panel(f"Block {block}", caption, veiled(maps.image, grid)))
     return panels
 
 
-def _panel(title: str, caption: str, picture: Image) -> Panel:
-    url = picture_url(picture)
-    return Panel(title, lambda _: image(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
+def _panel(title: str, caption: str, image: Image) -> Panel:
+    url = data_url(image)
+    return Panel(title, lambda _: image_chart(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
 
 
-def picture_url(picture: Image) -> str:
-    """A picture as a URL that holds it, made smaller where it is large."""
-    stream, small = io.BytesIO(), picture.convert("RGB")
+def data_url(image: Image) -> str:
+    """An image as a URL that holds it, made smaller where it is large."""
+    stream, small = io.BytesIO(), image.convert("RGB")
     small.thumbnail((_LARGEST, _LARGEST))
     small.save(stream, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def image(url: str, size: tuple[int, int]) -> Any:
-    """A picture as a chart of that width and height; it keeps its proportions."""
+def image_chart(url: str, size: tuple[int, int]) -> Any:
+    """An image as a chart of that width and height; it keeps its proportions."""
     alt, (width, height) = need("altair"), size
     place = {"x": alt.value(width / 2), "y": alt.value(height / 2)}
     data = alt.Data(values=[{"url": url}])
@@ -114,17 +114,17 @@ def image(url: str, size: tuple[int, int]) -> Any:
     return drawn.properties(width=width, height=height)
 
 
-def veiled(picture: Image, grid: FloatArray) -> Image:
-    """A picture under a heat map.
+def veiled(image: Image, grid: FloatArray) -> Image:
+    """An image under a heat map.
 
     Args:
-        picture: Square.
+        image: Square.
         grid: Attention to each patch [rows, columns], relative to its highest; where it is NaN, the patch was dropped
-            and the picture is grey.
+            and the image is grey.
     """
     from PIL import Image as Pillow
 
-    base = np.asarray(picture.convert("RGB").resize((_PIXELS, _PIXELS)), dtype=np.float64)
+    base = np.asarray(image.convert("RGB").resize((_PIXELS, _PIXELS)), dtype=np.float64)
     heat = np.nan_to_num(grid / (np.nanmax(grid) or 1.0))
     steps = np.linspace(0, 1, len(_HEAT))
     colours = np.stack([np.interp(heat, steps, _HEAT[:, channel]) for channel in range(3)], axis=-1)

@@ -52,7 +52,7 @@ def page(drawing: Drawing, template: str = "figure.html.j2", **values: Any) -> s
         title=drawing.title,
         small=drawing.columns > 3,
         panels=shown,
-        policy=policy(scripts, pictures=True),
+        policy=policy(scripts, images=True),
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
         specs=specs,
         **values,

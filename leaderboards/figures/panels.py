@@ -43,7 +43,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure: its panels, in rows of ``columns`` where it is written as a picture."""
+    """A figure: its panels, in rows of ``columns`` where it is written as an image."""
 
     title: str
     panels: Sequence[Panel]

@@ -12,7 +12,7 @@ const draw = async (figure) => {
       tooltip: { disableDefaultStyle: true },
     });
   } catch (error) {
-    figure.classList.remove("ready"); // the still picture says the same
+    figure.classList.remove("ready"); // the still image says the same
     console.error(error);
   }
 };

@@ -45,12 +45,12 @@ class Training:
         pruning: What selects visual tokens in training too: ``prumerge-plus``, ``fastv(k=2,r=0.5)``.
         data: A JSON file of conversations in LLaVA's format, or a folder with ``instruct.json``; without it, scenes of
             ``shapes`` are drawn.
-        images: Folder that the paths of the pictures start from; default the one of the JSON file.
+        images: Folder that the paths of the images start from; default the one of the JSON file.
         scenes: How many to draw.
         history: Whether a question stands after those before it in its conversation, or as if it were alone.
         steps: Of the optimizer.
-        batch: Pictures, or texts without one, a step on each device.
-        questions: Of a picture, at most; each with a budget of its own.
+        batch: Images, or texts without one, a step on each device.
+        questions: Of an image, at most; each with a budget of its own.
         rate: Greatest learning rate of language model and projector; the dissertation's, for LLaVA-1.5, is 1e-5.
         scheduler_rate: The scheduler's and the latency encoder's; default ``rate``.
         warmup: Share of the steps.

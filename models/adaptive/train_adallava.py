@@ -4,7 +4,7 @@ Every question draws a budget, and the scheduler a plan for it; the loss is that
 multiply what the blocks add, with straight-through gradients (Gumbel-softmax), so that nothing is skipped in training.
 
 A question runs as it does at inference: the prompt, the latency token, then the answer's tokens on the same keys. So
-token selectors and FastV act here as they do there. What the questions of a picture begin with alike runs once, up to
+token selectors and FastV act here as they do there. What the questions of an image begin with alike runs once, up to
 the first block that a method steers.
 
 `transformers.Trainer` does the rest: devices, mixed precision, accumulation, checkpoints.
@@ -50,7 +50,7 @@ class Recipe:
 
     Attributes:
         steps: Of the optimizer.
-        batch: Pictures, or texts without one, a step on each device.
+        batch: Images, or texts without one, a step on each device.
         rate: Greatest learning rate of language model and projector; warms up linearly, then falls as a cosine.
         scheduler_rate: The scheduler's and the latency encoder's; default ``rate``.
         warmup: Share of the steps.

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from ...adapters import conversations
-from ...adapters.pictures import squared
+from ...adapters.images import squared
 from ...harness.contracts import Prompt
 from ...harness.errors import UserError
 
@@ -34,17 +34,17 @@ _BLANK = Image.new("RGB", (1, 1))
 
 
 class Said(NamedTuple):
-    """A question as token ids: the prompt with a placeholder for its picture, and the answer with its end."""
+    """A question as token ids: the prompt with a placeholder for its image, and the answer with its end."""
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
 
 
 class Item(NamedTuple):
-    """Some questions about one picture, or without any.
+    """Some questions about one image, or without any.
 
     Attributes:
-        pixels: [1, 3, h, w]; ``None`` without a picture.
+        pixels: [1, 3, h, w]; ``None`` without an image.
         questions: At least one.
         k: Units that each may open.
         seed: Of the plans that are drawn.
@@ -58,7 +58,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Conversations and pictures on disk.
+    """Conversations and images on disk.
 
     Attributes:
         file: A JSON list of records ``{"conversations": [{"from": "human", "value": ...}, {"from": "gpt", ...}]}``,
@@ -85,8 +85,8 @@ class Source:
             raise UserError("it holds no conversation", where=str(self.file), todo="give LLaVA's format")
         return records
 
-    def picture(self, record: dict[str, Any]) -> Image.Image | None:
-        """Read a record's picture.
+    def image(self, record: dict[str, Any]) -> Image.Image | None:
+        """Read a record's image.
 
         Raises:
             UserError: It is not there, or broken.
@@ -99,7 +99,7 @@ class Source:
                 return opened.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
-                f"a picture cannot be read: {error}", where=str(path), todo="mend it, or take its record out"
+                f"an image cannot be read: {error}", where=str(path), todo="mend it, or take its record out"
             ) from error
 
 
@@ -153,43 +153,41 @@ class Questions(torch.utils.data.Dataset[Item]):
         """Return an item.
 
         Raises:
-            UserError: Its picture cannot be read, or a message is so long that no answer fits.
+            UserError: Its image cannot be read, or a message is so long that no answer fits.
         """
         epoch, place = divmod(number, len(self._records))
         chance = np.random.default_rng([self._seed, epoch, place])
         record = self._records[self._order(epoch)[place]]
-        picture, pairs = self._source.picture(record), turns(record)
+        image, pairs = self._source.image(record), turns(record)
         chosen = chance.permutation(len(pairs))[: self._questions]
-        asked = [
-            self._ids(tuple(pairs[0 if self._history else turn : turn + 1]), picture is not None) for turn in chosen
-        ]
+        asked = [self._ids(tuple(pairs[0 if self._history else turn : turn + 1]), image is not None) for turn in chosen]
         fitting = [one for one in asked if one.answer]
         if not fitting:
             todo = f"take out what has more than {_LENGTH} tokens"
             raise UserError("a message is too long", where=str(record.get("id", number)), todo=todo)
         k = chance.integers(*self._k, len(fitting), endpoint=True).tolist()
-        return Item(self._pixels(picture), fitting, k, int(chance.integers(2**31)))
+        return Item(self._pixels(image), fitting, k, int(chance.integers(2**31)))
 
-    def _pixels(self, picture: Image.Image | None) -> torch.Tensor | None:
-        if picture is None:
+    def _pixels(self, image: Image.Image | None) -> torch.Tensor | None:
+        if image is None:
             return None
         processor = self._loaded.processor.image_processor
-        square = squared(picture, processor.image_mean)
+        square = squared(image, processor.image_mean)
         pixels: torch.Tensor = processor(images=[square], return_tensors="pt")["pixel_values"]
         return pixels
 
 
-def said(loaded: Checkpoint, pairs: Sequence[Turn], pictured: bool) -> Said:
+def said(loaded: Checkpoint, pairs: Sequence[Turn], with_image: bool) -> Said:
     """Return the last message, after those before it, and its answer as ids; cut where it grows too long.
 
     Args:
         loaded: The model that is asked.
         pairs: Messages and their answers.
-        pictured: Whether there is a picture; it stands before the first message.
+        with_image: Whether there is an image; it stands before the first message.
     """
     tokenizer = loaded.processor.tokenizer
     first, answer = pairs[0][0], pairs[-1][1]
-    prompt = Prompt(first, (_BLANK,) * pictured)
+    prompt = Prompt(first, (_BLANK,) * with_image)
     text = loaded.render(prompt)
     heard = loaded.encode(prompt)
     if len(pairs) > 1:
@@ -208,7 +206,7 @@ def said(loaded: Checkpoint, pairs: Sequence[Turn], pictured: bool) -> Said:
 def collate(items: Sequence[Item]) -> dict[str, Any]:
     """Return the arguments of `train_adallava.Trainee`'s forward pass.
 
-    What the questions of a picture begin with alike, the picture included, stands once.
+    What the questions of an image begin with alike, the image included, stands once.
     """
     starts, ends, answers, start_of, k, pixels = [], [], [], [], [], []
     for item in items:
@@ -241,11 +239,11 @@ def _alike(rows: Sequence[Sequence[int]]) -> int:
 def _continued(loaded: Checkpoint, text: str, pairs: Sequence[Turn]) -> str:
     """A conversation up to its last message; ``text`` is its first message, as it is asked alone."""
     if loaded.conversation == conversations.TEMPLATE:
-        pictured = loaded.processor.image_token in text
+        with_image = loaded.processor.image_token in text
         messages: list[dict[str, Any]] = []
         for question, answer in pairs:
             content = [{"type": "text", "text": question}]
-            first = [{"type": "image"}] if pictured and not messages else []
+            first = [{"type": "image"}] if with_image and not messages else []
             messages.append({"role": "user", "content": [*first, *content]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
         return conversations.in_template(messages[:-1], loaded.processor)

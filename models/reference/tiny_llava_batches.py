@@ -27,10 +27,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Conversations:
-    """A folder of pictures and conversations.
+    """A folder of images and conversations.
 
     Attributes:
-        folder: Holds ``pretrain.json``, ``instruct.json``, ``classes.json`` and the pictures.
+        folder: Holds ``pretrain.json``, ``instruct.json``, ``classes.json`` and the images.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class Conversations:
                 yield turn["value"]
 
     def pixels(self, records: Sequence[dict[str, Any]]) -> torch.Tensor:
-        """Return the pictures of records, [n, 3, side, side], as the processor prepares them."""
+        """Return the images of records, [n, 3, side, side], as the processor prepares them."""
         from PIL import Image
 
         loaded = [np.asarray(Image.open(self.folder / record["image"]).convert("RGB")) for record in records]
@@ -98,8 +98,8 @@ class Speech:
         Args:
             records: One conversation each.
             rng: Chooses the turns and their order.
-            together: Whether a turn sees those before it. If not, it sees the picture and itself and stands where the
-                first turn would: many questions share one picture, and each is asked as if it were alone.
+            together: Whether a turn sees those before it. If not, it sees the image and itself and stands where the
+                first turn would: many questions share one image, and each is asked as if it were alone.
         """
         rows = [self._row(record["conversations"], rng, together) for record in records]
         length = max(len(ids) for ids, *_ in rows)

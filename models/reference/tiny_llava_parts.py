@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 SIDE, PATCH = 96, 12
-"""Pixels of a picture and of a patch: 8 x 8 patches and CLS."""
+"""Pixels of an image and of a patch: 8 x 8 patches and CLS."""
 PATCHES = (SIDE // PATCH) ** 2
 MEAN, STD = (0.3, 0.3, 0.3), (0.25, 0.25, 0.25)
 SYSTEM = "A chat about a picture."
@@ -69,7 +69,7 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """Return the processor: pictures scaled to `SIDE`, ``<image>`` repeated once for each patch."""
+    """Return the processor: images scaled to `SIDE`, ``<image>`` repeated once for each patch."""
     from transformers import LlavaProcessor
 
     from ...adapters.installed import pil_image_processor

@@ -4,11 +4,11 @@
     python -m adaptbench.models.reference.train_tiny_llava --data data/shapes --out runs/tiny-llava
 
 1. ``tower``: every patch of the tower's last but one layer tells what its cell holds, and CLS of the last layer what is
-   anywhere in the picture. From then on the tower is frozen, as LLaVA's is.
-2. ``captions``: projector and language model describe pictures, and what a few words single out of them: that is where
-   they learn to find in the picture what a text speaks of. From short questions alone they had not learned it after 500
+   anywhere in the image. From then on the tower is frozen, as LLaVA's is.
+2. ``captions``: projector and language model describe images, and what a few words single out of them: that is where
+   they learn to find in the image what a text speaks of. From short questions alone they had not learned it after 500
    steps. (LLaVA trains the projector alone first, for a language model that can already speak.)
-3. ``questions``: many short questions a picture. In three of four steps every question is asked as if it were alone, in
+3. ``questions``: many short questions an image. In three of four steps every question is asked as if it were alone, in
    the fourth they are one conversation.
 
 A stopped training goes on from its last checkpoint with the same command; checkpoints are safetensors and JSON.
@@ -46,7 +46,7 @@ class Stage:
 
     steps: int
     batch: int
-    """Pictures a step."""
+    """Images a step."""
     rate: float
     warmup: int
     trained: tuple[str, ...]
@@ -61,7 +61,7 @@ class Recipe:
     captions: Stage = Stage(600, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
     questions: Stage = Stage(4000, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
     turns: int = 16
-    """Questions a picture."""
+    """Questions an image."""
     together: int = 4
     """In every so manieth step the questions are one conversation."""
     layers: int = 10

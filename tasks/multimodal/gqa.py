@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
-from .open_answers import field, is_json, picture_file
+from .open_answers import field, image_file, is_json
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...harness.contracts import Json, Predictions, Sample, Scores
-    from .pictures import Picture
+    from .images import LazyImage
     from .predictions import Row
 
 _NO_STEPS = ("exist", "query: name", "choose name")
@@ -177,7 +177,7 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         annotations: The official question file (``testdev_balanced_questions.json``); or a data set with the hub's
             columns: a parquet file or a folder. Without it, the data set of ``org`` on the hub.
         questions: Another name for ``annotations``: GQA has one file for both.
-        images: The folder of the pictures, or a data set with the columns ``id`` and ``image``; by default the one
+        images: The folder of the images, or a data set with the columns ``id`` and ``image``; by default the one
             beside the questions on the hub. Not needed to score answers.
         choices: The official file of choices (``val_choices.json``), or the folder of its parts: what validity and
             plausibility are made of.
@@ -199,13 +199,13 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     else:
         table = hub_table(data, split, "" if file else f"{subset}_instructions", revision)
         placed = [(f"{table.where} row {n}", row) for n, row in enumerate(table.rows("id", "imageId", "question"))]
-    picture: Callable[[str], Picture | None] = functools.partial(_in_folder, images)
+    image_of: Callable[[str], LazyImage | None] = functools.partial(_in_folder, images)
     if _holds_a_table(images):
-        picture = _in_table(images, split, "", revision)
+        image_of = _in_table(images, split, "", revision)
     elif not images and not file:
-        picture = _in_table(data, split, f"{subset}_images", revision)
+        image_of = _in_table(data, split, f"{subset}_images", revision)
     wanted = _wanted(placed, data) if consistency else [(at, row) for at, row in placed if row.get("isBalanced", True)]
-    asked = [_question(row, place, picture) for place, row in wanted]
+    asked = [_question(row, place, image_of) for place, row in wanted]
     return GqaQuestions(_with_choices(asked, choices) if choices else asked, rule, consistency=consistency)
 
 
@@ -248,28 +248,28 @@ def _holds_a_table(path: str) -> bool:
     return bool(path) and (not place.is_dir() or any(any(place.rglob(kind)) for kind in kinds))
 
 
-def _in_folder(folder: str, image: str) -> Picture | None:
-    return picture_file(folder, f"{image}.jpg")
+def _in_folder(folder: str, image: str) -> LazyImage | None:
+    return image_file(folder, f"{image}.jpg")
 
 
-def _in_table(data: str, split: str, config: str, revision: str) -> Callable[[str], Picture | None]:
+def _in_table(data: str, split: str, config: str, revision: str) -> Callable[[str], LazyImage | None]:
     table = hub_table(data, split, config, revision)
     rows = {str(row["id"]): number for number, row in enumerate(table.rows("id"))}
 
     @functools.cache
-    def picture(image: str) -> Picture | None:
-        return table.picture(rows[image]) if image in rows else None
+    def image_of(image: str) -> LazyImage | None:
+        return table.image(rows[image]) if image in rows else None
 
-    return picture
+    return image_of
 
 
-def _question(row: Row, place: str, picture: Callable[[str], Picture | None]) -> Question:
+def _question(row: Row, place: str, image_of: Callable[[str], LazyImage | None]) -> Question:
     image, text = field(row, "imageId", place), field(row, "question", place)
     name, answer = _name(row, place), row.get("answer")
     return Question(
         name,
         text,
-        picture(image),
+        image_of(image),
         None if answer is None else str(answer),
         subsets=_subsets(row, text),
         group=image,

@@ -1,6 +1,6 @@
 """What GQA's official script prints besides accuracies: consistency, validity, plausibility and distribution.
 
-Its grounding is not among them: that compares a model's attention with regions of the picture, and an answer has none.
+Its grounding is not among them: that compares a model's attention with regions of the image, and an answer has none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""LLaVA-Bench (in the wild): open questions on 24 pictures, judged against a reference answer (Liu et al., 2023)."""
+"""LLaVA-Bench (in the wild): open questions on 24 images, judged against a reference answer (Liu et al., 2023)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from .images import LazyImage
 from .judged import (
     JudgedQuestions,
     judge_for,
@@ -18,7 +19,6 @@ from .judged import (
     stored_output,
 )
 from .local import beside, found, official_rows, opened
-from .pictures import Picture
 from .predictions import as_text, read_rows
 from .question import Question
 from .tables import Table, read_json
@@ -54,7 +54,7 @@ def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     Args:
         annotations: The folder of ``questions.jsonl``, ``context.jsonl`` and ``answers_gpt4.jsonl``; or a data set with
             the hub's columns: a parquet file or a folder. Without it, the data set of ``org``.
-        images: Folder of the pictures; by default ``images`` beside the files.
+        images: Folder of the images; by default ``images`` beside the files.
         judge: Name of the language model that judges, such as ``gpt-4-0314``; see `judge` for where it is asked.
         rubric: LLaVA's ``rule.json``, which says what the judge is told.
         verdicts: File in which the judge's verdicts are kept; by default one in the user's cache.
@@ -73,9 +73,9 @@ def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "category")):
-        picture = table.picture(number)
+        image = table.image(number)
         group = str(row.get("image_id", ""))
-        yield _question(row, row["question"], row.get("caption"), row.get("gpt_answer"), group, picture)
+        yield _question(row, row["question"], row.get("caption"), row.get("gpt_answer"), group, image)
 
 
 def _of_folder(source: Path, images: str) -> Iterator[Question]:
@@ -92,17 +92,17 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
     for _, row in official_rows(found(home, "questions.jsonl"), "question_id", "image", "text", "category"):
         image, name = str(row["image"]), str(row["question_id"])
         yield _question(
-            row, row["text"], captions.get(image), references.get(name), image, Picture.file(folder / image)
+            row, row["text"], captions.get(image), references.get(name), image, LazyImage.file(folder / image)
         )
 
 
 def _question(
-    row: Mapping[str, Any], text: str, caption: Any, reference: Any, group: str, picture: Picture | None
+    row: Mapping[str, Any], text: str, caption: Any, reference: Any, group: str, image: LazyImage | None
 ) -> Question:
     context = "\n".join(map(str, caption)) if isinstance(caption, list) else str(caption or "")
     category = str(row["category"]).removeprefix(_RULE_PREFIX)
     fields = {"context": context, "reference": reference}
-    return Question(str(row["question_id"]), text, picture, subsets={"category": category}, group=group, fields=fields)
+    return Question(str(row["question_id"]), text, image, subsets={"category": category}, group=group, fields=fields)
 
 
 # Judging
@@ -223,7 +223,7 @@ BENCHMARK = Benchmark(
     name="llava-bench",
     card=TaskCard(
         capability="generate",
-        summary="Open questions on pictures from the wild, judged against a reference answer",
+        summary="Open questions on images from the wild, judged against a reference answer",
         metrics=(
             Metric(name="model", unit=""),
             Metric(name="reference", unit=""),

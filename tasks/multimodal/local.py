@@ -71,9 +71,9 @@ def found(folder: Path, *names: str) -> Path:
 
 
 def beside(annotations: Path, images: str, *names: str) -> Path:
-    """Return the folder of the pictures: the one that is named, or the first of ``names`` beside the official files.
+    """Return the folder of the images: the one that is named, or the first of ``names`` beside the official files.
 
-    A picture that turns out not to be there fails its own sample.
+    An image that turns out not to be there fails its own sample.
     """
     if images:
         return Path(images).expanduser()

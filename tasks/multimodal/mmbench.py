@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import BadSample, UserError
 from .choices import LETTERS, mmbench_lmms_eval, offered, vlmevalkit
+from .images import LazyImage
 from .local import opened
-from .pictures import Picture
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table, read_delimited
@@ -36,8 +36,8 @@ PASS = 1_000_000
 _AXES = ("category", "L2-category", "split")
 _COLUMNS = ("index", "question", "A", "B", "C", "D", "prediction", "answer", "split")
 """Of the file for the server, as LLaVA's script writes it."""
-_SHORTEST_PICTURE = 64
-"""A shorter cell is no picture but the index of the row that has it."""
+_SHORTEST_IMAGE = 64
+"""A shorter cell is no image but the index of the row that has it."""
 _PROMPTS = {"en": "option-letter", "cn": "option-letter-cn"}
 
 
@@ -77,31 +77,31 @@ def mmbench_task(
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("index", "question", "A", "B")):
-        yield _question(row, f"{table.where} row {number}", table.picture(number))
+        yield _question(row, f"{table.where} row {number}", table.image(number))
 
 
 def _of_file(path: Path) -> Iterator[Question]:
-    pictures: dict[str, str] = {}
+    images: dict[str, str] = {}
     for number, row in enumerate(read_delimited(path, "\t"), 1):
         place = f"{path}, row {number}"
         if not {"index", "question", "image"} <= row.keys():
             raise UserError("it has not the columns of MMBench", where=place, todo="give the official file")
-        # The passes repeat their picture: one text in memory serves all of them.
-        encoded = pictures.setdefault(row["image"], row["image"])
-        if len(encoded) < _SHORTEST_PICTURE:
-            encoded = pictures.get(encoded, "")
-        pictures[row["index"]] = encoded
-        yield _question(row, place, Picture(place, functools.partial(_decoded, encoded, place)))
+        # The passes repeat their image: one text in memory serves all of them.
+        encoded = images.setdefault(row["image"], row["image"])
+        if len(encoded) < _SHORTEST_IMAGE:
+            encoded = images.get(encoded, "")
+        images[row["index"]] = encoded
+        yield _question(row, place, LazyImage(place, functools.partial(_decoded, encoded, place)))
 
 
 def _decoded(encoded: str, place: str) -> bytes:
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadSample("its picture is no base64 text", where=place, todo="mend the data") from error
+        raise BadSample("its image is no base64 text", where=place, todo="mend the data") from error
 
 
-def _question(row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
+def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     try:
         index = int(row["index"])
     except ValueError as error:
@@ -116,7 +116,7 @@ def _question(row: Mapping[str, Any], place: str, picture: Picture | None) -> Qu
     return Question(
         str(index),
         str(row["question"]),
-        picture,
+        image,
         _cell(row, "answer") or None,
         options=tuple(options),
         hint=_cell(row, "hint"),

@@ -1,6 +1,6 @@
-"""MME: two yes-or-no questions about each picture, in fourteen subtasks (Fu et al., 2023).
+"""MME: two yes-or-no questions about each image, in fourteen subtasks (Fu et al., 2023).
 
-A sample is the pair of questions on one picture.
+A sample is the pair of questions on one image.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
 from . import yes_no
+from .images import LazyImage
 from .local import opened
 from .open_answers import SHORT_ANSWER
-from .pictures import Picture
 from .predictions import read_predictions
 from .question import Question
 from .subsets import masks
@@ -33,7 +33,7 @@ COGNITION = tuple("commonsense_reasoning numerical_calculation text_translation 
 _ENDING = "Please answer yes or no."
 """The end of every official question. LLaVA asks without it, in words of its own."""
 _COLUMNS = ("question_id", "question", "label", "text")
-"""Of a line of an official result file; the first is the picture's name."""
+"""Of a line of an official result file; the first is the image's name."""
 
 
 def mme_task(
@@ -42,16 +42,16 @@ def mme_task(
     """Return MME.
 
     Args:
-        annotations: The official folder: one folder a subtask, with the pictures and a text file of two questions for
+        annotations: The official folder: one folder a subtask, with the images and a text file of two questions for
             each, side by side or in ``images`` and ``questions_answers_YN``; or a data set with the hub's columns: a
             parquet file or a folder. Without it, the data set of ``org``.
-        images: Folder that has one folder a subtask with its pictures, if they are not with the questions.
+        images: Folder that has one folder a subtask with its images, if they are not with the questions.
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
 
     Raises:
-        UserError: A file cannot be read, or a picture has not two questions.
+        UserError: A file cannot be read, or an image has not two questions.
     """
     source = opened(annotations, f"{org}/MME", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
@@ -60,10 +60,10 @@ def mme_task(
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "answer", "category")):
-        # The name of a picture is no name of a pair: subtasks share some.
+        # The name of an image is no name of a pair: subtasks share some.
         name = str(row["question_id"]).removeprefix(f"{row['category']}/")
         place = f"{table.where} row {number}"
-        yield _question(row["category"], name, row["question"], row["answer"], place, table.picture(number))
+        yield _question(row["category"], name, row["question"], row["answer"], place, table.image(number))
 
 
 def _of_folder(source: Path, images: str) -> Iterator[Question]:
@@ -76,25 +76,25 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
         category = path.relative_to(source).parts[0]
         home = Path(images).expanduser() / category if images else path.parent
         folders = [home, home / "images", home.parent / "images"]
-        pictures = [picture for folder in folders for picture in sorted(folder.glob(f"{path.stem}.*"))]
-        picture = next((file for file in pictures if file.suffix != ".txt"), home / f"{path.stem}.jpg")
+        candidates = [image for folder in folders for image in sorted(folder.glob(f"{path.stem}.*"))]
+        image = next((file for file in candidates if file.suffix != ".txt"), home / f"{path.stem}.jpg")
         for number, line in enumerate(read_text(path).splitlines(), 1):
             if line.strip():
                 place = f"{path}, line {number}"
                 text, tab, answer = line.rpartition("\t")
                 if not tab:
                     raise UserError("no tab between question and answer", where=place, todo="mend the line")
-                yield _question(category, picture.name, text, answer, place, Picture.file(picture))
+                yield _question(category, image.name, text, answer, place, LazyImage.file(image))
 
 
-def _question(category: str, name: str, text: str, answer: str, place: str, picture: Picture | None) -> Question:
+def _question(category: str, name: str, text: str, answer: str, place: str, image: LazyImage | None) -> Question:
     truth = answer.strip().lower()
     if truth not in ("yes", "no"):
         raise UserError(f"the answer {answer!r} is neither yes nor no", where=place, todo="mend the data")
     asked = _bare(text)
     subsets = {"category": category} | ({"ability": _ability(category)} if _ability(category) else {})
     pair = f"{category}/{name}"
-    return Question(f"{pair}/{asked}", asked, picture, truth, subsets=subsets, group=pair, sample=pair)
+    return Question(f"{pair}/{asked}", asked, image, truth, subsets=subsets, group=pair, sample=pair)
 
 
 def _ability(category: str) -> str:
@@ -107,7 +107,7 @@ def _bare(text: str) -> str:
 
 
 def _pairs(questions: Sequence[Question], where: str) -> list[Question]:
-    """Bring the two questions of a picture together."""
+    """Bring the two questions of an image together."""
     pairs: dict[str, list[Question]] = {}
     for question in questions:
         pairs.setdefault(question.sample, []).append(question)
@@ -146,20 +146,20 @@ def _question_names(question: Question) -> list[str]:
 
 
 def _row_names(row: Row) -> list[str]:
-    """Subtask, picture and question, as LLaVA's and lmms-eval's rows tell them."""
+    """Subtask, image and question, as LLaVA's and lmms-eval's rows tell them."""
     name = str(row.get("question_id") or row.get("image_path") or "").strip()
     category = str(row.get("category") or name.partition("/")[0])
     name = name.removeprefix(f"{category}/").rpartition("/")[2]
     return _names(category, name, _bare(str(row.get("prompt") or row.get("question") or "").removesuffix(SHORT_ANSWER)))
 
 
-def _names(category: str, picture: str, asked: str) -> list[str]:
-    """What a question may be called: a picture's name ends as the picture does, in ``.txt``, or not at all."""
-    return [f"{category}/{name}/{asked}" for name in dict.fromkeys((picture, picture.rpartition(".")[0] or picture))]
+def _names(category: str, image: str, asked: str) -> list[str]:
+    """What a question may be called: an image's name ends as the image does, in ``.txt``, or not at all."""
+    return [f"{category}/{name}/{asked}" for name in dict.fromkeys((image, image.rpartition(".")[0] or image))]
 
 
 def _result_rows(files: Sequence[Path], task: VisualQuestions) -> Iterator[tuple[str, Row]]:
-    """Yield lines of picture, question, label and response, separated by tabs."""
+    """Yield lines of image, question, label and response, separated by tabs."""
     truths = {name: question.target for question in task.questions for name in _question_names(question)}
     for file in files:
         for number, line in enumerate(read_text(file).split("\n"), 1):
@@ -167,7 +167,7 @@ def _result_rows(files: Sequence[Path], task: VisualQuestions) -> Iterator[tuple
                 place = f"{file}, line {number}"
                 cells = line.removesuffix("\r").split("\t")
                 if len(cells) != len(_COLUMNS):
-                    what = f"{len(cells)} cells, not picture, question, label and response"
+                    what = f"{len(cells)} cells, not image, question, label and response"
                     raise UserError(what, where=place, todo="separate them by tabs")
                 row = {"category": file.stem, **dict(zip(_COLUMNS, cells, strict=True))}
                 truth = next((truths[name] for name in _row_names(row) if name in truths), None)
@@ -217,7 +217,7 @@ BENCHMARK = Benchmark(
     name="mme",
     card=TaskCard(
         capability="generate",
-        summary="Two yes-or-no questions about each picture, in fourteen subtasks",
+        summary="Two yes-or-no questions about each image, in fourteen subtasks",
         metrics=(
             Metric(name="accuracy"),
             Metric(name="accuracy+"),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from .images import LazyImage
 from .judged import JudgedQuestions, judge_for, mmvet_score, stored_output
 from .local import beside, found, opened
-from .pictures import Picture
 from .predictions import as_text, read_rows
 from .question import Question
 from .subsets import masks
@@ -51,7 +51,7 @@ def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     Args:
         annotations: ``mm-vet.json`` or its folder; or a data set with the hub's columns: a parquet file or a folder.
             Without it, the data set of ``org``.
-        images: Folder of the pictures; by default ``images`` beside the file.
+        images: Folder of the images; by default ``images`` beside the file.
         judge: Name of the language model that judges, such as ``gpt-4-0613``; see `judge` for where it is asked.
         rubric: What the judge is told first: ``mm-vet_evaluator.py`` of MM-Vet's repository, or a text file.
         verdicts: File in which the judge's verdicts are kept; by default one in the user's cache.
@@ -73,7 +73,7 @@ def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "answer", "capability")):
-        yield _question(str(row["question_id"]), row, table.picture(number))
+        yield _question(str(row["question_id"]), row, table.image(number))
 
 
 def _of_file(source: Path, images: str) -> Iterator[Question]:
@@ -86,15 +86,15 @@ def _of_file(source: Path, images: str) -> Iterator[Question]:
         missing = [key for key in ("imagename", "question", "answer", "capability") if key not in row]
         if missing:
             raise UserError(f"{name} has no {missing[0]!r}", where=str(path), todo="give mm-vet.json")
-        yield _question(name, row, Picture.file(folder / str(row["imagename"])))
+        yield _question(name, row, LazyImage.file(folder / str(row["imagename"])))
 
 
-def _question(name: str, row: Mapping[str, Any], picture: Picture | None) -> Question:
+def _question(name: str, row: Mapping[str, Any], image: LazyImage | None) -> Question:
     needed = row["capability"]
     capabilities = needed.split(",") if isinstance(needed, str) else needed
     integration = "+".join(sorted(str(capability).strip() for capability in capabilities))
     subsets = {"integration": integration}
-    return Question(name, str(row["question"]), picture, str(row["answer"]), subsets=subsets)
+    return Question(name, str(row["question"]), image, str(row["answer"]), subsets=subsets)
 
 
 # Judging

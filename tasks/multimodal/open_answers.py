@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
+from .images import LazyImage
 from .normalise import soft_accuracy
-from .pictures import Picture
 from .predictions import as_text
 from .task import Rule
 
@@ -91,6 +91,6 @@ def field(row: Row, column: str, place: str) -> str:
     return text
 
 
-def picture_file(folder: str, name: str) -> Picture | None:
-    """Return the picture of that name; ``None`` if no folder is given, as when stored answers are scored."""
-    return Picture.file(Path(folder).expanduser() / name) if folder else None
+def image_file(folder: str, name: str) -> LazyImage | None:
+    """Return the image of that name; ``None`` if no folder is given, as when stored answers are scored."""
+    return LazyImage.file(Path(folder).expanduser() / name) if folder else None

@@ -1,4 +1,4 @@
-"""POPE: is there such an object in the picture? (Li et al., 2023.) Yes or no, with three ways to choose what is absent.
+"""POPE: is there such an object in the image? (Li et al., 2023.) Yes or no, with three ways to choose what is absent.
 
 LLaVA-1.5's labels are those of commit e3e3926, whose random split has 2,910 questions; in later ones it has 3,000.
 """
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from . import yes_no
+from .images import LazyImage
 from .local import beside, official_rows, opened
-from .pictures import Picture
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .subsets import masks
@@ -75,8 +75,8 @@ def _of_table(table: Table) -> Iterator[Question]:
     numbers = {split: iter(_numbers([row for row in rows if row["category"] == split])) for split in splits}
     for position, row in enumerate(rows):
         split, place = row["category"], f"{table.where} row {position}"
-        number, group, picture = next(numbers[split]), str(row.get("image_source", "")), table.picture(position)
-        yield _question(split, number, row["question"], row["answer"], place, group, picture)
+        number, group, image = next(numbers[split]), str(row.get("image_source", "")), table.image(position)
+        yield _question(split, number, row["question"], row["answer"], place, group, image)
 
 
 def _of_files(source: Path, images: str) -> Iterator[Question]:
@@ -92,8 +92,8 @@ def _of_files(source: Path, images: str) -> Iterator[Question]:
     for path, split in files.items():
         rows = list(official_rows(path, "text", "label", "image"))
         for (place, row), number in zip(rows, _numbers([row for _, row in rows]), strict=True):
-            picture = Picture.file(folder / row["image"])
-            yield _question(split, number, row["text"], row["label"], place, row["image"], picture)
+            image = LazyImage.file(folder / row["image"])
+            yield _question(split, number, row["text"], row["label"], place, row["image"], image)
 
 
 def _numbers(rows: Sequence[Row]) -> list[tuple[int, int]]:
@@ -112,16 +112,14 @@ def _whole(name: Any) -> int | None:
 
 
 def _question(  # noqa: PLR0913, PLR0917 - one parameter is one thing that both sources know
-    split: str, numbers: tuple[int, int], text: str, label: str, place: str, group: str, picture: Picture | None
+    split: str, numbers: tuple[int, int], text: str, label: str, place: str, group: str, image: LazyImage | None
 ) -> Question:
     answer = label.strip().lower()
     if answer not in ("yes", "no"):
         raise UserError(f"the label {label!r} is neither yes nor no", where=place, todo="mend the data")
     subsets = {"split": split, "answer": answer}
     number, own = numbers
-    return Question(
-        f"{split}/{number}", text, picture, answer, subsets=subsets, group=group, fields={"question_id": own}
-    )
+    return Question(f"{split}/{number}", text, image, answer, subsets=subsets, group=group, fields={"question_id": own})
 
 
 # Reading predictions
@@ -323,7 +321,7 @@ BENCHMARK = Benchmark(
     name="pope",
     card=TaskCard(
         capability="generate",
-        summary="Is there such an object in the picture? Yes or no",
+        summary="Is there such an object in the image? Yes or no",
         metrics=(
             Metric(name="accuracy"),
             Metric(name="F1", kind="derived"),

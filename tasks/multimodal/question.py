@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...harness.contracts import Json
-    from .pictures import Picture
+    from .images import LazyImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +19,21 @@ class Question:
     Attributes:
         id: Unique in the benchmark; what prediction files call it.
         text: As the data have it.
-        picture: ``None`` for a question without one.
+        image: ``None`` for a question without one.
         target: What the scoring rule needs: the answer, ten human answers, a letter.
         options: Texts of the choices, in order: A, B, ...
         hint: Text that stands before a multiple-choice question.
-        ocr: Words that a reader found in the picture.
+        ocr: Words that a reader found in the image.
         subsets: Axis -> where the question stands on it.
-        group: Name shared by questions that are not independent, such as the picture's name in the data; without it,
-            those on equal pictures are.
+        group: Name shared by questions that are not independent, such as the image's name in the data; without it,
+            those on equal images are.
         sample: Name of the sample that it is a part of, where several questions are scored together; else its own.
         fields: What else the data say of it and its prediction or submission files need.
     """
 
     id: str
     text: str
-    picture: Picture | None
+    image: LazyImage | None
     target: Json = None
     options: tuple[str, ...] = ()
     hint: str = ""

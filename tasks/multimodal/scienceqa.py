@@ -1,6 +1,6 @@
-"""ScienceQA: multiple-choice questions from school science, half of them with a picture (Lu et al., 2022).
+"""ScienceQA: multiple-choice questions from school science, half of them with an image (Lu et al., 2022).
 
-What LLaVA-1.5 reports is the accuracy on the questions with a picture.
+What LLaVA-1.5 reports is the accuracy on the questions with an image.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
+from .images import LazyImage
 from .local import beside, found, opened
-from .pictures import Picture
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table, read_json
@@ -48,7 +48,7 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         annotations: The folder of ``problems.json`` and ``pid_splits.json``; or a data set with the hub's columns: a
             parquet file or a folder. Without it, the data set of ``org``.
         images: Folder that has ``test/1/image.png`` and so on; by default ``images`` beside the files.
-        part: ``img``, the questions with a picture, or ``full``, all of them.
+        part: ``img``, the questions with an image, or ``full``, all of them.
         split: ``train``, ``val`` (``validation`` on the hub), ``test``, ``minitest``, ...
         org: Who keeps the data set on the hub.
         revision: Of the data set.
@@ -61,17 +61,17 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         raise UserError(f"no part {part!r}", where="task scienceqa", todo=f"choose part= from {', '.join(_PARTS)}")
     source = opened(annotations, f"{org}/ScienceQA", split, _PARTS[part], revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images, split)
-    kept = [question for question in asked if question.picture or part == "full"]
+    kept = [question for question in asked if question.image or part == "full"]
     benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, all_count=part == "full"))
     return VisualQuestions(benchmark, kept, rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
-    if "image" not in table.pictured:
-        what = "no column 'image' of pictures, which tells the questions that have one"
+    if "image" not in table.image_columns:
+        what = "no column 'image' of images, which tells the questions that have one"
         raise UserError(what, where=table.where, todo="check the data set")
     for number, row in enumerate(table.rows("question", "choices", "answer", "hint")):
-        yield _question(str(number), row, f"{table.where} row {number}", table.picture(number))
+        yield _question(str(number), row, f"{table.where} row {number}", table.image(number))
 
 
 def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
@@ -87,10 +87,10 @@ def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
         if not isinstance(row, dict):
             raise UserError("it is missing", where=place, todo="take both files from one release")
         own = folder / str(row.get("split", split)) / name
-        yield _question(name, row, place, Picture.file(own / str(row["image"])) if row.get("image") else None)
+        yield _question(name, row, place, LazyImage.file(own / str(row["image"])) if row.get("image") else None)
 
 
-def _question(name: str, row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
+def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     choices, answer = row.get("choices"), row.get("answer")
     if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
         raise UserError("its answer is none of its choices", where=place, todo="mend the data")
@@ -98,11 +98,11 @@ def _question(name: str, row: Mapping[str, Any], place: str, picture: Picture | 
     return Question(
         name,
         str(row.get("question")),
-        picture,
+        image,
         LETTERS[answer],
         options=tuple(map(str, choices)),
         hint=hint,
-        subsets=_subsets(row, text=bool(hint), image=picture is not None),
+        subsets=_subsets(row, text=bool(hint), image=image is not None),
     )
 
 
@@ -122,8 +122,8 @@ def _subsets(row: Mapping[str, Any], *, text: bool, image: bool) -> dict[str, st
 def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predictions:
     """Read LLaVA's answers, either file that its script makes of them, or a log of lmms-eval or VLMEvalKit.
 
-    As in the official script a missing prediction is wrong among all questions, and does not count among those with a
-    picture: only a prediction's prompt tells that script of the picture.
+    As in the official script a missing prediction is wrong among all questions, and does not count among those with an
+    image: only a prediction's prompt tells that script of the image.
     """
     read = read_predictions(path, task, ids=("question_id", "index"), texts=("text", "prediction", "pred"))
     if path.suffix.lower() == ".json":

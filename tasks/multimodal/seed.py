@@ -1,4 +1,4 @@
-"""SEED-Bench: multiple-choice questions on pictures and videos, of twelve types (Li et al., 2023)."""
+"""SEED-Bench: multiple-choice questions on images and videos, of twelve types (Li et al., 2023)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
 from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
+from .images import LazyImage
 from .local import beside, found, official_rows, opened
-from .pictures import Picture
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table, read_json
@@ -56,7 +56,7 @@ def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     Args:
         annotations: ``SEED-Bench.json`` or its folder; or a data set with the hub's columns: a parquet file or a
             folder. Without it, the data set of ``org``.
-        questions: LLaVA's question file, which names the file of each question's picture.
+        questions: LLaVA's question file, which names the file of each question's image.
         images: Folder that has ``SEED-Bench-image`` and ``SEED-Bench-video-image``; by default that of the file.
         part: ``all``, ``image`` or ``video``.
         org: Who keeps the data set on the hub.
@@ -76,7 +76,7 @@ def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows(*_NEEDED)):
-        yield _question(row, f"{table.where} row {number}", table.picture(number))
+        yield _question(row, f"{table.where} row {number}", table.image(number))
 
 
 def _of_file(source: Path, questions: str, images: str) -> Iterator[Question]:
@@ -91,11 +91,11 @@ def _of_file(source: Path, questions: str, images: str) -> Iterator[Question]:
         missing = [name for name in _NEEDED if row.get(name) is None]
         if missing:
             raise UserError(f"it has no {missing[0]!r}", where=place, todo="give SEED-Bench.json")
-        yield _question(row, place, Picture.file(folder / file_of(row)))
+        yield _question(row, place, LazyImage.file(folder / file_of(row)))
 
 
 def _files(questions: str) -> Callable[[Mapping[str, Any]], str]:
-    """How the file of a question's picture is called."""
+    """How the file of a question's image is called."""
     if questions:
         rows = official_rows(Path(questions).expanduser(), "question_id", "image")
         named = {str(row["question_id"]): str(row["image"]) for _, row in rows}
@@ -111,7 +111,7 @@ def _files(questions: str) -> Callable[[Mapping[str, Any]], str]:
     return file_of
 
 
-def _question(row: Mapping[str, Any], place: str, picture: Picture | None) -> Question:
+def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     options = tuple(str(row.get(f"choice_{letter}")) for letter in "abcd")
     kind, answer = row["question_type_id"], str(row["answer"])
     if answer not in tuple("ABCD") or str(kind) not in map(str, range(1, len(TYPES) + 1)):
@@ -121,7 +121,7 @@ def _question(row: Mapping[str, Any], place: str, picture: Picture | None) -> Qu
     return Question(
         str(row["question_id"]),
         str(row["question"]),
-        picture,
+        image,
         answer,
         options=options,
         subsets={"type": TYPES[int(kind) - 1], "data": data},
@@ -157,7 +157,7 @@ BENCHMARK = Benchmark(
     name="seed-bench",
     card=TaskCard(
         capability="generate",
-        summary="Multiple-choice questions on pictures and videos, of twelve types",
+        summary="Multiple-choice questions on images and videos, of twelve types",
         sample_noun="question",
         chance=0.25,
         licence="CC BY-NC 4.0",

@@ -15,8 +15,8 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ..dice import Dice
 from . import mmbench, mme, pope, textvqa
+from .images import LazyImage
 from .normalise import evalai
-from .pictures import Picture
 from .question import Question
 from .shapes_questions import (
     CHOICE_KINDS,
@@ -51,7 +51,7 @@ def shapes_open(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: 
 
     Args:
         split: ``train``, ``val``, ``test`` or ``heldout``.
-        scenes: How many pictures; each has one question of every kind that it allows.
+        scenes: How many images; each has one question of every kind that it allows.
         seed: Of the scenes.
         rule: ``official``: the answer or a synonym, after the cleaning that LLaVA applies to VQA's answers.
 
@@ -62,7 +62,7 @@ def shapes_open(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: 
 
 
 def shapes_pope(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
-    """Return questions in the manner of POPE: up to 18 a picture, as many yes as no, in three splits.
+    """Return questions in the manner of POPE: up to 18 an image, as many yes as no, in three splits.
 
     Args:
         split: As `shapes_open`.
@@ -81,7 +81,7 @@ def shapes_mme(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: s
 
     Args:
         split: As `shapes_open`.
-        scenes: How many pictures; each has one pair of every subtask that it allows.
+        scenes: How many images; each has one pair of every subtask that it allows.
         seed: As `shapes_open`.
         rule: One of MME's.
 
@@ -96,7 +96,7 @@ def shapes_choice(split: str = "test", *, scenes: int = 100, seed: int = 0, rule
 
     Args:
         split: As `shapes_open`.
-        scenes: How many pictures; each has up to three questions.
+        scenes: How many images; each has up to three questions.
         seed: As `shapes_open`.
         rule: One of MMBench's.
 
@@ -113,7 +113,7 @@ def shapes_reading(
 
     Args:
         split: As `shapes_open`.
-        scenes: How many pictures; those without writing, or with writing that no words single out, are left out.
+        scenes: How many images; those without writing, or with writing that no words single out, are left out.
         seed: As `shapes_open`.
         ocr: Whether the prompt has the tokens of a reader that is sometimes wrong, as LLaVA's prompt for TextVQA has.
         rule: One of TextVQA's.
@@ -126,20 +126,20 @@ def shapes_reading(
 
 
 def _asked(
-    ask: Callable[[Scene, Picture, Dice], Iterator[Question]], split: str, scenes: int, seed: int
+    ask: Callable[[Scene, LazyImage, Dice], Iterator[Question]], split: str, scenes: int, seed: int
 ) -> list[Question]:
     if scenes < 1:
         raise UserError(f"cannot draw {scenes} scenes", where="shapes", todo="ask for at least one")
     questions: list[Question] = []
     for index in range(scenes):
         scene = make_scene(split, index, seed)
-        picture = Picture(f"shapes/{scene.name}", functools.partial(_encoded, scene))
-        questions += ask(scene, picture, Dice(*scene.look, 3))
+        image = LazyImage(f"shapes/{scene.name}", functools.partial(_encoded, scene))
+        questions += ask(scene, image, Dice(*scene.look, 3))
     return questions
 
 
 def _encoded(scene: Scene) -> bytes:
-    """The picture as BMP: unlike PNG, its bytes do not depend on a compressor's version."""
+    """The image as BMP: unlike PNG, its bytes do not depend on a compressor's version."""
     from .shapes_drawing import draw_scene
 
     stream = io.BytesIO()
@@ -147,11 +147,11 @@ def _encoded(scene: Scene) -> bytes:
     return stream.getvalue()
 
 
-def _question(scene: Scene, picture: Picture, name: str, asked: Asked, **fields: Any) -> Question:
+def _question(scene: Scene, image: LazyImage, name: str, asked: Asked, **fields: Any) -> Question:
     common = Question(
         f"{scene.name}/{name}",
         asked.text,
-        picture,
+        image,
         asked.answer,
         options=asked.options,
         ocr=asked.ocr,
@@ -160,42 +160,42 @@ def _question(scene: Scene, picture: Picture, name: str, asked: Asked, **fields:
     return replace(common, **fields)
 
 
-def _open(scene: Scene, picture: Picture, dice: Dice) -> Iterator[Question]:
+def _open(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:
     for kind in OPEN_KINDS:
         asked = ask_open(scene, kind, dice)
         if asked:
             target = [asked.answer, *SYNONYMS.get(asked.answer, ())]
-            yield _question(scene, picture, kind, asked, target=target, subsets={"kind": kind})
+            yield _question(scene, image, kind, asked, target=target, subsets={"kind": kind})
 
 
-def _pope(scene: Scene, picture: Picture, dice: Dice) -> Iterator[Question]:
+def _pope(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:
     for split in POPE_SPLITS:
         for number, asked in enumerate(ask_pope(scene, split, dice), 1):
             subsets = {"split": split, "answer": asked.answer}
-            yield _question(scene, picture, f"{split}-{number}", asked, subsets=subsets)
+            yield _question(scene, image, f"{split}-{number}", asked, subsets=subsets)
 
 
-def _mme(scene: Scene, picture: Picture, dice: Dice) -> Iterator[Question]:
+def _mme(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:
     for task in MME_TASKS:
         for number, asked in enumerate(ask_mme(scene, task, dice) or (), 1):
             sample, subsets = f"{scene.name}/{task}", {"category": task}
-            yield _question(scene, picture, f"{task}-{number}", asked, sample=sample, subsets=subsets)
+            yield _question(scene, image, f"{task}-{number}", asked, sample=sample, subsets=subsets)
 
 
-def _choice(scene: Scene, picture: Picture, dice: Dice) -> Iterator[Question]:
+def _choice(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:
     for kind in dice.shuffled(CHOICE_KINDS)[:_CHOICES]:
         asked = ask_choice(scene, kind, dice)
         for number, turned in enumerate(circular(asked) if asked else (), 1):
             sample, subsets = f"{scene.name}/{kind}", {"category": kind}
-            yield _question(scene, picture, f"{kind}-{number}", turned, sample=sample, subsets=subsets)
+            yield _question(scene, image, f"{kind}-{number}", turned, sample=sample, subsets=subsets)
 
 
-def _reading(scene: Scene, picture: Picture, dice: Dice) -> Iterator[Question]:
+def _reading(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:
     asked = ask_reading(scene, dice)
     if asked:
         reader = "right" if asked.answer in asked.ocr else "wrong"
         target: Json = [asked.answer] * 10  # annotators who agree
-        yield _question(scene, picture, "reading", asked, target=target, subsets={"reader": reader})
+        yield _question(scene, image, "reading", asked, target=target, subsets={"reader": reader})
 
 
 def _exact() -> Rule:

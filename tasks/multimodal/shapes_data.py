@@ -2,8 +2,8 @@ r"""Writes scenes of ``shapes`` as training data in LLaVA's format.
 
     python -m adaptbench.tasks.multimodal.shapes_data --out DIR --scenes 24000
 
-The folder then has ``images/*.png``, ``pretrain.json`` (a caption and descriptions of regions of each picture),
-``instruct.json`` (many short questions a picture, as LLaVA's second stage) and ``classes.json`` (what the numbers in
+The folder then has ``images/*.png``, ``pretrain.json`` (a caption and descriptions of regions of each image),
+``instruct.json`` (many short questions an image, as LLaVA's second stage) and ``classes.json`` (what the numbers in
 the ``cells`` of every record mean). A record is ``{"id", "image", "conversations": [{"from": "human", "value":
 "<image>\n..."}, {"from": "gpt", "value": "..."}, ...], "cells"}``.
 """
@@ -53,7 +53,7 @@ CLASSES = {
 _DESCRIBE = "Describe the image."
 _CHOICES = 5
 _REGIONS = 20
-"""Regions described a picture in ``pretrain.json``."""
+"""Regions described an image in ``pretrain.json``."""
 _REGIONS_AGAIN = 8
 """Regions described between the questions: what is not practised is forgotten."""
 
@@ -63,7 +63,7 @@ def write(out: Path, scenes: int, split: str = "train", seed: int = 0) -> None:
 
     Args:
         out: Folder, made if it is missing.
-        scenes: How many pictures.
+        scenes: How many images.
         split: ``train`` or ``val``.
         seed: Of the scenes.
     """

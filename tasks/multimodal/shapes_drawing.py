@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CELL = 24
 """Side of a cell in pixels."""
 SIDE = GRID * CELL
-"""Side of a picture in pixels."""
+"""Side of an image in pixels."""
 
 _HUES = {
     "red": (215, 35, 40), "blue": (45, 75, 225), "green": (35, 160, 55), "yellow": (235, 220, 45),

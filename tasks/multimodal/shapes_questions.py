@@ -241,7 +241,7 @@ def ask_pope(scene: Scene, split: str, dice: Dice, most: int = 3) -> list[Asked]
     """Ask for pairs that are there and, as often, for pairs that are not, chosen as POPE chooses them.
 
     Args:
-        scene: The picture.
+        scene: The image.
         split: How the absent ones are chosen: ``random``; ``popular``, the most frequent of the world; ``adversarial``,
             those that most often stand beside what is there.
         dice: Chooses the rest.
@@ -358,7 +358,7 @@ def circular(asked: Asked) -> list[Asked]:
 
 
 def ask_reading(scene: Scene, dice: Dice) -> Asked | None:
-    """Ask what is written, with what an imperfect reader of words would find in the picture."""
+    """Ask what is written, with what an imperfect reader of words would find in the image."""
     if not scene.signs:
         return None
     sign = dice.choose(scene.signs)

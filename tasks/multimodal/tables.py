@@ -1,6 +1,6 @@
 """Rows of a table, from wherever people have them: hub data sets, parquet, JSON, JSON lines, TSV, CSV.
 
-Pictures stay encoded until they are asked for.
+Images stay encoded until they are asked for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import BadSample, UserError
 from ..hub import load, one_split
-from .pictures import Picture
+from .images import LazyImage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
 class Table:
-    """Rows that are read one by one, with the pictures of a column on demand.
+    """Rows that are read one by one, with the images of a column on demand.
 
     Args:
         rows: A ``datasets.Dataset``, or rows as mappings.
@@ -44,7 +44,7 @@ class Table:
         return list(names)
 
     def rows(self, *needed: str) -> Iterator[dict[str, Any]]:
-        """Yield the rows without their pictures.
+        """Yield the rows without their images.
 
         Args:
             needed: Columns without which the table is not what it should be.
@@ -60,28 +60,28 @@ class Table:
                 )
         rows = self._rows
         if hasattr(rows, "select_columns"):
-            rows = rows.with_format(None).select_columns([name for name in columns if name not in self.pictured])
+            rows = rows.with_format(None).select_columns([name for name in columns if name not in self.image_columns])
         for row in rows:
             yield dict(row)
 
-    def picture(self, row: int, column: str = "image") -> Picture | None:
-        """Return the picture in a row - of several frames the middle one -, or ``None`` if the row has none.
+    def image(self, row: int, column: str = "image") -> LazyImage | None:
+        """Return the image in a row - of several frames the middle one -, or ``None`` if the row has none.
 
-        No picture is read for it. Scoring needs none: where the table has no such column, there is a picture that
+        No image is read for it. Scoring needs none: where the table has no such column, there is an image that
         cannot be loaded.
         """
-        if column in self.pictured and not self._filled(column)[row]:
+        if column in self.image_columns and not self._filled(column)[row]:
             return None
-        return Picture(f"{self.where} row {row}", functools.partial(self._bytes, row, column))
+        return LazyImage(f"{self.where} row {row}", functools.partial(self._bytes, row, column))
 
     def _bytes(self, row: int, column: str) -> bytes:
         value = self._value(row, column)
         if value is None:
-            raise BadSample("there is no picture", where=f"{self.where} row {row}", todo="mend the data")
+            raise BadSample("there is no image", where=f"{self.where} row {row}", todo="mend the data")
         try:
             content: bytes = value["bytes"] or Path(value["path"]).read_bytes()
         except OSError as error:
-            raise BadSample(f"cannot read the picture: {error.strerror}", where=str(value["path"])) from error
+            raise BadSample(f"cannot read the image: {error.strerror}", where=str(value["path"])) from error
         return content
 
     def _value(self, row: int, column: str) -> Any:
@@ -92,7 +92,7 @@ class Table:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
     def _filled(self, column: str) -> Sequence[bool]:
-        """Whether each row has a picture. Lengths tell, so that no picture is read."""
+        """Whether each row has an image. Lengths tell, so that no image is read."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -107,9 +107,9 @@ class Table:
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a table lives as long as its task
     def _encoded(self, column: str) -> Any:
-        if column not in self.pictured:
+        if column not in self.image_columns:
             todo = "name a data set that has it, or score answers given elsewhere"
-            raise UserError(f"no column {column!r} of pictures", where=self.where, todo=todo)
+            raise UserError(f"no column {column!r} of images", where=self.where, todo=todo)
         import datasets
 
         rows = self._rows.with_format(None).select_columns([column])
@@ -118,18 +118,18 @@ class Table:
         return rows.cast_column(column, datasets.List(encoded) if several else encoded)
 
     @functools.cached_property
-    def pictured(self) -> list[str]:
-        """Columns of pictures, or of lists of them; those that pandas writes are bytes, alone or beside a path."""
+    def image_columns(self) -> list[str]:
+        """Columns of images, or of lists of them; those that pandas writes are bytes, alone or beside a path."""
         import datasets
 
-        def are_pictures(feature: Any) -> bool:
+        def holds_images(feature: Any) -> bool:
             one = getattr(feature, "feature", feature)
             if isinstance(one, dict):
                 return one.keys() == {"bytes", "path"}
             return isinstance(one, datasets.Image) or getattr(one, "dtype", "") in {"binary", "large_binary"}
 
         features = getattr(self._rows, "features", None) or {}
-        return [name for name, feature in features.items() if are_pictures(feature)]
+        return [name for name, feature in features.items() if holds_images(feature)]
 
 
 def hub_table(path: str, split: str = "", config: str = "", revision: str = "") -> Table:
@@ -179,7 +179,7 @@ def read_delimited(path: str | Path, delimiter: str) -> Iterator[dict[str, str]]
     Raises:
         UserError: It cannot be read, or a row has more cells than the header.
     """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a picture in base64 is one cell
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # an image in base64 is one cell
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
     for row in reader:
         if None in row:

@@ -1,4 +1,4 @@
-"""A multimodal benchmark as a task: what is asked of a picture, and by which rule the answers are scored."""
+"""A multimodal benchmark as a task: what is asked of an image, and by which rule the answers are scored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...harness.cards import TaskCard
-    from .pictures import Picture
+    from .images import LazyImage
     from .question import Question
 
 
@@ -112,7 +112,7 @@ class VisualQuestions(Task):
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
-        """The questions, or groups of them; samples on one picture are a group of the statistics.
+        """The questions, or groups of them; samples on one image are a group of the statistics.
 
         Raises:
             UserError: Two samples have one name.
@@ -174,22 +174,22 @@ class VisualQuestions(Task):
         targets = [question.target for question in questions]
         first = questions[0]
         target = targets if len(targets) > 1 else targets[0]
-        return Sample(name, positions, target, group=first.group or _group_of(first.picture), subsets=first.subsets)
+        return Sample(name, positions, target, group=first.group or _group_of(first.image), subsets=first.subsets)
 
     def _input(self, question: Question) -> Input:
         name, limit = self.benchmark.prompt, self.benchmark.max_new_tokens
-        pictures = () if question.picture is None else (question.picture,)
+        images = () if question.image is None else (question.image,)
 
         def digest() -> str:
-            return sha256_hex(canonical_json([render(name, question), [picture.digest for picture in pictures], limit]))
+            return sha256_hex(canonical_json([render(name, question), [image.digest for image in images], limit]))
 
         def load() -> Prompt:
-            images, digests = (tuple(picture.load() for picture in pictures), tuple(p.digest for p in pictures))
-            return Prompt(render(name, question), images, digests, max_new_tokens=limit)
+            loaded, digests = (tuple(image.load() for image in images), tuple(p.digest for p in images))
+            return Prompt(render(name, question), loaded, digests, max_new_tokens=limit)
 
         return Input(digest, load)
 
 
-def _group_of(picture: Picture | None) -> Callable[[], str] | None:
-    """Questions on equal pictures are a group; a picture is not read before somebody asks."""
-    return None if picture is None else lambda: picture.digest[:16]
+def _group_of(image: LazyImage | None) -> Callable[[], str] | None:
+    """Questions on equal images are a group; an image is not read before somebody asks."""
+    return None if image is None else lambda: image.digest[:16]

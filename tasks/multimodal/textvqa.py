@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from .normalise import evalai, vlmevalkit
-from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, is_json, picture_file
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import as_text, read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...harness.contracts import Input
-    from .pictures import Picture
+    from .images import LazyImage
     from .predictions import Row
 
 _OCR = "Reference OCR token: "
@@ -102,7 +102,7 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         annotations: The official file (``TextVQA_0.5.1_val.json``); or a data set with the hub's columns: a parquet
             file or a folder. Without it, the data set of ``org`` on the hub.
         questions: LLaVA's question file (JSON lines), whose prompts hold the OCR tokens.
-        images: The folder of the pictures. Not needed to score answers.
+        images: The folder of the images. Not needed to score answers.
         ocr: Whether the prompt lists the data set's OCR tokens, as LLaVA's does; lmms-eval's and VLMEvalKit's do not.
         org: Who keeps the data set on the hub.
         split: Of the data set: ``train``, ``validation`` or ``test``.
@@ -126,7 +126,7 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "image_id", "question", "ocr_tokens")):
-        yield _question(row, f"{table.where} row {number}", tuple(row["ocr_tokens"] or ()), table.picture(number))
+        yield _question(row, f"{table.where} row {number}", tuple(row["ocr_tokens"] or ()), table.image(number))
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
@@ -136,7 +136,7 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
         key = _key(image, field(row, "question", place))
         if questions and key not in tokens:
             raise UserError(f"it does not stand in {questions}", where=place, todo="give the files of one split")
-        yield _question(row, place, tokens.get(key, ()), picture_file(images, f"{image}.jpg"))
+        yield _question(row, place, tokens.get(key, ()), image_file(images, f"{image}.jpg"))
 
 
 def _tokens(questions: str) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -150,14 +150,14 @@ def _tokens(questions: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield _key(field(row, "question_id", place), lines[0]), tuple(said.split(", ")) if said else ()
 
 
-def _question(row: Row, place: str, ocr: tuple[str, ...], picture: Picture | None) -> Question:
+def _question(row: Row, place: str, ocr: tuple[str, ...], image: LazyImage | None) -> Question:
     humans = human_answers(row.get("answers"), place)
     if humans is not None and len(humans) != _ANNOTATORS and any(humans):
         raise UserError(f"{len(humans)} answers instead of {_ANNOTATORS}", where=place, todo="mend the file")
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),
-        picture,
+        image,
         humans,
         ocr=ocr,
         group=field(row, "image_id", place),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from .normalise import evalai, vizwiz, vlmevalkit
-from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, is_json, picture_file
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
@@ -61,7 +61,7 @@ def _unanswerable(scores: Scores) -> Mapping[str, float]:
 
 
 def _names(question: Question) -> list[str]:
-    """The name of the picture with and without its ending, and its number, which is the id in LLaVA's question file."""
+    """The name of the image with and without its ending, and its number, which is the id in LLaVA's question file."""
     return [question.id, f"{question.id}.jpg", question.id.rpartition("_")[2].lstrip("0") or "0"]
 
 
@@ -132,7 +132,7 @@ def vizwiz_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         annotations: The official file (``val.json``, ``test.json``); or a data set with the hub's columns: a parquet
             file or a folder. Without it and without ``questions``, the data set of ``org`` on the hub.
         questions: LLaVA's question file (JSON lines), if there is no official one; nothing can be scored then.
-        images: The folder of the pictures. Not needed to score answers.
+        images: The folder of the images. Not needed to score answers.
         org: Who keeps the data set on the hub.
         split: Of the data set: ``val`` or ``test``.
         revision: Of the data set.
@@ -156,7 +156,7 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
         subsets = {"category": category, "answerable": "no" if category == _UNANSWERABLE else "yes"} if category else {}
         name = Path(field(row, "question_id", place)).stem
         humans = human_answers(row.get("answers"), place)
-        yield Question(name, field(row, "question", place), table.picture(number), humans, subsets=subsets, group=name)
+        yield Question(name, field(row, "question", place), table.image(number), humans, subsets=subsets, group=name)
 
 
 def _local(path: str, images: str) -> Iterator[Question]:
@@ -167,4 +167,4 @@ def _local(path: str, images: str) -> Iterator[Question]:
         if row.get("answerable") is not None:
             subsets["answerable"] = "yes" if row["answerable"] else "no"
         humans, name = human_answers(row.get("answers"), place), Path(image).stem
-        yield Question(name, text, picture_file(images, image), humans, subsets=subsets, group=name)
+        yield Question(name, text, image_file(images, image), humans, subsets=subsets, group=name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from .normalise import evalai, one_line, vlmevalkit, vqa_official
-from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, is_json, picture_file
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows, without_collection
 from .question import Question
 from .tables import hub_table, read_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ...harness.contracts import Json
-    from .pictures import Picture
+    from .images import LazyImage
     from .predictions import Row
 
 
@@ -81,7 +81,7 @@ def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
             folder. Without it and without ``questions``, the data set of ``org`` on the hub.
         questions: The official question file (JSON) or LLaVA's (JSON lines). Without ``annotations`` nothing can be
             scored, but a submission can be written.
-        images: The folder of COCO's pictures of the split. Not needed to score answers.
+        images: The folder of COCO's images of the split. Not needed to score answers.
         every_question: The question file of test2015, whose every question a submission must list. Without it a
             submission lists the questions of the task.
         org: Who keeps the data set on the hub.
@@ -146,7 +146,7 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "image_id", "question")):
         place = f"{table.where} row {number}"
-        yield _question(row, place, table.picture(number), human_answers(row.get("answers"), place), row)
+        yield _question(row, place, table.image(number), human_answers(row.get("answers"), place), row)
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
@@ -157,18 +157,18 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
         at, label = labels.pop(field(row, "question_id", place), (place, None)) if annotations else (place, {})
         if label is None:
             raise UserError(f"it has no annotation in {annotations}", where=place, todo="give the files of one split")
-        yield _question(row, place, picture_file(images, row["image"]), human_answers(label.get("answers"), at), label)
+        yield _question(row, place, image_file(images, row["image"]), human_answers(label.get("answers"), at), label)
     if labels:
         what = f"{len(labels)} annotations have no question in {questions}"
         raise UserError(what, where=annotations, todo="give the files of one split")
 
 
 def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The questions of a file, each with the name of its picture."""
+    """The questions of a file, each with the name of its image."""
     if path.endswith(".jsonl"):  # LLaVA's
         for place, row in read_rows(path):
-            picture = field(row, "image", place)
-            image_id = Path(picture).stem.rpartition("_")[2].lstrip("0") or "0"
+            image = field(row, "image", place)
+            image_id = Path(image).stem.rpartition("_")[2].lstrip("0") or "0"
             yield place, {"image_id": image_id, **row, "question": field(row, "text", place).removesuffix(SHORT_ANSWER)}
         return
     content = read_json(path)
@@ -179,12 +179,12 @@ def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
 
 
-def _question(row: Row, place: str, picture: Picture | None, humans: list[str] | None, label: Row) -> Question:
+def _question(row: Row, place: str, image: LazyImage | None, humans: list[str] | None, label: Row) -> Question:
     kinds = {"answer_type": label.get("answer_type"), "question_type": label.get("question_type")}
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),
-        picture,
+        image,
         humans,
         subsets={axis: str(kind) for axis, kind in kinds.items() if kind},
         group=field(row, "image_id", place),

@@ -1,4 +1,4 @@
-"""Attention of the last token over the picture: what the library's own model says, block by block."""
+"""Attention of the last token over the image: what the library's own model says, block by block."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def llava():
 
 @pytest.fixture(scope="module")
 def prompt():
-    picture = Image.new("RGB", (64, 48), (40, 40, 40))
-    ImageDraw.Draw(picture).ellipse((40, 8, 56, 24), fill=(30, 80, 230))
-    return Prompt("Is there a blue circle in the image?", (picture,), ("a digest",))
+    image = Image.new("RGB", (64, 48), (40, 40, 40))
+    ImageDraw.Draw(image).ellipse((40, 8, 56, 24), fill=(30, 80, 230))
+    return Prompt("Is there a blue circle in the image?", (image,), ("a digest",))
 
 
 def test_equals_the_attentions_of_the_library(llava, prompt):
@@ -52,8 +52,8 @@ def test_equals_the_attentions_of_the_library(llava, prompt):
     assert (found.token, found.split) == ("the last token of the question", None)
 
 
-def test_the_picture_is_the_square_that_the_tower_sees(llava, prompt):
-    assert llava.attention(prompt).picture.size == (64, 64)
+def test_the_image_is_the_square_that_the_tower_sees(llava, prompt):
+    assert llava.attention(prompt).image.size == (64, 64)
 
 
 def test_the_latency_token_is_the_reader_where_there_is_one(llava, prompt):
@@ -99,5 +99,5 @@ def test_patches_that_fastv_drops_are_nan_from_there_on(llava, prompt, positions
 def test_what_has_no_map_is_refused(llava, prompt):
     with pytest.raises(UserError, match=r"the model reads \d+ visual tokens that a method made of 64 patches"):
         PruMergePlus(query="cls").apply(llava).attention(prompt)
-    with pytest.raises(UserError, match="the prompt has 0 pictures"):
+    with pytest.raises(UserError, match="the prompt has 0 images"):
         llava.attention(Prompt("What?"))

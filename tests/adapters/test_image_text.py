@@ -243,7 +243,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save("qwen2-vl", tmp_path_factory.mktemp("image-text") / "qwen").folder
 
 
-def picture(seed: int, width: int, height: int) -> Image.Image:
+def noise(seed: int, width: int, height: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -253,12 +253,12 @@ def asked(text: str, *images: Image.Image, tokens: int = 6) -> Prompt:
 
 
 def prompts(name: str) -> list[Prompt]:
-    """Pictures of several sizes, two in one prompt, and none at all, which PaliGemma does not know."""
+    """Images of several sizes, two in one prompt, and none at all, which PaliGemma does not know."""
     every = [
-        asked("Is there a dog in the image ?", picture(0, 40, 40)),
-        asked("What colour is this cat ?", picture(1, 90, 30), picture(2, 30, 50)),
+        asked("Is there a dog in the image ?", noise(0, 40, 40)),
+        asked("What colour is this cat ?", noise(1, 90, 30), noise(2, 30, 50)),
         asked("how many cat"),
-        asked("how many", picture(3, 64, 48)),
+        asked("how many", noise(3, 64, 48)),
     ]
     return [prompt for prompt in every if prompt.images or name != "paligemma"]
 
@@ -289,7 +289,7 @@ def test_answers_are_the_librarys_alone_and_in_a_batch(family: Family, ours: HFI
     expected = [stock(family, prompt) for prompt in every]
     assert ours.generate(every) == expected
     assert [ours.generate([prompt])[0] for prompt in every] == expected
-    assert len(set(expected)) == len(every)  # they do depend on pictures and questions
+    assert len(set(expected)) == len(every)  # they do depend on images and questions
     for contract in (Generator, Prefilling, Traceable):
         assert isinstance(ours, contract)
 
@@ -418,26 +418,26 @@ def test_a_count_that_fails_later_costs_the_flops_and_no_answer() -> None:
 # What a processor refuses
 
 
-class Pictures(adaptbench.Task):
-    """Four questions, one on a picture that is 300 times as wide as it is high."""
+class Images(adaptbench.Task):
+    """Four questions, one on an image that is 300 times as wide as it is high."""
 
-    card = adaptbench.TaskCard(summary="Pictures", capability="generate", metrics=(adaptbench.Metric(name="accuracy"),))
+    card = adaptbench.TaskCard(summary="Images", capability="generate", metrics=(adaptbench.Metric(name="accuracy"),))
     sizes = ((40, 40), (300, 1), (64, 48), (40, 40))
 
     def __init__(self) -> None:
-        every = [asked("how many", picture(n, *size)) for n, size in enumerate(self.sizes)]
+        every = [asked("how many", noise(n, *size)) for n, size in enumerate(self.sizes)]
         self.inputs = [adaptbench.Input(str(n), lambda prompt=prompt: prompt) for n, prompt in enumerate(every)]
         self.samples = [adaptbench.Sample(str(n), [n], "w37") for n in range(len(every))]
 
 
 def test_what_a_processor_refuses_costs_that_sample(folder: Path, tmp_path: Path) -> None:
-    [result] = adaptbench.run(f"hf-vlm:{folder}", Pictures(), out=tmp_path).results
+    [result] = adaptbench.run(f"hf-vlm:{folder}", Images(), out=tmp_path).results
     assert (result.samples, result.unscored) == (4, 1)
     [journal] = RunDirectory.existing(tmp_path).journals()
     records = list(journal.records())
     assert "processor refuses it: absolute aspect ratio must be smaller than 200, got 300" in records[1].fault
     model = HFImageTextToText(str(folder))
-    answers = model.answer([record.load() for n, record in enumerate(Pictures().inputs) if n != 1])
+    answers = model.answer([record.load() for n, record in enumerate(Images().inputs) if n != 1])
     assert [record.output for record in records if not record.fault] == [answer.text for answer in answers]
     assert [record.cost["flops"] for record in records if not record.fault] == [a.cost["flops"] for a in answers]
     assert result.flops is not None
@@ -446,7 +446,7 @@ def test_what_a_processor_refuses_costs_that_sample(folder: Path, tmp_path: Path
     assert timing is not None
     assert timing.what == "prefill of 3 prompts"
     with pytest.raises(BadSample, match="processor refuses it"):
-        model.generate([asked("how many", picture(0, 1, 300))])
+        model.generate([asked("how many", noise(0, 1, 300))])
 
 
 # What cannot work
@@ -478,10 +478,10 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
         HFImageTextToText(str(tmp_path))
 
 
-def test_a_processor_that_can_read_no_picture_is_told_at_once(folder: Path, tmp_path: Path) -> None:
+def test_a_processor_that_can_read_no_image_is_told_at_once(folder: Path, tmp_path: Path) -> None:
     spoilt = shutil.copytree(folder, tmp_path / "spoilt")
     stored = json.loads((spoilt / "processor_config.json").read_text())
     stored["image_processor"]["merge_size"] = 0
     (spoilt / "processor_config.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="its processor cannot read a picture: ZeroDivisionError"):
+    with pytest.raises(UserError, match="its processor cannot read an image: ZeroDivisionError"):
         HFImageTextToText(str(spoilt))

@@ -135,7 +135,7 @@ def first_option(text):
     return "B." if len(text) % 2 else "A"
 
 
-def test_multiple_choice_on_pictures(tmp_path):
+def test_multiple_choice_on_images(tmp_path):
     class Seeing(Scripted):
         MULTIMODAL = True
 

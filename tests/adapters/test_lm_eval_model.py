@@ -100,7 +100,7 @@ def test_a_request_becomes_a_prompt():
 def test_what_cannot_be_asked_is_told(llama):
     with pytest.raises(UserError, match="task t: decoding is greedy"):
         prompt("Q", {"do_sample": True, "temperature": 1.0}, where="task t")
-    with pytest.raises(UserError, match="pictures"):
+    with pytest.raises(UserError, match="images"):
         prompt("Q", {}, {"visual": []}, where="task t")
     with pytest.raises(UserError, match="pixels: it generates no text"):
         serve("pixels").generate_until(texts("a"))

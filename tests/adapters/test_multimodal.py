@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers as hf
 from adaptbench.adapters.conversations import CONVERSATIONS, render
+from adaptbench.adapters.images import squared
 from adaptbench.adapters.lru import ByteLru
-from adaptbench.adapters.pictures import squared
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.abilities import Prefilling, Traceable
@@ -145,7 +145,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def picture(seed: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
+def noise(seed: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
@@ -165,7 +165,7 @@ def asked(text: str, *images: Image.Image, tokens: int = 8, stop: tuple[str, ...
 
 def batch(known: bool = True) -> list[Prompt]:
     """Three images of different shapes and a prompt without one, several questions each, in no order."""
-    images = [picture(0), picture(1, (50, 30)), picture(2, (20, 44))]
+    images = [noise(0), noise(1, (50, 30)), noise(2, (20, 44))]
     prompts = [asked(text, image, known=known) for text in QUESTIONS for image in images]
     return [*prompts[:5], asked("What is the colour ?"), *prompts[5:]]
 
@@ -255,7 +255,7 @@ def test_an_end_token_ends_an_answer_and_is_no_part_of_it(saved: Callable, tmp_p
 
 
 def test_several_images_are_read_where_the_conversation_allows(saved: Callable) -> None:
-    prompts = [asked(QUESTIONS[0], picture(0), picture(1)), asked(QUESTIONS[1], picture(1), picture(0))]
+    prompts = [asked(QUESTIONS[0], noise(0), noise(1)), asked(QUESTIONS[1], noise(1), noise(0))]
     for conversation in ("plain", "chat-template"):
         model = HFMultimodal(str(saved("llava-qwen2")), conversation=conversation)
         assert model.generate(prompts) == stock(saved("llava-qwen2"), prompts, conversation)
@@ -266,13 +266,13 @@ def test_several_images_are_read_where_the_conversation_allows(saved: Callable) 
 
 def test_a_prompt_that_ends_with_its_image_is_answered(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-llama")), conversation="plain")
-    prompts = [asked("", picture(0)), asked("What", picture(0))]
+    prompts = [asked("", noise(0)), asked("What", noise(0))]
     assert model.generate(prompts) == stock(saved("llava-llama"), prompts, "plain")
 
 
 def test_a_placeholder_in_the_users_text_is_no_image(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-llama")))
-    one, other = (model.generate([asked(text, picture(0))]) for text in ("What <image> is", "What  is"))
+    one, other = (model.generate([asked(text, noise(0))]) for text in ("What <image> is", "What  is"))
     assert one == other
 
 
@@ -291,7 +291,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 def test_a_generation_config_is_followed_as_the_library_does(family: str, saved: Callable, tmp_path: Path) -> None:
     folder = shutil.copytree(saved(family), tmp_path / family)
     written = json.loads((folder / "generation_config.json").read_text())
-    prompts = [asked(text, picture(n)) for n, text in enumerate(QUESTIONS)]
+    prompts = [asked(text, noise(n)) for n, text in enumerate(QUESTIONS)]
     plain = stock(folder, prompts, "chat-template")
     for settings in SETTINGS:
         (folder / "generation_config.json").write_text(json.dumps(written | {"do_sample": True} | settings))
@@ -311,7 +311,7 @@ def test_a_generation_config_is_followed_as_the_library_does(family: str, saved:
 
 def test_an_image_is_seen_once_and_read_once(name: str, saved: Callable) -> None:
     shared, apart = (HFMultimodal(str(saved(name)), share=share) for share in (True, False))
-    prompts = [asked(text, picture(seed)) for seed in (0, 1) for text in QUESTIONS]
+    prompts = [asked(text, noise(seed)) for seed in (0, 1) for text in QUESTIONS]
     for model, images, beginnings in ((shared, [1, 1], [1, 1]), (apart, [1] * 8, [])):
         seen = calls(model.module.model.model.vision_tower)
         read = calls(model.decoder.blocks.layers[0].self_attn.q_proj)
@@ -325,7 +325,7 @@ def test_an_image_is_seen_once_and_read_once(name: str, saved: Callable) -> None
 def test_images_without_digests_share_nothing(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-llama")))
     seen = calls(model.module.model.model.vision_tower)
-    model.generate([asked(text, picture(0), known=False) for text in QUESTIONS])
+    model.generate([asked(text, noise(0), known=False) for text in QUESTIONS])
     assert seen == [1] * 4
 
 
@@ -342,7 +342,7 @@ def test_shared_work_stays_within_its_bytes(saved: Callable) -> None:
 
 def test_a_timed_prefill_shares_nothing(name: str, saved: Callable) -> None:
     model = HFMultimodal(str(saved(name)))
-    prompts = [asked(text, picture(0)) for text in QUESTIONS]
+    prompts = [asked(text, noise(0)) for text in QUESTIONS]
     model.generate(prompts)
     seen = calls(model.module.model.model.vision_tower)
     run = model.prefill(prompts)
@@ -378,7 +378,7 @@ def test_what_is_kept_is_right_recent_and_bounded(uses: list[tuple[int, int]], l
 
 def test_flops_are_those_of_the_pass_that_is_timed(name: str, saved: Callable) -> None:
     model = HFMultimodal(str(saved(name)))
-    prompts = [asked(QUESTIONS[0], picture(0)), asked(QUESTIONS[3], picture(1)), asked("how many")]
+    prompts = [asked(QUESTIONS[0], noise(0)), asked(QUESTIONS[3], noise(1)), asked("how many")]
     counted = [count_flops(model.module, model.prepare([prompt]), phase="prefill").value for prompt in prompts]
     assert model.flops(prompts) == counted
     assert len(set(counted)) == 3
@@ -386,7 +386,7 @@ def test_flops_are_those_of_the_pass_that_is_timed(name: str, saved: Callable) -
 
 def test_torchs_own_counter_agrees(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-qwen2")), attention="eager")
-    for prompt in (asked(QUESTIONS[0], picture(0)), asked("how many")):
+    for prompt in (asked(QUESTIONS[0], noise(0)), asked("how many")):
         run = model.prefill([prompt])
         with FlopCounterMode(display=False) as counter:
             run()
@@ -506,19 +506,19 @@ def test_a_selector_stands_before_the_projector(saved: Callable) -> None:
 
 def test_vicuna_v1_is_what_llava_was_trained_on(saved: Callable) -> None:
     processor = hf.AutoProcessor.from_pretrained(saved("llava-llama"), backend="pil")
-    text = render("vicuna_v1", asked("What is this?\nAnswer briefly.", picture(0)), processor)
+    text = render("vicuna_v1", asked("What is this?\nAnswer briefly.", noise(0)), processor)
     assert text == (
         "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
         "detailed, and polite answers to the user's questions. USER: <image>\nWhat is this?\nAnswer briefly. ASSISTANT:"
     )
     assert render("vicuna_v1", asked("Why?"), processor) == text.split("<image>")[0] + "Why? ASSISTANT:"
-    assert render("plain", asked("Why?", picture(0)), processor) == "<image>\nWhy?"
+    assert render("plain", asked("Why?", noise(0)), processor) == "<image>\nWhy?"
     assert render("vicuna_v1", asked("Why?"), processor, "Be brief.") == "Be brief. USER: Why? ASSISTANT:"
     assert set(CONVERSATIONS) == {"vicuna_v1", "plain", "prefix"}
 
 
 def test_a_system_prompt_comes_first(saved: Callable) -> None:
-    folder, prompts = str(saved("llava-llama")), [asked(text, picture(0)) for text in QUESTIONS]
+    folder, prompts = str(saved("llava-llama")), [asked(text, noise(0)) for text in QUESTIONS]
     for conversation in ("vicuna_v1", "chat-template"):
         options = {"conversation": conversation, "system": "Answer yes or no"}
         models = [kind(folder, **options) for kind in (HFMultimodal, HFImageTextToText)]
@@ -564,7 +564,7 @@ def test_images_are_padded_to_a_square_of_the_mean_colour() -> None:
 
 def test_palette_images_are_read_as_rgb(saved: Callable) -> None:
     model = HFMultimodal(str(saved("llava-llama")))
-    palette = picture(0).convert("P")
+    palette = noise(0).convert("P")
     assert model.generate([asked("What", palette)]) == model.generate([asked("What", palette.convert("RGB"))])
 
 
@@ -586,7 +586,7 @@ def test_another_family_runs_in_batches(saved: Callable) -> None:
 
 
 def test_both_adapters_answer_alike_where_images_are_square(name: str, saved: Callable) -> None:
-    prompts = [asked(text, picture(seed)) for seed in (0, 1) for text in QUESTIONS]
+    prompts = [asked(text, noise(seed)) for seed in (0, 1) for text in QUESTIONS]
     for conversation in ("vicuna_v1", "chat-template"):
         one, other = (kind(str(saved(name)), conversation=conversation) for kind in (HFMultimodal, HFImageTextToText))
         assert one.generate(prompts) == other.generate(prompts)

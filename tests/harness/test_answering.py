@@ -198,7 +198,7 @@ def test_what_a_model_cannot_read_costs_that_sample_alone():
     class Picky(Model):
         def generate(self, prompts):
             if 2 in prompts:
-                raise BadSample("it is too narrow", where="the picture")
+                raise BadSample("it is too narrow", where="the image")
             return super().generate(prompts)
 
     model = Picky()
@@ -207,7 +207,7 @@ def test_what_a_model_cannot_read_costs_that_sample_alone():
     asked.ask(samples)
     one, bad, three = asked.outcomes(samples)
     assert one.output == three.output == ["0 of 2", "1 of 2", None, "3 of 1"]
-    assert bad == Outcome(None, fault="the picture: it is too narrow")
+    assert bad == Outcome(None, fault="the image: it is too narrow")
 
 
 def test_what_the_answers_of_a_sample_cost_is_added_up():

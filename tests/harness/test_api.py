@@ -15,14 +15,14 @@ class Mean:
 
 
 def test_a_spec_or_an_object_or_a_list_of_them_is_run(run, toys, tmp_path):
-    result = run([Mean(), "toy-vectors"], ["toy-pictures", toys.Pictures(seed=3)], out=str(tmp_path / "run"))
+    result = run([Mean(), "toy-vectors"], ["toy-images", toys.Images(seed=3)], out=str(tmp_path / "run"))
     assert isinstance(result, RunResult)
     assert result.path == tmp_path / "run"
     assert [(r.cell.model, r.cell.task) for r in result.results] == [
-        ("mean-colour", "toy-pictures"),
-        ("mean-colour", "Pictures"),
-        ("toy-vectors", "toy-pictures"),
-        ("toy-vectors", "Pictures"),
+        ("mean-colour", "toy-images"),
+        ("mean-colour", "Images"),
+        ("toy-vectors", "toy-images"),
+        ("toy-vectors", "Images"),
     ]
 
 

@@ -14,7 +14,7 @@ from adaptbench.harness.store import RunDirectory
 HERE = Path(__file__).parent
 MODELS = ["toy-vectors", "toy-vectors(scale=2)", "toy-adder", "toy-adder(wrong=5)"]
 TASKS = [
-    "toy-pictures(pictures=200,wait=0.001)",
+    "toy-images(images=200,wait=0.001)",
     "toy-words(samples=150,wait=0.001)",
     "toy-words(samples=100,wait=0.001)",
 ]

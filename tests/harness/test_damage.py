@@ -16,7 +16,7 @@ from adaptbench.harness import cli
 from adaptbench.harness.store import Index, RunDirectory
 
 TOYS = str(Path(__file__).with_name("toys.py"))
-WHOLE = ["--model", "toy-vectors", "--model", "toy-adder", "--task", "toy-pictures", "--task", "toy-words(samples=200)"]
+WHOLE = ["--model", "toy-vectors", "--model", "toy-adder", "--task", "toy-images", "--task", "toy-words(samples=200)"]
 
 
 @pytest.fixture

@@ -69,8 +69,8 @@ def count():
 
 
 @pytest.fixture
-def pictures(toys):
-    return toys.Pictures()
+def image_task(toys):
+    return toys.Images()
 
 
 def outcome(result):
@@ -88,9 +88,9 @@ def outcome(result):
         (lambda: Module(0), lambda: Module(0, pooling=2.0)),
     ],
 )
-def test_two_objects_of_the_same_name_never_share_an_answer(run, pictures, tmp_path, one, two):
-    shared = [outcome(run(model(), pictures, out=tmp_path / "shared")) for model in (one, two, one)]
-    alone = [outcome(run(model(), pictures, out=tmp_path / str(n))) for n, model in enumerate((one, two, one))]
+def test_two_objects_of_the_same_name_never_share_an_answer(run, image_task, tmp_path, one, two):
+    shared = [outcome(run(model(), image_task, out=tmp_path / "shared")) for model in (one, two, one)]
+    alone = [outcome(run(model(), image_task, out=tmp_path / str(n))) for n, model in enumerate((one, two, one))]
     assert shared == alone
     assert shared[0] != shared[1]
 
@@ -98,28 +98,28 @@ def test_two_objects_of_the_same_name_never_share_an_answer(run, pictures, tmp_p
 @pytest.mark.parametrize(
     "model", [lambda: Numbers([1, 2, 3]), lambda: Module(0), lambda: Fingerprinted([1, 2, 3], "a")]
 )
-def test_the_same_object_or_an_equal_one_answers_once(run, pictures, tmp_path, count, model):
-    first = run(model(), pictures, out=tmp_path)
+def test_the_same_object_or_an_equal_one_answers_once(run, image_task, tmp_path, count, model):
+    first = run(model(), image_task, out=tmp_path)
     asked = len(count)
-    assert run(model(), pictures, out=tmp_path).results == first.results
+    assert run(model(), image_task, out=tmp_path).results == first.results
     assert len(count) == asked > 0
 
 
-def test_an_object_whose_state_cannot_be_seen_is_asked_in_every_run(run, pictures, tmp_path, count):
+def test_an_object_whose_state_cannot_be_seen_is_asked_in_every_run(run, image_task, tmp_path, count):
     model = Unknowable([1, 2, 3])
-    first = outcome(run(model, pictures, out=tmp_path))
+    first = outcome(run(model, image_task, out=tmp_path))
     asked = len(count)
     model.weights = model.weights * 2  # trained on
-    assert outcome(run(model, pictures, out=tmp_path)) != first
+    assert outcome(run(model, image_task, out=tmp_path)) != first
     assert len(count) >= asked + 2, "both blocks are encoded again"
 
 
-def test_an_object_that_was_changed_between_two_runs_is_another_model(run, pictures, tmp_path):
+def test_an_object_that_was_changed_between_two_runs_is_another_model(run, image_task, tmp_path):
     model = Module(0)
-    first = outcome(run(model, pictures, out=tmp_path))
+    first = outcome(run(model, image_task, out=tmp_path))
     with torch.no_grad():
         model.module.weight += 1
-    assert outcome(run(model, pictures, out=tmp_path)) != first
+    assert outcome(run(model, image_task, out=tmp_path)) != first
 
 
 PLUGIN = """
@@ -145,15 +145,13 @@ BY_FACTOR = "np.stack([np.asarray(i, dtype=np.float32).ravel()[:3] for i in imag
 
 @pytest.fixture
 def stored(run, tmp_path):
-    """Run the plugin's model on pictures, in the same run directory each time."""
+    """Run the plugin's model on images, in the same run directory each time."""
     (tmp_path / "w.txt").write_text("2")
     (tmp_path / "plugin.py").write_text(PLUGIN.format(answer=BY_FACTOR))
 
     def run_stored(arguments="", **options):
         spec = f"stored(weights={tmp_path}/w.txt{arguments})"
-        return outcome(
-            run(spec, "toy-pictures", out=tmp_path / "run", plugins=[str(tmp_path / "plugin.py")], **options)
-        )
+        return outcome(run(spec, "toy-images", out=tmp_path / "run", plugins=[str(tmp_path / "plugin.py")], **options))
 
     return run_stored
 
@@ -188,16 +186,16 @@ def test_another_seed_is_another_model(stored):
 def test_another_batch_size_is_another_cell_with_other_blocks(run, toys, tmp_path):
     for size, batches in ((80, [80]), (50, [50, 30]), (80, [])):
         toys.CALLS.clear()
-        result = run("toy-vectors", "toy-pictures", out=tmp_path, settings=Settings(batch_size=size))
+        result = run("toy-vectors", "toy-images", out=tmp_path, settings=Settings(batch_size=size))
         assert result.results[0].settings["batch_size"] == size
         untimed = [count for name, count in toys.CALLS if name == "embed"][: len(batches)]
         assert untimed == batches
 
 
 def test_waiving_an_operator_makes_the_cell_again_but_no_feature(run, toys, tmp_path):
-    one = run("toy-vectors", "toy-pictures", out=tmp_path).results[0]
+    one = run("toy-vectors", "toy-images", out=tmp_path).results[0]
     features = sorted((tmp_path / "features").rglob("*.safetensors"))
-    two = run("toy-vectors", "toy-pictures", out=tmp_path, settings=Settings(waive=("aten::fft_fft",))).results[0]
+    two = run("toy-vectors", "toy-images", out=tmp_path, settings=Settings(waive=("aten::fft_fft",))).results[0]
     assert one.key != two.key
     assert sorted((tmp_path / "features").rglob("*.safetensors")) == features
 
@@ -206,12 +204,12 @@ def test_each_content_is_encoded_once_across_the_tasks_and_runs_of_a_directory(r
     from adaptbench.harness.costs import Costs
 
     monkeypatch.setattr(Costs, "time", lambda _self, *_: None)  # timing asks the model too
-    tasks = ["toy-pictures", "toy-pictures(samples=30)", "toy-pictures(samples=90)"]
+    tasks = ["toy-images", "toy-images(samples=30)", "toy-images(samples=90)"]
     for _ in range(2):
         run("toy-vectors", tasks, out=tmp_path)
         assert toys.CALLS == [("embed", 64), ("embed", 16)]
-    run("toy-vectors", "toy-pictures(pictures=90)", out=tmp_path)
-    assert len(toys.CALLS) == 3, "the first block holds the same pictures"
+    run("toy-vectors", "toy-images(images=90)", out=tmp_path)
+    assert len(toys.CALLS) == 3, "the first block holds the same images"
 
 
 def task_with(**changes):
@@ -272,12 +270,12 @@ def test_a_task_from_a_plugin_whose_source_changed_makes_another_cell(run, tmp_p
             "import importlib.util, sys\n"
             "from adaptbench import hookimpl\n"
             f"toys = sys.modules['engine_toys']\nFACTOR = {factor}\n"
-            "class Mine(toys.Pictures):\n"
+            "class Mine(toys.Images):\n"
             "    def score(self, sample, parsed):\n"
             "        return {'accuracy': FACTOR * (parsed == sample.target)}\n"
             "@hookimpl\n"
             "def register(registry):\n"
-            "    registry.task('mine', Mine, card=toys.pictures_card())\n"
+            "    registry.task('mine', Mine, card=toys.images_card())\n"
         )
         result = run("toy-vectors", "mine", out=tmp_path / "run", plugins=[str(tmp_path / "mine.py")])
         keys.append(result.results[0].key)

@@ -16,7 +16,7 @@ from adaptbench.harness.runner import RunSpec, execute
 from adaptbench.harness.samples import SampleLimit
 
 TOYS = str(Path(__file__).with_name("toys.py"))
-MODELS, TASKS = ["toy-vectors", "toy-adder"], ["toy-pictures(samples=20)", "toy-words(samples=70)"]
+MODELS, TASKS = ["toy-vectors", "toy-adder"], ["toy-images(samples=20)", "toy-words(samples=70)"]
 
 
 class Spawned:
@@ -58,7 +58,7 @@ def test_spawned_processes_write_what_this_one_writes(plugins, quick, tmp_path, 
 
 def test_a_sweep_over_budgets_is_one_job(plugins, context):
     models = ["toy-vectors", "vit-glyphs+layers"]
-    planned = plan(plugins.registry, Request(models, ["toy-pictures"], budgets=(0.5, 0.85), seeds=(0, 1)))
+    planned = plan(plugins.registry, Request(models, ["toy-images"], budgets=(0.5, 0.85), seeds=(0, 1)))
     jobs = jobs_of(planned, context())
     assert [(job.models, job.seed) for job in jobs] == [
         (("toy-vectors",), 0),

@@ -88,7 +88,7 @@ def test_a_cell_with_all_its_records_asks_the_model_nothing_more(run, tmp_path, 
 
 @pytest.mark.parametrize("kept", [0, 1, 499, 500, 501, 1000, 1199, 1200])
 def test_a_journal_of_any_length_resumes_to_the_same_bytes(run, tmp_path, written, kept):
-    task = "toy-pictures(samples=1200)"
+    task = "toy-images(samples=1200)"
     run("toy-vectors", task, out=tmp_path)
     before = written(tmp_path)
     (journal,) = RunDirectory(tmp_path).journals()

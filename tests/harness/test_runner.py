@@ -19,14 +19,14 @@ def journals(path):
 def test_a_run_comes_to_its_results_in_the_order_of_the_plan(run, tmp_path):
     models, tasks = (
         ["toy-vectors", "pixels(size=4)", "toy-adder"],
-        ["toy-words", "toy-pictures(seed=1)", "toy-pictures"],
+        ["toy-words", "toy-images(seed=1)", "toy-images"],
     )
     result = run(models, tasks, out=tmp_path)
     assert [(r.cell.model, r.cell.task) for r in result.results] == [
-        ("toy-vectors", "toy-pictures(seed=1)"),
-        ("toy-vectors", "toy-pictures"),
-        ("pixels(size=4)", "toy-pictures(seed=1)"),
-        ("pixels(size=4)", "toy-pictures"),
+        ("toy-vectors", "toy-images(seed=1)"),
+        ("toy-vectors", "toy-images"),
+        ("pixels(size=4)", "toy-images(seed=1)"),
+        ("pixels(size=4)", "toy-images"),
         ("toy-adder", "toy-words"),
     ]
     assert result.path == tmp_path
@@ -61,7 +61,7 @@ def test_what_a_model_says_of_its_answers_stands_in_the_result(run, tmp_path, to
 
 
 def test_the_cost_of_a_sample_is_that_of_its_inputs(run, tmp_path):
-    (result,) = run("random-features(dims=3,size=4)", "toy-pictures", out=tmp_path).results
+    (result,) = run("random-features(dims=3,size=4)", "toy-images", out=tmp_path).results
     (journal,) = journals(tmp_path)
     assert result.flops.value == 2 * 16 * 3
     assert result.parameters == 48
@@ -70,9 +70,9 @@ def test_the_cost_of_a_sample_is_that_of_its_inputs(run, tmp_path):
 
 
 def test_times_are_measured_in_the_session_that_made_the_cell_even_if_all_features_were_stored(run, tmp_path, toys):
-    run("toy-vectors", "toy-pictures", out=tmp_path)
+    run("toy-vectors", "toy-images", out=tmp_path)
     toys.CALLS.clear()
-    run("toy-vectors", "toy-pictures(samples=30)", out=tmp_path)
+    run("toy-vectors", "toy-images(samples=30)", out=tmp_path)
     assert {count for _, count in toys.CALLS} == {64}, "only the timed batch"
     assert len([journal.timing() for journal in journals(tmp_path) if journal.timing()]) == 2
 
@@ -83,12 +83,12 @@ def test_flops_are_counted_once_for_a_model_and_equally_shaped_inputs(run, tmp_p
     calls = []
     real = flops.count_flops
     monkeypatch.setattr(flops, "count_flops", lambda *a, **k: calls.append(1) or real(*a, **k))
-    run(["random-features(size=4)", "random-features(size=5)"], ["toy-pictures", "toy-pictures(seed=1)"], out=tmp_path)
+    run(["random-features(size=4)", "random-features(size=5)"], ["toy-images", "toy-images(seed=1)"], out=tmp_path)
     assert len(calls) == 2
 
 
 def test_a_complete_cell_is_not_done_again(run, tmp_path, toys, written):
-    models, tasks = ["toy-vectors", "toy-adder"], ["toy-pictures", "toy-words"]
+    models, tasks = ["toy-vectors", "toy-adder"], ["toy-images", "toy-words"]
     first = run(models, tasks, out=tmp_path)
     before = written(tmp_path)
     toys.CALLS.clear()
@@ -100,7 +100,7 @@ def test_a_complete_cell_is_not_done_again(run, tmp_path, toys, written):
 
 def test_two_runs_write_the_same_bytes(run, tmp_path, written):
     for name in ("a", "b"):
-        run(["toy-vectors", "toy-adder"], ["toy-pictures", "toy-words"], out=tmp_path / name)
+        run(["toy-vectors", "toy-adder"], ["toy-images", "toy-words"], out=tmp_path / name)
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
@@ -265,7 +265,7 @@ class Failing:
         return [prompt.text for prompt in self.answer(prompts)]
 
 
-@pytest.mark.parametrize("task", ["toy-pictures", "toy-words"])
+@pytest.mark.parametrize("task", ["toy-images", "toy-words"])
 @pytest.mark.parametrize("error", [ValueError("odd\nmore"), RuntimeError("shapes"), SystemExit(0), KeyError("k")])
 def test_a_crash_of_a_model_is_a_line_that_names_it_and_what_was_recorded_stays(run, tmp_path, task, error, written):
     settings = Settings(batch_size=16)
@@ -334,7 +334,7 @@ def test_a_task_may_have_an_attribute_called_manifest_that_is_none_of_ours(run, 
 
 
 def test_what_a_task_draws_is_kept_with_the_run(run, tmp_path, toys):
-    task = toys.Pictures()
+    task = toys.Images()
     run("toy-vectors", task, out=tmp_path)
     (kept,) = (tmp_path / "episodes").iterdir()
     assert kept.stem == task.manifest.digest[:32]
@@ -364,15 +364,15 @@ class Small:
 
 def test_a_model_that_runs_out_of_memory_gets_smaller_batches_and_the_same_answers(run, tmp_path, written):
     for limit in (1000, 7, 1):
-        run(Small(limit), "toy-pictures", out=tmp_path / str(limit))
+        run(Small(limit), "toy-images", out=tmp_path / str(limit))
     assert written(tmp_path / "1000") == written(tmp_path / "7") == written(tmp_path / "1")
     (journal,) = journals(tmp_path / "7")
     assert journal.timing().inputs == 4, "what does not fit is not timed either"
 
 
 def test_a_single_input_that_does_not_fit_is_an_error_of_the_user(run, tmp_path):
-    with pytest.raises(UserError, match=r"^small on toy-pictures, small: a single input does not fit into memory"):
-        run(Small(0), "toy-pictures", out=tmp_path)
+    with pytest.raises(UserError, match=r"^small on toy-images, small: a single input does not fit into memory"):
+        run(Small(0), "toy-images", out=tmp_path)
 
 
 # Progress
@@ -397,13 +397,13 @@ class Told(Progress):
 
 def test_progress_is_told_of_every_step(run, tmp_path):
     told = Told()
-    run("toy-vectors", "toy-pictures(samples=700)", out=tmp_path, progress=told)
+    run("toy-vectors", "toy-images(samples=700)", out=tmp_path, progress=told)
     assert told.said == [
         ("start", 700, 0), ("answered", 64, 80), ("answered", 80, 80), ("recorded", 500), ("recorded", 700),
         ("finish", 700, False),
     ]  # fmt: skip
     told.said.clear()
-    run("toy-vectors", "toy-pictures(samples=700)", out=tmp_path, progress=told)
+    run("toy-vectors", "toy-images(samples=700)", out=tmp_path, progress=told)
     assert told.said == [("finish", 700, True)]
 
 
@@ -420,7 +420,7 @@ def test_a_run_that_goes_on_with_other_kernels_says_so_once_and_keeps_both(run, 
 
     def computed(limit, **kernels):
         monkeypatch.setattr(hardware, "kernels", lambda: kernels)
-        run("toy-vectors", ["toy-pictures", "toy-pictures(samples=7)"], out=tmp_path, limit=limit, progress=notes)
+        run("toy-vectors", ["toy-images", "toy-images(samples=7)"], out=tmp_path, limit=limit, progress=notes)
         return notes.said
 
     assert computed(2, openblas="Haswell, 1 thread") == []
@@ -439,7 +439,7 @@ def test_a_run_that_goes_on_with_other_kernels_says_so_once_and_keeps_both(run, 
 
 
 def test_the_results_make_a_table_with_a_row_a_cell_and_metric(run, tmp_path):
-    table = run(["toy-vectors", "toy-adder"], ["toy-pictures", "toy-words"], out=tmp_path, seeds=(0, 1)).to_pandas()
+    table = run(["toy-vectors", "toy-adder"], ["toy-images", "toy-words"], out=tmp_path, seeds=(0, 1)).to_pandas()
     assert list(table.columns) == [
         "model", "task", "budget", "seed", "metric", "value", "low", "high", "n", "flops", "partial",
     ]  # fmt: skip

@@ -30,18 +30,18 @@ class Draw:
         write_atomic(Path(path), canonical_json(self.rows))
 
 
-class Pictures(Task):
-    """Embed three pictures: which of the last two is nearer to the first?
+class Images(Task):
+    """Embed three images: which of the last two is nearer to the first?
 
     Outputs hold the exact cosine, so that a single differing bit of a vector shows.
     """
 
-    def __init__(self, pictures: int = 80, samples: int = 60, seed: int = 0, wait: float = 0.0):
+    def __init__(self, images: int = 80, samples: int = 60, seed: int = 0, wait: float = 0.0):
         rng = np.random.Generator(np.random.PCG64(seed))
-        self._pixels = rng.integers(0, 256, size=(pictures, 6, 6, 3), dtype=np.uint8)
-        self._rows = rng.integers(0, pictures, size=(samples, 3))
+        self._pixels = rng.integers(0, 256, size=(images, 6, 6, 3), dtype=np.uint8)
+        self._rows = rng.integers(0, images, size=(samples, 3))
         self._wait = wait
-        self.card = pictures_card()
+        self.card = images_card()
 
     @functools.cached_property
     def manifest(self):
@@ -137,8 +137,8 @@ class Adder:
         return str(a + b + (a % self._wrong == 0))
 
 
-def pictures_card():
-    return TaskCard(summary="Pictures", capability="embed", sample_noun="pair")
+def images_card():
+    return TaskCard(summary="Images", capability="embed", sample_noun="pair")
 
 
 def words_card():
@@ -150,5 +150,5 @@ def words_card():
 def register(registry):
     registry.model("toy-vectors", Vectors, card=ModelCard(capabilities=("embed",), offers=frozenset("abcdefgh")))
     registry.model("toy-adder", Adder, card=ModelCard(capabilities=("generate",)))
-    registry.task("toy-pictures", Pictures, card=pictures_card())
+    registry.task("toy-images", Images, card=images_card())
     registry.task("toy-words", Words, card=words_card())

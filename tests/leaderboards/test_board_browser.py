@@ -273,7 +273,7 @@ def test_the_button_changes_the_theme_and_charts_follow(example, visit):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-def test_it_prints_on_white_with_the_still_pictures(example, visit):
+def test_it_prints_on_white_with_the_still_images(example, visit):
     page = visit(example, color_scheme="dark")
     live_marks(page, "task-1-flops")
     page.emulate_media(media="print")

@@ -161,13 +161,13 @@ def test_a_lone_point_is_named_beside_it(priced):
     assert names(plot, frame(plot))["a"] is not None
 
 
-def test_hostile_names_are_text_in_the_picture(new_run, make, section):
+def test_hostile_names_are_text_in_the_image(new_run, make, section):
     name = "<script>alert(1)</script>&\"'"
     plot = axes.flops_plot(section(new_run().cell(name, make.scores(0.5), flops=make.flops(5))))
-    picture = ET.fromstring(charts.svg(charts.page_spec(plot)))
-    tags = {element.tag.partition("}")[2] for element in picture.iter()}
+    image = ET.fromstring(charts.svg(charts.page_spec(plot)))
+    tags = {element.tag.partition("}")[2] for element in image.iter()}
     assert tags <= {"svg", "g", "path", "line", "text", "rect", "clipPath", "defs", "tspan"}
-    assert name[:25] in "".join(picture.itertext())
+    assert name[:25] in "".join(image.itertext())
 
 
 def test_files_hold_the_charts_of_every_task(example, write, tmp_path):

@@ -43,7 +43,7 @@ def check(name, text):
 
 
 def settled(html):
-    """The page without what libraries decide: their scripts, their pictures, and the hashes of these."""
+    """The page without what libraries decide: their scripts, their images, and the hashes of these."""
     html = re.sub(r'(<script type="module">).*?(</script>)', r"\1\2", html, flags=re.DOTALL)
     html = re.sub(r'(id="charts">).*?(</script>)', r"\1\2", html, flags=re.DOTALL)
     html = re.sub(r"(<style>).*?(</style>)", r"\1\2", html, flags=re.DOTALL)

@@ -267,10 +267,10 @@ def test_plugins_add_notes(new_run, make, plugins):
 
 
 def test_samples_that_come_in_groups_are_ranked_by_group(new_run, make, board):
-    """What two hundred questions would decide, the four pictures that they are about do not."""
+    """What two hundred questions would decide, the four images that they are about do not."""
     better, worse = [1.0] * 120 + [0.0] * 80, [1.0] * 100 + [0.0] * 100
     alone = board(new_run("alone").cell("a", better).cell("b", worse)).sections[0]
     assert ranks(alone) == {"a": "1", "b": "2"}
-    groups = [f"picture {i % 4}" for i in range(100)] + ["picture 4"] * 20 + ["picture 5"] * 80
+    groups = [f"image {i % 4}" for i in range(100)] + ["image 4"] * 20 + ["image 5"] * 80
     clustered = new_run("clustered").cell("a", better, groups=groups).cell("b", worse, groups=groups)
     assert ranks(board(clustered).sections[0]) == {"a": "1–2", "b": "1–2"}

@@ -402,14 +402,14 @@ class Toy:
 
 
 class Riddles(Task):
-    """Two questions on a red and a blue picture, and others without."""
+    """Two questions on a red and a blue image, and others without."""
 
     card = CARD
 
     def __init__(self, target="yes"):
-        pictures = [(Image.new("RGB", (40, 40), "red"),), (Image.new("RGB", (40, 40), "blue"),)]
+        images = [(Image.new("RGB", (40, 40), "red"),), (Image.new("RGB", (40, 40), "blue"),)]
         texts = [f"{EVIL} {i}?" for i in range(30)]
-        loads = [functools.partial(Prompt, text, *pictures[i : i + 1]) for i, text in enumerate(texts)]
+        loads = [functools.partial(Prompt, text, *images[i : i + 1]) for i, text in enumerate(texts)]
         self.inputs = [Input(f"{i}", load) for i, load in enumerate(loads)]
         self.samples = [Sample(f"q{i}", [i], target=target) for i in range(30)]
 
@@ -468,15 +468,15 @@ class TestAnswers:
         assert draw("answers", run).title == "toy, q1"
         assert draw("answers", run, sample="q0").title == "toy, q0"
 
-    def test_as_a_picture_it_is_well_formed(self, ask, run):
+    def test_as_an_image_it_is_well_formed(self, ask, run):
         text = "".join(ET.fromstring(answers(ask(run))).itertext())
         assert all(part in text for part in ("no", f"{L}@0.5", "accuracy 100 %", "1.00 GFLOP", "Expected: yes"))
 
-    def test_a_sample_without_a_picture_is_shown_without(self, draw, run):
+    def test_a_sample_without_an_image_is_shown_without(self, draw, run):
         assert len(draw("answers", run, sample="q2").panels) == 1
         assert len(draw("answers", run, sample="q1").panels) == 2
 
-    def test_long_answers_are_cut_in_a_picture_and_whole_on_a_page(self, ask, new_run, make):
+    def test_long_answers_are_cut_in_an_image_and_whole_on_a_page(self, ask, new_run, make):
         run, long = new_run("long"), " ".join(f"word{i}" for i in range(400))
         for budget in BUDGETS:
             add(run, make, L, budget, 0.5, outputs=[long] * 30)
@@ -506,12 +506,12 @@ class TestAnswers:
 
 
 class TestAttention:
-    def test_is_the_picture_and_a_map_for_each_block(self, draw, swept):
+    def test_is_the_image_and_a_map_for_each_block(self, draw, swept):
         drawing = draw("attention", swept, task="toy", models=(L,))
-        assert [panel.title for panel in drawing.panels] == ["Picture", "Block 0", "Block 1"]
+        assert [panel.title for panel in drawing.panels] == ["Image", "Block 0", "Block 1"]
         assert "the latency token" in drawing.title
         assert drawing.title.endswith("toy, q0")
-        assert drawing.panels[1].caption == "100.0 % on the picture. The last block before the plan."
+        assert drawing.panels[1].caption == "100.0 % on the image. The last block before the plan."
 
     def test_the_highest_budget_is_taken_where_blocks_run_whole(self, draw, swept):
         assert f"{L} on" in draw("attention", swept, task="toy", models=(L,)).title
@@ -519,12 +519,12 @@ class TestAttention:
     def test_maps_are_bright_where_attention_is_and_grey_where_patches_were_dropped(self):
         red = Image.new("RGB", (10, 10), "red")
         grid = np.array([[0.0, 0.7], [np.nan, 0.1]], dtype=np.float32)
-        picture = np.asarray(veiled(red, grid), dtype=int)
-        quarter = len(picture) // 4
-        low, high = picture[quarter, quarter], picture[quarter, 3 * quarter]
+        image = np.asarray(veiled(red, grid), dtype=int)
+        quarter = len(image) // 4
+        low, high = image[quarter, quarter], image[quarter, 3 * quarter]
         assert high.sum() > low.sum() + 100
-        # What lies over red there is grey: no colour but the picture's own.
-        assert picture[3 * quarter, quarter][1] == picture[3 * quarter, quarter][2]
+        # What lies over red there is grey: no colour but the image's own.
+        assert image[3 * quarter, quarter][1] == image[3 * quarter, quarter][2]
 
     def test_what_it_needs(self, draw, swept, new_run, make):
         mute = new_run("mute")
@@ -532,7 +532,7 @@ class TestAttention:
         for run, fields, message in (
             (swept, {"task": "toy"}, r"is of one model, and there are .*; give --model"),
             (swept, {"models": (L,)}, r"is of one task"),
-            (swept, {"models": (L,), "task": "toy", "sample": "q2"}, r"sample q2 has not one picture"),
+            (swept, {"models": (L,), "task": "toy", "sample": "q2"}, r"sample q2 has not one image"),
             (mute, {}, r"model mute does not tell what it attends to"),
         ):
             with pytest.raises(UserError, match=message):
@@ -555,16 +555,16 @@ class TestFiles:
             assert f"'sha256-{digest}'" in policy
 
     @pytest.mark.parametrize(("form", "start"), [(".svg", "<svg"), (".pdf", b"%PDF-"), (".png", b"\x89PNG")])
-    def test_pictures_are_what_their_names_say(self, ask, swept, form, start):
+    def test_images_are_what_their_names_say(self, ask, swept, form, start):
         assert radar(ask(swept, form=form, models=(L,))).startswith(start)
 
-    def test_a_picture_has_the_captions_and_hostile_names_as_text(self, ask, new_run, make):
+    def test_an_image_has_the_captions_and_hostile_names_as_text(self, ask, new_run, make):
         request = ask(sweep(new_run(), make, f'toy+adallava-l(scheduler="{TAG}")', (0.5, 0.6, 0.7)))
-        picture = ET.fromstring(pareto(request))
-        text = "".join(picture.itertext())
+        image = ET.fromstring(pareto(request))
+        text = "".join(image.itertext())
         assert "Each line is a model over its budgets" in text
         assert TAG in text
-        assert not [element for element in picture.iter() if element.tag.endswith("script")]
+        assert not [element for element in image.iter() if element.tag.endswith("script")]
 
 
 class TestBoard:

@@ -343,8 +343,8 @@ class TestCompositional:
         run = new_run()
         for task, settings in (("a", ("first", "composite")), ("b", SETTINGS)):
             ask(run, "m", task, {setting: answers(0.5) for setting in settings})
-        picture = compositional(request_of(run))
-        drawn = re.findall(r'setting: ([\w ]+);[^>]*"bar" d="M0,([\d.]+)h', picture)[2:]
+        image = compositional(request_of(run))
+        drawn = re.findall(r'setting: ([\w ]+);[^>]*"bar" d="M0,([\d.]+)h', image)[2:]
         assert tuple(setting for setting, _ in drawn) == SHOWN
         assert [float(y) for _, y in drawn] == sorted(float(y) for _, y in drawn)
 
@@ -455,10 +455,10 @@ class TestFilesAndBoard:
             ask_all(run, model, "ab", (0.5,) * 4, axes=AB | {"pair": TAG}, parameters=size * 10**6)
         ask(run, model.replace("2m", "3m").replace("float", ""), "ab", {"composite": answers(0.2)})
         draw_it = getattr(module_of(name), name)
-        picture = draw_it(request_of(run))
-        assert TAG not in picture
+        image = draw_it(request_of(run))
+        assert TAG not in image
         assert TAG not in draw_it(request_of(run, form=".html"))
-        assert TAG in "".join(ET.fromstring(picture).itertext())
+        assert TAG in "".join(ET.fromstring(image).itertext())
 
     def test_a_board_has_a_section_for_pairs(self, new_run, plugins):
         run = new_run()

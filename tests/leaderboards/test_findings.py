@@ -204,10 +204,10 @@ def _cell(run, model, mean, budget, task, noise, units):
     rng = np.random.default_rng(abs(hash((noise, budget))) % 2**32 if noise else 0)
     hard = np.random.default_rng(0).permutation(N)
     right = (hard < mean * N) ^ (rng.random(N) < noise)
-    samples = [Sample(f"q{i}", [i], group=f"picture {i // 5}") for i in range(N)]
+    samples = [Sample(f"q{i}", [i], group=f"image {i // 5}") for i in range(N)]
     records = [
         Record(f"q{i}", f"{i:064}", "yes", "yes", {"accuracy": float(right[i])}, costs(budget, units(budget, i)),
-               group=f"picture {i // 5}")
+               group=f"image {i // 5}")
         for i in range(N)
     ]  # fmt: skip
     cell = CellId(model=model, task=task, budget=budget)
@@ -264,17 +264,17 @@ class TestOnRuns:
     def test_what_is_equal_is_not_below(self, study, decided):
         study.add("L", (0.8, 0.7), budgets=FOUR, units=lambda b, i: 6, **PROBABILISTIC)
         study.add("D", (0.8, 0.7), budgets=FOUR, units=lambda b, i: 10 if i % 5 == 0 else 5, **DETERMINISTIC)
-        assert decided(study, "probabilistic-uses-more")[0] == [HOLDS]  # 6 against a mean of 6 in every picture
+        assert decided(study, "probabilistic-uses-more")[0] == [HOLDS]  # 6 against a mean of 6 in every image
 
     def test_what_trainings_scatter_over_is_undecided(self, study, decided):
         study.add("L", (0.4, 0.6, 0.8), budgets=FOUR, **PROBABILISTIC)
         study.add("D", (0.35, 0.55, 0.75), budgets=FOUR, **DETERMINISTIC)
         assert decided(study, "probabilistic-as-good")[0] == [UNDECIDED]
 
-    def test_no_answer_beyond_the_budget_out_of_few_pictures_does_not_say_never(self, study, decided):
+    def test_no_answer_beyond_the_budget_out_of_few_images_does_not_say_never(self, study, decided):
         study.add("D", (0.8, 0.8, 0.8), budgets=FOUR, **DETERMINISTIC)
         said, rows = decided(study, "deterministic-violates")
-        assert said == [UNDECIDED]  # 20 pictures without one leave room for 16 %
+        assert said == [UNDECIDED]  # 20 images without one leave room for 16 %
         assert {row["value"] for row in rows} == {0}
         assert rows[0]["high"] == pytest.approx(100 * 1.96**2 / (20 + 1.96**2), abs=0.01)
 

@@ -18,22 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 L = "toy+adallava-l"
-PICTURES = {"a": [f"group {i // 5}" for i in range(100)], "b": [f"group {i // 5}" for i in range(100)]}
+IMAGES = {"a": [f"group {i // 5}" for i in range(100)], "b": [f"group {i // 5}" for i in range(100)]}
 
 
 def noise(shape, scale=0.3, seed=0):
     return np.random.default_rng(seed).normal(0.5, scale, shape)
 
 
-def halves(*terms, clusters=PICTURES):
+def halves(*terms, clusters=IMAGES):
     return contrast(terms, clusters).half()
 
 
 class TestContrast:
     def test_one_training_has_the_interval_of_its_mean(self):
         values = noise((1, 100))
-        own = mean_interval(values[0], PICTURES["a"])
-        found = contrast([Term("m", {"a": values})], PICTURES)
+        own = mean_interval(values[0], IMAGES["a"])
+        found = contrast([Term("m", {"a": values})], IMAGES)
         assert found.value == pytest.approx(own.value)
         assert found.ends() == pytest.approx((own.low, own.high))
 
@@ -41,23 +41,23 @@ class TestContrast:
         rng, hits = np.random.default_rng(1), 0
         for _ in range(400):
             values = rng.normal(0, 0.2, (3, 1)) + np.repeat(rng.normal(0, 0.05, 20), 5) + rng.normal(0, 0.1, (3, 100))
-            low, high = contrast([Term("m", {"a": values})], PICTURES).ends()
+            low, high = contrast([Term("m", {"a": values})], IMAGES).ends()
             hits += low <= 0 <= high
-        assert 0.92 <= hits / 400 <= 0.98  # drawing trainings and pictures with replacement covers 0.77 of these
+        assert 0.92 <= hits / 400 <= 0.98  # drawing trainings and images with replacement covers 0.77 of these
 
     def test_covers_the_truth_where_questions_differ_more(self):
         rng, hits = np.random.default_rng(2), 0
         for _ in range(400):
             values = rng.normal(0, 0.01, (3, 1)) + np.repeat(rng.normal(0, 0.2, 20), 5) + rng.normal(0, 0.3, (3, 100))
-            low, high = contrast([Term("m", {"a": values})], PICTURES).ends()
+            low, high = contrast([Term("m", {"a": values})], IMAGES).ends()
             hits += low <= 0 <= high
         assert 0.93 <= hits / 400 <= 0.99
 
-    def test_tasks_about_the_same_pictures_are_not_independent(self):
+    def test_tasks_about_the_same_images_are_not_independent(self):
         values = noise((1, 100))
         alone, twice = Term("m", {"a": values}), Term("m", {"a": values, "b": values})
         assert halves(twice) == pytest.approx(halves(alone))
-        others = PICTURES | {"b": [f"another {i // 5}" for i in range(100)]}
+        others = IMAGES | {"b": [f"another {i // 5}" for i in range(100)]}
         assert halves(twice, clusters=others) < 0.75 * halves(alone)
 
     def test_the_same_trainings_are_paired(self):
@@ -71,20 +71,20 @@ class TestContrast:
         gone = values.copy()
         gone[0, 3:8] = np.nan
         kept = np.r_[0:3, 8:100]
-        clusters = {"a": [PICTURES["a"][i] for i in kept]}
-        found = contrast([Term("m", {"a": gone}), Term("n", {"a": other})], PICTURES)
+        clusters = {"a": [IMAGES["a"][i] for i in kept]}
+        found = contrast([Term("m", {"a": gone}), Term("n", {"a": other})], IMAGES)
         same = contrast([Term("m", {"a": values[:, kept]}), Term("n", {"a": other[:, kept]})], clusters)
         assert (found.value, found.half()) == (pytest.approx(same.value), pytest.approx(same.half()))
 
-    def test_one_picture_has_no_interval(self):
+    def test_one_image_has_no_interval(self):
         assert contrast([Term("m", {"a": noise((3, 100))})], {"a": ["one"] * 100}).ends() is None
 
     @settings(max_examples=30, deadline=None)
     @given(st.permutations(range(4)), st.floats(-3, 3), st.floats(0.1, 5))
     def test_trainings_have_no_order_and_values_no_unit(self, order, shift, scale):
         values = noise((4, 100))
-        one = contrast([Term("m", {"a": values})], PICTURES)
-        two = contrast([Term("m", {"a": scale * values[list(order)] + shift})], PICTURES)
+        one = contrast([Term("m", {"a": values})], IMAGES)
+        two = contrast([Term("m", {"a": scale * values[list(order)] + shift})], IMAGES)
         assert two.value == pytest.approx(scale * one.value + shift)
         assert two.half() == pytest.approx(scale * one.half())
 
@@ -174,15 +174,15 @@ class TestGroups:
 
 @pytest.fixture
 def study(new_run, make, trained):
-    """A base, and a method at two budgets with three trainings, on two tasks about the same pictures."""
+    """A base, and a method at two budgets with three trainings, on two tasks about the same images."""
     run = new_run("study")
-    pictures = [f"picture {i // 5}" for i in range(200)]
+    images = [f"image {i // 5}" for i in range(200)]
     specs = [trained(f"L{seed}", seed=seed) for seed in (0, 1, 2)]
     for task in ("toy", "riddles"):
-        run.cell("toy", make.scores(0.7), task=task, groups=pictures)
+        run.cell("toy", make.scores(0.7), task=task, groups=images)
         for place, spec in enumerate(specs):
             for budget, mean in ((1.0, 0.6), (0.5, 0.4)):
-                run.cell(spec, make.scores(mean + place / 10), task=task, budget=budget, groups=pictures)
+                run.cell(spec, make.scores(mean + place / 10), task=task, budget=budget, groups=images)
     return run
 
 

@@ -102,13 +102,13 @@ def ask() -> Callable[..., Prompt]:
     """(Text, seeds of images) -> a prompt; ``known`` tells whether its images may be shared."""
 
     def make(text: str, *seeds: int, known: bool = True, tokens: int = 6) -> Prompt:
-        images = tuple(_picture(seed) for seed in seeds)
+        images = tuple(_image(seed) for seed in seeds)
         return Prompt(text, images, tuple(map(image_digest, images)) if known else (), tokens)
 
     return make
 
 
-def _picture(seed: int) -> Image.Image:
+def _image(seed: int) -> Image.Image:
     """Noise with a brighter square in it, so that some patches stand out."""
     of = np.random.default_rng(seed)
     pixels = of.integers(0, 120, (48, 48, 3), dtype=np.uint8)

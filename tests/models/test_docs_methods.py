@@ -32,8 +32,8 @@ class Colours(adaptbench.Task):
     card = adaptbench.TaskCard(summary="Which colour?", capability="generate")
 
     def __init__(self) -> None:
-        pictures = [Image.new("RGB", (48, 48), colour) for colour in ("red", "green")]
-        prompts = [adaptbench.Prompt("how many", (own,), (image_digest(own),), 3) for own in pictures]
+        images = [Image.new("RGB", (48, 48), colour) for colour in ("red", "green")]
+        prompts = [adaptbench.Prompt("how many", (own,), (image_digest(own),), 3) for own in images]
         self.inputs = [adaptbench.Input(own.digests[0], lambda own=own: own) for own in prompts]
         self.samples = [adaptbench.Sample(str(i), [i], target="no") for i in range(2)]
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 
 class Looks:
-    """Says how bright the pictures are and which digests it was given."""
+    """Says how bright the images are and which digests it was given."""
 
     def generate(self, prompts):
         return [f"{prompt.text} {np.asarray(prompt.images[0]).mean():g} {prompt.digests[0]}" for prompt in prompts]

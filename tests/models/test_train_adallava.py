@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in LLaVA's format: pictures that are bright or dark, and a text."""
+    """A folder in LLaVA's format: images that are bright or dark, and a text."""
     folder = tmp_path_factory.mktemp("conversations")
     (folder / "images").mkdir()
     records: list[dict[str, Any]] = []
@@ -98,8 +98,8 @@ def test_without_a_planner_it_is_the_plain_model(data: Path, fresh: HFMultimodal
     trainee = Trainee(fresh, scheduler, Recipe(1))
     with torch.no_grad():
         found = fresh.decoder.logits(_hidden(trainee, batch, None))
-        pictures = iter(batch["pixels"])
-        seen = [next(pictures) if 4 in start else None for start in batch["starts"]]
+        images = iter(batch["pixels"])
+        seen = [next(images) if 4 in start else None for start in batch["starts"]]
         for row, (start, end) in enumerate(zip(batch["start_of"], batch["ends"], strict=True)):
             prompt, answer = torch.cat([batch["starts"][start], end]), batch["answers"][row]
             repeats = torch.where(prompt == 4, 36, 1)  # the library wants a placeholder for each patch
@@ -251,13 +251,13 @@ def test_budgets_are_uniform_and_items_depend_on_their_number_alone(data: Path, 
 def test_an_epoch_holds_every_record_once(data: Path, fresh: HFMultimodal) -> None:
     questions = _questions(data, fresh, _scheduler("layers"), questions=1)
     for start in (0, 7):
-        pictures = [questions[number].pixels for number in range(start, start + 7)]
-        different = {None if picture is None else picture.numpy().tobytes() for picture in pictures}
+        images = [questions[number].pixels for number in range(start, start + 7)]
+        different = {None if image is None else image.numpy().tobytes() for image in images}
         assert len(different) == 7
         assert None in different
 
 
-def test_questions_of_a_picture_share_their_beginning(data: Path, fresh: HFMultimodal) -> None:
+def test_questions_of_an_image_share_their_beginning(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers")
     questions = _questions(data, fresh, scheduler)
     items = [questions[number] for number in range(7)]
@@ -323,9 +323,9 @@ def test_a_broken_file_is_one_line(text: str, message: str, tmp_path: Path) -> N
         Source(tmp_path / "x.json", tmp_path).records()
 
 
-def test_a_picture_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
-        Source(tmp_path / "x.json", tmp_path).picture({"image": "no.png"})
+        Source(tmp_path / "x.json", tmp_path).image({"image": "no.png"})
     assert "no.png" in str(raised.value.where)
 
 

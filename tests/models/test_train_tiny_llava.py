@@ -35,7 +35,7 @@ ANSWERS = {"How dark is it?": "very dark", "Is it dark?": "yes", "Is it bright?"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Conversations:
-    """Eight pictures of 2 x 2 cells, in LLaVA's format."""
+    """Eight images of 2 x 2 cells, in LLaVA's format."""
     folder = tmp_path_factory.mktemp("data")
     captions, questions = [], []
     for number in range(8):
@@ -192,8 +192,8 @@ def test_a_conversation_reads_as_the_chat_template_writes_it(
     texts = sorted(ANSWERS, key=lambda text: decoded.index(text.removesuffix("?")))
     messages = []
     for number, text in enumerate(texts):
-        pictures = [] if number else [{"type": "image"}]
-        messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": text + SUFFIX}]})
+        images = [] if number else [{"type": "image"}]
+        messages.append({"role": "user", "content": [*images, {"type": "text", "text": text + SUFFIX}]})
         messages.append({"role": "assistant", "content": [{"type": "text", "text": ANSWERS[text]}]})
     written = make_processor(tokenizer).apply_chat_template(messages)
     ids = tokenizer(written.replace(IMAGE, IMAGE * PATCHES))["input_ids"]

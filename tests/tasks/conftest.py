@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 
-class Pictures:
+class ImageFiles:
     """Makes small images of noise, each content by its number."""
 
     def array(self, number=0, side=6):
@@ -25,5 +25,5 @@ class Pictures:
 
 
 @pytest.fixture
-def pictures():
-    return Pictures()
+def image_files():
+    return ImageFiles()

@@ -22,7 +22,7 @@ def encoded(image, form="PNG", **options):
 
 
 def decoded(image, form="PNG", **options):
-    result = decode(encoded(image, form, **options), "picture")
+    result = decode(encoded(image, form, **options), "image")
     assert result.mode == "RGB"
     return np.asarray(result)
 
@@ -121,20 +121,20 @@ def test_the_first_frame_is_what_counts(form):
 
 @pytest.mark.parametrize("form", SAMPLE)
 def test_a_file_that_is_cut_off_is_refused_by_name(form):
-    with pytest.raises(UserError, match="picture: not an image"):
-        decode(SAMPLE[form][: len(SAMPLE[form]) // 2], "picture")
+    with pytest.raises(UserError, match="image: not an image"):
+        decode(SAMPLE[form][: len(SAMPLE[form]) // 2], "image")
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>", b"\x00" * 1000])
 def test_what_is_no_image_is_refused_by_name(data):
-    with pytest.raises(UserError, match="picture: not an image"):
-        decode(data, "picture")
+    with pytest.raises(UserError, match="image: not an image"):
+        decode(data, "image")
 
 
 @pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000)])
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size):
-    with pytest.raises(UserError, match="picture: too many pixels"):
-        decode(png_header(*size), "picture")
+    with pytest.raises(UserError, match="image: too many pixels"):
+        decode(png_header(*size), "image")
 
 
 @given(st.sampled_from(sorted(SAMPLE)), st.data())
@@ -143,19 +143,19 @@ def test_damaged_bytes_give_an_image_or_a_user_error(form, data):
     for _ in range(data.draw(st.integers(1, 6))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        mode = decode(bytes(damaged), "picture").mode
+        mode = decode(bytes(damaged), "image").mode
     except UserError:
         mode = "RGB"
     assert mode == "RGB"
 
 
-def test_an_image_is_called_by_its_bytes(tmp_path, pictures):
-    one = file_input(str(pictures.write(tmp_path / "a.png", 1)))
-    same = file_input(str(pictures.write(tmp_path / "b" / "c.png", 1)))
-    other = file_input(str(pictures.write(tmp_path / "d.png", 2)))
+def test_an_image_is_called_by_its_bytes(tmp_path, image_files):
+    one = file_input(str(image_files.write(tmp_path / "a.png", 1)))
+    same = file_input(str(image_files.write(tmp_path / "b" / "c.png", 1)))
+    other = file_input(str(image_files.write(tmp_path / "d.png", 2)))
     assert one.digest == same.digest != other.digest
     assert encoded_input((tmp_path / "a.png").read_bytes, "x").digest == one.digest
-    assert np.array_equal(np.asarray(one.load()), pictures.array(1))
+    assert np.array_equal(np.asarray(one.load()), image_files.array(1))
 
 
 def test_hashing_decodes_nothing(tmp_path):
@@ -168,9 +168,9 @@ def test_a_file_that_is_missing_is_refused_by_name(tmp_path):
         file_input(str(tmp_path / "gone.png"))
 
 
-def test_a_file_that_changes_during_a_run_is_noticed(tmp_path, pictures):
-    image = file_input(str(pictures.write(tmp_path / "a.png", 1)))
-    pictures.write(tmp_path / "a.png", 2)
+def test_a_file_that_changes_during_a_run_is_noticed(tmp_path, image_files):
+    image = file_input(str(image_files.write(tmp_path / "a.png", 1)))
+    image_files.write(tmp_path / "a.png", 2)
     with pytest.raises(UserError, match=r"a\.png: it changed"):
         image.load()
     (tmp_path / "a.png").unlink()

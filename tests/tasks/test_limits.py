@@ -8,7 +8,7 @@ import datasets
 import pytest
 from adaptbench.tasks.compositional import linguistic, logical
 from adaptbench.tasks.multimodal import pope, shapes, shapes_drawing, task
-from adaptbench.tasks.multimodal.pictures import Picture
+from adaptbench.tasks.multimodal.images import LazyImage
 from adaptbench.tasks.multimodal.question import Question
 from adaptbench.tasks.multimodal.tables import Table
 from PIL import Image
@@ -54,7 +54,7 @@ def questions(read):
         read[number] += 1
         return encoded(number)
 
-    images = [Picture(f"image {number}", lambda number=number: fetch(number)) for number in range(QUESTIONS // 2)]
+    images = [LazyImage(f"image {number}", lambda number=number: fetch(number)) for number in range(QUESTIONS // 2)]
     axes = {"split": "random", "answer": "yes"}
     return [Question(f"random/{n}", f"Is there a {n}?", images[n // 2], "yes", subsets=axes) for n in range(QUESTIONS)]
 
@@ -98,8 +98,8 @@ def test_a_row_of_a_table_may_have_no_image():
     frames = [[cells[0]], [], None]
     of_frames = datasets.Features({"image": datasets.List(datasets.Image())})
     several = datasets.Dataset.from_dict({"image": frames}, features=of_frames)
-    assert [Table(one, "one").picture(row) is not None for row in range(4)] == [True, False, True, False]
-    assert [Table(several, "several").picture(row) is not None for row in range(3)] == [True, False, False]
+    assert [Table(one, "one").image(row) is not None for row in range(4)] == [True, False, True, False]
+    assert [Table(several, "several").image(row) is not None for row in range(3)] == [True, False, False]
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -58,8 +58,8 @@ def test_the_dissertations_protocol_is_the_default(registry):
     assert build(registry, "glyphs(split=val,per_class=16)").protocol == Protocol(15, 1, 15, 1500)
 
 
-def test_a_path_is_the_target_of_a_spec(registry, tmp_path, pictures):
-    pictures.fill(tmp_path / "train", ["a", "b", "c"], each=4)
+def test_a_path_is_the_target_of_a_spec(registry, tmp_path, image_files):
+    image_files.fill(tmp_path / "train", ["a", "b", "c"], each=4)
     task = build(registry, f"image-folder:{tmp_path}(split=train,ways=3,queries=2,episodes=5)", seed=3)
     assert len(task.samples) == 5
     assert task.images.classes == ("a", "b", "c")
@@ -68,8 +68,8 @@ def test_a_path_is_the_target_of_a_spec(registry, tmp_path, pictures):
     assert task.images.classes == ("a", "b")
 
 
-def test_the_seed_of_a_run_is_that_of_the_episodes(registry, tmp_path, pictures):
-    pictures.fill(tmp_path, ["a", "b", "c"], each=6)
+def test_the_seed_of_a_run_is_that_of_the_episodes(registry, tmp_path, image_files):
+    image_files.fill(tmp_path, ["a", "b", "c"], each=6)
     text = f"image-folder:{tmp_path}(ways=2,queries=2,episodes=20)"
     drawn = [build(registry, text, seed=seed).manifest.digest for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]

@@ -19,8 +19,8 @@ NAMES = ["zebra", "ant", "Bee"]
 
 
 @pytest.fixture
-def folder(tmp_path, pictures):
-    return pictures.fill(tmp_path / "folder", NAMES, each=4)
+def folder(tmp_path, image_files):
+    return image_files.fill(tmp_path / "folder", NAMES, each=4)
 
 
 def rows(folder):

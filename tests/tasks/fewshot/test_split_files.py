@@ -29,29 +29,29 @@ def table(tmp_path, content):
 
 class TestCsv:
     @pytest.mark.parametrize("nested", [True, False])
-    def test_miniimagenet_lies_by_class_or_all_in_one_folder(self, tmp_path, pictures, nested):
+    def test_miniimagenet_lies_by_class_or_all_in_one_folder(self, tmp_path, image_files, nested):
         for number, (title, image) in enumerate(MINI_ROWS):
-            pictures.write(tmp_path / (f"{title}/{image}" if nested else image), number)
+            image_files.write(tmp_path / (f"{title}/{image}" if nested else image), number)
         images = image_csv(MINI, root=str(tmp_path))
         assert images.classes == tuple(sorted({title for title, _ in MINI_ROWS}))
         assert images.labels.tolist() == [0, 0, 1, 1, 2, 2]
         assert images.name == "image-csv/mini_imagenet_val"
 
-    def test_both_layouts_are_the_same_set(self, tmp_path, pictures):
+    def test_both_layouts_are_the_same_set(self, tmp_path, image_files):
         for number, (title, image) in enumerate(MINI_ROWS):
-            pictures.write(tmp_path / "one" / title / image, number)
-            pictures.write(tmp_path / "two" / image, number)
+            image_files.write(tmp_path / "one" / title / image, number)
+            image_files.write(tmp_path / "two" / image, number)
         one, two = (image_csv(MINI, root=str(tmp_path / name)) for name in ("one", "two"))
         assert [image.digest for image in one.images] == [image.digest for image in two.images]
 
-    def test_the_other_known_header_and_images_beside_the_table(self, tmp_path, pictures):
-        pictures.fill(tmp_path, ["."], each=3)
+    def test_the_other_known_header_and_images_beside_the_table(self, tmp_path, image_files):
+        image_files.fill(tmp_path, ["."], each=3)
         (tmp_path / "test.csv").write_text("\ufefffilename , label\r\n0.png, b\r\n1.png, a\r\n\r\n2.png, b\r\n")
         images = image_csv(str(tmp_path / "test.csv"))
         assert (images.classes, images.labels.tolist()) == (("a", "b"), [0, 1, 1])
 
-    def test_the_order_of_the_lines_does_not_matter(self, tmp_path, pictures):
-        pictures.fill(tmp_path, ["a", "b"], each=3)
+    def test_the_order_of_the_lines_does_not_matter(self, tmp_path, image_files):
+        image_files.fill(tmp_path, ["a", "b"], each=3)
         lines = [f"{title},{image}.png" for title in "ab" for image in range(3)]
         sets = []
         for order in (lines, lines[::-1]):
@@ -64,9 +64,9 @@ class TestCsv:
         with pytest.raises(UserError, match=f"neither {tmp_path}/{title}/{image} nor {tmp_path}/{image}; write root="):
             image_csv(MINI, root=str(tmp_path))
 
-    def test_a_missing_image_is_named(self, tmp_path, pictures):
+    def test_a_missing_image_is_named(self, tmp_path, image_files):
         for title, image in MINI_ROWS[:-1]:
-            pictures.write(tmp_path / title / image)
+            image_files.write(tmp_path / title / image)
         with pytest.raises(UserError, match=MINI_ROWS[-1][1]):
             image_csv(MINI, root=str(tmp_path))
 
@@ -99,16 +99,16 @@ class TestCsv:
 class TestJson:
     @pytest.mark.parametrize("name", ["tiered_imagenet_val.json", "cub_test.json"])
     @pytest.mark.parametrize("depth", [1, 2, 4])
-    def test_class_roots_of_another_machine_are_found_below_the_root(self, tmp_path, pictures, name, depth):
+    def test_class_roots_of_another_machine_are_found_below_the_root(self, tmp_path, image_files, name, depth):
         roots = [Path(root).parts[-depth:] for root in names(name, "class_roots")]
-        pictures.fill(tmp_path, [str(Path(*parts)) for parts in roots])
+        image_files.fill(tmp_path, [str(Path(*parts)) for parts in roots])
         images = image_json(str(DATA / name), root=str(tmp_path))
         assert images.classes == tuple(sorted(names(name, "class_names")))
         assert images.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
-    def test_imagenet_800(self, tmp_path, pictures):
+    def test_imagenet_800(self, tmp_path, image_files):
         path = str(DATA / "imagenet800_split.json")
-        pictures.fill(tmp_path, names(path, "base") + names(path, "novel"))
+        image_files.fill(tmp_path, names(path, "base") + names(path, "novel"))
         novel = image_json(path, root=str(tmp_path), split="novel")
         assert novel.classes == tuple(sorted(names(path, "novel")))
         assert novel.name == "image-json/imagenet800_split/novel"
@@ -118,10 +118,10 @@ class TestJson:
         with pytest.raises(UserError, match="no split 'test'; choose split= from base, novel"):
             image_json(path, root=str(tmp_path), split="test")
 
-    def test_meta_dataset_splits_with_slashes_in_names(self, tmp_path, pictures):
+    def test_meta_dataset_splits_with_slashes_in_names(self, tmp_path, image_files):
         titles = names("aircraft_splits.json", "train")
         assert any("/" in title for title in titles)
-        pictures.fill(tmp_path, [title.replace("/", "_") for title in titles])
+        image_files.fill(tmp_path, [title.replace("/", "_") for title in titles])
         images = image_json(str(DATA / "aircraft_splits.json"), root=str(tmp_path), split="train")
         assert images.classes == tuple(sorted(titles))
 
@@ -130,21 +130,21 @@ class TestJson:
             image_json(str(DATA / "traffic_sign_splits.json"), root=str(tmp_path), split="train")
 
     @pytest.mark.parametrize(("split", "numbers"), [("train", "012"), ("VALID", "3"), ("test", "45")])
-    def test_a_dataset_spec_numbers_its_classes_by_split(self, tmp_path, pictures, split, numbers):
+    def test_a_dataset_spec_numbers_its_classes_by_split(self, tmp_path, image_files, split, numbers):
         titles = names("dtd_dataset_spec.json", "class_names")
-        pictures.fill(tmp_path, titles.values())
+        image_files.fill(tmp_path, titles.values())
         images = image_json(str(DATA / "dtd_dataset_spec.json"), root=str(tmp_path), split=split)
         assert images.classes == tuple(sorted(titles[number] for number in numbers))
 
     @pytest.mark.parametrize("parents", [("", ""), ("images_background", "images_evaluation")])
-    def test_omniglot_shares_out_alphabets(self, tmp_path, pictures, parents):
+    def test_omniglot_shares_out_alphabets(self, tmp_path, image_files, parents):
         train = ["Anglo-Saxon_Futhorc", "Arcadian"]
         valid, test = "Blackfoot_(Canadian_Aboriginal_Syllabics)", "Tagalog"
         sizes = {train[0]: 2, train[1]: 3, valid: 2, test: 2}
         for index, (alphabet, size) in enumerate(sizes.items()):
             parent = tmp_path / parents[alphabet == test]
             for number in range(1, size + 1):
-                pictures.write(parent / alphabet / f"character{number:02d}" / "1.png", index * 10 + number)
+                image_files.write(parent / alphabet / f"character{number:02d}" / "1.png", index * 10 + number)
         found = {
             split: image_json(str(DATA / "omniglot_dataset_spec.json"), root=str(tmp_path), split=split).classes
             for split in ("train", "valid", "test")
@@ -153,9 +153,9 @@ class TestJson:
         assert found["valid"] == (f"{valid}/character01", f"{valid}/character02")
         assert found["test"] == ("Tagalog/character01", "Tagalog/character02")
 
-    def test_ilsvrc_2012_takes_the_leaves_of_each_graph(self, tmp_path, pictures):
+    def test_ilsvrc_2012_takes_the_leaves_of_each_graph(self, tmp_path, image_files):
         leaves = names("ilsvrc_2012_dataset_spec.json", "split_subgraphs", "VALID", 0, "children_ids")
-        pictures.fill(tmp_path, leaves)
+        image_files.fill(tmp_path, leaves)
         images = image_json(str(DATA / "ilsvrc_2012_dataset_spec.json"), root=str(tmp_path), split="valid")
         assert images.classes == tuple(sorted(leaves))
 

@@ -78,10 +78,10 @@ def hub(tmp_path_factory):
         [("id", pa.string()), ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))],
         metadata={b"huggingface": json.dumps({"info": {"features": features}}).encode()},
     )
-    pictures = [
+    images = [
         {"id": name, "image": {"bytes": png(colour), "path": None}} for name, colour in (("n2", "blue"), ("n1", "red"))
     ]
-    pq.write_table(pa.Table.from_pylist(pictures, schema=schema), folder / "images.parquet")
+    pq.write_table(pa.Table.from_pylist(images, schema=schema), folder / "images.parquet")
     return {"annotations": str(folder / "instructions.parquet"), "images": str(folder / "images.parquet")}
 
 
@@ -115,12 +115,12 @@ def test_both_forms_give_the_balanced_questions(official, hub, form):
     assert prompts[0].digests == prompts[1].digests != prompts[2].digests
 
 
-def test_pictures_in_a_folder_go_with_questions_in_a_table(official, hub):
+def test_images_in_a_folder_go_with_questions_in_a_table(official, hub):
     task = gqa_task(hub["annotations"], images=official["images"])
     assert np.asarray(task.inputs[2].load().images[0])[0, 0].tolist() == [0, 0, 255]
 
 
-def test_without_pictures_answers_are_scored_all_the_same(official, hub):
+def test_without_images_answers_are_scored_all_the_same(official, hub):
     for annotations in (official["annotations"], hub["annotations"]):
         task = gqa_task(annotations)
         assert set(scores(task, {s.id: s.target for s in task.samples}).values()) == {1.0}
@@ -189,7 +189,7 @@ def test_questions_without_labels_are_not_scored(tmp_path):
     assert task.samples[0].subsets == {"words": "1"}
 
 
-def test_a_question_without_its_picture_is_refused_by_place(tmp_path):
+def test_a_question_without_its_image_is_refused_by_place(tmp_path):
     path = tmp_path / "test.json"
     path.write_text(json.dumps({"1": {"question": "Why?"}}))
     with pytest.raises(UserError, match=r"test\.json, item 1: no imageId"):

@@ -113,7 +113,7 @@ def test_options_end_at_the_first_missing_one(tmp_path, missing):
     assert (question.options, question.hint) == (("a", "b"), "")
 
 
-def test_a_picture_may_be_that_of_another_row(tmp_path):
+def test_an_image_may_be_that_of_another_row(tmp_path):
     rows = [ROWS[0], row(6, ["a", "b"], "A") | {"image": "5"}, row(8, ["a", "b"], "A") | {"image": "4"}]
     task = mmbench_task(str(write_tsv(tmp_path / "x.tsv", rows)))
     assert task.inputs[1].load().digests == task.inputs[0].load().digests

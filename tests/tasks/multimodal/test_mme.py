@@ -12,7 +12,7 @@ from adaptbench.tasks.multimodal.mme import COGNITION, PERCEPTION, mme_task
 from PIL import Image
 
 ENDING = " Please answer yes or no."
-# Two subtasks share the name of a picture; one question has two blanks before its ending.
+# Two subtasks share the name of an image; one question has two blanks before its ending.
 PAIRS = {("existence", "0001"): ("Is there a cat?", "Is there a dog? "), ("existence", "0002"): ("A?", "B?")}
 PAIRS |= {("OCR", "0001"): ("Is it a word?", "Is it a number?"), ("code_reasoning", "0001"): ("Does it print 1?", "2?")}
 
@@ -118,7 +118,7 @@ def test_the_subtasks_are_fourteen():
     assert (len(set(PERCEPTION)), len(set(COGNITION))) == (10, 4)
 
 
-def test_a_picture_with_another_number_of_questions_is_refused(folder):
+def test_an_image_with_another_number_of_questions_is_refused(folder):
     (folder / "existence" / "0002.txt").write_text("A?\tYes\n")
     with pytest.raises(UserError, match=r"existence/0002.png has 1 questions, not 2"):
         mme_task(str(folder))
@@ -150,11 +150,11 @@ def test_the_official_result_folder_is_read(folder, tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".txt", ""])
-def test_a_folder_without_pictures_is_scored_whatever_its_names_end_in(folder, tmp_path, ending):
-    """LLaVA's converter writes the name of the text file; the folder alone does not tell how a picture's name ends."""
+def test_a_folder_without_images_is_scored_whatever_its_names_end_in(folder, tmp_path, ending):
+    """LLaVA's converter writes the name of the text file; the folder alone does not tell how an image's name ends."""
     results = result_files(mme_task(str(folder)), tmp_path / "results", lambda line: line.replace(".png", ending))
-    for picture in folder.rglob("*.png"):
-        picture.unlink()
+    for image in folder.rglob("*.png"):
+        image.unlink()
     task = mme_task(str(folder))
     read = task.predictions(results)
     assert (read.outputs, read.unmatched, read.notes) == (oracle(task), (), ())
@@ -191,7 +191,7 @@ def test_a_response_keeps_its_blanks(folder, tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0001.png\tIs it a word?\tYes", r"OCR.txt, line 2: 3 cells, not picture, question, label and response"),
+        ("0001.png\tIs it a word?\tYes", r"OCR.txt, line 2: 3 cells, not image, question, label and response"),
         ("0001.png\tIs it a word?\tNo\tYes", r"OCR.txt, line 2: the label is No, but the benchmark says yes"),
     ],
 )

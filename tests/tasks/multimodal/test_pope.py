@@ -84,7 +84,7 @@ def test_the_sources_agree(labels, tmp_path):
         lambda content: [{"bytes": content, "path": "a.png"}],
     ],
 )
-def test_pictures_are_read_as_pandas_writes_them(labels, tmp_path, stored):
+def test_images_are_read_as_pandas_writes_them(labels, tmp_path, stored):
     table = pq.read_table(hub_file(tmp_path / "hub.parquet")).to_pandas()
     table["image"] = [stored(cell["bytes"]) for cell in table["image"]]
     table.to_parquet(tmp_path / "pandas.parquet")
@@ -93,14 +93,14 @@ def test_pictures_are_read_as_pandas_writes_them(labels, tmp_path, stored):
     assert task.inputs[3].load() == hub.inputs[3].load()
 
 
-def test_scoring_needs_no_pictures_and_asking_says_what_is_missing(labels, tmp_path):
+def test_scoring_needs_no_images_and_asking_says_what_is_missing(labels, tmp_path):
     table = pq.read_table(hub_file(tmp_path / "hub.parquet"))
     pq.write_table(table.drop_columns("image"), tmp_path / "bare.parquet")
     task, hub = pope_task(str(tmp_path / "bare.parquet")), pope_task(str(labels))
     assert figures(task, oracle(task)) == figures(hub, oracle(hub))
     assert len({item.digest for item in task.inputs}) == len(task.inputs)
     with pytest.raises(
-        UserError, match=r"bare.parquet \[train\]: no column 'image' of pictures; name a data set"
+        UserError, match=r"bare.parquet \[train\]: no column 'image' of images; name a data set"
     ) as raised:
         task.inputs[0].load()
     assert not isinstance(raised.value, BadSample)  # no fault of one sample
@@ -115,7 +115,7 @@ def test_a_question_is_asked_as_llava_asks(labels):
         task.inputs[1].load()
 
 
-def test_questions_on_one_picture_are_one_group(labels):
+def test_questions_on_one_image_are_one_group(labels):
     assert {sample.group for sample in pope_task(str(labels)).samples} == {"0.jpg", "1.jpg"}
 
 

@@ -105,15 +105,15 @@ def test_llava_answers_are_read(folder, tmp_path):
     path = tmp_path / "answers.jsonl"
     rows = [{"question_id": name, "prompt": "x", "text": "A"} for name in (3, "12", "7", "999")]
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(map(json.dumps, rows)).encode())
-    with_pictures = scienceqa_task(str(folder)).predictions(path)
-    assert with_pictures.outputs == {"3": "A", "7": "A"}
-    assert with_pictures.unmatched == ("12", "999")
+    with_images = scienceqa_task(str(folder)).predictions(path)
+    assert with_images.outputs == {"3": "A", "7": "A"}
+    assert with_images.unmatched == ("12", "999")
     everything = scienceqa_task(str(folder), part="full").predictions(path)
     assert everything.outputs == {"3": "A", "12": "A", "7": "A", "9": ""}
     assert everything.notes == ("no prediction for 1 question (9): counted as wrong",)
 
 
-def test_a_missing_prediction_with_a_picture_does_not_count(folder, tmp_path):
+def test_a_missing_prediction_with_an_image_does_not_count(folder, tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps({"question_id": "3", "text": "B"}))
     task = scienceqa_task(str(folder))
@@ -146,7 +146,7 @@ def scripts_files(folder, said):
 
 
 @pytest.mark.parametrize(
-    ("said", "full", "pictured"),
+    ("said", "full", "with_image"),
     [
         ({"3": "B", "12": "A", "7": "A", "9": "E. e"}, 3 / 4, 1),
         ({"3": "A", "12": "C", "7": "hm", "9": "D"}, 1 / 4, 0),
@@ -155,13 +155,13 @@ def scripts_files(folder, said):
     ],
     ids=["some wrong", "some unread", "some missing", "all right"],
 )
-def test_the_files_that_llavas_script_makes_are_read(folder, tmp_path, said, full, pictured):
+def test_the_files_that_llavas_script_makes_are_read(folder, tmp_path, said, full, with_image):
     for path in scripts_files(tmp_path, said):
-        everything, with_pictures = scienceqa_task(str(folder), part="full"), scienceqa_task(str(folder))
+        everything, with_images = scienceqa_task(str(folder), part="full"), scienceqa_task(str(folder))
         assert figures(everything, everything.predictions(path).outputs)[0] == full
-        read = with_pictures.predictions(path)
+        read = with_images.predictions(path)
         assert read.outputs.keys() == {"3", "7"} & said.keys()
-        assert figures(with_pictures, read.outputs)[0] == pictured
+        assert figures(with_images, read.outputs)[0] == with_image
 
 
 def test_ids_may_be_numbers_in_any_file(folder, tmp_path):
@@ -205,8 +205,8 @@ def test_missing_splits_parts_and_problems_are_refused(folder):
         scienceqa_task(str(folder))
 
 
-def test_a_table_that_does_not_tell_the_questions_with_a_picture_is_refused(tmp_path):
+def test_a_table_that_does_not_tell_the_questions_with_an_image_is_refused(tmp_path):
     path = hub_file(tmp_path / "test.parquet")
     pq.write_table(pq.read_table(path).drop_columns("image"), path)
-    with pytest.raises(UserError, match="no column 'image' of pictures, which tells the questions that have one"):
+    with pytest.raises(UserError, match="no column 'image' of images, which tells the questions that have one"):
         scienceqa_task(str(path))

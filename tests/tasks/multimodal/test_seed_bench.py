@@ -77,7 +77,7 @@ def test_questions_are_asked_as_llava_asks_and_of_a_video_the_middle_frame_is_sh
     assert seed_task(str(folder)).inputs[0].load().images[0].getpixel((0, 0)) == (9, 0, 0)
 
 
-def test_llavas_question_file_names_the_pictures(folder, tmp_path):
+def test_llavas_question_file_names_the_images(folder, tmp_path):
     (folder / "frames").mkdir()
     (folder / "frames" / "x.png").write_bytes(png(7))
     questions = tmp_path / "llava-seed-bench.jsonl"

@@ -75,7 +75,7 @@ def test_always_yes_is_right_for_half_of_pope_and_of_mme() -> None:
     assert scored(shapes.shapes_mme(scenes=20), oracle)["perception"] == 1000
 
 
-def test_mme_has_both_questions_of_a_picture_in_one_sample() -> None:
+def test_mme_has_both_questions_of_an_image_in_one_sample() -> None:
     task = shapes.shapes_mme(scenes=10)
     for sample in task.samples:
         assert [question.target for question in task.questions_of(sample)] == ["yes", "no"]

@@ -257,7 +257,7 @@ def test_no_scene_is_in_two_splits() -> None:
     assert draw_scene(make_scene("test", 3, seed=1)) != draw_scene(make_scene("test", 3))
 
 
-def test_scenes_pictures_and_questions_are_the_same_everywhere() -> None:
+def test_scenes_images_and_questions_are_the_same_everywhere() -> None:
     """Stored digests: a change of the world is a new version of every task on it, and of what was trained on it."""
     scenes = [make_scene(split, index) for split in SPLITS for index in range(8)]
     assert sha256_hex(*(repr(scene).encode() for scene in scenes))[:16] == "346d1eda2bab4b94"
@@ -275,13 +275,13 @@ def test_any_scene_is_well_formed(index: int, seed: int, split: str) -> None:
     assert len({*places}) == len(places)
     assert 3 <= len(scene.things) <= 7
     assert len(scene.signs) <= 2
-    picture = np.asarray(draw_scene(scene)).astype(int)
-    assert picture.shape == (SIDE, SIDE, 3)
+    image = np.asarray(draw_scene(scene)).astype(int)
+    assert image.shape == (SIDE, SIDE, 3)
     ground = min(range(16), key=lambda cell: (cell // GRID, cell % GRID) in places)
-    colour = picture[ground // GRID * CELL, ground % GRID * CELL]
+    colour = image[ground // GRID * CELL, ground % GRID * CELL]
     for cell in range(GRID * GRID):
         row, column = divmod(cell, GRID)
-        inside = picture[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+        inside = image[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
         assert (abs(inside - colour).max() > 20) == ((row, column) in places)
 
 

@@ -155,14 +155,14 @@ def answers_of(prompt):
     ],
     ids=["tokens second", "tokens first", "no tokens"],
 )
-def test_llavas_answers_are_matched_by_picture_and_question(official, tmp_path, prompt):
+def test_llavas_answers_are_matched_by_image_and_question(official, tmp_path, prompt):
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in answers_of(prompt)))
     found = textvqa_task(**official).predictions(path)
     assert found.outputs == {name: f"to {name}" for name in NAMES}
 
 
-def test_an_answer_to_another_question_about_the_picture_is_not_matched(official, tmp_path):
+def test_an_answer_to_another_question_about_the_image_is_not_matched(official, tmp_path):
     path = tmp_path / "answers.jsonl"
     rows = answers_of(lambda row: row["question"] + SUFFIX)
     rows[0]["prompt"] = "Who?" + SUFFIX

@@ -195,8 +195,8 @@ def test_predictions_of_three_makers(official, tmp_path):
     assert task.predictions(tmp_path / "log.jsonl").outputs == {NAMES[1]: "d"}
 
 
-def test_vlmevalkits_row_numbers_are_no_numbers_of_pictures(official, tmp_path):
-    """Its third row is about picture 12, not about a picture 2; a number that leads elsewhere is refused."""
+def test_vlmevalkits_row_numbers_are_no_numbers_of_images(official, tmp_path):
+    """Its third row is about image 12, not about an image 2; a number that leads elsewhere is refused."""
     task = vizwiz_task(**official)
     path = tmp_path / "result.tsv"
     path.write_text("index\tquestion\tprediction\n2\twhat is this?\ta\n")

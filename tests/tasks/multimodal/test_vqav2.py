@@ -82,7 +82,7 @@ def parquet(tmp_path):
             ("question", pa.string()),
             ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
         ],
-        # What makes a column one of pictures for the datasets library, as in the hub's files.
+        # What makes a column one of images for the datasets library, as in the hub's files.
         metadata={b"huggingface": json.dumps({"info": {"features": FEATURES}}).encode()},
     )
     rows = [
@@ -130,13 +130,13 @@ def test_both_forms_give_the_same_task(files, parquet, form):
     assert list(task.card.rules) == ["official", "llava", "lmms-eval", "vlmevalkit"]
 
 
-def test_scoring_needs_no_picture(files):
+def test_scoring_needs_no_image(files):
     task = vqav2_task(files["annotations"], files["questions"])
     assert {sample.group for sample in task.samples} == {"262148", "393225"}
     assert scores(task, dict.fromkeys((s.id for s in task.samples), "down"))["262148000"] == 1
 
 
-def test_a_missing_picture_spoils_its_own_questions_only(files, tmp_path):
+def test_a_missing_image_spoils_its_own_questions_only(files, tmp_path):
     (tmp_path / "val2014" / "COCO_val2014_000000393225.jpg").unlink()
     task = vqav2_task(**files)
     assert task.inputs[0].load().images

@@ -1,4 +1,4 @@
-"""What is done to a picture before a LLaVA's image processor sees it."""
+"""What is done to an image before a LLaVA's image processor sees it."""
 
 from __future__ import annotations
 

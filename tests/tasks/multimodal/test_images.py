@@ -1,4 +1,4 @@
-"""Pictures as LLaVA's scripts see them, and what is left of a run when one is broken."""
+"""Images as LLaVA's scripts see them, and what is left of a run when one is broken."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from adaptbench.harness.errors import BadSample
 from adaptbench.tasks.multimodal import pope
-from adaptbench.tasks.multimodal.pictures import Picture
+from adaptbench.tasks.multimodal.images import LazyImage
 from adaptbench.tasks.multimodal.question import Question
 from adaptbench.tasks.multimodal.task import VisualQuestions
 from PIL import Image
@@ -21,8 +21,8 @@ def encoded(image, kind="PNG", **options):
     return stream.getvalue()
 
 
-def picture(content):
-    return Picture("cat.png", lambda: content)
+def lazy(content):
+    return LazyImage("cat.png", lambda: content)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK"])
@@ -31,7 +31,7 @@ def test_every_mode_becomes_rgb_as_pillow_converts_it(mode):
     content = encoded(image, "JPEG" if mode == "CMYK" else "PNG", **({"quality": 100} if mode == "CMYK" else {}))
     with Image.open(io.BytesIO(content)) as opened:
         expected = opened.convert("RGB")
-    loaded = picture(content).load()
+    loaded = lazy(content).load()
     assert loaded.mode == "RGB"
     assert loaded.tobytes() == expected.tobytes()
 
@@ -39,13 +39,13 @@ def test_every_mode_becomes_rgb_as_pillow_converts_it(mode):
 def test_an_exif_orientation_is_not_applied():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert picture(encoded(GRADIENT, "JPEG", exif=exif)).load().size == (10, 12)
+    assert lazy(encoded(GRADIENT, "JPEG", exif=exif)).load().size == (10, 12)
 
 
 def test_the_first_frame_of_an_animation_counts():
     red, blue = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     content = encoded(red, "GIF", save_all=True, append_images=[blue])
-    assert picture(content).load().getpixel((0, 0)) == (255, 0, 0)
+    assert lazy(content).load().getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -58,40 +58,38 @@ def test_the_first_frame_of_an_animation_counts():
 )
 def test_what_cannot_be_read_is_refused_by_name(content, reason):
     with pytest.raises(BadSample, match=f"^cat.png: {reason}"):
-        picture(content).load()
+        lazy(content).load()
 
 
 def test_too_many_pixels_are_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(BadSample, match=r"^cat\.png: too many pixels"):
-        picture(encoded(Image.new("RGB", (11, 11), "teal"))).load()
+        lazy(encoded(Image.new("RGB", (11, 11), "teal"))).load()
 
 
 def test_a_file_that_is_missing_is_refused_when_it_is_loaded_and_has_a_digest_before(tmp_path):
-    gone = Picture.file(tmp_path / "gone.png")
-    assert gone.digest != Picture.file(tmp_path / "too.png").digest
-    with pytest.raises(BadSample, match=r"gone\.png: cannot read the picture: No such file"):
+    gone = LazyImage.file(tmp_path / "gone.png")
+    assert gone.digest != LazyImage.file(tmp_path / "too.png").digest
+    with pytest.raises(BadSample, match=r"gone\.png: cannot read the image: No such file"):
         gone.load()
 
 
-def test_equal_pictures_are_read_from_their_bytes_once():
+def test_equal_images_are_read_from_their_bytes_once():
     content, calls = encoded(Image.new("RGB", (5, 7), "olive")), []
 
     def fetch():
         calls.append(1)
         return content
 
-    first, second = Picture("one row", fetch), Picture("another row", fetch)
+    first, second = LazyImage("one row", fetch), LazyImage("another row", fetch)
     assert first.load() is second.load()
-    assert len(calls) == 3  # two digests, one picture
+    assert len(calls) == 3  # two digests, one image
 
 
-def test_one_bad_picture_fails_its_own_questions_and_never_the_run(run, tmp_path):
-    pictures = [picture(encoded(GRADIENT.rotate(90 * n, expand=True))) for n in range(3)] + [picture(b"torn")]
+def test_one_bad_image_fails_its_own_questions_and_never_the_run(run, tmp_path):
+    images = [lazy(encoded(GRADIENT.rotate(90 * n, expand=True))) for n in range(3)] + [lazy(b"torn")]
     questions = [
-        Question(
-            f"q{n}", f"Is there a thing {n}?", pictures[n % 4], "yes", subsets={"split": "random", "answer": "yes"}
-        )
+        Question(f"q{n}", f"Is there a thing {n}?", images[n % 4], "yes", subsets={"split": "random", "answer": "yes"})
         for n in range(12)
     ]
     result = run(Looks(), VisualQuestions(pope.BENCHMARK, questions), out=tmp_path / "r").results[0]

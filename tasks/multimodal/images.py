@@ -1,4 +1,4 @@
-"""The pictures of multimodal benchmarks: named by their bytes, decoded when they are asked for.
+"""The images of multimodal benchmarks: named by their bytes, decoded when they are asked for.
 
 The convention is that of LLaVA-1.5's evaluation scripts: the first frame, as stored (EXIF orientation is not applied),
 converted to RGB as Pillow does it (what is transparent keeps the colour beneath). Padding to a square and scaling are
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CONVENTION = b"llava-rgb/1"
-"""Name and version of the way pictures become RGB; a change of any pixel changes it."""
+"""Name and version of the way images become RGB; a change of any pixel changes it."""
 
 _KEPT = 8
-"""Decoded pictures kept at a time: benchmarks ask several questions of a picture one after the other. Few, because
+"""Decoded images kept at a time: benchmarks ask several questions of an image one after the other. Few, because
 each may have as many pixels as Pillow allows.
 """
 
 
-class Picture:
-    """A picture that is read when it is asked for, and decoded once for all questions that follow each other.
+class LazyImage:
+    """An image that is read when it is asked for, and decoded once for all questions that follow each other.
 
     Args:
         where: What messages call it, such as its path.
@@ -42,8 +42,8 @@ class Picture:
         self.where, self.fetch = where, fetch
 
     @classmethod
-    def file(cls, path: str | Path) -> Picture:
-        """Make a picture of a file, which need not exist before it is loaded."""
+    def file(cls, path: str | Path) -> LazyImage:
+        """Make an image of a file, which need not exist before it is loaded."""
         return cls(str(path), functools.partial(_read, Path(path)))
 
     @functools.cached_property
@@ -58,25 +58,25 @@ class Picture:
         """Decode it into mode RGB.
 
         Raises:
-            BadSample: It cannot be read, is cut off, is no picture, or holds more pixels than Pillow allows.
+            BadSample: It cannot be read, is cut off, is no image, or holds more pixels than Pillow allows.
             UserError: None of its kind can be read.
         """
         return _decoded(self)
 
 
-# Known by the digest: equal pictures in several rows of a table are decoded once.
+# Known by the digest: equal images in several rows of a table are decoded once.
 _kept: OrderedDict[str, Image] = OrderedDict()
 
 
-def _decoded(picture: Picture) -> Image:
-    image = _kept.get(picture.digest)
+def _decoded(lazy: LazyImage) -> Image:
+    image = _kept.get(lazy.digest)
     if image is None:
-        content = picture.fetch()
+        content = lazy.fetch()
         try:
-            image = decode(content, picture.where, lambda opened: opened.convert("RGB"))
+            image = decode(content, lazy.where, lambda opened: opened.convert("RGB"))
         except UserError as error:
-            raise BadSample(error.what, where=picture.where, todo="mend the picture") from error
-        _kept[picture.digest] = image
+            raise BadSample(error.what, where=lazy.where, todo="mend the image") from error
+        _kept[lazy.digest] = image
         if len(_kept) > _KEPT:
             _kept.popitem(last=False)
     return image
@@ -86,4 +86,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadSample(f"cannot read the picture: {error.strerror or error}", where=str(path)) from error
+        raise BadSample(f"cannot read the image: {error.strerror or error}", where=str(path)) from error
