@@ -9,6 +9,7 @@ from ..harness.errors import UserError
 from . import wording
 from .axes import KINDS, plots
 from .board import need
+from .families import lines
 from .frame import HEIGHT, WIDTH, Frame, frame, names, short
 
 if TYPE_CHECKING:
@@ -144,14 +145,16 @@ def styled(drawing: Any, palette: Palette) -> Any:
 
 
 def _curves(alt: Any, data: Any, plot: Plot, palette: Palette) -> Any:
-    """Join the cells of one model at several budgets; a model at one budget is not joined to anything."""
-    budgets: dict[str, set[float]] = {}
-    for point in plot.points:
-        cell = point.standing.row.result.cell
-        budgets.setdefault(cell.model, set()).add(cell.budget)
-    several = [model for model, found in budgets.items() if len(found) > 1]
-    kept = alt.Data(values=[value for value in data.values if value["model"] in several])
-    return alt.Chart(kept).mark_line(color=palette.muted, strokeWidth=1, opacity=0.6).encode(detail="model:N")
+    """Join the cells of one model at several budgets, and those that differ in one number of a method."""
+    line_of = {
+        cell.name: name
+        for name, cells in lines(point.standing for point in plot.points).items()
+        for cell in cells
+        if len(cells) > 1
+    }
+    kept = [{**value, "line": line_of[value["name"]]} for value in data.values if value["name"] in line_of]
+    line = alt.Chart(alt.Data(values=kept)).mark_line(color=palette.muted, strokeWidth=1, opacity=0.6)
+    return line.encode(detail="line:N")
 
 
 def _frontier(alt: Any, plot: Plot, axes: Frame, palette: Palette) -> Any:
@@ -214,7 +217,6 @@ def _values(plot: Plot, axes: Frame) -> list[dict[str, Any]]:
         values.append(
             {
                 "name": standing.name,
-                "model": standing.row.result.cell.model,
                 "label": short(standing.name) if side else "",
                 "dx": side.dx if side else 0,
                 "dy": side.dy if side else 0,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ...harness.errors import UserError
 from ...harness.specs import did_you_mean, parse
 from ..board import make_board
+from ..families import by_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ...harness.contracts import Record
     from ...harness.outputs import FigureRequest
@@ -45,14 +46,6 @@ def sections(request: FigureRequest) -> list[Section]:
             "no cell of these runs may be compared with others", todo="`adaptbench report` says why, cell by cell"
         )
     return kept
-
-
-def by_model(standings: Iterable[Standing]) -> dict[str, list[Standing]]:
-    """Model spec -> its cells, by rising budget."""
-    found: dict[str, list[Standing]] = {}
-    for standing in sorted(standings, key=lambda s: (s.row.result.cell.model, s.row.result.cell.budget)):
-        found.setdefault(standing.row.result.cell.model, []).append(standing)
-    return found
 
 
 def swept(section: Section) -> dict[str, list[Standing]]:

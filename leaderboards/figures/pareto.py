@@ -1,4 +1,4 @@
-"""Accuracy against what a prefill costs, a line for each model over its budgets (dissertation, Fig. 5.3)."""
+"""Accuracy against the cost of a prefill: lines over budgets or over values of an option (dissertation, Fig. 5.3)."""
 
 from __future__ import annotations
 
@@ -8,38 +8,43 @@ from ...harness.errors import UserError
 from ...harness.stats import pareto as frontier
 from .. import wording
 from ..axes import flops_plot
+from ..families import by_model, lines
 from ..frame import frame
-from .cells import BUDGETS, by_model, sections, swept
-from .curves import Curve, Plane, lines, spot
+from . import curves
+from .cells import sections
+from .curves import Curve, Plane, Spot, spot
 from .files import render
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ...harness.cards import Metric
     from ...harness.outputs import FigureRequest
     from ..board import Board
     from ..ranking import Section, Standing
 
 AGAINST = ("flops", "share", "budget")
+_TODO = "run several: --budget 0.5 --budget 1, or --model 'BASE+fastv(r=0.25)' --model 'BASE+fastv(r=0.5)'"
 
 
 def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
     """Draw it: a panel for each task.
 
     Args:
-        request: Runs with models at several budgets.
+        request: Runs with a model at several budgets, or with several values of a method's option.
         against: ``flops``: of the whole prefill. ``share``: of the language model's, over those with every switch on.
             ``budget``: what was asked for.
 
     Raises:
-        UserError: No model was run at several budgets, or its cost is not known.
+        UserError: No two cells are on one line, or their cost is not known.
     """
     if against not in AGAINST:
         raise UserError(f"nothing is drawn against {against!r}", where="pareto", todo=f"use {', '.join(AGAINST)}")
-    found = [section for section in sections(request) if swept(section)]
+    found = [section for section in sections(request) if _lines(section.standings, against)]
     if not found:
-        raise UserError("no model of these runs was run at several budgets", where="pareto", todo=BUDGETS)
+        what = "no model of these runs was run at several budgets or with several values of an option"
+        raise UserError(what, where="pareto", todo=_TODO)
     panels = [panel for section in found if (panel := pareto_panel(section, against)) is not None]
     if not panels:
         raise UserError(
@@ -49,17 +54,17 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
 
 
 def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
-    """The panel of a task; ``None`` if no model's cost is known at several budgets."""
+    """The panel of a task; ``None`` if there are no two cells on one line whose costs are known."""
     costs = _costs(section, against)
-    models = by_model(standing for standing in section.standings if standing.name in costs)
-    if not any(len(cells) > 1 for cells in models.values()):
+    priced = [standing for standing in section.standings if standing.name in costs]
+    named = _lines(priced, against)
+    if not named:
         return None
     metric, sign = section.metric, 1 if section.metric.better == "higher" else -1
-    curves = [
-        Curve(model, [spot(cell.headline, costs[cell.name], metric) for cell in cells])
-        for model, cells in models.items()
+    drawn = [
+        Curve(name, sorted(_spot(cell, costs[cell.name], metric) for cell in cells)) for name, cells in named.items()
     ]
-    rivals = {s.name: s for cells in models.values() for s in cells if not s.landmark}
+    rivals = {standing.name: standing for standing in priced if not standing.landmark}
     scores = {name: (costs[name], sign * _value(standing)) for name, standing in rivals.items()}
     best = sorted((costs[name], wording.scale(metric) * _value(rivals[name])) for name in frontier(scores))
     title, form, span, log = _axis(section, against)
@@ -73,13 +78,28 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
         ceiling=best,
         apart=against == "budget",
     )
-    caption = "Each line is a model over its budgets, with 95 % intervals. Dashed: the best that a cost has bought."
-    return Panel(section.title, lambda palette: lines(curves, plane, palette), caption)
+    caption = (
+        "Each line is a model over its budgets, or over the values of one option (...), with 95 % intervals. "
+        "Dashed: the best score at each cost."
+    )
+    return Panel(section.title, lambda palette: curves.lines(drawn, plane, palette), caption)
 
 
 def on_board(board: Board) -> list[Panel]:
     """The panels of a board."""
     return list(filter(None, map(pareto_panel, board.sections)))
+
+
+def _spot(cell: Standing, cost: float, metric: Metric) -> Spot:
+    """A cell's score at its cost; the tooltip tells the cell of the line."""
+    found = spot(cell.headline, cost, metric)
+    return found._replace(text=f"{found.text}, {cell.row.label}")
+
+
+def _lines(standings: Sequence[Standing], against: str) -> Mapping[str, Sequence[Standing]]:
+    """Name -> cells, if any line has several. Against budgets, options make no line: those models have one budget."""
+    named = by_model(standings) if against == "budget" else lines(standings)
+    return named if any(len(cells) > 1 for cells in named.values()) else {}
 
 
 def _costs(section: Section, against: str) -> Mapping[str, float]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...harness.errors import UserError
 from ..board import need
+from ..families import by_model
 from ..wording import listed
-from .cells import by_model, record, sections, swept
+from .cells import record, sections, swept
 from .files import render
 from .panels import Drawing, Panel, shown
 

@@ -131,6 +131,16 @@ def test_the_budgets_of_a_model_are_joined(new_run, make, section):
     assert curve["mark"]["type"] == "line"
 
 
+def test_the_values_of_an_option_are_joined(new_run, make, section):
+    run = new_run().cell("one", make.scores(0.9), flops=make.flops(12))
+    for r in (0.25, 0.5, 0.75):
+        run.cell(f"one+fastv(r={r})", make.scores(1 - r), flops=make.flops(int(12 - 8 * r)))
+    curve = charts.page_spec(axes.flops_plot(section(run)))["layer"][0]
+    assert [(value["line"], value["cost"]) for value in curve["data"]["values"]] == [
+        ("one+fastv(r=...)", cost) for cost in (6, 8, 10)
+    ]
+
+
 def test_long_names_are_cut_and_kept_whole_for_the_tooltip(new_run, make, section):
     name = "llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l"
     plot = axes.flops_plot(section(new_run().cell(name, make.scores(0.5), flops=make.flops(5))))

@@ -231,11 +231,51 @@ class TestPareto:
         assert low < 50 < high
         assert high - 50 == pytest.approx(50 - low)
 
-    def test_needs_several_budgets(self, draw, new_run, make):
+    def test_is_a_line_for_each_method_over_the_values_of_one_option(self, draw, new_run, make):
         run = new_run()
-        add(run, make, L, 0.5, 0.5)
-        with pytest.raises(UserError, match=r"no model of these runs was run at several budgets; .*--budget 0\.5"):
+        add(run, make, "toy", 1.0, 0.9)
+        for k, r, mean, cost in ((2, 0.75, 0.5, 4e8), (2, 0.25, 0.8, 8e8), (2, 0.5, 0.7, 6e8), (3, 0.5, 0.6, 7e8)):
+            add(run, make, f"toy+fastv(k={k},r={r})", 1.0, mean, flops=make.flops(cost, phase="prefill"))
+        (panel,) = draw("pareto", run).panels
+        assert curves(panel) == {
+            "toy": [(1e9, 90)],
+            "toy+fastv(k=2,r=...)": [(4e8, 50), (6e8, 70), (8e8, 80)],
+            "toy+fastv(k=3,r=0.5)": [(7e8, 60)],
+        }
+
+    @pytest.mark.parametrize(
+        "models",
+        [
+            ("toy+fastv(k=2,r=0.5)", "toy+fastv(k=3,r=0.25)"),  # two options
+            ("toy+random-tokens(seed=1)", "toy+random-tokens(seed=2)"),  # without an order
+            ("toy+fastv(heads=max)", "toy+fastv(heads=mean)"),
+            ("toy(r=1)+fastv", "toy(r=2)+fastv"),  # of the model
+            ("toy+fastv", "toy+fastv(r=0.25)"),
+        ],
+    )
+    def test_needs_several_budgets_or_values(self, draw, new_run, make, models):
+        run = new_run()
+        for model in models:
+            add(run, make, model, 1.0, 0.5)
+        with pytest.raises(UserError, match=r"run at several budgets or with several values of an option; run several"):
             draw("pareto", run)
+
+    def test_has_no_line_of_options_against_budgets(self, draw, new_run, make):
+        run = new_run()
+        for r in (0.25, 0.5):
+            add(run, make, f"toy+fastv(r={r})", 1.0, 0.5)
+        with pytest.raises(UserError, match="no model of these runs"):
+            draw("pareto", run, arguments={"against": "budget"})
+
+    def test_options_at_a_budget_are_a_line_at_that_budget(self, draw, new_run, make):
+        run = new_run()
+        for tokens, budget, mean in ((4, 0.75, 0.5), (8, 0.75, 0.6), (16, 0.5, 0.7)):
+            add(run, make, f"toy+prumerge(tokens={tokens})+adallava-l", budget, mean)
+        (panel,) = draw("pareto", run).panels
+        assert {name: len(points) for name, points in curves(panel).items()} == {
+            "toy+prumerge(tokens=...)+adallava-l@0.75": 2,
+            "toy+prumerge(tokens=16)+adallava-l@0.5": 1,
+        }
 
     def test_needs_a_cost_that_is_known(self, draw, new_run, make):
         run = sweep(new_run(), make, L, (0.5, 0.7, 0.9), spending=None)
