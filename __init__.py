@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from .harness.image_methods import ImageMethod
     from .harness.methods import Budget, Method, Selector
     from .harness.runner import RunResult
+    from .tasks.multimodal.predictions import read_predictions
+    from .tasks.multimodal.question import Question
+    from .tasks.multimodal.task import Benchmark, Rule
 
 __all__ = [
+    "Benchmark",
     "Budget",
     "ImageMethod",
     "Input",
@@ -27,7 +31,9 @@ __all__ = [
     "Metric",
     "ModelCard",
     "Prompt",
+    "Question",
     "Record",
+    "Rule",
     "RunOptions",
     "RunResult",
     "Sample",
@@ -37,6 +43,7 @@ __all__ = [
     "UserError",
     "hookimpl",
     "load",
+    "read_predictions",
     "run",
 ]
 
@@ -49,6 +56,9 @@ _HOMES = {
     "harness.image_methods": ("ImageMethod",),
     "harness.methods": ("Budget", "Method", "Selector"),
     "harness.runner": ("RunResult",),
+    "tasks.multimodal.predictions": ("read_predictions",),
+    "tasks.multimodal.question": ("Question",),
+    "tasks.multimodal.task": ("Benchmark", "Rule"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

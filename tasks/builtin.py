@@ -62,19 +62,19 @@ def register(registry: Registrar) -> None:
     for name, summary in _YOURS.items():
         registry.task(name, f"{_SOURCES}:{name.replace('-', '_')}_task", card=few_shot_card(summary))
     for benchmark, place in _benchmarks():
-        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.{place}", card=benchmark.card_under())
+        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.{place}", card=benchmark.card)
         if benchmark.name == "mmbench":
             registry.task(
                 "mmbench-cn",
                 f"adaptbench.tasks.multimodal.{place}",
-                card=benchmark.card_under(),
+                card=benchmark.card,
                 args={"language": "cn"},
             )
     _register_compositional(registry)
     from .multimodal import shapes
 
     for factory, benchmark in shapes.FACTORIES.items():
-        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.shapes:{factory}", card=benchmark.card_under())
+        registry.task(benchmark.name, f"adaptbench.tasks.multimodal.shapes:{factory}", card=benchmark.card)
     for path in sorted(SUITES.glob("*.yaml")):
         registry.suite(path.stem, path)
 

@@ -90,12 +90,12 @@ def _cost_request(options: CostOptions) -> CostRequest:
     convention = CONVENTIONS[options.preset]
     if options.attention is not None:
         _known(options.attention, ATTENTION, "--attention")
-        convention = convention.with_attention(cast(Attention, options.attention))
+        convention = convention.with_attention(cast("Attention", options.attention))
     return CostRequest(
         text_tokens=options.text_tokens,
         visual_tokens=options.visual_tokens,
         batch=options.batch,
-        precision=cast(Precision, options.precision),
+        precision=cast("Precision", options.precision),
         convention=convention,
         accelerators=tuple(find_accelerator(name) for name in options.hardware),
     )

@@ -312,4 +312,4 @@ def _chosen(argument: str, value: str, known: Sequence[T]) -> T:
             where="logical tasks",
             todo=f"choose from {', '.join(known)}",
         )
-    return cast(T, value)
+    return cast("T", value)

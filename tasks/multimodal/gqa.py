@@ -65,7 +65,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
     Raises:
         UserError: The file cannot be read, or an entailed question has no answer, which the official script refuses.
     """
-    each = VisualQuestions(task.benchmark, task.questions)
+    each = task.benchmark.task(task.questions)
     ids, texts = ("questionId", "question_id", "id", "index"), ("text", "prediction")  # an "answer" is the right one
     found = read_predictions(path, each, ids=ids, texts=texts)
     outputs: dict[str, Json] = {}

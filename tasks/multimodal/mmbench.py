@@ -72,7 +72,7 @@ def mmbench_task(
     asked = _of_table(source) if isinstance(source, Table) else _of_file(source)
     name = BENCHMARK.name if language == "en" else f"{BENCHMARK.name}-{language}"
     benchmark = replace(BENCHMARK, name=name, prompt=_PROMPTS[language])
-    return VisualQuestions(benchmark, _passes(list(asked), annotations or f"{org}/MMBench"), rule)
+    return benchmark.task(_passes(list(asked), annotations or f"{org}/MMBench"), rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:

@@ -55,7 +55,7 @@ def mme_task(
     """
     source = opened(annotations, f"{org}/MME", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
-    return VisualQuestions(BENCHMARK, _pairs(list(asked), annotations or f"{org}/MME"), rule)
+    return BENCHMARK.task(_pairs(list(asked), annotations or f"{org}/MME"), rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:

@@ -66,7 +66,7 @@ def pope_task(
     source = opened(annotations, f"{org}/POPE", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images)
     benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, questions=questions))
-    return VisualQuestions(benchmark, list(asked), rule)
+    return benchmark.task(asked, rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import jinja2
 
     from .question import Question
@@ -14,14 +16,16 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent.parent / "prompts"
 
 
-def render(name: str, question: Question) -> str:
+def render(prompt: str | Callable[[Question], str], question: Question) -> str:
     """Return the message of a question.
 
     Args:
-        name: Template without its ending, such as ``short-answer``.
+        prompt: Name of a template without its ending, such as ``short-answer``, or a function that writes the message.
         question: What the template calls ``question``; ``letters`` are A, B, ...
     """
-    return _template(name).render(question=question, letters="ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    if callable(prompt):
+        return prompt(question)
+    return _template(prompt).render(question=question, letters="ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @functools.cache

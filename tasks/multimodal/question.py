@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .images import LazyImage
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ...harness.contracts import Json
-    from .images import LazyImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Question:
     Attributes:
         id: Unique in the benchmark; what prediction files call it.
         text: As the data have it.
-        image: ``None`` for a question without one.
+        image: May be given as the path of a file; ``None`` for a question without one.
         target: What the scoring rule needs: the answer, ten human answers, a letter.
         options: Texts of the choices, in order: A, B, ...
         hint: Text that stands before a multiple-choice question.
@@ -33,7 +35,7 @@ class Question:
 
     id: str
     text: str
-    image: LazyImage | None
+    image: LazyImage | Path | str | None
     target: Json = None
     options: tuple[str, ...] = ()
     hint: str = ""
@@ -42,3 +44,12 @@ class Question:
     group: str = ""
     sample: str = ""
     fields: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.image is not None and not isinstance(self.image, LazyImage):
+            object.__setattr__(self, "image", LazyImage.file(self.image))
+
+    @property
+    def images(self) -> tuple[LazyImage, ...]:
+        """The image as what reads it, or nothing."""
+        return (self.image,) if isinstance(self.image, LazyImage) else ()

@@ -63,7 +63,7 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images, split)
     kept = [question for question in asked if question.image or part == "full"]
     benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, all_count=part == "full"))
-    return VisualQuestions(benchmark, kept, rule)
+    return benchmark.task(kept, rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:

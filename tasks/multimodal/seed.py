@@ -71,7 +71,7 @@ def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     source = opened(annotations, f"{org}/SEED-Bench", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_file(source, questions, images)
     kept = [question for question in _told_apart(asked) if part in ("all", question.subsets["data"])]
-    return VisualQuestions(BENCHMARK, kept, rule)
+    return BENCHMARK.task(kept, rule)
 
 
 def _of_table(table: Table) -> Iterator[Question]:

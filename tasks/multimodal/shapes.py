@@ -58,7 +58,7 @@ def shapes_open(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: 
     Raises:
         UserError: There is no such split, or no scene is asked for.
     """
-    return VisualQuestions(OPEN, _asked(_open, split, scenes, seed), rule)
+    return OPEN.task(_asked(_open, split, scenes, seed), rule)
 
 
 def shapes_pope(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
@@ -73,7 +73,7 @@ def shapes_pope(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: 
     Raises:
         UserError: As `shapes_open`.
     """
-    return VisualQuestions(POPE, _asked(_pope, split, scenes, seed), rule)
+    return POPE.task(_asked(_pope, split, scenes, seed), rule)
 
 
 def shapes_mme(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
@@ -88,7 +88,7 @@ def shapes_mme(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: s
     Raises:
         UserError: As `shapes_open`.
     """
-    return VisualQuestions(MME, _asked(_mme, split, scenes, seed), rule)
+    return MME.task(_asked(_mme, split, scenes, seed), rule)
 
 
 def shapes_choice(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
@@ -103,7 +103,7 @@ def shapes_choice(split: str = "test", *, scenes: int = 100, seed: int = 0, rule
     Raises:
         UserError: As `shapes_open`.
     """
-    return VisualQuestions(CHOICE, _asked(_choice, split, scenes, seed), rule)
+    return CHOICE.task(_asked(_choice, split, scenes, seed), rule)
 
 
 def shapes_reading(
@@ -122,7 +122,7 @@ def shapes_reading(
         UserError: As `shapes_open`.
     """
     benchmark = READING if ocr else replace(READING, prompt="short-answer")
-    return VisualQuestions(benchmark, _asked(_reading, split, scenes, seed), rule)
+    return benchmark.task(_asked(_reading, split, scenes, seed), rule)
 
 
 def _asked(

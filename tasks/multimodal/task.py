@@ -14,7 +14,7 @@ from ...harness.specs import did_you_mean
 from .prompts import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ...harness.cards import TaskCard
@@ -49,9 +49,9 @@ class Benchmark:
 
     Attributes:
         name: As specs have it.
-        card: Its card; ``rules`` and ``rule_version`` are filled in from ``rules``.
-        prompt: Name of its template.
-        rules: The first is ``official``.
+        card: Its card; ``rule``, ``rule_version`` and ``rules`` are filled in from ``rules``.
+        prompt: Name of its template in ``tasks/prompts``, or a function that writes the message of a question.
+        rules: The first one scores unless a task is given another.
         max_new_tokens: Of LLaVA-1.5's protocol.
         predictions: ``predictions(path, task)`` reads a file or folder of predictions made elsewhere: sample id -> its
             raw output (one text, or a list of texts where a sample has several questions), and the number of
@@ -61,13 +61,29 @@ class Benchmark:
 
     name: str
     card: TaskCard
-    prompt: str
+    prompt: str | Callable[[Question], str]
     rules: tuple[Rule, ...]
     max_new_tokens: int = 128
     predictions: Callable[[Path, VisualQuestions], Predictions] | None = None
     submission: Callable[[Mapping[str, Json], VisualQuestions, Path], None] | None = None
 
-    def card_under(self, rule: str = "official") -> TaskCard:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "card", self.card_under(self.rules[0].name))
+
+    def task(self, questions: Iterable[Question], rule: str = "") -> VisualQuestions:
+        """Return these questions as a task.
+
+        Args:
+            questions: In the order of the data. Those with one ``sample`` name are scored together and stand one after
+                the other.
+            rule: Name of the scoring rule; the first one if it is empty.
+
+        Raises:
+            UserError: There is no such rule.
+        """
+        return VisualQuestions(self, list(questions), rule or self.rules[0].name)
+
+    def card_under(self, rule: str) -> TaskCard:
         """Return the card with the rule that scores, and those to choose from."""
         chosen = self.rule(rule)
         rules = {rule.name: rule.version for rule in self.rules}
@@ -89,13 +105,10 @@ class VisualQuestions(Task):
     """The questions of a benchmark.
 
     Args:
-        benchmark: What it is.
-        questions: Its questions, in the order of the data. Those with one ``sample`` name are scored together and stand
-            one after the other.
-        rule: Name of the scoring rule.
+        benchmark: What it is; see `Benchmark.task` for the rest.
     """
 
-    def __init__(self, benchmark: Benchmark, questions: Sequence[Question], rule: str = "official") -> None:
+    def __init__(self, benchmark: Benchmark, questions: Sequence[Question], rule: str) -> None:
         self.benchmark, self.questions, self.rule = benchmark, questions, benchmark.rule(rule)
         self.card = benchmark.card_under(rule)
 
@@ -174,11 +187,11 @@ class VisualQuestions(Task):
         targets = [question.target for question in questions]
         first = questions[0]
         target = targets if len(targets) > 1 else targets[0]
-        return Sample(name, positions, target, group=first.group or _group_of(first.image), subsets=first.subsets)
+        return Sample(name, positions, target, group=first.group or _group_of(first.images), subsets=first.subsets)
 
     def _input(self, question: Question) -> Input:
         name, limit = self.benchmark.prompt, self.benchmark.max_new_tokens
-        images = () if question.image is None else (question.image,)
+        images = question.images
 
         def digest() -> str:
             return sha256_hex(canonical_json([render(name, question), [image.digest for image in images], limit]))
@@ -190,6 +203,6 @@ class VisualQuestions(Task):
         return Input(digest, load)
 
 
-def _group_of(image: LazyImage | None) -> Callable[[], str] | None:
+def _group_of(images: Sequence[LazyImage]) -> Callable[[], str] | None:
     """Questions on equal images are a group; an image is not read before somebody asks."""
-    return None if image is None else lambda: image.digest[:16]
+    return (lambda: images[0].digest[:16]) if images else None

@@ -118,7 +118,7 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         asked = list(_hub(annotations or f"{org}/textvqa", split, revision))
     if not ocr:
         plain = [replace(question, text=question.text.capitalize()) for question in asked]
-        return VisualQuestions(replace(BENCHMARK, prompt="short-answer"), plain, rule)
+        return replace(BENCHMARK, prompt="short-answer").task(plain, rule)
     complete = questions or not is_json(annotations)
     return (VisualQuestions if complete else _ScoringOnly)(BENCHMARK, asked, rule)
 

@@ -145,7 +145,7 @@ def vizwiz_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         asked = list(_local(annotations or questions, images))
     else:
         asked = list(_hub(annotations or f"{org}/VizWiz-VQA", split, revision))
-    return VisualQuestions(BENCHMARK, asked, rule)
+    return BENCHMARK.task(asked, rule)
 
 
 def _hub(data: str, split: str, revision: str) -> Iterator[Question]:

@@ -103,7 +103,7 @@ def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     if every_question:
         every = functools.partial(_ids_in_file, every_question)
     benchmark = replace(BENCHMARK, submission=functools.partial(write_submission, every=every))
-    return VisualQuestions(benchmark, list(asked), rule)
+    return benchmark.task(asked, rule)
 
 
 def write_submission(

@@ -62,7 +62,7 @@ def questions(read):
 @pytest.mark.parametrize("limit", LIMITS)
 def test_questions_on_images(tmp_path, counted, limit):
     read, rendered = Counter(), counted(task, "render")
-    asked = task.VisualQuestions(pope.BENCHMARK, questions(read))
+    asked = pope.BENCHMARK.task(questions(read))
     (result,) = adaptbench.run(Yes(), asked, out=tmp_path, **limit).results
     assert result.samples == LIMIT
     assert 1 <= len(read) <= LIMIT, "images"
@@ -71,7 +71,7 @@ def test_questions_on_images(tmp_path, counted, limit):
 
 def test_equal_images_are_still_a_group():
     read = Counter()
-    samples = task.VisualQuestions(pope.BENCHMARK, questions(read)).samples
+    samples = pope.BENCHMARK.task(questions(read)).samples
     assert read == {}
     assert [samples[i].group == samples[i + 1].group for i in range(3)] == [True, False, True]
 

@@ -9,7 +9,6 @@ from adaptbench.tasks.multimodal.judged import JudgedQuestions
 from adaptbench.tasks.multimodal.local import opened
 from adaptbench.tasks.multimodal.question import Question
 from adaptbench.tasks.multimodal.tables import Table
-from adaptbench.tasks.multimodal.task import VisualQuestions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +19,7 @@ PASSES = [
     Question(f"q{n}", "Which?", None, letter, options=("cat", "dog"), sample="s") for n, letter in enumerate("AB")
 ]
 TASKS = [
-    VisualQuestions(benchmark, questions, rule.name)
+    benchmark.task(questions, rule.name)
     for benchmark, questions in (
         (pope.BENCHMARK, YES_NO),
         (mme.BENCHMARK, PAIR),

@@ -9,7 +9,6 @@ from adaptbench.harness.errors import BadSample
 from adaptbench.tasks.multimodal import pope
 from adaptbench.tasks.multimodal.images import LazyImage
 from adaptbench.tasks.multimodal.question import Question
-from adaptbench.tasks.multimodal.task import VisualQuestions
 from PIL import Image
 
 GRADIENT = Image.fromarray(np.arange(12 * 10 * 3, dtype=np.uint8).reshape(12, 10, 3))
@@ -92,7 +91,7 @@ def test_one_bad_image_fails_its_own_questions_and_never_the_run(run, tmp_path):
         Question(f"q{n}", f"Is there a thing {n}?", images[n % 4], "yes", subsets={"split": "random", "answer": "yes"})
         for n in range(12)
     ]
-    result = run(Looks(), VisualQuestions(pope.BENCHMARK, questions), out=tmp_path / "r").results[0]
+    result = run(Looks(), pope.BENCHMARK.task(questions), out=tmp_path / "r").results[0]
     assert (result.samples, result.unscored, result.metrics["accuracy"].value) == (12, 3, 1.0)
     lines = (tmp_path / "r" / "cells" / result.key / "records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]

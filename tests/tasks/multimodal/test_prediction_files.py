@@ -9,7 +9,7 @@ from adaptbench.harness.cards import TaskCard
 from adaptbench.harness.errors import UserError
 from adaptbench.tasks.multimodal.predictions import as_text, read_predictions, read_rows
 from adaptbench.tasks.multimodal.question import Question
-from adaptbench.tasks.multimodal.task import Benchmark, Rule, VisualQuestions
+from adaptbench.tasks.multimodal.task import Benchmark, Rule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ COLUMNS = {"ids": ("question_id", "index"), "texts": ("text", "prediction", "ans
 
 @pytest.fixture
 def task():
-    return VisualQuestions(BENCHMARK, [Question(str(n), f"What is {n}?", None) for n in range(101, 104)])
+    return BENCHMARK.task([Question(str(n), f"What is {n}?", None) for n in range(101, 104)])
 
 
 def read(path, task, **options):
@@ -185,7 +185,7 @@ def test_samples_of_several_questions(tmp_path):
     questions = [Question(f"{n}{k}", "?", None, sample=str(n)) for n in range(3) for k in "ab"]
     path = tmp_path / "answers.json"
     path.write_text(json.dumps({"0a": "yes", "0b": "no", "1b": "no"}))
-    assert read(path, VisualQuestions(BENCHMARK, questions)).outputs == {"0": ["yes", "no"], "1": [None, "no"]}
+    assert read(path, BENCHMARK.task(questions)).outputs == {"0": ["yes", "no"], "1": [None, "no"]}
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_they_keep_the_contract_of_tasks() -> None:
         def register(registry: Any) -> None:
             for name, benchmark in shapes.FACTORIES.items():
                 factory = getattr(shapes, name)
-                registry.task(benchmark.name, factory, card=benchmark.card_under(), args={"scenes": 8})
+                registry.task(benchmark.name, factory, card=benchmark.card, args={"scenes": 8})
 
     plugins = Plugins()
     plugins.add("mine", "here", Shapes)
