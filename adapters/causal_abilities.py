@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from .causal_reading import Reader, Row
     from .last_block import LastBlock
-    from .prefix_cache import Begun
+    from .prefix_cache import PrefixBatch
 
 _LENGTHS = (16, 13, 9)
 """Tokens of the rows that are tried."""
-_BEGINNING = 8
+_PREFIX = 8
 """Tokens that rows begin with alike."""
 _EXACT, _CLOSE = 1e-3, 0.1
 """How far apart what is said of the same text may be, in parts of its size: in float32 at all tokens, else at most."""
@@ -60,7 +60,7 @@ class Abilities:
         steps: It goes on token by token from what it has read; if not, the library's own ``generate`` answers.
         drops: Rows that have ended can be taken out of what it has read.
         shares: What rows begin with alike can be read once, and rows of any length can go on together.
-        reach: Tokens, those of the answer included, up to which this holds. Longer rows run with those of their own
+        max_tokens: Up to how many tokens, the answer included, this holds. Longer rows run with those of their own
             length, and the library's ``generate`` answers.
     """
 
@@ -69,7 +69,7 @@ class Abilities:
     steps: bool
     drops: bool
     shares: bool
-    reach: float = math.inf
+    max_tokens: float = math.inf
 
     def read_together(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Yield the places of rows that are read together, and not gone on with."""
@@ -85,7 +85,7 @@ class Abilities:
         return _together(lengths, [self._padded(self.answers, sum(row)) for row in zip(lengths, new, strict=True)])
 
     def _padded(self, how: Together, length: int) -> Together:
-        return "equal" if how == "any" and length > self.reach else how
+        return "equal" if how == "any" and length > self.max_tokens else how
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
         shares = drops and answers == "any" and (trial.shares_apart() or trial.shares())
         if steps:
             trial.shortens_last_block()
-        return Abilities(trial.reads(), answers, steps, drops, shares, _reach(reader.model.config))
+        return Abilities(trial.reads(), answers, steps, drops, shares, _max_tokens(reader.model.config))
 
 
 class _Trial:
@@ -152,7 +152,7 @@ class _Trial:
 
     Attributes:
         is_steady: Whether it says the same of the same row each time.
-        is_causal: Whether what it says of the beginning of a row does not depend on the rest.
+        is_causal: Whether what it says of the start of a row does not depend on the rest.
     """
 
     def __init__(self, reader: Reader, vocabulary: Sequence[int]) -> None:
@@ -160,10 +160,10 @@ class _Trial:
         ids = itertools.cycle(vocabulary[:: 1 + len(vocabulary) // sum(_LENGTHS)])
         self._rows = [list(itertools.islice(ids, length)) for length in _LENGTHS]
         self._said = [self._alone(row) for row in self._rows]
-        self._beginning = self._rows[0][:_BEGINNING]
+        self._shared_prefix = self._rows[0][:_PREFIX]
         self._equal = [row[: min(_LENGTHS)] for row in self._rows]
-        self._has_keys = _can(lambda: installed.keeps_keys(self._begun().cache))
-        self._has_states = self._has_keys or _can(lambda: installed.keeps_states(self._begun().cache))
+        self._has_keys = _can(lambda: installed.keeps_keys(self._past().cache))
+        self._has_states = self._has_keys or _can(lambda: installed.keeps_states(self._past().cache))
         self.is_steady = self._same([(self._alone(self._rows[0]), self._said[0])])
         self.is_causal = self._is_causal()
 
@@ -193,9 +193,9 @@ class _Trial:
         last = torch.tensor([row[-2:] for row in rows], device=self._device)
 
         def goes_on() -> bool:
-            logits, begun = self._reader.read(left_padded([row[:-2] for row in rows], self._device), cached=True)
+            logits, past = self._reader.read(left_padded([row[:-2] for row in rows], self._device), cached=True)
             found = [(row[len(row) + 2 - len(one) :], one[:-2]) for row, one in zip(logits, said, strict=True)]
-            reading, kept = Reading(self._reader, begun, drops=drops), [0, 2]
+            reading, kept = Reading(self._reader, past, drops=drops), [0, 2]
             found += [(row[None], one[-2:-1]) for row, one in zip(reading.step(last[:, 0]), said, strict=True)]
             reading.keep_rows(kept)
             step = reading.step(last[kept, 1])
@@ -216,7 +216,7 @@ class _Trial:
         return _can(generates)
 
     def shares_apart(self) -> bool:
-        """Whether it does what `shares` says with an attention that reads the beginning once; then it keeps that."""
+        """Whether it does what `shares` says with an attention that reads the prefix once; then it keeps that."""
         model = self._reader.model
         stock = installed.attention_of(model.config)
         if stock != "sdpa" or not installed.attend_by(model, prefix_cache.ATTENTION):
@@ -239,13 +239,13 @@ class _Trial:
 
         def shares() -> bool:
             rows = [row for batch in batches for row in batch]
-            said = [self._alone([*self._beginning, *row, int(last[0])])[_BEGINNING:] for row in rows]
-            beginning = self._begun()
+            said = [self._alone([*self._shared_prefix, *row, int(last[0])])[_PREFIX:] for row in rows]
+            prefix = self._past()
             found, every = [], []
             for batch in batches:
-                begun = prefix_cache.forked(beginning, len(batch), apart=self._reader.apart)
-                logits, begun = self._reader.read(right_padded(batch, self._device), begun, cached=True)
-                every.append(begun.behind(batch))
+                past = prefix_cache.forked(prefix, len(batch), apart=self._reader.apart)
+                logits, past = self._reader.read(right_padded(batch, self._device), past, cached=True)
+                every.append(past.behind(batch))
                 found += [one[: len(row)] for one, row in zip(logits, batch, strict=True)]
             pairs = [(logits, one[:-1]) for logits, one in zip(found, said, strict=True)]
             reading = Reading(self._reader, prefix_cache.joined(every))
@@ -263,8 +263,8 @@ class _Trial:
         rows, keep = right_padded(self._rows, self._device), [[2, len(row) - 1] for row in self._rows]
 
         def read() -> list[torch.Tensor]:
-            logits, begun = self._reader.read(rows, keep=keep, cached=True)
-            return [logits, *installed.states(begun.cache)]
+            logits, past = self._reader.read(rows, keep=keep, cached=True)
+            return [logits, *installed.states(past.cache)]
 
         def shortens() -> bool:
             wanted = read()
@@ -287,9 +287,9 @@ class _Trial:
         one, other = self._reader.read(rows)[0][:, :-1]
         return self._rounded(one, other)
 
-    def _begun(self) -> Begun:
-        """The beginning, read."""
-        return self._reader.read(right_padded([self._beginning], self._device), cached=True)[1]
+    def _past(self) -> PrefixBatch:
+        """The prefix, read."""
+        return self._reader.read(right_padded([self._shared_prefix], self._device), cached=True)[1]
 
     def _alone(self, row: Row) -> torch.Tensor:
         """What it says of each token of a row, [n, vocabulary]."""
@@ -347,7 +347,7 @@ def _hashes(config: Any) -> bool:
     return "lsh" in getattr(config, "attn_layers", ()) and config.hash_seed is None
 
 
-def _reach(config: Any) -> float:
+def _max_tokens(config: Any) -> float:
     """Tokens from which on rotary embeddings turn otherwise, for all rows as soon as one is so long (LongRoPE)."""
     config = config.get_text_config()
     ropes = getattr(config, "rope_parameters", None) or {}

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from .causal_abilities import Abilities
     from .causal_reading import Reader, Row
-    from .prefix_cache import Begun
+    from .prefix_cache import PrefixBatch
 
 _WORTH_SHARING = 16
-"""Tokens that rows must begin with in common before their beginning is run apart."""
+"""Tokens that rows must begin with in common before their prefix is run apart."""
 _KEPT = 2**30
-"""Bytes that the beginning of the last rows may take."""
+"""Bytes that the prefix of the last rows may take."""
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
 """What configs call the number of tokens that a layer looks back."""
 
@@ -62,8 +62,8 @@ class Batches:
         sizes = [getattr(config, name, None) for name in _WINDOWS]
         window = min((size for size in sizes if isinstance(size, int)), default=math.inf)
         # Padding may stand among the tokens of a row, which no window counts: none may end there.
-        self._reach = min(window - 1, able.reach) if able.shares else 0
-        self._kept: tuple[Row, Begun | None] = ([], None)
+        self._max_tokens = min(window - 1, able.max_tokens) if able.shares else 0
+        self._kept: tuple[Row, PrefixBatch | None] = ([], None)
 
     def opened(self, rows: Sequence[Row], new: Sequence[int]) -> Iterator[Opened]:
         """Read rows that will be answered.
@@ -73,17 +73,17 @@ class Batches:
             new: Tokens of each answer, at most.
         """
         lengths = [len(row) for row in rows]
-        if rows and max(lengths) + max(new) <= self._reach:
+        if rows and max(lengths) + max(new) <= self._max_tokens:
             yield self._opened_together(rows)
             return
         for places in self._able.answered_together(lengths, new):
-            if not self._able.steps or max(lengths[place] + new[place] for place in places) > self._able.reach:
+            if not self._able.steps or max(lengths[place] + new[place] for place in places) > self._able.max_tokens:
                 yield Opened(places, torch.empty(0), None)
                 continue
             padded = left_padded([rows[place] for place in places], self._reader.model.device)
             last = padded.ids.shape[1] - 1
-            logits, begun = self._reader.read(padded, keep=[[last]] * len(places), cached=True)
-            yield Opened(places, logits[:, -1], Reading(self._reader, begun, drops=self._able.drops))
+            logits, past = self._reader.read(padded, keep=[[last]] * len(places), cached=True)
+            yield Opened(places, logits[:, -1], Reading(self._reader, past, drops=self._able.drops))
 
     def logits(self, rows: Sequence[Row], wanted: Sequence[int], *, whole: bool = False) -> list[torch.Tensor]:
         """Return the logits [wanted, vocabulary] that follow the last tokens of each row.
@@ -94,11 +94,11 @@ class Batches:
             whole: Leave nothing out, as FLOPs are counted: neither what rows share nor what nobody reads.
         """
         found: list[Any] = [None] * len(rows)
-        fits = not whole and max(map(len, rows), default=0) <= self._reach
-        count, beginning = self._beginning(rows, wanted) if fits else (0, None)
+        fits = not whole and max(map(len, rows), default=0) <= self._max_tokens
+        count, prefix = self._shared_prefix(rows, wanted) if fits else (0, None)
         for places in self._able.read_together([len(row) - count for row in rows]):
             own, some = [rows[place][count:] for place in places], [wanted[place] for place in places]
-            for place, logits in zip(places, self._read(own, some, beginning, whole=whole)[0], strict=True):
+            for place, logits in zip(places, self._read(own, some, prefix, whole=whole)[0], strict=True):
                 found[place] = logits
         return found
 
@@ -106,48 +106,48 @@ class Batches:
         """Read rows in batches that go on as one."""
         order: list[int] = []
         logits: list[torch.Tensor] = []
-        begun: list[Begun] = []
-        count, beginning = self._beginning(rows, [1] * len(rows))
+        past: list[PrefixBatch] = []
+        count, prefix = self._shared_prefix(rows, [1] * len(rows))
         for places in self._able.read_together([len(row) - count for row in rows]):
-            said, cached = self._read([rows[place][count:] for place in places], [1] * len(places), beginning)
+            said, cached = self._read([rows[place][count:] for place in places], [1] * len(places), prefix)
             order += places
             logits += said
-            begun.append(cached)
-        if self._share and len(rows) == 1 and beginning is None:
-            self._keep(rows[0], begun[0])
-        return Opened(order, torch.cat(logits), Reading(self._reader, prefix_cache.joined(begun)))
+            past.append(cached)
+        if self._share and len(rows) == 1 and prefix is None:
+            self._keep(rows[0], past[0])
+        return Opened(order, torch.cat(logits), Reading(self._reader, prefix_cache.joined(past)))
 
     def _read(
-        self, rows: Sequence[Row], wanted: Sequence[int], beginning: Begun | None, *, whole: bool = False
-    ) -> tuple[list[torch.Tensor], Begun]:
-        """Read rows behind a beginning; return the logits that are wanted of each, and what to go on from."""
+        self, rows: Sequence[Row], wanted: Sequence[int], prefix: PrefixBatch | None, *, whole: bool = False
+    ) -> tuple[list[torch.Tensor], PrefixBatch]:
+        """Read rows that continue a prefix; return the logits that are wanted of each, and what to go on from."""
         padded = right_padded(rows, self._reader.model.device)
         most = max(wanted)
         last = [[max(0, len(row) - count) for count in range(most, 0, -1)] for row in rows]
-        begun = beginning and prefix_cache.forked(beginning, len(rows), apart=self._reader.apart)
-        logits, begun = self._reader.read(padded, begun, last, cached=True, whole=whole)
+        past = prefix and prefix_cache.forked(prefix, len(rows), apart=self._reader.apart)
+        logits, past = self._reader.read(padded, past, last, cached=True, whole=whole)
         found = [said[most - count :] for said, count in zip(logits, wanted, strict=True)]
-        return found, begun.behind(rows)
+        return found, past.behind(rows)
 
-    def _beginning(self, rows: Sequence[Row], wanted: Sequence[int]) -> tuple[int, Begun | None]:
+    def _shared_prefix(self, rows: Sequence[Row], wanted: Sequence[int]) -> tuple[int, PrefixBatch | None]:
         """How many tokens all rows begin with - a single row: it and the one before - and what is read of these."""
         if not self._share or not rows:
             return 0, None
-        kept, begun = self._kept
+        kept, past = self._kept
         most = min(len(row) - count for row, count in zip(rows, wanted, strict=True))
         count = _common([*rows, kept] if len(rows) == 1 else rows, most)
         if count < _WORTH_SHARING:
             return 0, None
         known = _common([rows[0], kept], count)
-        begun = prefix_cache.cropped(begun, known) if begun and known else None
-        if known < count or begun is None:
+        past = prefix_cache.cropped(past, known) if past and known else None
+        if known < count or past is None:
             new = right_padded([rows[0][known:count]], self._reader.model.device)
-            _, begun = self._reader.read(new, begun, [[count - known - 1]], cached=True)
-        self._keep(rows[0][:count], begun)
-        return count, begun
+            _, past = self._reader.read(new, past, [[count - known - 1]], cached=True)
+        self._keep(rows[0][:count], past)
+        return count, past
 
-    def _keep(self, row: Row, begun: Begun) -> None:
-        self._kept = (row, begun) if prefix_cache.size(begun) <= _KEPT else ([], None)
+    def _keep(self, row: Row, past: PrefixBatch) -> None:
+        self._kept = (row, past) if prefix_cache.size(past) <= _KEPT else ([], None)
 
 
 def _common(rows: Sequence[Row], most: int) -> int:

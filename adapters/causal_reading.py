@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from . import installed
-from .prefix_cache import Begun, with_room
+from .prefix_cache import PrefixBatch, growable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Reader:
 
     Attributes:
         model: The same.
-        apart: Whether its attention reads a beginning that rows share once (`prefix_cache`).
+        apart: Whether its attention reads a prefix that rows share once (`prefix_cache`).
         last_block: What of it runs only for the tokens that are asked for; ``None`` if it is not known to be able to.
     """
 
@@ -69,31 +69,31 @@ class Reader:
     def read(
         self,
         rows: Rows,
-        begun: Begun | None = None,
+        past: PrefixBatch | None = None,
         keep: Sequence[Sequence[int]] | None = None,
         *,
         cached: bool = False,
         whole: bool = False,
-    ) -> tuple[torch.Tensor, Begun]:
+    ) -> tuple[torch.Tensor, PrefixBatch]:
         """Return the logits [B, k, vocabulary] after some tokens, and what to go on from.
 
         Args:
             rows: What is read.
-            begun: What was read before it; used up.
+            past: What was read before it; used up.
             keep: Places of the k tokens in each row; default all.
             cached: Whether more is to be read after it; without, there is nothing to go on from.
             whole: Run all of its blocks for all tokens, as FLOPs are counted.
         """
-        mask = rows.mask if begun is None else torch.cat([begun.mask, rows.mask], dim=1)
+        mask = rows.mask if past is None else torch.cat([past.mask, rows.mask], dim=1)
         given: dict[str, Any] = {
             "input_ids": rows.ids,
             "attention_mask": mask,
-            "use_cache": cached or begun is not None,
+            "use_cache": cached or past is not None,
         }
         if "position_ids" in self._heeds:
             given["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -rows.ids.shape[1] :]
-        if begun is not None:
-            given[self._cache] = begun.cache
+        if past is not None:
+            given[self._cache] = past.cache
         if keep is None:
             out = self.model(**given)
             logits: torch.Tensor = out.logits
@@ -101,7 +101,7 @@ class Reader:
             out, logits = self._asked(given, keep, whole=whole)
         name, cache = installed.cached(out)
         self._cache = name or self._cache
-        return logits, Begun(cache, mask)
+        return logits, PrefixBatch(cache, mask)
 
     def _asked(self, given: dict[str, Any], keep: Sequence[Sequence[int]], *, whole: bool) -> tuple[Any, torch.Tensor]:
         """Run the model; return what it returns, and the logits after some tokens alone, [B, k, vocabulary]."""
@@ -123,28 +123,28 @@ class Reading:
 
     Args:
         reader: Of the model.
-        begun: The prompts.
+        past: The prompts.
         drops: Whether rows can be taken out of the cache. If not, they go on, and nobody looks at them.
     """
 
-    def __init__(self, reader: Reader, begun: Begun, *, drops: bool = True) -> None:
-        self._reader, self._begun, self._drops = reader, Begun(with_room(begun.cache), begun.mask), drops
+    def __init__(self, reader: Reader, past: PrefixBatch, *, drops: bool = True) -> None:
+        self._reader, self._past, self._drops = reader, PrefixBatch(growable(past.cache), past.mask), drops
         self._wanted: torch.Tensor | None = None
 
     def step(self, ids: torch.Tensor) -> torch.Tensor:
         """Read one more token of each row, int64 [B]; return the logits [B, vocabulary] of the one after it."""
-        mask = self._begun.mask
+        mask = self._past.mask
         if self._wanted is not None:
             ids = mask.new_zeros(len(mask)).index_copy(0, self._wanted, ids)
-        logits, self._begun = self._reader.read(Rows(ids[:, None], mask.new_ones(len(ids), 1)), self._begun)
+        logits, self._past = self._reader.read(Rows(ids[:, None], mask.new_ones(len(ids), 1)), self._past)
         last: torch.Tensor = logits[:, -1]
         return last if self._wanted is None else last[self._wanted]
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all other rows."""
-        chosen = torch.tensor(rows, device=self._begun.mask.device)
+        chosen = torch.tensor(rows, device=self._past.mask.device)
         if self._drops:
-            installed.keep_rows(self._begun.cache, chosen)
-            self._begun = Begun(self._begun.cache, self._begun.mask[chosen])
+            installed.keep_rows(self._past.cache, chosen)
+            self._past = PrefixBatch(self._past.cache, self._past.mask[chosen])
         else:
             self._wanted = chosen if self._wanted is None else self._wanted[chosen]

@@ -28,7 +28,7 @@ A method that keeps 10 visual tokens from block 2 on::
             return state.keep(best | ~state.tokens.visual)
 
 What runs below a method's ``first`` block depends on no method, so it can be shared: prompts that begin alike share
-the blocks below it (`Decoder.start`, `Context.batch`, `Decoder.extend`), and so do the budgets of one prompt.
+the blocks below it (`Decoder.start`, `PartialPrefill.batch`, `Decoder.extend`), and so do the budgets of one prompt.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ import torch
 
 from ..harness.errors import UserError
 from .decoder_blocks import SKIPPED, WHOLE, Block, Blocks, Gates, Part
-from .decoder_keys import Keys, Reach, Turned
-from .decoder_state import Beginning, Begun, Cache, Context, Kept, Plan, State, Tokens, stacked
+from .decoder_state import Cache, Kept, PartialPrefill, Plan, Prefix, SharedPrefixes, State, Tokens, stacked
+from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
 from .lru import ByteLru
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
-    "SKIPPED", "WHOLE", "Block", "Blocks", "Cache", "Context", "Decoder", "Gates", "Method", "Plan", "State", "Tokens",
-]  # fmt: skip
+    "SKIPPED", "WHOLE", "Block", "Blocks", "Cache", "Decoder", "Gates", "Method", "PartialPrefill", "Plan", "State",
+    "Tokens",
+]  # fmt: skip  # fmt: skip
 
 
 class Method(Protocol):
@@ -115,7 +116,7 @@ class Decoder:
         visual: torch.Tensor | None = None,
         *,
         depth: int | None = None,
-    ) -> Context:
+    ) -> PartialPrefill:
         """Run the first tokens of prompts through the blocks below ``depth``.
 
         Args:
@@ -129,59 +130,61 @@ class Decoder:
         plans: tuple[Plan, ...] = tuple({} for _ in range(len(embeddings)))
         state = State(embeddings, Tokens.following(None, real, visual), plans)
         cache = Cache(self.depth, plans)
-        return Context(depth, cache, self._below(state, cache, depth))
+        return PartialPrefill(depth, cache, self._below(state, cache, depth))
 
     def extend(
         self,
-        context: Context,
+        partial: PartialPrefill,
         embeddings: torch.Tensor,
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
-    ) -> Context:
-        """Run more tokens after those of a context, through the same blocks; the context is used up.
+    ) -> PartialPrefill:
+        """Continue a partial prefill with more tokens, through the same blocks; it is used up.
 
         Args:
-            context: Of B rows.
+            partial: B rows.
             embeddings: [B, n, d], padded on the left.
             real: As in `start`.
             visual: As in `start`.
         """
-        before = context.state
+        before = partial.state
         real, visual = _flags(embeddings, real, visual)
         tokens = Tokens.following(before.tokens, real, visual)
-        state = self._below(State(embeddings, tokens, before.plans), context.cache, context.depth)
-        begun = before.begun and dataclasses.replace(before.begun, own=before.begun.own.joined(tokens))
+        state = self._below(State(embeddings, tokens, before.plans), partial.cache, partial.depth)
+        prefixes = before.prefixes and dataclasses.replace(before.prefixes, own=before.prefixes.own.joined(tokens))
         own, every = torch.cat([before.own, state.own], dim=1), before.tokens.joined(tokens)
-        return Context(context.depth, context.cache, dataclasses.replace(state, own=own, tokens=every, begun=begun))
+        return PartialPrefill(
+            partial.depth, partial.cache, dataclasses.replace(state, own=own, tokens=every, prefixes=prefixes)
+        )
 
     def finish(
-        self, context: Context, methods: Sequence[Method] = (), memory: ByteLru | None = None
+        self, partial: PartialPrefill, methods: Sequence[Method] = (), memory: ByteLru | None = None
     ) -> tuple[torch.Tensor, Cache]:
-        """Run the blocks that are left, with the methods between them; the context is used up.
+        """Run the blocks that are left, with the methods between them; the partial prefill is used up.
 
         Args:
-            context: Where to go on.
-            methods: None acts below the context's depth.
-            memory: Where to look for what blocks make of shared beginnings, and to keep it, by their names.
+            partial: Where to continue.
+            methods: None may act below its depth.
+            memory: Keeps what blocks make of shared prefixes, by their names.
 
         Returns:
             Logits [B, vocabulary] of the first token of the answer, and the cache for `step`.
         """
-        state, cache = self.run(context, methods, memory)
+        state, cache = self.run(partial, methods, memory)
         return self._logits(state.own), cache
 
     def run(
-        self, context: Context, methods: Sequence[Method] = (), memory: ByteLru | None = None
+        self, partial: PartialPrefill, methods: Sequence[Method] = (), memory: ByteLru | None = None
     ) -> tuple[State, Cache]:
         """Do what `finish` does; return what the last block hands on for all tokens, and the cache for `follow`."""
-        if context.depth > self.shared_depth(methods):
-            raise UserError(f"a method acts before block {context.depth}, which has run", todo="start less deep")
-        state, cache, passing = context.state, context.cache, _Pass(self, context.cache)
+        if partial.depth > self.shared_depth(methods):
+            raise UserError(f"a method acts before block {partial.depth}, which has run", todo="start less deep")
+        state, cache, passing = partial.state, partial.cache, _Pass(self, partial.cache)
         sharing = _Sharing(self, ByteLru(0) if memory is None else memory)
         if not state.own.shape[1]:
             state = state.apart()
-        cache.given = [state.tokens] * context.depth
-        for index in range(context.depth, self.depth + 1):
+        cache.given = [state.tokens] * partial.depth
+        for index in range(partial.depth, self.depth + 1):
             for method in methods:
                 if index >= method.first:
                     state = method.before(index, state)
@@ -190,10 +193,10 @@ class Decoder:
                 cache.given.append(state.tokens)
                 if state.gates:
                     state = state.apart()
-                begun = state.begun and sharing.run(index, state.begun, cache)
-                own = passing.run(index, state.own, state.begun.own if state.begun else state.tokens, state.gates)
+                prefixes = state.prefixes and sharing.run(index, state.prefixes, cache)
+                own = passing.run(index, state.own, state.prefixes.own if state.prefixes else state.tokens, state.gates)
                 read = _AttentionRow(self, index, state, cache)
-                state = dataclasses.replace(state, own=own, attention=read, begun=begun)
+                state = dataclasses.replace(state, own=own, attention=read, prefixes=prefixes)
         return state, cache
 
     def prefill(
@@ -264,9 +267,9 @@ class Decoder:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return self.logits(hidden[:, -1:])[:, 0]
 
-    def turned(self, hidden: torch.Tensor, tokens: Tokens) -> Turned:
+    def rotary(self, hidden: torch.Tensor, tokens: Tokens) -> RotaryEmbedding:
         """Return the rotary embedding of tokens."""
-        return Turned(*self._rotary(hidden, position_ids=tokens.positions))
+        return RotaryEmbedding(*self._rotary(hidden, position_ids=tokens.positions))
 
     def mask(self, new: Tokens, keys: Tokens, index: int, dtype: torch.dtype) -> torch.Tensor | None:
         """Return which keys the new tokens, the last of them, see: as the attention implementation wants it.
@@ -322,22 +325,22 @@ class _Pass:
                 continue
             chosen = None if len(parts) == 1 else self._once(("rows", tuple(rows)), _index, rows, hidden.device)
             given = hidden if chosen is None else hidden[chosen]
-            running.append(Part(block, chosen, self._reach(index, block, given, chosen, tokens)))
+            running.append(Part(block, chosen, self._context(index, block, given, chosen, tokens)))
         if tokens is None and any(part.block != WHOLE for part in running):
             return self._decoder.blocks.follow(index, running, hidden)
-        for block, chosen, reach in running:
-            out = self._decoder.blocks.run(index, block, hidden if chosen is None else hidden[chosen], reach, gate)
+        for block, chosen, context in running:
+            out = self._decoder.blocks.run(index, block, hidden if chosen is None else hidden[chosen], context, gate)
             hidden = out if chosen is None else hidden.index_copy(0, chosen, out)
         return hidden
 
-    def _reach(
+    def _context(
         self, index: int, block: Block, given: torch.Tensor, chosen: torch.Tensor | None, tokens: Tokens | None
-    ) -> Reach | None:
-        """What attention of a part of a block reaches; which tokens it keeps is noted, as it adds them."""
+    ) -> AttentionContext | None:
+        """Return what a part of a block attends to, and note which tokens its KV cache will hold."""
         if block.heads == ():
             return None
         decoder = self._decoder
-        keys, before = self._cache.kept[index].get(block) or (Keys(), None)
+        kv_cache, before = self._cache.kept[index].get(block) or (KVCache(), None)
         new = tokens
         if new is None:
             if before is None:
@@ -346,13 +349,13 @@ class _Pass:
         elif chosen is not None:
             new = self._once(("part", new, chosen), Tokens.rows, new, chosen)
         seen = new if before is None else self._once(("joined", before, new), Tokens.joined, before, new)
-        keys.most = decoder.most(index, seen)
+        kv_cache.most = decoder.most(index, seen)
         mask = self._once(("mask", new, seen, decoder.window(index)), decoder.mask, new, seen, index, given.dtype)
-        turned = self._once(("turned", new), decoder.turned, given, new)
-        if keys.most is not None and keys.most < seen.count:
-            seen = self._once(("latest", seen, keys.most), Tokens.latest, seen, keys.most)
-        self._cache.kept[index][block] = (keys, seen)
-        return Reach(keys, mask, turned)
+        rotary = self._once(("rotary", new), decoder.rotary, given, new)
+        if kv_cache.most is not None and kv_cache.most < seen.count:
+            seen = self._once(("latest", seen, kv_cache.most), Tokens.latest, seen, kv_cache.most)
+        self._cache.kept[index][block] = (kv_cache, seen)
+        return AttentionContext(kv_cache, mask, rotary)
 
     def _once(self, key: tuple[Any, ...], make: Callable[..., Any], *arguments: Any) -> Any:
         if key not in self._made:
@@ -361,42 +364,42 @@ class _Pass:
 
 
 class _Sharing:
-    """Runs the beginnings of a batch: each once through a part of a block, for all rows whose plans agree so far."""
+    """Runs the prefixes of a batch: each once through a part of a block, for all rows whose plans agree so far."""
 
     def __init__(self, decoder: Decoder, memory: ByteLru) -> None:
         self._decoder, self._memory = decoder, memory
         self._stacks: dict[tuple[Tokens, ...], Tokens] = {}
 
-    def run(self, index: int, begun: Begun, cache: Cache) -> Begun:
-        """Run a block as the cache's plans say, and put keys and values of each row's beginning into the cache."""
-        after = list(begun.rows)
+    def run(self, index: int, prefixes: SharedPrefixes, cache: Cache) -> SharedPrefixes:
+        """Run a block as the cache's plans say, and put keys and values of each row's prefix into the cache."""
+        after = list(prefixes.rows)
         for block, rows in cache.parts(index):
             if block.skipped:
                 continue
-            own = dict.fromkeys(begun.rows[row] for row in rows)
-            ran = {beginning: self._through(index, block, beginning) for beginning in own}
+            own = dict.fromkeys(prefixes.rows[row] for row in rows)
+            ran = {prefix: self._through(index, block, prefix) for prefix in own}
             for row in rows:
-                after[row] = ran[begun.rows[row]][0]
+                after[row] = ran[prefixes.rows[row]][0]
             if block.heads != ():
-                cache.kept[index][block] = stacked([ran[begun.rows[row]][1][block] for row in rows], self._stacks)
-        return dataclasses.replace(begun, rows=tuple(after))
+                cache.kept[index][block] = stacked([ran[prefixes.rows[row]][1][block] for row in rows], self._stacks)
+        return dataclasses.replace(prefixes, rows=tuple(after))
 
-    def _through(self, index: int, block: Block, beginning: Beginning) -> tuple[Beginning, Kept]:
-        """Return what a part of a block makes of a beginning, by itself, so that it depends on no batch."""
-        name = (beginning.name, index, block)
+    def _through(self, index: int, block: Block, prefix: Prefix) -> tuple[Prefix, Kept]:
+        """Return what a part of a block makes of a prefix, by itself, so that it depends on no batch."""
+        name = (prefix.name, index, block)
 
-        def make() -> tuple[Beginning, Kept]:
+        def make() -> tuple[Prefix, Kept]:
             cache = Cache(index + 1, [{index: block}])
-            hidden = _Pass(self._decoder, cache).run(index, beginning.hidden, beginning.tokens)
-            return Beginning(hidden, beginning.tokens, name), cache.kept[index]
+            hidden = _Pass(self._decoder, cache).run(index, prefix.hidden, prefix.tokens)
+            return Prefix(hidden, prefix.tokens, name), cache.kept[index]
 
-        ran: tuple[Beginning, Kept] = self._memory.get(name, make, _bytes)
+        ran: tuple[Prefix, Kept] = self._memory.get(name, make, _bytes)
         return ran
 
 
-def _bytes(ran: tuple[Beginning, Kept]) -> int:
-    beginning, kept = ran
-    return beginning.hidden.numel() * beginning.hidden.element_size() + sum(keys.bytes for keys, _ in kept.values())
+def _bytes(ran: tuple[Prefix, Kept]) -> int:
+    prefix, kept = ran
+    return prefix.hidden.numel() * prefix.hidden.element_size() + sum(keys.bytes for keys, _ in kept.values())
 
 
 class _AttentionRow:
@@ -420,7 +423,7 @@ class _AttentionRow:
                 f"block {index} has forgotten tokens that left its sliding window",
                 todo="choose a block without one, or a shorter prompt",
             )
-        scores = decoder.blocks.last_row(index, self._last, keys, decoder.turned(self._last, self._new))
+        scores = decoder.blocks.last_row(index, self._last, keys, decoder.rotary(self._last, self._new))
         return scores.float().masked_fill(~tokens.real[:, None], -torch.inf).softmax(dim=-1)
 
 

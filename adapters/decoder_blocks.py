@@ -19,7 +19,7 @@ from .lru import ByteLru
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .decoder_keys import Keys, Reach, Turned
+    from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
 
 Runs: TypeAlias = tuple[range, ...]
 """Indices as ascending runs that do not overlap: ``(range(0, 8), range(24, 32))``."""
@@ -73,12 +73,12 @@ class Part(NamedTuple):
     Attributes:
         block: What of it.
         rows: Which, int64; ``None`` is all.
-        reach: Of their attention; ``None`` if that is left out.
+        context: Of their attention; ``None`` without attention.
     """
 
     block: Block
     rows: Any
-    reach: Any
+    context: Any
 
 
 class Blocks:
@@ -115,7 +115,7 @@ class Blocks:
         index: int,
         block: Block,
         hidden: torch.Tensor,
-        reach: Reach | None,
+        context: AttentionContext | None,
         gates: Gates | None = None,
     ) -> torch.Tensor:
         """Run what a plan leaves of a block.
@@ -124,18 +124,18 @@ class Blocks:
             index: Which block.
             block: What of it.
             hidden: [B, n, d].
-            reach: Of its attention; ``None`` if that is left out.
+            context: Of its attention; ``None`` without attention.
             gates: Factors for its parts; the block must be whole.
         """
         from .installed import run_block
 
         layer = self.layers[index]
         if gates is not None and gates.block is not None:
-            whole = self.run(index, block, hidden, reach)
+            whole = self.run(index, block, hidden, context)
             return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
-        if block == WHOLE and gates is None and reach is not None:
-            return run_block(layer, hidden, reach)
-        parts = [Part(block, None, reach)] if reach is not None else []
+        if block == WHOLE and gates is None and context is not None:
+            return run_block(layer, hidden, context)
+        parts = [Part(block, None, context)] if context is not None else []
         return self._restricted(index, block, hidden, parts, gates or Gates())
 
     def follow(self, index: int, parts: Sequence[Part], hidden: torch.Tensor) -> torch.Tensor:
@@ -154,8 +154,8 @@ class Blocks:
         for number, part in enumerate(parts):
             place[slice(None) if part.rows is None else part.rows] = number
         gates = Gates(heads.to(hidden.device)[place], channels.to(hidden.device)[place])
-        reached = [part for part in parts if part.reach is not None]
-        return self._restricted(index, union, hidden, reached, gates, views=True)
+        attended_parts = [part for part in parts if part.context is not None]
+        return self._restricted(index, union, hidden, attended_parts, gates, views=True)
 
     def _restricted(
         self,
@@ -190,14 +190,14 @@ class Blocks:
         widened = self._mlp(index, block.channels, inner, gates.channels, views)
         return hidden if widened is None else hidden + widened
 
-    def last_row(self, index: int, last: torch.Tensor, keys: Keys, turned: Turned) -> torch.Tensor:
+    def last_row(self, index: int, last: torch.Tensor, keys: KVCache, rotary: RotaryEmbedding) -> torch.Tensor:
         """Scores of one query over all keys of a whole block, before the softmax.
 
         Args:
             index: Which block.
             last: What the block was given for the querying token, [B, 1, d].
             keys: Which the block kept.
-            turned: For the querying token.
+            rotary: For the querying token.
 
         Returns:
             [B, heads, keys].
@@ -206,7 +206,7 @@ class Blocks:
         if pair is None:
             raise UserError(f"block {index} kept no keys", todo="read the attention of a block that ran")
         attention = self.layers[index].self_attn
-        query = _turn(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), turned)
+        query = _rotate(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), rotary)
         known = pair[0].repeat_interleave(self._group, dim=1)
         return (query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)
 
@@ -223,21 +223,21 @@ class Blocks:
 
         attention, first = self.layers[index].self_attn, parts[0]
         if heads is None and gate is None:
-            return run_attention(attention, normed, first.reach)
+            return run_attention(attention, normed, first.context)
         heads = tuple(range(self.heads)) if heads is None else heads
         shared = self._shared(heads)
         query, key, value = (
             self._heads(index, name, own, normed, views) for name, own in (("q", heads), ("k", shared), ("v", shared))
         )
         if first.rows is None:  # then there are no others
-            mixed = self._attend(index, heads, query, key, value, first.reach)
+            mixed = self._attend(index, heads, query, key, value, first.context)
         else:
             mixed = query.new_zeros(query.shape)
-            for block, rows, reach in parts:
+            for block, rows, context in parts:
                 own = heads if block.heads is None else block.heads
                 at = rows[:, None], _places(own, heads, rows.device)
                 of = rows[:, None], _places(self._shared(own), shared, rows.device)
-                mixed[at] = self._attend(index, own, query[at], key[of], value[of], reach)
+                mixed[at] = self._attend(index, own, query[at], key[of], value[of], context)
         if gate is not None:
             mixed = mixed * gate[:, :, None, None].to(mixed.dtype)
         runs = _runs(heads, attention.head_dim)
@@ -268,15 +268,15 @@ class Blocks:
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        reach: Reach,
+        context: AttentionContext,
     ) -> torch.Tensor:
-        """Return what heads make of what they reach: [B, heads, n, head width]."""
-        query = _turn(query, reach.turned)
-        key, value = reach.keys.update(_turn(key, reach.turned), value)
+        """Return the output of some heads: [B, heads, n, head width]."""
+        query = _rotate(query, context.rotary)
+        key, value = context.kv_cache.update(_rotate(key, context.rotary), value)
         if self._group > 1:
             place = _places([head // self._group for head in heads], self._shared(heads), key.device)
             key, value = key[:, place], value[:, place]
-        return self._mix(query, key, value, reach.mask, float(self.layers[index].self_attn.scaling))
+        return self._mix(query, key, value, context.mask, float(self.layers[index].self_attn.scaling))
 
     def _mix(
         self,
@@ -324,7 +324,7 @@ class Blocks:
     def _columns(
         self, index: int, name: str, runs: Runs | None, inner: torch.Tensor, gate: torch.Tensor | None, views: bool
     ) -> torch.Tensor:
-        """Multiply with columns of a linear layer's weight; where all of a row's gates are shut, no bias is added."""
+        """Multiply with columns of a linear layer's weight; where all of a row's gates are 0, no bias is added."""
         if views and runs:
             inner, runs = self._spread(index, name, runs, inner), None
         weight, bias = self._cut(index, name, runs, dim=1)
@@ -402,9 +402,9 @@ def _union(blocks: tuple[Block, ...], heads: int, channels: int) -> tuple[Block,
     return union, own_heads[:, any_head], own_channels[:, any_channel]
 
 
-def _turn(states: torch.Tensor, turned: Turned) -> torch.Tensor:
+def _rotate(states: torch.Tensor, rotary: RotaryEmbedding) -> torch.Tensor:
     """Rotate the first numbers of each head, as many as there are cosines; the rest passes (Phi)."""
-    cos, sin = turned.cos[:, None], turned.sin[:, None]
+    cos, sin = rotary.cos[:, None], rotary.sin[:, None]
     rotated, rest = states[..., : cos.shape[-1]], states[..., cos.shape[-1] :]
     left, right = rotated.chunk(2, dim=-1)
     rotated = rotated * cos + torch.cat((-right, left), dim=-1) * sin

@@ -14,12 +14,12 @@ import torch
 from ..harness.errors import UserError
 from ..harness.measure.execution import Execution, LayerWork
 from .decoder_blocks import WHOLE, Block, Gates
-from .decoder_keys import Keys, pad
+from .kv_cache import KVCache, pad
 
 Plan: TypeAlias = Mapping[int, Block]
 """What runs for one row of a batch, by block; a block that is not named runs whole."""
 
-Kept: TypeAlias = "dict[Block, tuple[Keys, Tokens]]"
+Kept: TypeAlias = "dict[Block, tuple[KVCache, Tokens]]"
 """Part of a block -> keys and values of the rows that run it, and which tokens they belong to."""
 
 
@@ -99,13 +99,13 @@ def _no_attention() -> torch.Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
+class Prefix:
     """The tokens that some prompts begin with, where some blocks have run: alike for all whose plans agree so far.
 
     Attributes:
         hidden: [1, n, d].
         tokens: Which tokens these are, without padding.
-        name: What it depends on: prompt and blocks. Equal names are the same beginning.
+        name: What it depends on: prompt and blocks. Equal names are the same prefix.
     """
 
     hidden: torch.Tensor
@@ -114,16 +114,16 @@ class Beginning:
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class SharedPrefixes:
     """Where the rows of a batch begin with tokens that they share.
 
     Attributes:
-        rows: Of each row, its beginning; what is shared is the same object.
-        tokens: Those of the beginnings, stacked.
+        rows: Of each row, its prefix; what is shared is the same object.
+        tokens: Those of the prefixes, stacked.
         own: The tokens that follow.
     """
 
-    rows: tuple[Beginning, ...]
+    rows: tuple[Prefix, ...]
     tokens: Tokens
     own: Tokens
 
@@ -133,14 +133,14 @@ class State:
     """What stands between two blocks.
 
     Attributes:
-        own: States [B, n, d] of the tokens; where beginnings are shared, of those that follow.
-        tokens: Which tokens these are, those of the beginnings included.
+        own: States [B, n, d] of the tokens; where prefixes are shared, of those that follow.
+        tokens: Which tokens these are, those of the prefixes included.
         plans: Of each row, what runs of the blocks that are still to come.
         gates: Block -> factors for its parts, for training; empty at inference.
         attention: Returns the attention of the last token to each of ``tokens`` in the block that ran just before:
             probabilities float32 [B, heads, n], zero at padding. Only that row is computed. The block must have run
             whole in every row, and must not have forgotten tokens that left its sliding window.
-        begun: The beginnings that are shared, if any are.
+        prefixes: The prefixes that are shared, if any are.
     """
 
     own: torch.Tensor
@@ -148,19 +148,19 @@ class State:
     plans: tuple[Plan, ...]
     gates: Mapping[int, Gates] = field(default_factory=dict)
     attention: Callable[[], torch.Tensor] = _no_attention
-    begun: Begun | None = None
+    prefixes: SharedPrefixes | None = None
 
     @functools.cached_property
     def hidden(self) -> torch.Tensor:
         """States of all tokens, [B, n, d]."""
-        if self.begun is None:
+        if self.prefixes is None:
             return self.own
-        count = self.begun.tokens.count
-        return torch.cat([torch.cat([pad(row.hidden, count, 1) for row in self.begun.rows]), self.own], dim=1)
+        count = self.prefixes.tokens.count
+        return torch.cat([torch.cat([pad(row.hidden, count, 1) for row in self.prefixes.rows]), self.own], dim=1)
 
     def apart(self) -> State:
         """The same, every row by itself from now on."""
-        return self if self.begun is None else dataclasses.replace(self, own=self.hidden, begun=None)
+        return self if self.prefixes is None else dataclasses.replace(self, own=self.hidden, prefixes=None)
 
     def keep(self, kept: torch.Tensor) -> State:
         """Drop tokens. The others stay in order and keep their positions.
@@ -176,7 +176,7 @@ class State:
         real, positions = kept.gather(1, order), self.tokens.positions.gather(1, order)
         tokens = Tokens(real, positions, self.tokens.visual.gather(1, order))
         hidden = self.hidden.gather(1, order[..., None].expand(-1, -1, self.hidden.shape[-1]))
-        return dataclasses.replace(self, own=hidden, tokens=tokens, attention=_no_attention, begun=None)
+        return dataclasses.replace(self, own=hidden, tokens=tokens, attention=_no_attention, prefixes=None)
 
     def compacted(self) -> State:
         """The same tokens at positions without gaps."""
@@ -244,9 +244,9 @@ class Cache:
             block = self.plans[row].get(index, WHOLE)
             if block.skipped:
                 continue
-            open_heads = heads if block.heads is None else len(block.heads)
-            open_channels = channels if block.channels is None else sum(map(len, block.channels))
-            layers.append(LayerWork(index, int(given.read[row]), open_heads, Fraction(open_channels, channels)))
+            active_heads = heads if block.heads is None else len(block.heads)
+            active_channels = channels if block.channels is None else sum(map(len, block.channels))
+            layers.append(LayerWork(index, int(given.read[row]), active_heads, Fraction(active_channels, channels)))
         return Execution(tuple(layers))
 
     def whole(self, row: int, *, heads: int, added: int) -> Execution:
@@ -263,7 +263,7 @@ class Cache:
 
 
 @dataclass(frozen=True, eq=False)
-class Context:
+class PartialPrefill:
     """Tokens that have run through the blocks below ``depth``, so that others can follow them, or share them.
 
     Attributes:
@@ -278,14 +278,14 @@ class Context:
 
     @property
     def bytes(self) -> int:
-        """Bytes of keys, values and hidden states, those of each beginning once."""
+        """Bytes of keys, values and hidden states, those of each prefix once."""
         tensors = [self.state.own]
-        if self.state.begun is not None:
-            tensors += [row.hidden for row in dict.fromkeys(self.state.begun.rows)]
+        if self.state.prefixes is not None:
+            tensors += [row.hidden for row in dict.fromkeys(self.state.prefixes.rows)]
         kept = sum(keys.bytes for kept in self.cache.kept for keys, _ in kept.values())
         return kept + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def copy(self) -> Context:
+    def copy(self) -> PartialPrefill:
         """The same tokens, so that both can be used up; they share tensors."""
         cache = Cache(len(self.cache.kept), self.cache.plans)
         for kept, own in zip(self.cache.kept, cache.kept, strict=True):
@@ -293,35 +293,36 @@ class Context:
         return dataclasses.replace(self, cache=cache)
 
     @staticmethod
-    def batch(contexts: Sequence[Context], names: Sequence[Hashable] | None = None) -> Context:
-        """Put contexts of one prompt each and of equal depth into one batch; shorter ones are padded on the left.
+    def batch(partials: Sequence[PartialPrefill], names: Sequence[Hashable] | None = None) -> PartialPrefill:
+        """Batch partial prefills of one prompt each and of equal depth; shorter ones are padded on the left.
 
-        The same context may stand in several places: this is how a beginning is shared, by the blocks to come too. None
-        of them is changed.
+        One of them may be given several times: this is how rows share a prefix, in later blocks too. None is changed.
 
         Args:
-            contexts: Of each row.
+            partials: Of each row.
             names: What each depends on; default nothing that is known elsewhere.
         """
-        first = contexts[0]
-        unique = dict.fromkeys(contexts) if names is None else dict(zip(contexts, names, strict=True))
+        first = partials[0]
+        unique = dict.fromkeys(partials) if names is None else dict(zip(partials, names, strict=True))
         known = {
-            context: Beginning(context.state.hidden, context.state.tokens, name or object())
-            for context, name in unique.items()
+            partial: Prefix(partial.state.hidden, partial.state.tokens, name or object())
+            for partial, name in unique.items()
         }
-        cache = Cache(len(first.cache.kept), [plan for context in contexts for plan in context.cache.plans])
+        cache = Cache(len(first.cache.kept), [plan for partial in partials for plan in partial.cache.plans])
         stacks: dict[tuple[Tokens, ...], Tokens] = {}  # blocks with the same tokens have the same mask
         for index in range(first.depth):
-            cache.kept[index][WHOLE] = stacked([context.cache.kept[index][WHOLE] for context in contexts], stacks)
-        rows = tuple(known[context] for context in contexts)
+            cache.kept[index][WHOLE] = stacked([partial.cache.kept[index][WHOLE] for partial in partials], stacks)
+        rows = tuple(known[partial] for partial in partials)
         tokens = _stack([row.tokens for row in rows])
         none = torch.zeros(len(rows), 0, device=tokens.real.device)
         own = Tokens(none.bool(), none.long(), none.bool())
         hidden = rows[0].hidden.new_zeros(len(rows), 0, rows[0].hidden.shape[2])
-        return Context(first.depth, cache, State(hidden, tokens, cache.plans, begun=Begun(rows, tokens, own)))
+        return PartialPrefill(
+            first.depth, cache, State(hidden, tokens, cache.plans, prefixes=SharedPrefixes(rows, tokens, own))
+        )
 
 
-def stacked(pairs: Sequence[tuple[Keys, Tokens]], known: dict[tuple[Tokens, ...], Tokens]) -> tuple[Keys, Tokens]:
+def stacked(pairs: Sequence[tuple[KVCache, Tokens]], known: dict[tuple[Tokens, ...], Tokens]) -> tuple[KVCache, Tokens]:
     """Put what a block kept of some rows into one batch.
 
     Args:
@@ -331,7 +332,7 @@ def stacked(pairs: Sequence[tuple[Keys, Tokens]], known: dict[tuple[Tokens, ...]
     group = tuple(tokens for _, tokens in pairs)
     if group not in known:
         known[group] = _stack(group)
-    return Keys(pairs[0][0].most, [keys for keys, _ in pairs]), known[group]
+    return KVCache(pairs[0][0].most, [keys for keys, _ in pairs]), known[group]
 
 
 def _stack(parts: Sequence[Tokens]) -> Tokens:

@@ -185,7 +185,7 @@ class Decoding:
             raise UserError(
                 f"its generation_config cannot be followed: {' '.join(str(error).split())[:300]}",
                 where=where,
-                todo="mend generation_config.json, or choose decoding=bare",
+                todo="fix generation_config.json, or choose decoding=bare",
             ) from error
         return bool(processors)
 

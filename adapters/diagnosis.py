@@ -121,7 +121,7 @@ def _kind(config: Mapping[str, Any]) -> Iterator[Diagnosis]:
         else:
             yield Diagnosis(
                 f"transformers {transformers.__version__} knows no model type {kind!r}",
-                "install a newer transformers, or mend model_type in config.json",
+                "install a newer transformers, or fix model_type in config.json",
             )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from .decoder_keys import Reach
+    from .kv_cache import AttentionContext
 
 __all__ = [
     "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded",
@@ -122,20 +122,20 @@ def heeded(model: Any) -> frozenset[str]:
         return frozenset(name for name, value in given.items() if changes({name: value}))
 
 
-def run_block(block: Any, hidden: torch.Tensor, reach: Reach) -> torch.Tensor:
+def run_block(block: Any, hidden: torch.Tensor, context: AttentionContext) -> torch.Tensor:
     """Run one block of a Llama or its like on [B, n, d]; its keys and values are added to those that it reaches."""
-    out: torch.Tensor = block(hidden, use_cache=True, **_reached(reach))
+    out: torch.Tensor = block(hidden, use_cache=True, **_attention_arguments(context))
     return out
 
 
-def run_attention(attention: Any, normed: torch.Tensor, reach: Reach) -> torch.Tensor:
+def run_attention(attention: Any, normed: torch.Tensor, context: AttentionContext) -> torch.Tensor:
     """Run the attention of one block on [B, n, d]; its keys and values are added to those that it reaches."""
-    out: torch.Tensor = attention(hidden_states=normed, **_reached(reach))[0]
+    out: torch.Tensor = attention(hidden_states=normed, **_attention_arguments(context))[0]
     return out
 
 
-def _reached(reach: Reach) -> dict[str, Any]:
-    return {"attention_mask": reach.mask, "position_embeddings": reach.turned, cache_name(): reach.keys}
+def _attention_arguments(context: AttentionContext) -> dict[str, Any]:
+    return {"attention_mask": context.mask, "position_embeddings": context.rotary, cache_name(): context.kv_cache}
 
 
 def logits_processors(model: Any, config: Any, ids: Sequence[int]) -> Any:

@@ -102,7 +102,7 @@ def check_whole(report: Mapping[str, Any], model: Any, where: str) -> None:
         raise UserError(
             f"its weights {name} are {list(found)}, and {list(wanted)} by its config",
             where=where,
-            todo="mend config.json, or save the whole model again",
+            todo="fix config.json, or save the whole model again",
         )
     how = quantisation(model.config.to_dict()) if getattr(model, "hf_quantizer", None) is None else ""
     codes = [name for name in sorted(report["unexpected_keys"]) if _is_code(name, own)]
@@ -150,7 +150,7 @@ def _told(error: Exception, folder: Path | None) -> tuple[str, str]:
     from huggingface_hub.errors import StrictDataclassError
 
     if isinstance(error, StrictDataclassError):
-        return f"transformers refuses its config: {_first_line(error.__cause__ or error)}", "mend config.json"
+        return f"transformers refuses its config: {_first_line(error.__cause__ or error)}", "fix config.json"
     if folder is None:
         return f"cannot load it: {_first_line(error)}", ""
     if isinstance(error, ImportError):

@@ -1,8 +1,8 @@
-"""A cache of keys and values whose rows share a beginning: it is kept once, and read once a step.
+"""A cache of keys and values whose rows share a prefix: it is kept once, and read once a step.
 
-In transformers' own cache each row would hold the beginning, and each step of decoding would read it once a row, and
-copy all of it to make room for one token: with long demonstrations, that is most of what a step does. Here a layer
-holds the beginning as one row and each row's own tokens beside it, with room for those to come. The two meet in
+In transformers' own cache each row would hold the prefix, and each step of decoding would read it once a row, and
+copy all of it to append one token: with long demonstrations, that is most of what a step does. Here a layer
+holds the prefix as one row and each row's own tokens beside it, in a growable buffer. The two meet in
 `_attend`, which the model calls as its implementation of attention, so that its own modules need not know.
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from .growable_buffer import GrowableBuffer
 from .installed import PlainLayer
-from .room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 ATTENTION = "sdpa_with_shared_prefix"
 """The implementation of attention that reads these caches; any other cache it reads as ``sdpa`` does."""
 _PREFIX = "_shared_prefix"
-"""The attribute by which a layer's own keys lead to the beginning: all that attention is given is tensors."""
+"""The attribute by which a layer's own keys lead to the prefix: all that attention is given is tensors."""
 
 
-class Begun(NamedTuple):
-    """What a model has read, to go on from.
+class PrefixBatch(NamedTuple):
+    """Rows that a model has read, to continue from.
 
     Attributes:
-        cache: The library's.
-        mask: Of all tokens that are in it, [B, n].
+        cache: The library's KV cache.
+        mask: Of all tokens in it, [B, n]; 0 at padding.
     """
 
     cache: Any
     mask: torch.Tensor
 
-    def behind(self, rows: Sequence[list[int]]) -> Begun:
-        """The same after `right_padded` rows: what is read next shall not see their padding."""
+    def behind(self, rows: Sequence[list[int]]) -> PrefixBatch:
+        """Mask the padding of `right_padded` rows, so that the tokens read next do not attend to it."""
         ends = torch.tensor([[len(row)] for row in rows], device=self.mask.device)
         real = torch.arange(max(map(len, rows)), device=self.mask.device) < ends
-        return Begun(self.cache, torch.cat([self.mask[:, : -real.shape[1]], real.long()], dim=1))
+        return PrefixBatch(self.cache, torch.cat([self.mask[:, : -real.shape[1]], real.long()], dim=1))
 
 
 class PrefixLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
@@ -53,7 +53,7 @@ class PrefixLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
 
     Args:
         layer: Whose place it takes.
-        prefix: Of the beginning that all rows share, in one row; ``None`` if they share none.
+        prefix: Of the prefix that all rows share, in one row; ``None`` if they share none.
         own: Of each row's own tokens so far; not copied before the next token comes.
     """
 
@@ -61,50 +61,50 @@ class PrefixLayer(PlainLayer):  # type: ignore[misc] # transformers has no types
         super().__init__()
         self.__dict__.update(layer.__dict__)
         self.prefix = prefix
-        self._rooms = [Room(states) for states in own]
+        self._buffers = [GrowableBuffer(states) for states in own]
         self._show()
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Pair:
         """Add keys and values of new tokens, [rows, heads, n, head width]; return what attention is given."""
-        for room, new in zip(self._rooms, (key_states, value_states), strict=True):
-            room.add(new)
+        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer.add(new)
         self._show()
         return _pair(self)
 
     def get_seq_length(self) -> int:
-        """Return the tokens of a row, the beginning's included."""
+        """Return the tokens of a row, the prefix's included."""
         count: int = self.keys.shape[-2] + (0 if self.prefix is None else self.prefix[0].shape[-2])
         return count
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows."""
-        self._rooms = [room.rows(indices) for room in self._rooms]
+        self._buffers = [buffer.rows(indices) for buffer in self._buffers]
         self._show()
 
     reorder_cache = batch_select_indices
 
     def _show(self) -> None:
-        self.keys, self.values = (room.states for room in self._rooms)
+        self.keys, self.values = (buffer.states for buffer in self._buffers)
         setattr(self.keys, _PREFIX, self.prefix)
 
 
-def cropped(begun: Begun, tokens: int) -> Begun:
+def cropped(past: PrefixBatch, tokens: int) -> PrefixBatch:
     """Return the first tokens of one row that has been read; it stays as it is."""
 
     def crop(layer: Any) -> Any:
         keys, values = _pair(layer)
         return PrefixLayer(layer, None, (keys[..., :tokens, :], values[..., :tokens, :]))
 
-    return Begun(_with_layers(begun.cache, map(crop, begun.cache.layers)), begun.mask[:, :tokens])
+    return PrefixBatch(_with_layers(past.cache, map(crop, past.cache.layers)), past.mask[:, :tokens])
 
 
-def forked(begun: Begun, rows: int, *, apart: bool) -> Begun:
+def forked(past: PrefixBatch, rows: int, *, apart: bool) -> PrefixBatch:
     """Return rows that all begin with one row that has been read; it stays as it is.
 
     Args:
-        begun: Of one row.
+        past: Of one row.
         rows: How many.
-        apart: Keep the beginning apart, for a model whose attention is `ATTENTION`.
+        apart: Keep the prefix apart, for a model whose attention is `ATTENTION`.
     """
 
     def fork(layer: Any) -> Any:
@@ -114,37 +114,37 @@ def forked(begun: Begun, rows: int, *, apart: bool) -> Begun:
         nothing = [states.new_empty(rows, states.shape[1], 0, states.shape[3]) for states in (keys, values)]
         return PrefixLayer(layer, (keys, values), (nothing[0], nothing[1]))
 
-    return Begun(_with_layers(begun.cache, map(fork, begun.cache.layers)), begun.mask.expand(rows, -1))
+    return PrefixBatch(_with_layers(past.cache, map(fork, past.cache.layers)), past.mask.expand(rows, -1))
 
 
-def joined(begun: Sequence[Begun]) -> Begun:
-    """Return the rows of several batches, used up, as one that has room; shorter rows are padded where they end.
+def joined(past: Sequence[PrefixBatch]) -> PrefixBatch:
+    """Return the rows of several batches, used up, as one growable batch; shorter rows are padded at the end.
 
     Args:
-        begun: Of one model: all plain, or all forked from the same row.
+        past: Of one model: all plain, or all forked from the same row.
     """
 
     def join(layers: Sequence[Any]) -> Any:
         keys, values = (_stacked(states, 2) for states in zip(*map(_pair, layers), strict=True))
         return PrefixLayer(layers[0], getattr(layers[0], "prefix", None), (keys, values))
 
-    layers = zip(*(one.cache.layers for one in begun), strict=True)
-    return Begun(_with_layers(begun[0].cache, map(join, layers)), _stacked([one.mask for one in begun], 1))
+    layers = zip(*(one.cache.layers for one in past), strict=True)
+    return PrefixBatch(_with_layers(past[0].cache, map(join, layers)), _stacked([one.mask for one in past], 1))
 
 
-def with_room(cache: Any) -> Any:
-    """Return a cache whose plain layers have room for tokens to come; others, such as those of a window, stay."""
+def growable(cache: Any) -> Any:
+    """Return a cache whose plain layers grow in place; others, such as sliding-window layers, stay as they are."""
 
-    def furnish(layer: Any) -> Any:
+    def grow(layer: Any) -> Any:
         plain = type(layer) is PlainLayer and layer.get_seq_length()
         return PrefixLayer(layer, None, _pair(layer)) if plain else layer
 
-    return _with_layers(cache, map(furnish, cache.layers)) if hasattr(cache, "layers") else cache
+    return _with_layers(cache, map(grow, cache.layers)) if hasattr(cache, "layers") else cache
 
 
-def size(begun: Begun) -> int:
+def size(past: PrefixBatch) -> int:
     """Return the bytes of the keys and values of what has been read."""
-    return sum(states.numel() * states.element_size() for layer in begun.cache.layers for states in _pair(layer))
+    return sum(states.numel() * states.element_size() for layer in past.cache.layers for states in _pair(layer))
 
 
 def _pair(layer: Any) -> Pair:
@@ -187,7 +187,7 @@ def _attend(
 def _attend_once(
     query: torch.Tensor, prefix: Pair | None, own: Pair, mask: torch.Tensor | None, scaling: float | None
 ) -> torch.Tensor:
-    """Attention of one token a row: to the beginning in one product for all rows, to each row's own tokens apart."""
+    """Attention of one token a row: to the prefix in one product for all rows, to each row's own tokens apart."""
     rows, heads, _, width = query.shape
     groups, length = own[0].shape[1], 0 if prefix is None else prefix[0].shape[2]
     query = (query * (width**-0.5 if scaling is None else scaling)).view(rows, groups, -1, width)

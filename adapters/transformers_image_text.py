@@ -197,7 +197,7 @@ class HFImageTextToText:
             self._processed([Prompt("?", (Image.new("RGB", (64, 64)),))])
         except (TypeError, *_REFUSALS) as error:
             what = f"its processor cannot read an image: {type(error).__name__}: {error}"
-            raise UserError(what, where=f"hf:{path}", todo="mend its processor_config.json") from error
+            raise UserError(what, where=f"hf:{path}", todo="fix its processor_config.json") from error
 
 
 def _prefill_module(model: Any) -> Any:

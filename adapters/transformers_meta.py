@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.architecture import read_architecture
-from ..harness.measure.counting import Record
+from ..harness.measure.counting import PhaseCount
 from ..harness.measure.memory import free_memory
 from .loading import checkpoint, loading
 
@@ -63,7 +63,7 @@ class Blueprint:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], source: str, recorded: Mapping[str, Record] = MappingProxyType({})
+        self, config: Mapping[str, Any], source: str, recorded: Mapping[str, PhaseCount] = MappingProxyType({})
     ) -> None:
         if not isinstance(config.get("model_type"), str):
             raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
@@ -219,7 +219,7 @@ def card(path: str) -> Blueprint:
     """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record."""
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     recorded = {
-        phase: Record(tuple(map(Fraction, told["one"])), tuple(map(Fraction, told["two"])), told["attention"])
+        phase: PhaseCount(tuple(map(Fraction, told["one"])), tuple(map(Fraction, told["two"])), told["attention"])
         for phase, told in content["counted"].items()
     }
     return Blueprint(content["config"], content["source"], recorded)

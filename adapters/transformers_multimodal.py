@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..harness.figures import AttentionMaps
     from ..harness.measure.architecture import Architecture
     from ..harness.measure.execution import Execution
-    from .decoder import Cache, Context, Decoder, Method
+    from .decoder import Cache, Decoder, Method, PartialPrefill
     from .decoder_state import Row
 
     Selector = Callable[[Any, torch.Tensor], Sequence[torch.Tensor]]
@@ -66,7 +66,7 @@ class HFMultimodal:
         share: Compute an image's features once, and what the decoder makes of the text before it and of the image
             itself, where the prompts' digests tell that it is the same image, and in blocks that are planned, where the
             plans agree so far. Answers are the same without it.
-        memory: Bytes that shared work may take; in a sweep, as many again for what blocks make of beginnings.
+        memory: Bytes that shared work may take; in a sweep, as many again for what blocks make of prefixes.
 
     Attributes:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
@@ -158,7 +158,7 @@ class HFMultimodal:
         """The same model; with methods it remembers what can be shared by the budgets that are asked in turn.
 
         That is a whole batch of prompts, as far as no method has acted on it, and beyond that what blocks make of the
-        prompts' shared beginnings, plan by plan.
+        prompts' shared prefixes, plan by plan.
         """
         return self._changed(_swept=True, _grown=ByteLru(self._memory.limit))
 
@@ -338,12 +338,12 @@ class HFMultimodal:
             if not places:
                 continue
             asked = [(encoded[place], prompts[place]) for place in places]
-            context = self._unsteered(asked, [split[place] for place in places])
+            partial = self._unsteered(asked, [split[place] for place in places])
             for extra in self.decoder.extras(self.methods, len(places)):
-                context = self.decoder.extend(context, extra.to(context.state.hidden))
-            yield places, *self.decoder.finish(context, self.methods, self._grown)
+                partial = self.decoder.extend(partial, extra.to(partial.state.hidden))
+            yield places, *self.decoder.finish(partial, self.methods, self._grown)
 
-    def _unsteered(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> Context:
+    def _unsteered(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> PartialPrefill:
         """What the decoder makes of prompts before a method acts; in a sweep, the next budget asks for the same batch.
 
         Args:
@@ -355,24 +355,24 @@ class HFMultimodal:
             return make()
         depth = self.decoder.shared_depth(self.methods)
         key = ("prompts", self._selector, depth, tuple((ids, prompt.digests) for ids, prompt in asked))
-        context: Context = self._memory.get(key, make, lambda made: made.bytes)
-        return context.copy()
+        partial: PartialPrefill = self._memory.get(key, make, lambda made: made.bytes)
+        return partial.copy()
 
-    def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> Context:
+    def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> PartialPrefill:
         from .decoder_state import padded
 
         rows = [self._embedded(ids, self._features(prompt)) for ids, prompt in asked]
         return self.decoder.start(*padded(rows), depth=self.decoder.shared_depth(self.methods))
 
-    def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> Context:
-        from .decoder_state import Context, padded
+    def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> PartialPrefill:
+        from .decoder_state import PartialPrefill, padded
 
         heads = [(ids[:count], prompt.digests) for (ids, prompt), count in zip(asked, shared, strict=True)]
         first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
-        known = {head: self._beginning(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
+        known = {head: self._prefix(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
         ends = [self._embedded(ids[count:], []) for (ids, _), count in zip(asked, shared, strict=True)]
         names = [self._name(*head) for head in heads]
-        return self.decoder.extend(Context.batch([known[head] for head in heads], names), *padded(ends))
+        return self.decoder.extend(PartialPrefill.batch([known[head] for head in heads], names), *padded(ends))
 
     def _ids(self, prompt: Prompt) -> tuple[int, ...]:
         key = ("ids", prompt.text, len(prompt.images))
@@ -391,18 +391,18 @@ class HFMultimodal:
         count = len(ids) - ids[::-1].index(self._loaded.model.config.image_token_id)
         return count if count < len(ids) else 0
 
-    def _beginning(self, ids: tuple[int, ...], prompt: Prompt) -> Context:
+    def _prefix(self, ids: tuple[int, ...], prompt: Prompt) -> PartialPrefill:
         """What the decoder makes of a beginning, by itself, so that it does not depend on the batch."""
         from .decoder_state import padded
 
         depth = self.decoder.shared_depth(self.methods)
 
-        def make() -> Context:
+        def make() -> PartialPrefill:
             rows = [self._embedded(ids, self._features(prompt))]
             return self.decoder.start(*padded(rows), depth=depth)
 
-        context: Context = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
-        return context
+        partial: PartialPrefill = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
+        return partial
 
     def _name(self, ids: tuple[int, ...], digests: Sequence[str]) -> Hashable:
         """What the beginning of a prompt depends on."""

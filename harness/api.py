@@ -49,7 +49,7 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
         The results, one a cell; ``.to_pandas()`` makes a table of them.
 
     Raises:
-        UserError: Something that the caller can mend; what was recorded so far stays.
+        UserError: Something that the caller can fix; what was recorded so far stays.
         TypeError: There is no such option.
     """
     unknown = options.keys() - RunOptions.__annotations__.keys()

@@ -40,7 +40,7 @@ class ModelCard(Card):
     replays: bool = False
     """Its answers were given elsewhere: it is `Replayed`, and nothing of it is counted or timed."""
     reference: bool = False
-    """A landmark such as a constant or random predictor: shown on every board, never ranked first by merit."""
+    """A baseline such as a constant or random predictor: shown on every board, never ranked first by merit."""
 
 
 class MethodCard(Card):

@@ -129,7 +129,7 @@ def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
 
 
 def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
-    """A model to try a method on, built, and its answers. The plugin's own come before others, landmarks last."""
+    """A model to try a method on, built, and its answers. The plugin's own come before others, baselines last."""
     offers = [e for e in plugins.registry.entries("model") if method.card.needs <= e.card.offers]
     for entry in sorted(offers, key=lambda e: (e.owner != method.owner, e.card.reference, e.name)):
         # One that wants arguments, or something that is not installed, is passed over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend: what went wrong, where, and what to do about it.
+    """Something the user can fix: what went wrong, where, and what to do about it.
 
     The command line prints it as one line and exits with status 2; the traceback shows only with ``--debug``.
 

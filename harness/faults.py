@@ -30,5 +30,5 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
         raise UserError(
             f"{who} failed with {story}",
             where=where,
-            todo="mend it and run the same command again (--debug shows the traceback)",
+            todo="fix it and run the same command again (--debug shows the traceback)",
         ) from error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .results import Estimate
     from .stats import Values
 
-_TODO = "mend the task"
+_TODO = "fix the task"
 
 
 class Summary(TypedDict):

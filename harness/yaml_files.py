@@ -38,7 +38,7 @@ def read_yaml(path: str | Path, *, kind: str, fields: str) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(
-            f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="mend it"
+            f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="fix it"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"not a {kind}: it holds no fields", where=where, todo=f"write {fields}")

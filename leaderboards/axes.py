@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from .collect import Row
     from .ranking import Section, Standing
 
-Kind: TypeAlias = Literal["frontier", "open", "dominated", "landmark"]
+Kind: TypeAlias = Literal["frontier", "open", "dominated", "baseline"]
 
 KINDS: dict[Kind, str] = {
     "frontier": "on the Pareto frontier",
     "open": "behind the frontier, but not significantly",
     "dominated": "dominated: a model that costs no more is significantly better",
-    "landmark": "landmark, not ranked",
+    "baseline": "baseline, not ranked",
 }
 
 
@@ -147,7 +147,7 @@ def _words(grounds: Hashable) -> str:
 def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[Point, ...]:
     factor = wording.scale(section.metric)
     sign = 1 if section.metric.better == "higher" else -1
-    rivals = {s.name: (c.value, sign * s.headline.value) for s, c in drawn if s.headline and not s.landmark}
+    rivals = {s.name: (c.value, sign * s.headline.value) for s, c in drawn if s.headline and not s.baseline}
     frontier = pareto(rivals)
     points = []
     for standing, cost in drawn:
@@ -161,8 +161,8 @@ def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[P
 
 
 def _kind(standing: Standing, cost: Cost, drawn: Sequence[tuple[Standing, Cost]], frontier: set[str]) -> Kind:
-    if standing.landmark:
-        return "landmark"
+    if standing.baseline:
+        return "baseline"
     if standing.name in frontier:
         return "frontier"
     own = standing.tier

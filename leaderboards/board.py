@@ -43,7 +43,7 @@ class Board:
 
     @property
     def unranked(self) -> list[tuple[Section, Standing]]:
-        """Cells with scores but without a rank, landmarks aside."""
+        """Cells with scores but without a rank, baselines aside."""
         return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
 
 

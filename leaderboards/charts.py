@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .axes import Plot
     from .board import Board
 
-_SHAPES = {"frontier": "circle", "open": "circle", "dominated": "triangle-down", "landmark": "cross"}
+_SHAPES = {"frontier": "circle", "open": "circle", "dominated": "triangle-down", "baseline": "cross"}
 _TOOLTIP = {"name": "model", "shown": "score", "interval": "interval", "spent": "cost", "rank": "rank", "kind": "is"}
 
 

@@ -51,7 +51,7 @@ def _page(board: Board) -> dict[str, Any]:
         "notes": board.notes,
         "overview": views.overview(board),
         "unranked": views.unranked(board),
-        "landmarks": views.landmarks(board),
+        "baselines": views.baselines(board),
         "runs": [views.run_view(run, board.sections) for run in board.runs],
         "version": version("adaptbench"),
         **views.card_views(board),

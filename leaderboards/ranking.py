@@ -55,7 +55,7 @@ class Standing:
 
     Attributes:
         name: Model spec with budget, unique in the section.
-        tier: Ranks that are open; ``None`` for a landmark and for whatever is not ranked.
+        tier: Ranks that are open; ``None`` for a baseline and for whatever is not ranked.
         reason: Why it is not comparable; empty if it is.
     """
 
@@ -65,7 +65,7 @@ class Standing:
     reason: str = ""
 
     @property
-    def landmark(self) -> bool:
+    def baseline(self) -> bool:
         """A constant or random predictor: shown, compared, never ranked."""
         return self.row.result.model_card.reference
 
@@ -77,7 +77,7 @@ class Standing:
     @property
     def rank(self) -> str:
         """The rank as text."""
-        return "landmark" if self.landmark and self.comparable else tier(self.tier)
+        return "baseline" if self.baseline and self.comparable else tier(self.tier)
 
     @property
     def headline(self) -> Estimate | None:
@@ -137,7 +137,7 @@ def warnings(section: Section, standing: Standing) -> list[str]:
     if result.unscored:
         said.append(f"{result.unscored:,} of {result.samples:,} {section.noun} could not be scored")
     if standing.tier:
-        marks = [s for s in section.standings if s.landmark and s.comparable]
+        marks = [s for s in section.standings if s.baseline and s.comparable]
         said += [f"not clearly better than {s.name}" for s in marks if not _clears(standing, s, section.metric)]
     said += _cost_warnings(section, standing.row)
     if standing.row.also_in:
@@ -237,7 +237,7 @@ def _compared(standing: Standing, chosen: Grounds, holders: Mapping[str, Standin
 
 def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standing], int]:
     """Add the tiers, and return how many samples decided them: those that every rival has a score for."""
-    rivals = {s.name: s.row.scores.values for s in standings if s.comparable and not s.landmark}
+    rivals = {s.name: s.row.scores.values for s in standings if s.comparable and not s.baseline}
     if not rivals:
         return list(standings), 0
     shared = np.logical_and.reduce([np.isfinite(values) for values in rivals.values()])
@@ -253,9 +253,9 @@ def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standin
     return [replace(s, tier=tiers.get(s.name)) for s in standings], paired
 
 
-def _clears(standing: Standing, landmark: Standing, metric: Metric) -> bool:
-    """Whether the near end of a model's interval is beyond a landmark's score."""
-    own, mark = standing.headline, landmark.headline
+def _clears(standing: Standing, baseline: Standing, metric: Metric) -> bool:
+    """Whether the near end of a model's interval is beyond a baseline's score."""
+    own, mark = standing.headline, baseline.headline
     if own is None or mark is None:
         return True
     if metric.better == "higher":

@@ -25,7 +25,7 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
         "these is shown in grey with the reason.",
     ),
     (
-        "Landmarks",
+        "Baselines",
         "Constant and random predictors. They show what no skill scores on the same samples, and take no rank.",
     ),
     (
@@ -45,7 +45,7 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
     ),
     (
         "Frontier",
-        "The line joins the models that no other beats in both cost and score, landmarks aside. A model behind it is "
+        "The line joins the models that no other beats in both cost and score, baselines aside. A model behind it is "
         "called dominated only if one that costs no more stands in a better tier that does not overlap with its own.",
     ),
 )

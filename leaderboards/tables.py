@@ -134,7 +134,7 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
     row, result = standing.row, standing.row.result
     score = result.metrics.get(metric.name)
     tier = standing.tier if metric.name == section.metric.name else None
-    status = "not ranked" if standing.reason else "landmark" if standing.landmark else "ranked"
+    status = "not ranked" if standing.reason else "baseline" if standing.baseline else "ranked"
     return {
         **_cell(row.run.name, result.cell),
         "status": status,

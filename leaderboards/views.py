@@ -74,7 +74,7 @@ def overview(board: Board) -> dict[str, Any]:
         "Bold: no other model of the task is significantly better.",
         "* Not ranked on that task." if board.unranked else "",
         f"Costs are ranges over the tasks{f', times of {usual.machine}, {usual.device}' if usual.machine else ''}.",
-        "Ordered by mean rank, landmarks last.",
+        "Ordered by mean rank, baselines last.",
     ]
     return {
         "scores": [(section.title, wording.with_unit(section.metric)) for section in board.sections],
@@ -137,9 +137,9 @@ def unranked(board: Board) -> list[dict[str, str]]:
     return compared + missing
 
 
-def landmarks(board: Board) -> str:
-    """Names of the landmarks."""
-    names = (s.row.label for section in board.sections for s in section.standings if s.landmark)
+def baselines(board: Board) -> str:
+    """Names of the baselines."""
+    names = (s.row.label for section in board.sections for s in section.standings if s.baseline)
     return wording.listed(list(dict.fromkeys(names)))
 
 

@@ -83,7 +83,7 @@ _PRUNING_AND_SCHEDULING = {
 }
 
 
-def _landmark(summary: str, capability: Capability = "embed") -> ModelCard:
+def _baseline(summary: str, capability: Capability = "embed") -> ModelCard:
     return ModelCard(
         summary=summary, capabilities=(capability,), licence="Apache-2.0", training_data="none", reference=True
     )
@@ -99,10 +99,10 @@ def register(registry: Registrar) -> None:
     registry.model(
         "constant",
         f"{_HERE}.constant:constant",
-        card=_landmark("The same vector for every image: always the first class"),
+        card=_baseline("The same vector for every image: always the first class"),
     )
     registry.model(
-        "random", f"{_HERE}.random_vectors:random_vectors", card=_landmark("A random vector for each image content")
+        "random", f"{_HERE}.random_vectors:random_vectors", card=_baseline("A random vector for each image content")
     )
     registry.model("pixels", f"{_HERE}.pixels:pixels", card=_untrained("Raw pixels"))
     registry.model(
@@ -157,7 +157,7 @@ def _register_generators(registry: Registrar) -> None:
     registry.model(
         "says",
         f"{_HERE}.says:Says",
-        card=_landmark("The same text whatever is asked: says:yes, says:A", "generate"),
+        card=_baseline("The same text whatever is asked: says:yes, says:A", "generate"),
     )
     registry.model(
         "rule-follower",

@@ -1,6 +1,6 @@
 """MiniLM, an encoder of sentences, as a plugin: it answers as the demonstration whose input is most like the question.
 
-A landmark: what finding the most similar example comes to, without applying any rule.
+A baseline: what finding the most similar example comes to, without applying any rule.
 """
 
 import re

@@ -14,7 +14,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line.
 
-    What the user can mend - a `UserError`, a misspelt option - is one line on standard error and exit status 2, or a
+    What the user can fix - a `UserError`, a misspelt option - is one line on standard error and exit status 2, or a
     traceback with ``--debug``. Ctrl-C exits with status 130.
     """
     from typer import TyperException

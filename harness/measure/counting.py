@@ -31,7 +31,7 @@ _CHECK = 13
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PhaseCount:
     """What the traces of a phase told.
 
     Attributes:
@@ -67,7 +67,7 @@ class Blueprint(Protocol):
         ...
 
     @property
-    def recorded(self) -> Mapping[str, Record]:
+    def recorded(self) -> Mapping[str, PhaseCount]:
         """Phase -> what `Counter.record` said of it; empty if it has to be traced."""
         ...
 
@@ -96,7 +96,7 @@ class Counter:
 
     def __init__(self, blueprint: Blueprint, waive: Sequence[str] = (), *, afresh: bool = False) -> None:
         self._blueprint, self._waive = blueprint, tuple(waive)
-        self._recorded: Mapping[str, Record] = {} if afresh else blueprint.recorded
+        self._recorded: Mapping[str, PhaseCount] = {} if afresh else blueprint.recorded
         self.traces = 0
         """Forward passes that were traced so far."""
 
@@ -104,13 +104,13 @@ class Counter:
         """The phases that the architecture has."""
         return list(self._recorded or self._parts(1))
 
-    def record(self) -> dict[str, Record]:
+    def record(self) -> dict[str, PhaseCount]:
         """What the traces tell of every phase: all that `count` and `count_layers` need."""
         told = {}
         for phase in self.phases():
             one, sample = self._polynomial(phase, 1)
             two = self._polynomial(phase, 2)[0] if phase in self._blueprint.depth else []
-            told[phase] = Record(tuple(one), tuple(two), sample.attention)
+            told[phase] = PhaseCount(tuple(one), tuple(two), sample.attention)
         return told
 
     def count(self, phase: str, tokens: int) -> Flops:

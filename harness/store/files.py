@@ -31,7 +31,7 @@ def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        todo = _ADVICE.get(error.errno or 0, "mend that and run the same command again; nothing written so far is lost")
+        todo = _ADVICE.get(error.errno or 0, "fix that and run the same command again; nothing written so far is lost")
         raise UserError(f"cannot {doing}: {error.strerror or error}", where=str(path), todo=todo) from error
 
 

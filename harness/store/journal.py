@@ -148,7 +148,7 @@ def _line(record: Record) -> bytes:
             del fields["plan"]
         body = canonical_json(fields, "record")[:-1]
     except ValueError as error:
-        raise UserError(str(error), where=f"sample {record.sample}", todo="mend the task or the model") from error
+        raise UserError(str(error), where=f"sample {record.sample}", todo="fix the task or the model") from error
     return body + _TAIL % zlib.crc32(body)
 
 

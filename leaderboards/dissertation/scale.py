@@ -10,7 +10,7 @@ from ..board import need
 from ..figures.compositional import highest
 from ..figures.curves import Curve, Plane, lines, spot
 from ..figures.files import render
-from ..figures.pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_landmark, size
+from ..figures.pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_baseline, size
 from ..figures.panels import Drawing, Panel, shown
 from ..frame import HEIGHT
 from .printed import PRINTED, PUBLISHED, printed
@@ -28,11 +28,11 @@ BY = ("pair", "family")
 _WORDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}
 _AIR = 0.04
 _LINE, _LONGEST = 12, 28
-"""Height of a landmark's name in pixels, and its length in letters."""
+"""Height of a baseline's name in pixels, and its length in letters."""
 
 
 class Level(NamedTuple):
-    """What a landmark scores, scaled as it is shown."""
+    """What a baseline scores, scaled as it is shown."""
 
     name: str
     value: float
@@ -70,7 +70,7 @@ def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", publish
         raise UserError(
             "no pair of these runs was asked of models of several sizes",
             where="scale",
-            todo="run it with more models; the size of a landmark or of stored predictions is not known",
+            todo="run it with more models; the size of a baseline or of stored predictions is not known",
         )
     return render(Drawing("Accuracy against scale", panels, columns), request.form)
 
@@ -78,7 +78,7 @@ def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", publish
 def _curves(pair: Pair, metric: Metric) -> list[Curve]:
     """A line for each setting and family; the family is its mark, and the parameters are where its points stand."""
     names = brief(pair.parts)
-    sized = sorted((n, model) for model, parts in pair.parts.items() if (n := size(parts)) and not is_landmark(parts))
+    sized = sorted((n, model) for model, parts in pair.parts.items() if (n := size(parts)) and not is_baseline(parts))
     found: dict[tuple[str, str], list[Spot]] = {}
     for parameters, model in sized:
         for setting, part in pair.parts[model].items():
@@ -112,7 +112,7 @@ def _panel(pair: Pair, curves: Sequence[Curve], metric: Metric) -> Panel:
     title = pair.title if len(of) > 1 else f"{pair.title}, {of[0]}"
     caption = f"With 95 % intervals{', printed scores aside' if any(PRINTED in name for name in of) else ''}."
     if levels:
-        caption += " Dashed: what landmarks get in the setting composite."
+        caption += " Dashed: what baselines get in the setting composite."
     return Panel(title, lambda palette: _drawn(placed, plane, levels, palette), caption)
 
 
@@ -123,17 +123,17 @@ def _placed(curve: Curve, unit: float, top: float, mark: str) -> Curve:
 
 
 def _levels(pair: Pair, metric: Metric) -> list[Level]:
-    """What landmarks score in the composite setting."""
+    """What baselines score in the composite setting."""
     names = brief(pair.parts)
     return [
         Level(names[model], wording.scale(metric) * parts[COMPOSITE].metrics[metric.name].value)
         for model, parts in pair.parts.items()
-        if is_landmark(parts) and COMPOSITE in parts
+        if is_baseline(parts) and COMPOSITE in parts
     ]
 
 
 def _drawn(curves: Sequence[Curve], plane: Plane, levels: Sequence[Level], palette: Palette) -> Any:
-    """The lines over the levels of landmarks, whose names stand in the margin."""
+    """The lines over the levels of baselines, whose names stand in the margin."""
     alt = need("altair")
     low, high = plane.height or (0.0, 100.0)
     places = _apart([level.value for level in levels], _LINE * (high - low) / HEIGHT, high)

@@ -105,12 +105,12 @@ class Group:
 
 
 def groups(sections: Sequence[Section]) -> list[Group]:
-    """Put cells together, but for landmarks and for what may not be compared; each method follows what it builds on."""
+    """Put cells together, but for baselines and for what may not be compared; each method follows what it builds on."""
     standings = [
         (section.title, standing)
         for section in sections
         for standing in section.standings
-        if standing.comparable and not standing.landmark
+        if standing.comparable and not standing.baseline
     ]
     recipes = _recipes(parse(standing.row.result.cell.model) for _, standing in standings)
     found: dict[tuple[str, str], Group] = {}

@@ -14,7 +14,7 @@ from ...harness.store import Index
 from .. import wording
 from .compositional import WIDTH, Row, bars
 from .files import render
-from .pairs import COMPOSITE, GOLD, SETTINGS, brief, find_pairs, is_landmark, pairs_of
+from .pairs import COMPOSITE, GOLD, SETTINGS, brief, find_pairs, is_baseline, pairs_of
 from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
@@ -39,24 +39,24 @@ def gap(request: FigureRequest, *, metric: str = "") -> str | bytes:
     Raises:
         UserError: No model was asked a pair in both settings, or there is no such metric.
     """
-    panels = gap_panels(find_pairs(request, "gap"), metric, landmarks=bool(request.models))
+    panels = gap_panels(find_pairs(request, "gap"), metric, baselines=bool(request.models))
     if not panels:
         raise UserError(
             "no model of these runs was asked a pair in both settings, composite and composite-in-context",
             where="gap",
-            todo="run both; name landmarks with --model",
+            todo="run both; name baselines with --model",
         )
     return render(Drawing("Composites after the simple tasks, and in context", panels), request.form)
 
 
-def gap_panels(found: Sequence[Pair], metric: str = "", *, landmarks: bool = False) -> list[Panel]:
-    """The panels, one for each model and metric; none for landmarks unless they are wanted."""
+def gap_panels(found: Sequence[Pair], metric: str = "", *, baselines: bool = False) -> list[Panel]:
+    """The panels, one for each model and metric; none for baselines unless they are wanted."""
     names = brief(model for pair in found for model in pair.parts)
     kinds = Counter(pair.kind for pair in found)
     rows: dict[tuple[str, str], tuple[Metric, list[Row]]] = {}
     for pair in found:
         for model, parts in pair.parts.items():
-            if COMPOSITE in parts and GOLD in parts and (landmarks or not is_landmark(parts)):
+            if COMPOSITE in parts and GOLD in parts and (baselines or not is_baseline(parts)):
                 chosen, name = pair.metric(metric), pair.kind if kinds[pair.kind] == 1 and pair.kind else pair.title
                 rows.setdefault((model, chosen.name), (chosen, []))[1].append(_row(name, parts, chosen))
     return [_panel(names[model], chosen, own) for (model, _), (chosen, own) in rows.items()]

@@ -48,7 +48,7 @@ class Pair:
         task: Their spec without the setting.
         seed: Of the samples.
         kind: The pair's own name and structure, such as ``A+B, sequential``; empty where the task does not say.
-        parts: Model with its budget -> setting -> what its cell says; landmarks last, models by family and size.
+        parts: Model with its budget -> setting -> what its cell says; baselines last, models by family and size.
     """
 
     task: str
@@ -131,9 +131,9 @@ def family(name: str) -> str:
     return _SIZE.sub("", name).strip("-_ ") or name
 
 
-def is_landmark(parts: Mapping[str, Part]) -> bool:
-    """Whether a model is a landmark, by what its cells say."""
-    return any(part.standing.landmark for part in parts.values())
+def is_baseline(parts: Mapping[str, Part]) -> bool:
+    """Whether a model is a baseline, by what its cells say."""
+    return any(part.standing.baseline for part in parts.values())
 
 
 def size(parts: Mapping[str, Part]) -> int | None:
@@ -145,7 +145,7 @@ def _sorted(parts: Mapping[str, dict[str, Part]]) -> dict[str, dict[str, Part]]:
     short = brief(parts)
 
     def place(name: str) -> tuple[bool, str, int, str]:
-        return is_landmark(parts[name]), family(short[name]), size(parts[name]) or 0, name
+        return is_baseline(parts[name]), family(short[name]), size(parts[name]) or 0, name
 
     return {name: parts[name] for name in sorted(parts, key=place)}
 

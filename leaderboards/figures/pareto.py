@@ -64,7 +64,7 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     drawn = [
         Curve(name, sorted(_spot(cell, costs[cell.name], metric) for cell in cells)) for name, cells in named.items()
     ]
-    rivals = {standing.name: standing for standing in priced if not standing.landmark}
+    rivals = {standing.name: standing for standing in priced if not standing.baseline}
     scores = {name: (costs[name], sign * _value(standing)) for name, standing in rivals.items()}
     best = sorted((costs[name], wording.scale(metric) * _value(rivals[name])) for name in frontier(scores))
     title, form, span, log = _axis(section, against)

@@ -65,7 +65,7 @@ def radar(request: FigureRequest, *, base: str = "", centre: float | None = None
 
 def _shares(found: Sequence[Section], base: str) -> Shares:
     scores = {
-        section.title: {s.name: s.headline.value for s in section.standings if s.headline and not s.landmark}
+        section.title: {s.name: s.headline.value for s in section.standings if s.headline and not s.baseline}
         for section in found
     }
     names = [name for name in scores[found[0].title] if all(name in own for own in scores.values())]

@@ -52,7 +52,7 @@ def _by_task(found: Sequence[Section]) -> dict[str, tuple[Metric, dict[str, Seed
         _, families = tasks.setdefault(section.task, (section.metric, {}))
         for standing in section.standings:
             cell = standing.row.result.cell
-            if standing.headline and not standing.landmark:
+            if standing.headline and not standing.baseline:
                 budgets = families.setdefault(_seedless(parse(cell.model)), {})
                 budgets.setdefault(cell.budget, []).append(standing)
     return {

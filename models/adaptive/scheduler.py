@@ -105,12 +105,12 @@ class Scheduler(nn.Module):
         return _sample_blocks(logits, counts, draw) if logits.ndim == 2 else self._sample_heads(logits, counts, draw)
 
     def _sample_heads(self, logits: torch.Tensor, k: torch.Tensor, draw: _Draw) -> torch.Tensor:
-        """Open unit by unit: draw a block by its entries that are still shut, then r heads and r groups of it."""
+        """Open unit by unit: draw a block by its entries that are still inactive, then r heads and r groups of it."""
         gates, rows = torch.zeros_like(logits), torch.arange(len(logits), device=logits.device)
         for unit in range(int(k.max())):
-            shut = gates.detach() < 0.5
-            block = draw.scores(logits.flatten(1), shut.flatten(1)).argmax(dim=1) // logits[0, 0].numel()
-            drawn = draw.hot(logits[rows, block], shut[rows, block], self.config.rank)
+            inactive = gates.detach() < 0.5
+            block = draw.scores(logits.flatten(1), inactive.flatten(1)).argmax(dim=1) // logits[0, 0].numel()
+            drawn = draw.hot(logits[rows, block], inactive[rows, block], self.config.rank)
             drawn = drawn * (unit < k)[:, None, None]
             gates = gates.index_put((rows, block), drawn, accumulate=True)
         return gates
@@ -228,8 +228,8 @@ def _tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
 def best(logits: torch.Tensor, k: Sequence[int], switches: Switches) -> torch.Tensor:
     """Return the most probable switches, bool: exactly ``k`` units of each prompt are open.
 
-    AdaLLaVA-H opens, ``k`` times, the best ``rank`` heads and the best ``rank`` groups that are still shut of the block
-    that has the best entry that is still shut. Of equal ones, the first.
+    AdaLLaVA-H activates, ``k`` times, the best ``rank`` heads and the best ``rank`` groups that are still inactive, in
+    the block with the best inactive entry; the first of equal ones.
 
     Args:
         logits: [B, S] or [B, S, 2, H], finite.
@@ -294,21 +294,21 @@ def in_order(shape: tuple[int, ...]) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 class _Draw:
-    """Draws entries that are still shut, with or without Gumbel noise."""
+    """Draws entries that are still inactive, with or without Gumbel noise."""
 
     def __init__(self, noisy: bool, tau: float, generator: torch.Generator | None) -> None:
         self._noisy, self._tau, self._generator = noisy, tau, generator
 
-    def scores(self, logits: torch.Tensor, shut: torch.Tensor) -> torch.Tensor:
+    def scores(self, logits: torch.Tensor, inactive: torch.Tensor) -> torch.Tensor:
         """Return perturbed logits over tau, and minus infinity where open."""
         if self._noisy:
             waits = torch.empty_like(logits).exponential_(generator=self._generator)
             logits = logits - waits.clamp(min=torch.finfo(waits.dtype).tiny).log()
-        return (logits / self._tau).masked_fill(~shut, -torch.inf)
+        return (logits / self._tau).masked_fill(~inactive, -torch.inf)
 
-    def hot(self, logits: torch.Tensor, shut: torch.Tensor, count: int) -> torch.Tensor:
+    def hot(self, logits: torch.Tensor, inactive: torch.Tensor, count: int) -> torch.Tensor:
         """Return ones at the best ``count`` of the last axis, with the gradient of the softmax."""
-        scores = self.scores(logits, shut)
+        scores = self.scores(logits, inactive)
         chosen = scores.topk(count, dim=-1).indices
         return _straight_through(torch.zeros_like(scores).scatter(-1, chosen, 1.0), scores.softmax(dim=-1))
 

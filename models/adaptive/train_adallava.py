@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
-from ...adapters.decoder import Context
-from ...adapters.decoder_keys import pad
+from ...adapters.decoder import PartialPrefill
+from ...adapters.kv_cache import pad
 from ...harness.errors import UserError
 from .scheduler import Scheduler, latency_penalty, save
 from .steering import gates
@@ -219,24 +219,24 @@ class Trainee(nn.Module):
         methods = (*self._model.methods, *([] if planner is None else [planner]))
         # One look-up for all: each would have a gradient as large as the whole embedding.
         pieces = torch.split(decoder.embed(torch.cat([*starts, *ends])), [len(ids) for ids in (*starts, *ends)])
-        begun = self._begun(pixels, starts, pieces[: len(starts)], decoder.shared_depth(methods))
+        prefixes = self._prefixes(pixels, starts, pieces[: len(starts)], decoder.shared_depth(methods))
         rows = list(pieces[len(starts) :])
         for extra in decoder.extras(methods, len(rows)):
             rows = [torch.cat([row, own.to(row)]) for row, own in zip(rows, extra, strict=True)]
-        context = Context.batch([begun[start] for start in start_of])
+        partial = PartialPrefill.batch([prefixes[start] for start in start_of])
         longest = max(map(len, rows))
         if longest:
             real = torch.stack([pad(row.new_ones(len(row), dtype=torch.bool), longest, 0) for row in rows])
-            context = decoder.extend(context, torch.stack([pad(row, longest, 0) for row in rows]), real)
-        state, cache = decoder.run(context, methods)
+            partial = decoder.extend(partial, torch.stack([pad(row, longest, 0) for row in rows]), real)
+        state, cache = decoder.run(partial, methods)
         told = decoder.embed(pad_sequence(list(answers), batch_first=True)[:, :-1])
         if not told.shape[1]:
             return state.hidden[:, -1:]
         return torch.cat([state.hidden[:, -1:], decoder.follow(told, cache, state.gates)], dim=1)
 
-    def _begun(
+    def _prefixes(
         self, pixels: torch.Tensor | None, starts: Sequence[torch.Tensor], pieces: Sequence[torch.Tensor], depth: int
-    ) -> list[Context]:
+    ) -> list[PartialPrefill]:
         """Run each beginning through the blocks that no method steers."""
         seen = iter([] if pixels is None else self._model.project(pixels.to(self.llava.dtype)))
         token, contexts = self.llava.config.image_token_id, []

@@ -99,7 +99,7 @@ class Source:
                 return opened.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
-                f"an image cannot be read: {error}", where=str(path), todo="mend it, or take its record out"
+                f"an image cannot be read: {error}", where=str(path), todo="fix it, or take its record out"
             ) from error
 
 

@@ -187,7 +187,7 @@ def _prompt(item: _Item, setting: str, protocol: _Protocol, stream: Sequence[int
 
 
 def _readings(pair: int, setting: str, sentence: str, form: str) -> dict[str, list[str]]:
-    """What is said by one who does a half of the work, for landmarks.
+    """What is said by one who does a half of the work, for baselines.
 
     T1: a chain that is no longer than those shown; a subject without its places. T2: no subject; no object.
     """

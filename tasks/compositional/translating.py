@@ -41,7 +41,7 @@ class Row:
         prompt: All that a model is told. May be given as a function that returns it.
         subsets: As `Sample` has them.
         group: As `Sample` has it.
-        readings: What was done -> the texts that this leads to, as in the logical tasks: for landmarks.
+        readings: What was done -> the texts that this leads to, as in the logical tasks: for baselines.
         fault: Why it cannot be asked; empty if it can.
     """
 

@@ -161,4 +161,4 @@ def _directions(vectors: DoubleArray) -> DoubleArray:
 def _refuse(features: FloatArray, positions: IntArray) -> None:
     used = np.unique(positions)
     bad = used[~np.isfinite(features[used]).all(axis=1)]
-    raise UserError(f"the embedding of image {bad[0]} holds NaN or infinity", todo="mend the model")
+    raise UserError(f"the embedding of image {bad[0]} holds NaN or infinity", todo="fix the model")

@@ -97,7 +97,7 @@ def listing(path: str) -> tuple[list[str], list[str]]:
                     folders.append(entry.path)
                 elif Path(entry.name).suffix.lower() in SUFFIXES:
                     if not entry.is_file():
-                        raise UserError("it leads to no file", where=entry.path, todo="mend the link or remove it")
+                        raise UserError("it leads to no file", where=entry.path, todo="fix the link or remove it")
                     files.append(entry.path)
     except OSError as error:
         raise UserError(

@@ -75,7 +75,7 @@ def _decoded(lazy: LazyImage) -> Image:
         try:
             image = decode(content, lazy.where, lambda opened: opened.convert("RGB"))
         except UserError as error:
-            raise BadSample(error.what, where=lazy.where, todo="mend the image") from error
+            raise BadSample(error.what, where=lazy.where, todo="fix the image") from error
         _kept[lazy.digest] = image
         if len(_kept) > _KEPT:
             _kept.popitem(last=False)

@@ -195,7 +195,7 @@ def _review(row: Mapping[str, Any], place: str) -> str | None:
     if pair is None:
         return content if isinstance(content, str) else None
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(score, int | float) for score in pair):
-        raise UserError(f"the scores {pair!r} are not two numbers", where=place, todo="mend the row")
+        raise UserError(f"the scores {pair!r} are not two numbers", where=place, todo="fix the row")
     if isinstance(content, str) and list(llava_bench_official(content)) == [float(score) for score in pair]:
         return content
     return f"{pair[0]} {pair[1]}"

@@ -98,14 +98,14 @@ def _decoded(encoded: str, place: str) -> bytes:
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadSample("its image is no base64 text", where=place, todo="mend the data") from error
+        raise BadSample("its image is no base64 text", where=place, todo="fix the data") from error
 
 
 def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     try:
         index = int(row["index"])
     except ValueError as error:
-        raise UserError(f"the index {row['index']!r} is no number", where=place, todo="mend the data") from error
+        raise UserError(f"the index {row['index']!r} is no number", where=place, todo="fix the data") from error
     options = []
     for letter in LETTERS:
         text = _cell(row, letter)
@@ -140,9 +140,9 @@ def _passes(questions: Sequence[Question], where: str) -> list[Question]:
     for question in sorted(questions, key=lambda question: int(question.id)):
         passes = samples.setdefault(question.sample, [])
         if not passes and int(question.id) >= PASS:
-            raise UserError(f"question {question.id} has no unrotated pass", where=where, todo="mend the data")
+            raise UserError(f"question {question.id} has no unrotated pass", where=where, todo="fix the data")
         if passes and passes[-1].id == question.id:
-            raise UserError(f"index {question.id} stands there twice", where=where, todo="mend the data")
+            raise UserError(f"index {question.id} stands there twice", where=where, todo="fix the data")
         passes.append(question)
     return [question for passes in samples.values() for question in passes]
 

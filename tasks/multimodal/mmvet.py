@@ -172,7 +172,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
             answers[name] = as_text(text, place)
     runs = {len(grade) for grade in grades.values()}
     if len(runs) > 1:
-        raise UserError(f"some questions have {min(runs)} grades and some {max(runs)}", where=where, todo="mend it")
+        raise UserError(f"some questions have {min(runs)} grades and some {max(runs)}", where=where, todo="fix it")
     names = [question.id for question in task.questions if question.id in answers or question.id in grades]
     if not names:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
@@ -187,7 +187,7 @@ def _grade(scores: Json, place: str) -> list[str]:
     verdicts = [as_text(score, place) or "" for score in listed]
     for verdict in verdicts:
         if mmvet_score(verdict) is None:
-            raise UserError(f"the grade {verdict!r} is no number from 0 to 1", where=place, todo="mend the row")
+            raise UserError(f"the grade {verdict!r} is no number from 0 to 1", where=place, todo="fix the row")
     return verdicts
 
 

@@ -64,12 +64,12 @@ def human_answers(value: Any, place: str) -> list[str] | None:
     if not value:
         return None
     if not isinstance(value, list):
-        raise UserError("its answers are no list", where=place, todo="mend the file")
+        raise UserError("its answers are no list", where=place, todo="fix the file")
     answers: list[str] = []
     for item in value:
         answer = item.get("answer") if isinstance(item, dict) else item
         if not isinstance(answer, str):
-            raise UserError("an answer is neither a text nor an object with one", where=place, todo="mend the file")
+            raise UserError("an answer is neither a text nor an object with one", where=place, todo="fix the file")
         answers.append(sys.intern(answer))  # a few thousand texts make up millions of answers
     return answers
 
@@ -87,7 +87,7 @@ def field(row: Row, column: str, place: str) -> str:
     """
     text = as_text(row.get(column), place)
     if text is None:
-        raise UserError(f"no {column}", where=place, todo="mend the file")
+        raise UserError(f"no {column}", where=place, todo="fix the file")
     return text
 
 

@@ -116,7 +116,7 @@ def _question(  # noqa: PLR0913, PLR0917 - one parameter is one thing that both 
 ) -> Question:
     answer = label.strip().lower()
     if answer not in ("yes", "no"):
-        raise UserError(f"the label {label!r} is neither yes nor no", where=place, todo="mend the data")
+        raise UserError(f"the label {label!r} is neither yes nor no", where=place, todo="fix the data")
     subsets = {"split": split, "answer": answer}
     number, own = numbers
     return Question(f"{split}/{number}", text, image, answer, subsets=subsets, group=group, fields={"question_id": own})

@@ -90,7 +90,7 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
             unmatched.append(names[0])
         else:
             what = f"none of {', '.join(ids)} names a question, and its text is not that of the question at its number"
-            raise UserError(what, where=place, todo="mend the row, or check that task and file are of one split")
+            raise UserError(what, where=place, todo="fix the row, or check that task and file are of one split")
     if not answers:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what if unmatched else "it has no predictions", where=str(path), todo="check task and file")
@@ -135,7 +135,7 @@ def as_text(value: Any, place: str) -> str | None:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise UserError(f"{_short(value)} is no text", where=place, todo="mend the row")
+    raise UserError(f"{_short(value)} is no text", where=place, todo="fix the row")
 
 
 def _unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:

@@ -77,7 +77,7 @@ class Table:
     def _bytes(self, row: int, column: str) -> bytes:
         value = self._value(row, column)
         if value is None:
-            raise BadSample("there is no image", where=f"{self.where} row {row}", todo="mend the data")
+            raise BadSample("there is no image", where=f"{self.where} row {row}", todo="fix the data")
         try:
             content: bytes = value["bytes"] or Path(value["path"]).read_bytes()
         except OSError as error:
@@ -153,9 +153,9 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error.msg}", where=f"{path}, line {error.lineno}", todo="mend the file") from error
+        raise UserError(f"not JSON: {error.msg}", where=f"{path}, line {error.lineno}", todo="fix the file") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=str(path), todo="mend the file") from error
+        raise UserError(f"not JSON: {error}", where=str(path), todo="fix the file") from error
 
 
 def read_text(path: str | Path) -> str:
@@ -184,6 +184,6 @@ def read_delimited(path: str | Path, delimiter: str) -> Iterator[dict[str, str]]
     for row in reader:
         if None in row:
             raise UserError(
-                "more cells than the header has", where=f"{path}, line {reader.line_num}", todo="mend the line"
+                "more cells than the header has", where=f"{path}, line {reader.line_num}", todo="fix the line"
             )
         yield {name: value or "" for name, value in row.items()}

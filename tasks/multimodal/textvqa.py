@@ -153,7 +153,7 @@ def _tokens(questions: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 def _question(row: Row, place: str, ocr: tuple[str, ...], image: LazyImage | None) -> Question:
     humans = human_answers(row.get("answers"), place)
     if humans is not None and len(humans) != _ANNOTATORS and any(humans):
-        raise UserError(f"{len(humans)} answers instead of {_ANNOTATORS}", where=place, todo="mend the file")
+        raise UserError(f"{len(humans)} answers instead of {_ANNOTATORS}", where=place, todo="fix the file")
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),

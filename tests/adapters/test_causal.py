@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as hf
 from adaptbench.adapters.causal_checkpoint import context_of
-from adaptbench.adapters.prefix_cache import with_room
+from adaptbench.adapters.prefix_cache import growable
 from adaptbench.adapters.transformers_causal import HFCausalLM
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.errors import BadSample, UserError
@@ -56,7 +56,7 @@ def test_what_is_kept_of_a_long_answer_grows_in_place(language, tokenizer):
     states = torch.randn(3, 2, 80, 8)
     for layer in range(2):
         cache.update(states[..., :9, :], states[..., :9, :], layer)
-    cache = with_room(cache)
+    cache = growable(cache)
     places = []
     for end in range(10, 81):
         keys, values = cache.update(states[..., end - 1 : end, :], states[..., end - 1 : end, :], 1)

@@ -119,7 +119,7 @@ def places(found: Any) -> list[list[int]]:
 
 
 def test_rows_go_together_as_far_as_their_lengths_may_differ():
-    able = Abilities("any", "any", steps=True, drops=True, shares=True, reach=30)
+    able = Abilities("any", "any", steps=True, drops=True, shares=True, max_tokens=30)
     assert places(able.answered_together([10, 20, 12, 11], [5] * 4)) == [[0, 3, 2], [1]]
     assert places(able.answered_together([26, 25, 26, 28], [5] * 4)) == [[1], [0, 2], [3]]
     assert places(able.read_together([31, 31, 29, 30])) == [[2, 3], [0, 1]]

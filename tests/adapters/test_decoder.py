@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 import transformers as hf
-from adaptbench.adapters.decoder import SKIPPED, WHOLE, Block, Context, Decoder, Gates
-from adaptbench.adapters.decoder_keys import Keys
+from adaptbench.adapters.decoder import SKIPPED, WHOLE, Block, Decoder, Gates, PartialPrefill
 from adaptbench.adapters.installed import cache_name
+from adaptbench.adapters.kv_cache import KVCache
 from adaptbench.adapters.lru import ByteLru
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.execution import Execution, LayerWork
@@ -162,24 +162,24 @@ def test_other_decoders_are_refused_in_a_line() -> None:
 
 
 @pytest.mark.parametrize("depth", [4, 2, 0])
-def test_shared_beginnings_change_nothing(name: str, depth: int) -> None:
-    """Two beginnings of different lengths, shared by three and two endings of different lengths."""
+def test_shared_prefixes_change_nothing(name: str, depth: int) -> None:
+    """Two prefixes of different lengths, shared by three and two endings of different lengths."""
     decoder, of = Decoder(build(name)), torch.Generator().manual_seed(3)
-    beginnings = [torch.randint(1, 99, (1, count), generator=of) for count in (6, 4)]
+    prefixes = [torch.randint(1, 99, (1, count), generator=of) for count in (6, 4)]
     endings = [torch.randint(1, 99, (1, count), generator=of) for count in (3, 1, 5, 2, 4)]
     which = [0, 0, 0, 1, 1]
-    contexts = [decoder.start(decoder.embed(ids), depth=depth) for ids in beginnings]
+    partials = [decoder.start(decoder.embed(ids), depth=depth) for ids in prefixes]
     longest = max(ids.shape[1] for ids in endings)
     real = torch.stack([torch.arange(longest) >= longest - ids.shape[1] for ids in endings])
     padded = torch.cat([torch.nn.functional.pad(ids, (longest - ids.shape[1], 0)) for ids in endings])
-    for _ in range(2):  # a second time, to see that contexts survive being shared
-        batch = decoder.extend(Context.batch([contexts[i] for i in which]), decoder.embed(padded), real)
+    for _ in range(2):  # a second time, to see that partials survive being shared
+        batch = decoder.extend(PartialPrefill.batch([partials[i] for i in which]), decoder.embed(padded), real)
         logits, cache = decoder.finish(batch)
         every = [logits]
         for _ in range(4):
             every.append(decoder.step(every[-1].argmax(-1), cache))
         for row, (begin, ending) in enumerate(zip(which, endings, strict=True)):
-            whole = torch.cat([beginnings[begin], ending], dim=1)
+            whole = torch.cat([prefixes[begin], ending], dim=1)
             alone = our_logits(decoder, whole, torch.ones_like(whole, dtype=torch.bool), 4)
             assert close([step[row : row + 1] for step in every], alone)
 
@@ -195,18 +195,18 @@ def plans_of(draw: st.DrawFn) -> list[list[dict[int, Block]]]:
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(sweep=plans_of(), name=st.sampled_from(sorted(MODELS)), limit=st.sampled_from([0, 20_000, 10**9]))
-def test_budgets_that_share_beginnings_answer_as_if_they_did_not(
+def test_budgets_that_share_prefixes_answer_as_if_they_did_not(
     sweep: list[list[dict[int, Block]]], name: str, limit: int
 ) -> None:
     """Bit by bit, whatever is still remembered; and as prompts do that share nothing, but for rounding."""
     decoder, of = Decoder(build(name)), torch.Generator().manual_seed(3)
-    beginnings = [torch.randint(1, 99, (1, count), generator=of) for count in (7, 4)]
+    prefixes = [torch.randint(1, 99, (1, count), generator=of) for count in (7, 4)]
     which, ends = [0, 1, 0, 0, 1], torch.randint(1, 99, (5, 3), generator=of)
     memory = ByteLru(limit)
 
     def answers(plans: list[dict[int, Block]], memory: ByteLru | None) -> list[torch.Tensor]:
-        contexts = [decoder.start(decoder.embed(ids), depth=2) for ids in beginnings]
-        batch = Context.batch([contexts[place] for place in which], which)
+        partials = [decoder.start(decoder.embed(ids), depth=2) for ids in prefixes]
+        batch = PartialPrefill.batch([partials[place] for place in which], which)
         logits, cache = decoder.finish(decoder.extend(batch, decoder.embed(ends)), [Planner(2, plans)], memory)
         return [logits, *(decoder.step(torch.tensor([5, 6, 7, 8, token]), cache) for token in (9, 10))]
 
@@ -214,7 +214,7 @@ def test_budgets_that_share_beginnings_answer_as_if_they_did_not(
         ours = answers(plans, memory)
         assert all(torch.equal(a, b) for a, b in zip(ours, answers(plans, None), strict=True))
         for row, (place, plan) in enumerate(zip(which, plans, strict=True)):
-            ids = torch.cat([beginnings[place], ends[row : row + 1]], dim=1)
+            ids = torch.cat([prefixes[place], ends[row : row + 1]], dim=1)
             logits, cache = decoder.prefill(decoder.embed(ids), methods=[Planner(2, [plan])])
             tokens = [torch.tensor([[5, 6, 7, 8, last][row]]) for last in (9, 10)]
             alone = [logits, *(decoder.step(token, cache) for token in tokens)]
@@ -227,11 +227,11 @@ def test_a_beginning_runs_once_for_all_whose_plans_agree_so_far() -> None:
     for index in (2, 3):
         projection = decoder.blocks.layers[index].mlp.up_proj
         projection.register_forward_pre_hook(lambda _, given, index=index: ran.append((index, given[0].shape[1])))
-    context, memory = decoder.start(torch.randn(1, 7, 32), depth=2), ByteLru(10**9)
+    partial, memory = decoder.start(torch.randn(1, 7, 32), depth=2), ByteLru(10**9)
 
     def run(plans: list[dict[int, Block]]) -> list[tuple[int, int]]:
         ran.clear()
-        batch = decoder.extend(Context.batch([context] * 3, ["the same"] * 3), torch.randn(3, 2, 32))
+        batch = decoder.extend(PartialPrefill.batch([partial] * 3, ["the same"] * 3), torch.randn(3, 2, 32))
         decoder.finish(batch, [Planner(2, plans)], memory)
         return [which for which in ran if which[1] == 7]
 
@@ -254,7 +254,7 @@ def test_tokens_of_answers_copy_no_weights() -> None:
 
 
 def test_copies_of_keys_do_not_see_what_is_added_to_each_other() -> None:
-    one, tokens = Keys(), torch.arange(4.0).reshape(4, 1, 1, 1, 1)
+    one, tokens = KVCache(), torch.arange(4.0).reshape(4, 1, 1, 1, 1)
     one.update(tokens[0], tokens[0])
     one.update(tokens[1], tokens[1])
     other = one.copy()
@@ -265,8 +265,8 @@ def test_copies_of_keys_do_not_see_what_is_added_to_each_other() -> None:
 
 
 def test_a_context_says_its_bytes() -> None:
-    context = Decoder(build("llama-gqa")).start(torch.zeros(2, 5, 32))
-    assert context.bytes == 4 * (2 * 5 * 32 + 4 * 2 * (2 * 2 * 5 * 8))
+    partial = Decoder(build("llama-gqa")).start(torch.zeros(2, 5, 32))
+    assert partial.bytes == 4 * (2 * 5 * 32 + 4 * 2 * (2 * 2 * 5 * 8))
 
 
 def test_rows_that_have_ended_are_forgotten(name: str) -> None:
@@ -365,8 +365,8 @@ def reference(model: Any, plan: dict[int, Block]) -> Any:
         attention, mlp = copy.model.layers[index].self_attn, copy.model.layers[index].mlp
         out, down = (attention.dense, mlp.fc2) if phi else (attention.o_proj, mlp.down_proj)
         heads = set(range(config.num_attention_heads) if block.heads is None else block.heads)
-        shut = [h * width + i for h in range(config.num_attention_heads) if h not in heads for i in range(width)]
-        out.weight.data[:, shut] = 0
+        inactive = [h * width + i for h in range(config.num_attention_heads) if h not in heads for i in range(width)]
+        out.weight.data[:, inactive] = 0
         runs = [range(config.intermediate_size)] if block.channels is None else block.channels
         open_channels = {channel for run in runs for channel in run}
         down.weight.data[:, [c for c in range(config.intermediate_size) if c not in open_channels]] = 0
@@ -455,8 +455,8 @@ def test_a_row_is_read_across_a_shared_beginning() -> None:
     ids, real = prompts((0,))
     decoder.prefill(decoder.embed(ids), real, methods=[watcher])
     whole = dict(watcher.rows)
-    context = decoder.start(decoder.embed(ids[:, :7]), depth=2)
-    decoder.finish(decoder.extend(Context.batch([context]), decoder.embed(ids[:, 7:])), [watcher])
+    partial = decoder.start(decoder.embed(ids[:, :7]), depth=2)
+    decoder.finish(decoder.extend(PartialPrefill.batch([partial]), decoder.embed(ids[:, 7:])), [watcher])
     assert all(torch.allclose(whole[i], watcher.rows[i], atol=1e-6) for i in (1, 2, 3))
 
 
@@ -492,17 +492,17 @@ def dropped_by_hand(model: Any, ids: torch.Tensor, visual: torch.Tensor, prompt:
             hidden, positions = hidden[:, keep], positions[:, keep]
             if compact:
                 positions = torch.arange(hidden.shape[1])[None]
-        turned = inner.rotary_emb(hidden, position_ids=positions)
+        rotary = inner.rotary_emb(hidden, position_ids=positions)
         shape = (1, 1, hidden.shape[1], hidden.shape[1])
         mask = torch.full(shape, torch.finfo(torch.float32).min).triu(1)
         if index == 1:
             config = model.config._attn_implementation
             model.config._attn_implementation = "eager"
             _, weights = layer.self_attn(
-                hidden_states=layer.input_layernorm(hidden), attention_mask=mask, position_embeddings=turned
+                hidden_states=layer.input_layernorm(hidden), attention_mask=mask, position_embeddings=rotary
             )
             model.config._attn_implementation = config
-        hidden = layer(hidden, attention_mask=mask, position_embeddings=turned)
+        hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)
     norm = inner.norm if hasattr(inner, "norm") else inner.final_layernorm
     return model.lm_head(norm(hidden[:, -1]))[0]
 
@@ -553,13 +553,13 @@ def test_gates_multiply_and_gradients_reach_them(name: str) -> None:
         assert bool((gate.grad != 0).any(dim=1).all())
 
 
-@pytest.mark.parametrize("shut", [Gates(block=torch.zeros(2)), Gates(torch.zeros(2, 4), torch.zeros(2, 48))])
-def test_a_shut_gate_is_a_skipped_block_biases_included(name: str, shut: Gates) -> None:
+@pytest.mark.parametrize("inactive", [Gates(block=torch.zeros(2)), Gates(torch.zeros(2, 4), torch.zeros(2, 48))])
+def test_an_inactive_gate_is_a_skipped_block_biases_included(name: str, inactive: Gates) -> None:
     ids, real = prompts((0, 3))
 
     class Gating(Planner):
         def before(self, index: int, state: Any) -> Any:
-            return dataclasses.replace(state, gates={2: shut})
+            return dataclasses.replace(state, gates={2: inactive})
 
     decoder = Decoder(build(name))
     skipped = our_logits(decoder, ids, real, 0, [Planner(2, [{2: SKIPPED}] * 2)])[0]

@@ -29,10 +29,10 @@ def test_a_cache_is_taken_under_the_name_that_it_is_returned_by(loaded: Callable
     model = loaded(family)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("error")
-        begun = installed.cache_of(model(IDS[:, :3], use_cache=True))
-        assert installed.keeps_keys(begun)
-        assert begun.get_seq_length() == 3
-        last = model(IDS[:, 3:], use_cache=True, **{installed.cache_name(): begun})
+        past = installed.cache_of(model(IDS[:, :3], use_cache=True))
+        assert installed.keeps_keys(past)
+        assert past.get_seq_length() == 3
+        last = model(IDS[:, 3:], use_cache=True, **{installed.cache_name(): past})
     assert torch.allclose(last.logits[:, -1], model(IDS).logits[:, -1], atol=1e-4)
 
 

@@ -67,15 +67,15 @@ def test_what_is_asked_and_what_is_kept_are_the_same(family: str) -> None:
     assert parts(reader) == expected
     rows = right_padded([row[:4] for row in ROWS] if family == "lfm2" else ROWS, "cpu")
     for keep in ([[3], [2], [1]], [[1, 3], [0, 2], [2, 2]]):
-        logits, begun = reader.read(rows, keep=keep, cached=True)
+        logits, past = reader.read(rows, keep=keep, cached=True)
         wanted, whole = reader.read(rows, keep=keep, cached=True, whole=True)
         everything, _ = reader.read(rows)
         places = torch.tensor(keep)[..., None].expand(-1, -1, 200)
         assert torch.allclose(wanted, everything.gather(1, places), atol=1e-4)
         assert torch.allclose(logits, wanted, atol=1e-4)
-        pairs = zip(installed.states(begun.cache), installed.states(whole.cache), strict=True)
+        pairs = zip(installed.states(past.cache), installed.states(whole.cache), strict=True)
         assert all(torch.allclose(one, other, atol=1e-5) for one, other in pairs)
-        steps = [Reading(reader, read).step(torch.tensor([8, 9, 10])) for read in (begun, whole)]
+        steps = [Reading(reader, read).step(torch.tensor([8, 9, 10])) for read in (past, whole)]
         assert torch.allclose(*steps, atol=1e-4)
     assert not hooks(reader.model)
 

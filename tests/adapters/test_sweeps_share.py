@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers as hf
-from adaptbench.adapters.decoder import Context, Decoder
+from adaptbench.adapters.decoder import Decoder, PartialPrefill
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.abilities import Sweepable
 from adaptbench.harness.contracts import Prompt
@@ -136,7 +136,7 @@ def test_each_image_and_each_prompt_goes_through_tower_and_lower_blocks_once(loa
         assert sum(values) - sum(before) == 5 * count, "only the latency token of each prompt, at each other budget"
     AdaLlavaL(budget=0.5, checkpoint=path).apply(load())
     models[0].generate(asked[::-1])
-    assert sum(tokens[0]) - sum(first[0]) < sum(first[0]), "another batch shares beginnings"
+    assert sum(tokens[0]) - sum(first[0]) < sum(first[0]), "another batch shares prefixes"
 
 
 def test_without_a_sweep_or_digests_no_prompts_are_remembered(load: Callable) -> None:
@@ -216,8 +216,8 @@ def test_a_context_can_be_used_up_many_times(config: Any) -> None:
     rows, tokens = torch.randn(2, 9, 16), torch.randn(3, 2, 1, 16)
     ids = torch.tensor([3, 4])
 
-    def finished(context: Context, extra: torch.Tensor) -> list[torch.Tensor]:
-        logits, cache = decoder.finish(decoder.extend(context, extra))
+    def finished(partial: PartialPrefill, extra: torch.Tensor) -> list[torch.Tensor]:
+        logits, cache = decoder.finish(decoder.extend(partial, extra))
         return [logits, decoder.step(ids, cache), decoder.step(ids, cache)]
 
     with torch.inference_mode():

@@ -1,6 +1,6 @@
 """Whatever happens to a run directory is one clear line and exit status 2, and nothing that was written is lost.
 
-The same command, given again after it was mended, comes to what an uninterrupted run comes to.
+The same command, given again after it was fixed, comes to what an uninterrupted run comes to.
 """
 
 import errno

@@ -11,8 +11,8 @@ from adaptbench import UserError
     [
         ("", "", "it is wrong"),
         ("file.yaml", "", "file.yaml: it is wrong"),
-        ("", "mend it", "it is wrong; mend it"),
-        ("file.yaml", "mend it", "file.yaml: it is wrong; mend it"),
+        ("", "fix it", "it is wrong; fix it"),
+        ("file.yaml", "fix it", "file.yaml: it is wrong; fix it"),
     ],
 )
 def test_says_what_where_and_what_to_do(where, todo, text):

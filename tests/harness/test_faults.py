@@ -18,7 +18,7 @@ def test_whatever_a_plugin_raises_becomes_a_line_that_names_it(error, story):
         raise error
     assert str(caught.value) == (
         f"pixels on digits: model pixels failed with {story}; "
-        "mend it and run the same command again (--debug shows the traceback)"
+        "fix it and run the same command again (--debug shows the traceback)"
     )
     assert caught.value.__cause__ is error
 

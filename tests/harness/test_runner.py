@@ -274,7 +274,7 @@ def test_a_crash_of_a_model_is_a_line_that_names_it_and_what_was_recorded_stays(
         run(Failing(good, error), task, out=tmp_path / "run", settings=settings)
     first_line = str(error).splitlines()[0]
     assert str(caught.value).startswith(
-        f"failing on {task}: model failing failed with {type(error).__name__}: {first_line}; mend it"
+        f"failing on {task}: model failing failed with {type(error).__name__}: {first_line}; fix it"
     )
     assert caught.value.__cause__ is error
     (journal,) = journals(tmp_path / "run")

@@ -100,8 +100,8 @@ class SyntheticRun:
         return Timing(**(fields | changes))
 
 
-def landmark_card():
-    return ModelCard(summary="A landmark", capabilities=("embed",), reference=True)
+def baseline_card():
+    return ModelCard(summary="A baseline", capabilities=("embed",), reference=True)
 
 
 def flops(value, **changes):
@@ -132,7 +132,7 @@ def make():
 
     class Make:
         flops = staticmethod(flops)
-        landmark_card = staticmethod(landmark_card)
+        baseline_card = staticmethod(baseline_card)
         scores = staticmethod(scores)
         task_card = TASK_CARD
         metric = Metric
@@ -148,7 +148,7 @@ def build_example(path):
     run.cell("large", scores(0.8, noise=0.05, seed=2), flops=flops(90_000_000), parameters=45_000_000)
     run.cell("wasteful", scores(0.62, noise=0.05, seed=3), flops=flops(120_000_000), timing=timing(0.2))
     run.cell("uncounted", [None] * 4 + scores(0.7, noise=0.05, seed=4)[4:], unparsed=2)
-    run.cell("random", scores(0.25, noise=0.3, seed=5), model_card=landmark_card(), timing=timing(0.001))
+    run.cell("random", scores(0.25, noise=0.3, seed=5), model_card=baseline_card(), timing=timing(0.001))
     run.cell("hasty", scores(0.8)[:12], partial="--limit 12", samples_digest="1b" * 32)
     two = TASK_CARD.model_copy(
         update={"metrics": (Metric(name="accuracy"), Metric(name="loss", unit="", better="lower"))}

@@ -46,10 +46,10 @@ def test_a_model_is_not_dominated_by_a_better_one_that_costs_more(priced):
     assert kinds(plot) == {"a": "frontier", "b": "open", "c": "frontier"}
 
 
-def test_landmarks_stand_in_the_chart_and_not_on_its_frontier(new_run, make, section):
-    run = new_run().cell("random", make.scores(0.9), flops=make.flops(1), model_card=make.landmark_card())
+def test_baselines_stand_in_the_chart_and_not_on_its_frontier(new_run, make, section):
+    run = new_run().cell("random", make.scores(0.9), flops=make.flops(1), model_card=make.baseline_card())
     run.cell("a", make.scores(0.5), flops=make.flops(10))
-    assert kinds(axes.flops_plot(section(run))) == {"random": "landmark", "a": "frontier"}
+    assert kinds(axes.flops_plot(section(run))) == {"random": "baseline", "a": "frontier"}
 
 
 def test_only_one_flop_convention_is_drawn_and_the_others_are_named(new_run, make, section):

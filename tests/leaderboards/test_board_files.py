@@ -109,7 +109,7 @@ def test_tidy_rows_are_one_a_cell_and_metric_and_none_is_dropped(board):
     assert sorted(found) == sorted(
         [
             *((name, "toy", "accuracy", "ranked") for name in ("small", "large", "wasteful", "uncounted")),
-            ("random", "toy", "accuracy", "landmark"),
+            ("random", "toy", "accuracy", "baseline"),
             ("hasty", "toy", "accuracy", "not ranked"),
             *((name, "toy|hard", metric, "ranked") for name in ("small", "large") for metric in ("accuracy", "loss")),
             ("slow", "toy|hard", "", "incomplete"),
@@ -234,7 +234,7 @@ def test_a_board_of_a_real_run(tmp_path, installed):
     figures = {s.row.result.cell.model: s.headline.value for s in section.standings}
     expected = {cell.cell.model: cell.metrics["accuracy"].value for cell in result.results}
     assert figures == expected
-    assert {s.rank for s in section.standings} == {"1", "landmark"}
+    assert {s.rank for s in section.standings} == {"1", "baseline"}
     assert (result.path / "index.sqlite").exists()
 
 

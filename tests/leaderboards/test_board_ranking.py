@@ -64,17 +64,17 @@ def test_lower_can_be_better(new_run, make, board):
     assert list(ranks(section).items()) == [("b", "1"), ("a", "2")]
 
 
-def test_a_landmark_takes_no_rank_and_none_from_others(new_run, make, board):
+def test_a_baseline_takes_no_rank_and_none_from_others(new_run, make, board):
     run = new_run().cell("good", make.scores(0.6, noise=0.05))
-    run.cell("oracle", make.scores(0.9, noise=0.05, seed=2), model_card=make.landmark_card())
+    run.cell("oracle", make.scores(0.9, noise=0.05, seed=2), model_card=make.baseline_card())
     (section,) = board(run).sections
-    assert ranks(section) == {"oracle": "landmark", "good": "1"}
+    assert ranks(section) == {"oracle": "baseline", "good": "1"}
     assert "not clearly better than oracle" in said(section, "good")
 
 
-def test_a_model_beyond_a_landmark_is_not_warned_of_it(new_run, make, board):
+def test_a_model_beyond_a_baseline_is_not_warned_of_it(new_run, make, board):
     run = new_run().cell("good", make.scores(0.9, noise=0.05))
-    run.cell("random", make.scores(0.2, noise=0.05, seed=2), model_card=make.landmark_card())
+    run.cell("random", make.scores(0.2, noise=0.05, seed=2), model_card=make.baseline_card())
     (section,) = board(run).sections
     assert said(section, "good") == []
 

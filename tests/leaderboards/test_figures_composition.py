@@ -55,7 +55,7 @@ SIZES = {
 }
 
 
-def ask(run, model, task, done, *, axes=(), parameters=None, landmark=False, card=CARD, **changes):
+def ask(run, model, task, done, *, axes=(), parameters=None, baseline=False, card=CARD, **changes):
     """Complete a cell of a pair.
 
     Args:
@@ -80,7 +80,7 @@ def ask(run, model, task, done, *, axes=(), parameters=None, landmark=False, car
     fields = {
         "key": journal.folder.name,
         "cell": cell,
-        "model_card": ModelCard(summary="toy", capabilities=("generate",), reference=landmark),
+        "model_card": ModelCard(summary="toy", capabilities=("generate",), reference=baseline),
         "task_card": card,
         "samples_digest": "5a" * 32,
         "partial": None,
@@ -108,7 +108,7 @@ def ask_all(run, model, task, shares, otherwise="first only", **options):
 
 @pytest.fixture(scope="module")
 def scaled(new_shared_run):
-    """Two families of models, and landmarks, on a sequential and on a separable pair."""
+    """Two families of models, and baselines, on a sequential and on a separable pair."""
     run = new_shared_run("scaled")
     for place, (model, size) in enumerate(SIZES.items()):
         grown = place / 10
@@ -116,7 +116,7 @@ def scaled(new_shared_run):
         ask_all(run, model, "af", (0.6, 0.5, 0.4 + grown, 0.5 + grown), "copied", axes=AF, parameters=size)
     for mode, share in (("both", 1), ("first", 0.5), ("copy", 0.5)):
         for task, axes in (("ab", AB), ("af", AF)):
-            ask_all(run, f"rule-follower(mode={mode})", task, (share,) * 4, "copied", axes=axes, landmark=True)
+            ask_all(run, f"rule-follower(mode={mode})", task, (share,) * 4, "copied", axes=axes, baseline=True)
     return run
 
 
@@ -258,7 +258,7 @@ class TestScale:
         assert drawing.columns == 2
         assert {mark for (mark,) in rows(drawing.panels[0], "mark")} == {""}
 
-    def test_landmarks_are_levels_of_the_composite_whose_names_stand_apart(self, draw, scaled):
+    def test_baselines_are_levels_of_the_composite_whose_names_stand_apart(self, draw, scaled):
         panel = draw("scale", scaled, task="ab").panels[0]
         levels = {text: (value, place) for text, value, place in rows(panel, "text", "value", "place")}
         assert {name: value for name, (value, _) in levels.items()} == {
@@ -267,7 +267,7 @@ class TestScale:
             "rule-follower(mode=first)": 50,
         }
         assert abs(levels["rule-follower(mode=copy)"][1] - levels["rule-follower(mode=first)"][1]) > 4
-        assert "Dashed: what landmarks get" in panel.caption
+        assert "Dashed: what baselines get" in panel.caption
 
     @given(st.lists(st.floats(0, 100), max_size=12))
     def test_names_keep_their_distance_and_their_order(self, values):
@@ -332,7 +332,7 @@ class TestScale:
 
 
 class TestCompositional:
-    def test_is_a_row_for_each_model_with_landmarks_last(self, draw, scaled):
+    def test_is_a_row_for_each_model_with_baselines_last(self, draw, scaled):
         panel = draw("compositional", scaled).panels[1]
         found = bars(panel)
         assert list(found)[:5] == ["Llama-2-7b-hf", "Llama-2-70b-hf", "pythia-160m", "pythia-1.4b", "pythia-12b"]
@@ -396,7 +396,7 @@ class TestGap:
             "A+B, sequential: ab(k=5)": 20,
         }
 
-    def test_landmarks_have_one_if_they_are_named(self, draw, scaled):
+    def test_baselines_have_one_if_they_are_named(self, draw, scaled):
         (panel,) = draw("gap", scaled, models=("rule-follower(mode=copy)",)).panels
         assert panel.title == "Gap of rule-follower"
         assert {note for _, note in rows(panel, "row", "note")} == {"0.00 ± 0.00"}
@@ -463,7 +463,7 @@ class TestFilesAndBoard:
     def test_a_board_has_a_section_for_pairs(self, new_run, plugins):
         run = new_run()
         ask_all(run, "m", "ab", (0.5,) * 4, axes=AB)
-        ask_all(run, "rule-follower", "ab", (0.5,) * 4, axes=AB, landmark=True)
+        ask_all(run, "rule-follower", "ab", (0.5,) * 4, axes=AB, baseline=True)
         html = page.render(make_board([run.directory], plugins), plugins.registry)
         assert html.count('id="figures-1"') == html.count('href="#figures-1"') == 1
         ids = re.findall(r'id="(figure-\w+-\d+)"', html)

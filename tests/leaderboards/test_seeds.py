@@ -166,8 +166,8 @@ class TestGroups:
         spec = str(parse(f'{L}(checkpoint="{tmp_path}/model")'))
         assert set(found(new_run().cell(spec, make.scores(0.5)))) == {spec}
 
-    def test_landmarks_and_partial_cells_are_left_out(self, new_run, make, found):
-        run = new_run().cell("good", make.scores(0.5)).cell("chance", make.scores(0.1), model_card=make.landmark_card())
+    def test_baselines_and_partial_cells_are_left_out(self, new_run, make, found):
+        run = new_run().cell("good", make.scores(0.5)).cell("chance", make.scores(0.1), model_card=make.baseline_card())
         run.cell("part", make.scores(0.5), partial="--limit 3")
         assert set(found(run)) == {"good"}
 

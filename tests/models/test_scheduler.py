@@ -108,10 +108,10 @@ def greedy(logits: np.ndarray, k: int, rank: int) -> np.ndarray:
     """AdaLLaVA-H as the release does it, unit by unit: [S, 2, H]."""
     chosen = np.zeros(logits.shape, dtype=bool)
     for _ in range(k):
-        shut = np.where(chosen, -np.inf, logits)
-        block = np.unravel_index(shut.argmax(), shut.shape)[0]
+        inactive = np.where(chosen, -np.inf, logits)
+        block = np.unravel_index(inactive.argmax(), inactive.shape)[0]
         for axis in (0, 1):
-            chosen[block, axis, np.argsort(-shut[block, axis], kind="stable")[:rank]] = True
+            chosen[block, axis, np.argsort(-inactive[block, axis], kind="stable")[:rank]] = True
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""COGS and CoFe as files: demonstrations that show every word, mended releases, and what is no such file."""
+"""COGS and CoFe as files: demonstrations that show every word, fixed releases, and what is no such file."""
 
 import json
 from pathlib import Path

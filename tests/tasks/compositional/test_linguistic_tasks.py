@@ -364,7 +364,7 @@ def test_mistakes_and_right_answers_sum_to_one(tasks):
         ("copy", COMPOSITE, "copied"),
     ],
 )
-def test_landmarks_are_what_they_say(tasks, mode, setting, metric):
+def test_baselines_are_what_they_say(tasks, mode, setting, metric):
     for name in ("t1", "t2"):
         task = tasks[name, setting]
         said = RuleFollower(mode).replay(task, task.samples)

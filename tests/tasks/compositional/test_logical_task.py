@@ -1,4 +1,4 @@
-"""The logical suite as a task: prompts to the letter, settings, sides, replications, and whole runs of landmarks."""
+"""The logical suite as a task: prompts to the letter, settings, sides, replications, and whole runs of baselines."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def figures(tmp_path_factory):
         for pair in ("ab", "af", "gh")
         for setting in SETTINGS
     ]
-    out = tmp_path_factory.mktemp("runs") / "landmarks"
+    out = tmp_path_factory.mktemp("runs") / "baselines"
     models = [f"follower(mode={mode})" for mode in MODES]
     result = adaptbench.run(models, tasks, out=out, plugins=[Registering()])
     found = {}
@@ -280,7 +280,7 @@ def figures(tmp_path_factory):
     return found
 
 
-def test_landmarks_score_what_they_do(figures):
+def test_baselines_score_what_they_do(figures):
     for setting in ("composite", "composite-in-context"):
         for pair in ("ab", "af", "gh"):
             assert figures["both", pair, setting]["exact match"] == 1

@@ -1,4 +1,4 @@
-"""Room for tokens to come: a new token is written beside those that are there, and they are not copied."""
+"""A buffer with spare capacity: a new token is written after the others, which are not copied."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     import torch
 
 _SPARE = 64
-"""Tokens that there is room for when those before have been copied."""
+"""Tokens of spare capacity after each reallocation."""
 
 
-class Room:
-    """Keys or values of some tokens, [..., rows, heads, tokens, head width], that grow by their tokens.
+class GrowableBuffer:
+    """Keys or values, [..., rows, heads, tokens, head width], that grow along their tokens.
 
     Args:
-        states: What is in it at first; neither copied nor written to, so that others may hold it, too.
+        states: Initial content; neither copied nor written to, so others may hold it too.
     """
 
     def __init__(self, states: torch.Tensor) -> None:
@@ -23,12 +23,12 @@ class Room:
 
     @property
     def states(self) -> torch.Tensor:
-        """What is in it."""
+        """The tokens so far."""
         return self._whole[..., : self._count, :]
 
     @property
     def bytes(self) -> int:
-        """Bytes of what is in it and of the room beside."""
+        """Bytes, spare capacity included."""
         return self._whole.numel() * self._whole.element_size()
 
     def add(self, new: torch.Tensor) -> torch.Tensor:
@@ -41,8 +41,8 @@ class Room:
         self._count = end
         return self.states
 
-    def rows(self, chosen: torch.Tensor) -> Room:
-        """Some rows, int64 or bool, in a room of their own."""
-        other = Room(self._whole[..., chosen, :, :, :])
+    def rows(self, chosen: torch.Tensor) -> GrowableBuffer:
+        """Return some rows, int64 or bool, as a new buffer."""
+        other = GrowableBuffer(self._whole[..., chosen, :, :, :])
         other._count = self._count
         return other
