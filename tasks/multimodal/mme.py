@@ -83,14 +83,14 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
                 place = f"{path}, line {number}"
                 text, tab, answer = line.rpartition("\t")
                 if not tab:
-                    raise UserError("no tab between question and answer", where=place, todo="mend the line")
+                    raise UserError("no tab between question and answer", where=place, todo="fix the line")
                 yield _question(category, image.name, text, answer, place, LazyImage.file(image))
 
 
 def _question(category: str, name: str, text: str, answer: str, place: str, image: LazyImage | None) -> Question:
     truth = answer.strip().lower()
     if truth not in ("yes", "no"):
-        raise UserError(f"the answer {answer!r} is neither yes nor no", where=place, todo="mend the data")
+        raise UserError(f"the answer {answer!r} is neither yes nor no", where=place, todo="fix the data")
     asked = _bare(text)
     subsets = {"category": category} | ({"ability": _ability(category)} if _ability(category) else {})
     pair = f"{category}/{name}"
@@ -113,7 +113,7 @@ def _pairs(questions: Sequence[Question], where: str) -> list[Question]:
         pairs.setdefault(question.sample, []).append(question)
     for name, pair in pairs.items():
         if len(pair) != 2:
-            raise UserError(f"{name} has {len(pair)} questions, not 2", where=where, todo="mend the data")
+            raise UserError(f"{name} has {len(pair)} questions, not 2", where=where, todo="fix the data")
     return [question for pair in pairs.values() for question in pair]
 
 
