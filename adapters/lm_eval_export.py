@@ -43,7 +43,7 @@ _CLASS = "adaptbench.adapters.lm_eval_export.ExportedTask"
 class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
     """A task of ours, as lm-eval runs it.
 
-    A sample that cannot be scored is left out of lm-eval's means. Derived figures are our own, of all documents.
+    A sample that cannot be scored is left out of lm-eval's means. Derived metrics are our own, over all documents.
 
     Args:
         config: What the YAML file says: ``task``, and the spec under ``metadata``.

@@ -1,7 +1,7 @@
 """lm-eval's tasks as tasks of ours: ``lm-eval:hellaswag``, ``lm-eval:mine(include="my/tasks",shots=5)``.
 
 lm-eval makes the requests, its filters read the answers, and the task's own ``process_results`` scores them. Metrics
-that it averages are means here; the others, such as a perplexity or an F1, are derived figures by its own aggregation.
+that it averages are means here; the others, such as a perplexity or an F1, are derived metrics, by its own aggregation.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LmEvalTask(Task):
 
     Raises:
         UserError: There is no such task, or it is of a kind that is not run here: it shows images, runs code that
-            models write, asks for text and for likelihoods, or has no figure that could rank.
+            models write, asks for text and for likelihoods, or has no metric that could rank.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 # The counted FLOPs of one Llama, same config and weights, differ between transformers 5.18 and 5.19.
 #
 # Surprise: nothing of the model's architecture changed, its logits are equal bit by bit, and yet both usual counters,
-# torch's FlopCounterMode and fvcore, give another total; a figure in a paper that names the model but not the release
+# torch's FlopCounterMode and fvcore, give another total; a number in a paper that names the model but not the release
 # cannot be had again exactly, and a closed form that agrees to the last digit with one release does not with the other.
 # Why: up to 5.18 the angles of the rotary embedding are a matrix product of frequencies and positions, which counters
 # count; from 5.19 they are the same numbers by a product element by element, which counters leave out.

@@ -71,7 +71,7 @@ class FigureCard(Card):
 
 
 class Metric(BaseModel):
-    """How a figure is read."""
+    """How a score is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -98,7 +98,7 @@ class TaskCard(Card):
     chance: float | None = None
     """Expected first metric of a uniform guess."""
     note: str = ""
-    """What a reader of its figures must know."""
+    """What a reader of its scores must know."""
     by_arguments: bool = False
     """This is what is listed; the card of a task is what the factory's ``card_for(**arguments)`` returns."""
 

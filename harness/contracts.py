@@ -108,7 +108,7 @@ class Sample:
         target: The right answer.
         group: Name shared by samples that are not independent (questions on one image); intervals are clustered by it.
             May be given as a function that returns it.
-        subsets: Axis -> where the sample stands on it, such as ``{"split": "random"}``; figures are given for each.
+        subsets: Axis -> where the sample stands on it, such as ``{"split": "random"}``; scores are given for each.
     """
 
     id: str
@@ -120,16 +120,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of n samples, for figures that are no mean over samples.
+    """The scores of n samples, for metrics that are not a mean over samples.
 
     Attributes:
         values: Metric -> float64 [n].
         subsets: Axis -> object array [n] of names; empty text where a sample is not on the axis.
-        weights: How often each sample counts, float64 [n]: 1 for the figure itself, other whole numbers when its
-            interval is drawn. Figures must use them.
-        ids: Of the samples, [n], for figures that need more of them than numbers; empty where nobody gave them.
+        weights: How often each sample counts, float64 [n]: 1 for the value itself, other whole numbers when its
+            interval is drawn. Metrics must use them.
+        ids: Of the samples, [n], for metrics that need more than the scores; empty where nobody gave them.
         parsed: What the rule read out of each output, [n]; empty where nobody gave it.
-        kept: One dictionary for all calls about the same samples, empty at first: here figures may keep what does not
+        kept: One dictionary for all calls about the same samples, empty at first: here metrics may keep what does not
             depend on ``weights``, since an interval asks a thousand times.
     """
 
@@ -200,7 +200,7 @@ class Task(Protocol):
     """Samples, what a model is asked for them, and how its answers are scored.
 
     A sample's way through a cell: the model answers ``inputs``; `outputs` makes of the answers the sample's raw
-    output, which is stored; `parse` and `score`, together the scoring rule, make of that the figures.
+    output, which is stored; `parse` and `score`, together the scoring rule, turn that into scores.
 
     ``inputs`` and ``samples`` may be properties, or attributes that ``__init__`` sets.
     """

@@ -20,7 +20,7 @@ class _Stored(BaseModel):
 
 
 class Estimate(_Stored):
-    """A figure with its interval.
+    """A score with its interval.
 
     Attributes:
         value: Point estimate, in the metric's own unit (a share for ``%``).
@@ -174,4 +174,4 @@ class Timing(_Stored):
     gpu: dict[str, int] = {}
     """State of the GPU right after: clock and power with their limits, temperature, other processes."""
     note: str = ""
-    """Anything that makes the figure suspect."""
+    """Anything that makes the timing suspect."""

@@ -1,4 +1,4 @@
-"""What a cell spends of its budget: exact comparisons, and the figures that its records come to.
+"""What a cell spends of its budget: exact comparisons, and the totals of its records.
 
 A budget is compared under two accountings, each with a pair of costs that an answer states:
 

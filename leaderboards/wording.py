@@ -1,4 +1,4 @@
-"""Figures as text: the same on the page, in Markdown and in a chart's tooltip."""
+"""Numbers as text: the same on the page, in Markdown and in a chart's tooltip."""
 
 from __future__ import annotations
 

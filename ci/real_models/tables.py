@@ -19,9 +19,9 @@ MISTAKES = ("first only", "second only", "copied", "other")
 Cells = dict[str, dict[str, CellResult]]
 
 
-def shown(figure: Estimate) -> str:
-    low, high = max(figure.low or 0.0, 0.0), min(figure.high or 0.0, 1.0)
-    return f"{100 * figure.value:.0f} ({100 * low:.0f} to {100 * high:.0f})"
+def shown(estimate: Estimate) -> str:
+    low, high = max(estimate.low or 0.0, 0.0), min(estimate.high or 0.0, 1.0)
+    return f"{100 * estimate.value:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def table(heads: list[str], rows: list[list[str]]) -> None:
@@ -65,8 +65,8 @@ def vision(run: str) -> None:
     tasks = list(cells[VISION[0]])
     rows = []
     for model, of in cells.items():
-        figures = [of[task].metrics["accuracy"] for task in tasks]
-        said = [f"{100 * each.value:.1f} ± {100 * (each.high - each.value):.1f}" for each in figures]
+        estimates = [of[task].metrics["accuracy"] for task in tasks]
+        said = [f"{100 * each.value:.1f} ± {100 * (each.high - each.value):.1f}" for each in estimates]
         flops = of[tasks[0]].flops
         rows.append([f"`{model}`", *said, f"{flops.value / 1e6:.3g} M" if flops else "-"])
     table(["", *tasks, "FLOPs an image"], rows)

@@ -117,7 +117,7 @@ def _known(value: str, known: Iterable[str], option: str) -> None:
 
 
 def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
-    """A line a figure, a column a spec: what does not apply is left out."""
+    """One line per quantity, one column per spec; what does not apply is left out."""
     phases = [phase for phase in PHASES if any(phase in cost.flops for cost in costs)]
     yield ["", *(cost.spec for cost in costs)]
     if any(cost.work.execution for cost in costs):

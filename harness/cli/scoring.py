@@ -34,7 +34,7 @@ class Scoring:
         predictions: File or folder.
         arguments: Further arguments of the task: ``annotations``, ``questions``.
         rule: A rule of the task, ``all`` of them, or none for its own.
-        breakdown: Also show the figures of every subset.
+        breakdown: Also show the scores of every subset.
         submission: Where to write the official file of a benchmark that a server scores.
     """
 

@@ -19,7 +19,7 @@ _TEXT, _VISUAL = 24, 8
 
 
 def reconcile(counter: Counter, blueprint: Blueprint) -> dict[str, float]:
-    """Compare phase by phase; return by how large a share of the counters' figure the closed form is off.
+    """Compare phase by phase; return by how large a share of the counters' number the closed form is off.
 
     Poolers and heads of vision towers that the closed form leaves out are within the tolerance.
 

@@ -156,7 +156,7 @@ def _repeat(clock: Clock, call: Callable[[], object], effort: Effort) -> npt.NDA
 
 
 def _doubts(median: float, q1: float, q3: float, gpu: Mapping[str, int]) -> str:
-    """What makes a figure suspect, in words; empty if nothing does."""
+    """What makes a timing suspect, in words; empty if nothing does."""
     doubts = []
     if q3 - q1 > 0.2 * median:
         doubts.append(f"unsteady: the quartiles are {100 * (q3 - q1) / median:.0f} % of the median apart")

@@ -263,7 +263,7 @@ class Claim(NamedTuple):
 def at_most(a: Array, b: Array | float) -> bool:
     """Whether the mean of a - b is not above 0, up to four standard errors of paired draws."""
     difference = a - b
-    # Equal figures may differ by their rounding, which has next to no standard error.
+    # Equal numbers may differ in their rounding, which has next to no standard error.
     return bool(difference.mean() <= 4 * difference.std(ddof=1) / np.sqrt(len(difference)) + 1e-12)
 
 
@@ -354,8 +354,8 @@ def _sign_report() -> Iterator[tuple[str, Rows]]:
 def _pair_report() -> Iterator[tuple[str, Rows]]:
     base = Pair()
     size = f"Lambda = I, d = {2 * base.half}, {base.tasks} pairs of tasks"
-    figures = ("Acc(S1)", "Acc(S2)", "sum", "union of 2N")
-    rows: Rows = [("N", "leak", "labels", *figures, "max form (4.4.1)", "additive form (4.4.4)")]
+    columns = ("Acc(S1)", "Acc(S2)", "sum", "union of 2N")
+    rows: Rows = [("N", "leak", "labels", *columns, "max form (4.4.1)", "additive form (4.4.4)")]
     cases = [Pair(count=count) for count in (10, 20, 40, 80)]
     cases += [Pair(leak=leak) for leak in (0.001, 0.05, 1.0)]
     cases += [Pair(leak=leak, labels="own") for leak in (1.0, None)]
@@ -365,7 +365,7 @@ def _pair_report() -> Iterator[tuple[str, Rows]]:
         leak = "overlapping" if pair.leak is None else f"{pair.leak:g}"
         rows.append((str(pair.count), leak, pair.labels, *_figures(found), *verdicts))
     yield f"Confined support (Theorem 4.4.4), {size}", rows
-    rows = [("N", *figures, "union of N", "S1 = S2", "S1 = union of 2N", "S1 = union of N")]
+    rows = [("N", *columns, "union of N", "S1 = S2", "S1 = union of 2N", "S1 = union of N")]
     for count in (10, 40, 160):
         found = accuracies(Pair(leak=None, count=count))
         verdicts = [claim.verdict for claim in overlapping_claims(found)]
@@ -375,7 +375,7 @@ def _pair_report() -> Iterator[tuple[str, Rows]]:
 
 def _figures(found: Accuracies) -> list[str]:
     first, second, union, _ = (part.mean() for part in found)
-    return [f"{figure:.3f}" for figure in (first, second, first + second, union)]
+    return [f"{value:.3f}" for value in (first, second, first + second, union)]
 
 
 def _rank_report() -> Iterator[tuple[str, Rows]]:
@@ -388,7 +388,7 @@ def _rank_report() -> Iterator[tuple[str, Rows]]:
         found = ranks(eigenvalues, count)
         means = zip(found.accuracy.mean(axis=1), found.cosine.mean(axis=1), found.trace, found.printed, strict=True)
         rows: Rows = [("rank", "accuracy", "mean cosine", "trace (B.4.4)", "printed sum (B.3.1)")]
-        rows += [(str(r + 1), *(f"{figure:.3f}" for figure in line)) for r, line in enumerate(means)]
+        rows += [(str(r + 1), *(f"{value:.3f}" for value in line)) for r, line in enumerate(means)]
         yield f"Rank (B.3.1), {name}, d = 8, {found.accuracy.shape[1]} tasks", rows
         yield "Statements", _verdicts(rank_claims(found))
 

@@ -1,6 +1,6 @@
 """Baselines of the logical tasks: what one scores who applies one of two operations only, both, or none.
 
-They are told by the task what was done leads to, and ask no model: they show what a figure is worth, not what can be
+They are told by the task what was done leads to, and ask no model: they show what a score is worth, not what can be
 inferred from a prompt. A task offers itself to them through its samples' targets: ``answers``, the accepted ones, and
 ``readings``, what was done -> the texts that this leads to.
 """

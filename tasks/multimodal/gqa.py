@@ -181,7 +181,7 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
             beside the questions on the hub. Not needed to score answers.
         choices: The official file of choices (``val_choices.json``), or the folder of its parts: what validity and
             plausibility are made of.
-        consistency: Ask what each question entails, too, for the figure of that name. The data must be of all
+        consistency: Ask what each question entails, too, for the metric of that name. The data must be of all
             questions (``val_all_questions.json``, ``subset=testdev_all``), since most entailed ones are not balanced.
         org: Who keeps the data set on the hub.
         subset: Which of its configurations, without ``_instructions`` and ``_images``.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def official_aggregates(scores: Scores, asked: Mapping[str, Sequence[Question]]) -> dict[str, float]:
-    """Return those of the figures that the data allow.
+    """Return the metrics that the data allow.
 
     - ``validity``, ``plausibility``: the share of answers that are among the question's choices.
     - ``consistency``: of a question that is answered right and entails others, the share of those that are answered
@@ -38,7 +38,7 @@ def official_aggregates(scores: Scores, asked: Mapping[str, Sequence[Question]])
             ``plausible``; after it the questions that it entails, where consistency is wanted.
 
     Returns:
-        Figure -> its value. None of them where ``scores`` does not name its samples.
+        Metric -> its value. None of them where ``scores`` does not name its samples.
     """
     if not scores.ids:
         return {}

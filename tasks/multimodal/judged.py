@@ -67,7 +67,7 @@ def mmvet_table(
         grades: Question -> score of each run of the judge; every question has as many.
         capabilities: Question -> the capabilities that it needs, for every question of the benchmark. A question
             without a grade counts as 0 in every run.
-        decimals: Of the figures.
+        decimals: Of the scores.
     """
     import numpy as np
 
@@ -111,7 +111,7 @@ def llava_bench_lmms_eval(verdict: str) -> Pair:
 
 
 class LlavaBenchSummary(NamedTuple):
-    """LLaVA-Bench's figures in points: the ratio that is published, and both answers' means times 10."""
+    """LLaVA-Bench's scores in points: the ratio that is published, and both answers' means times 10."""
 
     ratio: float
     reference: float
@@ -125,7 +125,7 @@ def llava_bench_summary(
     *,
     rounded: bool = True,
 ) -> LlavaBenchSummary:
-    """Return the figures of a set of verdicts.
+    """Return the scores of a set of verdicts.
 
     Args:
         reference: Points of the reference answers, [n].

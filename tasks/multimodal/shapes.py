@@ -1,6 +1,6 @@
 """The benchmarks of the world ``shapes``: made here, asked and scored in the manner of the real ones.
 
-Each takes its prompt, rules and figures from the benchmark that it imitates. The split ``test`` has scenes that nobody
+Each takes its prompt, rules and metrics from the benchmark that it imitates. The split ``test`` has scenes that nobody
 trained on, of pairs of shape and colour that training shows; in ``heldout`` every scene has a pair that it never shows.
 """
 

@@ -91,7 +91,7 @@ def test_objects_need_no_file(tmp_path):
 
 
 class Toy:
-    """Two questions in a sample, one sample that cannot be scored, and a figure that is no mean."""
+    """Two questions in a sample, one sample that cannot be scored, and a metric that is not a mean."""
 
     card = adaptbench.TaskCard(
         capability="generate",

@@ -1,4 +1,4 @@
-"""What answers spend: exact comparisons with a budget, the figures of records, and predicted times."""
+"""What answers spend: exact comparisons with a budget, totals over records, and predicted times."""
 
 import math
 from fractions import Fraction

@@ -133,10 +133,10 @@ class TestDerivedFigures:
         samples, records = self.cell()
         (axis,) = (summary := summarise(self.CARD, samples, records, self.f1))["breakdown"]
         assert axis == "split"
-        for name, figures in summary["breakdown"]["split"].items():
+        for name, metrics in summary["breakdown"]["split"].items():
             own = [i for i, sample in enumerate(samples) if sample.subsets["split"] == name]
             alone = summarise(self.CARD, [samples[i] for i in own], [records[i] for i in own], self.f1)
-            assert figures == alone["metrics"]
+            assert metrics == alone["metrics"]
 
     def test_may_be_made_of_what_was_read_from_each_sample(self):
         samples, records = self.cell(6)

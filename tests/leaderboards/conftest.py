@@ -1,4 +1,4 @@
-"""Runs made by hand through the store, so that every figure of a board is known."""
+"""Runs made by hand through the store, so that every number of a board is known."""
 
 import numpy as np
 import pytest

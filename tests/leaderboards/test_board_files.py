@@ -231,9 +231,9 @@ def test_a_board_of_a_real_run(tmp_path, installed):
     result = adaptbench.run(["constant", Means()], "digits(ways=3,shots=1,episodes=30)", out=tmp_path / "run")
     plugins = load_plugins()
     (section,) = make_board([RunDirectory.existing(result.path)], plugins).sections
-    figures = {s.row.result.cell.model: s.headline.value for s in section.standings}
+    values = {s.row.result.cell.model: s.headline.value for s in section.standings}
     expected = {cell.cell.model: cell.metrics["accuracy"].value for cell in result.results}
-    assert figures == expected
+    assert values == expected
     assert {s.rank for s in section.standings} == {"1", "baseline"}
     assert (result.path / "index.sqlite").exists()
 

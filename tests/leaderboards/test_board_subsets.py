@@ -1,4 +1,4 @@
-"""The figures by subset on the board."""
+"""The scores by subset on the board."""
 
 import pytest
 from adaptbench.harness.cards import Metric
@@ -12,7 +12,7 @@ def board(plugins):
     return lambda run: make_board([run.directory], plugins)
 
 
-def figure(value, n=40):
+def estimate(value, n=40):
     return Estimate(value=value, low=value - 0.1, high=value + 0.1, n=n, method="95 % t interval over 40 questions")
 
 
@@ -20,9 +20,9 @@ def figure(value, n=40):
 def section(new_run, make, board):
     metrics = (*make.task_card.metrics, Metric(name="F1", kind="derived"))
     card = make.task_card.model_copy(update={"metrics": metrics})
-    split = {"random": {"accuracy": figure(0.9), "F1": figure(0.8)}, "popular <b>": {"accuracy": figure(0.7, 41)}}
+    split = {"random": {"accuracy": estimate(0.9), "F1": estimate(0.8)}, "popular <b>": {"accuracy": estimate(0.7, 41)}}
     run = new_run().cell("a", make.scores(0.8), card=card, breakdown={"split": split})
-    run.cell("b", make.scores(0.7, seed=2), card=card, breakdown={"split": {"random": {"accuracy": figure(0.5)}}})
+    run.cell("b", make.scores(0.7, seed=2), card=card, breakdown={"split": {"random": {"accuracy": estimate(0.5)}}})
     return board(run.cell("c", make.scores(0.6, seed=3), card=card)).sections[0]
 
 

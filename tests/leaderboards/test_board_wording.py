@@ -1,4 +1,4 @@
-"""Figures as text."""
+"""Numbers as text."""
 
 import pytest
 from adaptbench.harness.cards import Metric
@@ -17,7 +17,7 @@ def estimate(value, half):
 
 
 @pytest.mark.parametrize(
-    ("figure", "metric", "text"),
+    ("value", "metric", "text"),
     [
         (estimate(0.6321, 0.0034), SHARE, "63.21 ± 0.34"),
         (estimate(0.2, 0.0), SHARE, "20.00 ± 0.00"),
@@ -27,8 +27,8 @@ def estimate(value, half):
         (None, SHARE, "–"),
     ],
 )
-def test_estimates(figure, metric, text):
-    assert wording.estimate(figure, metric) == text
+def test_estimates(value, metric, text):
+    assert wording.estimate(value, metric) == text
 
 
 @pytest.mark.parametrize(("tier", "text"), [(Tier(1, 1), "1"), (Tier(2, 5), "2–5"), (None, "–")])

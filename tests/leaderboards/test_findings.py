@@ -121,12 +121,12 @@ class TestTheFile:
         close = self.mean(*((row_of(BASE, v, budget), top) for v, budget in at))
         pruned = self.worst(*((row_of(PRUNED, "L", budget), f"{PRUNED} | Vicuna-7B | 100") for budget in (85, 60)))
         fast = self.worst(*((row_of(FAST, "L", budget), f"{FAST} | Vicuna-7B | 100") for budget in (85, 60)))
-        for finding, figures in (
+        for finding, values in (
             ("full-budget", full), ("gentle", gentle), ("close-to-base", close),
             ("with-prumerge-plus", pruned), ("with-fastv", fast),
         ):  # fmt: skip
-            assert self.bounds(finding) == pytest.approx(figures, abs=0.11), finding
-            assert all(bound <= figure + 1e-9 for bound, figure in zip(self.bounds(finding), figures, strict=True))
+            assert self.bounds(finding) == pytest.approx(values, abs=0.11), finding
+            assert all(bound <= value + 1e-9 for bound, value in zip(self.bounds(finding), values, strict=True))
 
     def test_means_are_quoted_as_the_tables_give_them(self):
         top = f"{BASE} | Vicuna-7B | 100"
@@ -137,8 +137,8 @@ class TestTheFile:
             ("with-prumerge-plus", [(row_of(PRUNED, "L", b), f"{PRUNED} | Vicuna-7B | 100") for b in (85, 60)]),
             ("with-fastv", [(row_of(FAST, "L", b), f"{FAST} | Vicuna-7B | 100") for b in (85, 60)]),
         ):
-            for figure in self.mean(*pairs):
-                assert f"{figure:.1f} %" in SHIPPED[finding].theirs, (finding, figure)
+            for value in self.mean(*pairs):
+                assert f"{value:.1f} %" in SHIPPED[finding].theirs, (finding, value)
 
     def test_heads_beat_pruning_where_the_tables_say_so(self):
         for finding, selection in (("heads-beat-prumerge-plus", PRUNED), ("heads-beat-fastv", FAST)):
@@ -155,7 +155,7 @@ class TestTheFile:
             shown = [f"{cells[b, f'{one} | {column}'] - cells[b, f'{two} | {column}']:+.1f}" for b in
                      ("0.95", "0.85", "0.75", "0.65")]  # fmt: skip
             theirs = SHIPPED[finding].theirs.replace("0.0,", "+0.0,", 1)
-            assert all(figure in theirs for figure in shown), shown
+            assert all(value in theirs for value in shown), shown
         assert all(cells[b, f"{one} | Success (%)"] == 100 for b in ("0.95", "0.85", "0.75", "0.65"))
         assert 100 - cells["0.95", f"{two} | Success (%)"] == pytest.approx(3.9)
 

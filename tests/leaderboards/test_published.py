@@ -135,7 +135,7 @@ REPEATED = [
 ONE_SHOT = "DomainNet | 1-shot"
 TIERED = "tieredImageNet | 1-shot"
 
-# The same figure under two names.
+# The same number under two names.
 SAME = [
     (("A.1", "Accuracy", "# limited classes | 64"), ("A.10", "Accuracy", "# shot images | 1")),
     (("A.1", "Accuracy", "# limited classes | 0"), ("A.10", "Accuracy", "# shot images | 0")),
@@ -164,13 +164,13 @@ SAME = [
     (("A.19", "Accuracy", "Zero-shot"), ("A.18", "ViT-B | Adaptation", "tieredImageNet")),
 ]
 
-# One setting, two figures: what each table prints.
+# One setting, two numbers: what each table prints.
 DIFFERENT = [
     (("A.6", "CLIP", "1 Adaptation"), 46.39, ("A.8", "CLIP-ViT32 | Direct Adaptation", ONE_SHOT), 46.48),
     (("5.5", "0.85", "AdaLLaVA-L (probabilistic scheduler) | Accuracy"), 74.9, ("5.2", LLAVA_L_85, "VQAv2"), 77.1),
 ]
 
-# Lines of figures that were read in the source a second time, by other people: table, row, columns, values.
+# Lines of numbers that were read in the source a second time, by other people: table, row, columns, values.
 QUOTED = [
     ("3.2", "MoCo v3 | ViT-B | Ours", "miniImageNet", [80.62, 93.89]),
     ("3.2", "DINO v2 | ViT-B | Adaptation", "DomainNet", [61.65, 79.34]),

@@ -272,6 +272,6 @@ class TestTheReport:
 
     def test_has_the_figures_of_the_page(self, report):
         theory = DOCS.read_text(encoding="utf-8").partition("\n## Theory\n")[2]
-        figures = set(re.findall(r"\b\d\.\d{2,3}\b", theory))
-        assert figures
-        assert {figure for figure in figures if figure not in report} == set()
+        numbers = set(re.findall(r"\b\d\.\d{2,3}\b", theory))
+        assert numbers
+        assert {number for number in numbers if number not in report} == set()

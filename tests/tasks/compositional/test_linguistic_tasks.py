@@ -368,8 +368,8 @@ def test_baselines_are_what_they_say(tasks, mode, setting, metric):
     for name in ("t1", "t2"):
         task = tasks[name, setting]
         said = RuleFollower(mode).replay(task, task.samples)
-        figures = [task.score(sample, task.parse(sample, said[sample.id])) for sample in task.samples]
-        assert all(row[metric] == 1 for row in figures), (name, figures[0])
+        metrics = [task.score(sample, task.parse(sample, said[sample.id])) for sample in task.samples]
+        assert all(row[metric] == 1 for row in metrics), (name, metrics[0])
 
 
 def test_what_is_no_text_is_not_scored():

@@ -262,7 +262,7 @@ class Registering:
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory):
+def metrics(tmp_path_factory):
     """(mode, pair, setting) -> metric -> value, of a whole run."""
     tasks = [
         f"lg-{pair}(setting={setting},k=1,queries=40,replications=1)"
@@ -276,25 +276,25 @@ def figures(tmp_path_factory):
     for cell in result.results:
         mode = re.search(r"mode=(\w+)", cell.cell.model).group(1)
         pair, setting = re.search(r"lg-(\w+)\(.*setting=([\w-]+)", cell.cell.task).groups()
-        found[mode, pair, setting] = {name: figure.value for name, figure in cell.metrics.items()}
+        found[mode, pair, setting] = {name: metric.value for name, metric in cell.metrics.items()}
     return found
 
 
-def test_baselines_score_what_they_do(figures):
+def test_baselines_score_what_they_do(metrics):
     for setting in ("composite", "composite-in-context"):
         for pair in ("ab", "af", "gh"):
-            assert figures["both", pair, setting]["exact match"] == 1
-            assert figures["reverse", pair, setting]["word match"] == 1
-            assert figures["copy", pair, setting]["copied"] > 0.9
+            assert metrics["both", pair, setting]["exact match"] == 1
+            assert metrics["reverse", pair, setting]["word match"] == 1
+            assert metrics["copy", pair, setting]["copied"] > 0.9
         for mode in ("first", "second"):
-            assert figures[mode, "ab", setting]["exact match"] == 0
-            assert figures[mode, "ab", setting][f"{mode} only"] == 1
-            assert figures[mode, "af", setting]["word match"] == 0.5  # the part that the other task leaves
-            assert figures[mode, "af", setting][f"{mode} only"] == 1
-    assert figures["first", "ab", "first"]["exact match"] == figures["second", "ab", "second"]["exact match"] == 1
-    assert figures["second", "ab", "first"]["copied"] == 1  # one word cannot be swapped
-    assert figures["first", "ab", "second"]["first only"] == 1
-    assert figures["first", "gh", "second"]["exact match"] < 0.2
+            assert metrics[mode, "ab", setting]["exact match"] == 0
+            assert metrics[mode, "ab", setting][f"{mode} only"] == 1
+            assert metrics[mode, "af", setting]["word match"] == 0.5  # the part that the other task leaves
+            assert metrics[mode, "af", setting][f"{mode} only"] == 1
+    assert metrics["first", "ab", "first"]["exact match"] == metrics["second", "ab", "second"]["exact match"] == 1
+    assert metrics["second", "ab", "first"]["copied"] == 1  # one word cannot be swapped
+    assert metrics["first", "ab", "second"]["first only"] == 1
+    assert metrics["first", "gh", "second"]["exact match"] < 0.2
 
 
 def test_a_follower_wants_a_mode_and_a_task_that_tells():

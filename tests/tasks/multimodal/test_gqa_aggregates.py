@@ -1,4 +1,4 @@
-"""The figures of GQA's official script besides accuracies: by hand, and against a plain reading of its rules."""
+"""The metrics of GQA's official script besides accuracies: by hand, and against a plain reading of its rules."""
 
 import json
 import math
@@ -81,7 +81,7 @@ def outputs(task, said, folder):
 
 
 def table(task, given, weights=None):
-    """What the harness hands to a task's figures."""
+    """What the harness hands to a task's metrics."""
     matched = [sample for sample in task.samples if sample.id in given]
     parsed = [task.parse(sample, given[sample.id]) for sample in matched]
     right = [task.score(sample, said)["accuracy"] for sample, said in zip(matched, parsed, strict=True)]
@@ -264,15 +264,15 @@ def plain(names, rows):
             true, given = groups.setdefault(row["group"], (Counter(), Counter()))
             true[row["answer"]] += 1
             given[row["said"]] += 1
-    figures = {
+    metrics = {
         "consistency": np.mean(consistent) if consistent else 0,
         "validity": np.mean(chosen["valid"]),
         "plausibility": np.mean(chosen["plausible"]),
     }
     if groups:
         distances = [sum((said[a] - true[a]) ** 2 / true[a] for a in true) for true, said in groups.values()]
-        figures["distribution"] = np.average(distances, weights=[true.total() for true, _ in groups.values()]) / 100
-    return figures
+        metrics["distribution"] = np.average(distances, weights=[true.total() for true, _ in groups.values()]) / 100
+    return metrics
 
 
 @settings(max_examples=60)

@@ -69,7 +69,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -105,7 +105,7 @@ def test_the_sources_agree(folder, tmp_path):
 def test_stored_reviews_give_the_official_summary(folder, tmp_path):
     path = write(tmp_path / "review.jsonl", reviews())
     task = llava_bench_task(str(folder))
-    found, summary = figures(task, task.predictions(path).outputs)
+    found, summary = metrics(task, task.predictions(path).outputs)
     # A verdict that cannot be read stays in the mean as -1; the means are rounded before the ratio.
     reference, model = round((8 - 1 + 8.5) / 3, 3), round((6 - 1 + 9) / 3, 3)
     assert found["ratio"] == round(model / reference * 100, 1)
@@ -118,7 +118,7 @@ def test_the_rules_differ_where_they_should(folder, tmp_path):
     found = {}
     for rule in ("official", "lmms-eval", "vlmevalkit"):
         task = llava_bench_task(str(folder), rule=rule)
-        found[rule] = figures(task, task.predictions(path).outputs)[0]["ratio"]
+        found[rule] = metrics(task, task.predictions(path).outputs)[0]["ratio"]
     assert found["lmms-eval"] == round(round(22 / 3, 3) / round(25.5 / 3, 3) * 100, 1), "it reads '9, 7' as well"
     assert found["vlmevalkit"] == pytest.approx(14 / 15.5 * 100)
     assert found["official"] == round(found["vlmevalkit"], 1) != found["vlmevalkit"]
@@ -128,7 +128,7 @@ def test_the_rules_differ_where_they_should(folder, tmp_path):
 def test_oracle_anti_oracle_and_constant(folder, verdict):
     task = llava_bench_task(str(folder))
     reference, model = map(float, verdict.split())
-    found, _ = figures(task, {str(n): {"answer": "x", "verdicts": [verdict]} for n, *_ in ROWS})
+    found, _ = metrics(task, {str(n): {"answer": "x", "verdicts": [verdict]} for n, *_ in ROWS})
     assert found == {"model": 10 * model, "reference": 10 * reference, "ratio": 100 * model / reference}
 
 
@@ -136,7 +136,7 @@ def test_scores_count_where_the_text_says_something_else(folder, tmp_path):
     path = write(tmp_path / "review.jsonl", reviews({"tuple": [8, 4]}))
     task = llava_bench_task(str(folder))
     read = task.predictions(path)
-    assert figures(task, read.outputs)[0]["ratio"] == 50
+    assert metrics(task, read.outputs)[0]["ratio"] == 50
     assert read.notes == ("3 reviews have other scores than their text says: the scores count",)
 
 
@@ -146,7 +146,7 @@ def test_answers_without_a_judge_are_not_scored(folder, tmp_path):
     read = task.predictions(write(tmp_path / "answers.jsonl", [*rows, {"question_id": 77, "text": "y"}]))
     assert (read.outputs, read.unmatched) == ({"0": "y", "1": "y", "2": "y"}, ("77",))
     assert "no reviews are stored" in read.notes[0]
-    assert figures(task, read.outputs)[1]["unscored"] == 3
+    assert metrics(task, read.outputs)[1]["unscored"] == 3
 
 
 def test_logs_of_lmms_eval_and_vlmevalkit_are_read(folder, tmp_path):
@@ -159,7 +159,7 @@ def test_logs_of_lmms_eval_and_vlmevalkit_are_read(folder, tmp_path):
     assert outputs["1"] == {"answer": "y", "verdicts": ["9, 7\nwhy"]}
     rows = [{"index": n, "prediction": "y", "gpt4_score": 8, "score": 4} for n in range(3)]
     outputs = task.predictions(write(tmp_path / "sheet.jsonl", rows)).outputs
-    assert figures(task, outputs)[0]["ratio"] == 50
+    assert metrics(task, outputs)[0]["ratio"] == 50
 
 
 @pytest.mark.parametrize(

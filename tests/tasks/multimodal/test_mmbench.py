@@ -64,7 +64,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -124,18 +124,18 @@ def test_an_image_may_be_that_of_another_row(tmp_path):
 @pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
 def test_oracle_anti_oracle_and_constant(tsv, rule):
     task = mmbench_task(str(tsv), rule=rule)
-    right, summary = figures(task, oracle(task))
+    right, summary = metrics(task, oracle(task))
     assert right == {"accuracy": 1, "first pass": 1}
     assert summary["breakdown"]["category"]["ocr"]["accuracy"].n == 2
     wrong = {name: ["D"] * len(t) if isinstance(t, list) else "D" for name, t in oracle(task).items()}
-    assert figures(task, wrong)[0] == {"accuracy": 0, "first pass": 0}
+    assert metrics(task, wrong)[0] == {"accuracy": 0, "first pass": 0}
     always = {name: ["A"] * len(t) if isinstance(t, list) else "A" for name, t in oracle(task).items()}
-    assert figures(task, always)[0] == {"accuracy": 0, "first pass": 1 / 3}
+    assert metrics(task, always)[0] == {"accuracy": 0, "first pass": 1 / 3}
 
 
 def test_one_wrong_pass_makes_a_question_wrong(tsv):
     task = mmbench_task(str(tsv))
-    found, _ = figures(task, oracle(task) | {"7": ["B", "A", "well, who knows"]})
+    found, _ = metrics(task, oracle(task) | {"7": ["B", "A", "well, who knows"]})
     assert found == {"accuracy": 2 / 3, "first pass": 1}
 
 
@@ -170,7 +170,7 @@ def test_llava_answers_are_read_and_a_missing_pass_costs_the_question(tsv, tmp_p
     path.write_text("\n".join(map(json.dumps, rows[1:])))
     outputs = task.predictions(path).outputs
     assert outputs["5"] == ["", "B"]
-    assert figures(task, outputs)[0] == {"accuracy": 2 / 3, "first pass": 2 / 3}
+    assert metrics(task, outputs)[0] == {"accuracy": 2 / 3, "first pass": 2 / 3}
 
 
 def test_the_sheet_for_the_server_is_the_official_one_and_can_be_read_again(tsv, tmp_path):

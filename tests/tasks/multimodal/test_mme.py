@@ -58,7 +58,7 @@ def hub_file(path, pairs=PAIRS):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -95,20 +95,20 @@ def test_a_question_is_asked_as_llava_asks(folder):
 @pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
 def test_oracle_anti_oracle_and_constant(folder, rule):
     task = mme_task(str(folder), rule=rule)
-    right, summary = figures(task, oracle(task))
+    right, summary = metrics(task, oracle(task))
     assert right == {"accuracy": 1, "accuracy+": 1, "perception": 400, "cognition": 200, "score": 600}
     assert summary["breakdown"]["category"]["existence"]["score"].value == 200
     assert "cognition" not in summary["breakdown"]["category"]["existence"]
-    wrong, _ = figures(task, {name: said[::-1] for name, said in oracle(task).items()})
+    wrong, _ = metrics(task, {name: said[::-1] for name, said in oracle(task).items()})
     assert set(wrong.values()) == {0}
-    constant, _ = figures(task, {name: ["yes", "yes"] for name in oracle(task)})
+    constant, _ = metrics(task, {name: ["yes", "yes"] for name in oracle(task)})
     assert constant == {"accuracy": 0.5, "accuracy+": 0, "perception": 100, "cognition": 50, "score": 150}
 
 
 def test_points_are_by_subtask_and_not_by_pair(folder):
     task = mme_task(str(folder))
     said = oracle(task) | {"existence/0001.png": ["Yes", "Yes"], "OCR/0001.png": ["hm", "well"]}
-    found, summary = figures(task, said)
+    found, summary = metrics(task, said)
     assert found["perception"] == 100 * 3 / 4 + 100 * 1 / 2 + 0
     assert found["score"] == found["perception"] + 200
     assert summary["unparsed"] == 1
@@ -158,7 +158,7 @@ def test_a_folder_without_images_is_scored_whatever_its_names_end_in(folder, tmp
     task = mme_task(str(folder))
     read = task.predictions(results)
     assert (read.outputs, read.unmatched, read.notes) == (oracle(task), (), ())
-    assert figures(task, read.outputs)[0]["score"] == 600
+    assert metrics(task, read.outputs)[0]["score"] == 600
 
 
 def test_a_missing_half_of_a_pair_is_named_and_counts_as_wrong(folder, tmp_path):
@@ -168,7 +168,7 @@ def test_a_missing_half_of_a_pair_is_named_and_counts_as_wrong(folder, tmp_path)
     assert read.outputs["existence/0001.png"] == ["Yes", ""]
     (note,) = read.notes
     assert note.startswith("no prediction for 1 question (existence/0001.png/Is there a dog?), but for the other one")
-    found = figures(task, read.outputs)[0]
+    found = metrics(task, read.outputs)[0]
     assert (found["accuracy"], found["accuracy+"]) == (7 / 8, 3 / 4)
 
 
@@ -184,8 +184,8 @@ def test_a_response_keeps_its_blanks(folder, tmp_path):
     results = result_files(task, tmp_path / "results", lambda line: line.rpartition("\t")[0] + "\t  Yes ")
     outputs = task.predictions(results).outputs
     assert outputs["OCR/0001.png"] == ["  Yes ", "  Yes "]
-    assert figures(task, outputs)[0]["score"] == 0, "the official rule looks at the first four characters as they are"
-    assert figures(mme_task(str(folder), rule="lmms-eval"), outputs)[0]["score"] == 150
+    assert metrics(task, outputs)[0]["score"] == 0, "the official rule looks at the first four characters as they are"
+    assert metrics(mme_task(str(folder), rule="lmms-eval"), outputs)[0]["score"] == 150
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_llava_answers_are_read_and_a_missing_one_costs_only_itself(folder, tmp_
     path.write_text("\n".join(json.dumps(row) for row in rows if "dog" not in row["prompt"]))
     outputs = task.predictions(path).outputs
     assert outputs["existence/0001.png"] == ["Yes", ""]
-    assert figures(task, outputs)[0]["accuracy"] == 0.5
+    assert metrics(task, outputs)[0]["accuracy"] == 0.5
 
 
 def test_logs_of_lmms_eval_and_sheets_of_vlmevalkit_are_read(folder, tmp_path):

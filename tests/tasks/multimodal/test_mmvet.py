@@ -54,7 +54,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -82,7 +82,7 @@ def test_stored_grades_give_the_official_table(folder, tmp_path):
     grades = {name: {"model": ["m"] * 2, "content": list(map(str, s)), "score": s} for name, s in GRADES.items()}
     task = mmvet_task(str(folder))
     read = task.predictions(write(tmp_path / "model-grade-2runs.json", grades))
-    found, summary = figures(task, read.outputs)
+    found, summary = metrics(task, read.outputs)
     table = mmvet_table(GRADES, {name: row["capability"] for name, row in ROWS.items()})
     for capability, points in table.capabilities.items():
         assert round(100 * found["score" if capability == "total" else capability], 1) == points
@@ -95,7 +95,7 @@ def test_stored_grades_give_the_official_table(folder, tmp_path):
 @pytest.mark.parametrize(("grade", "expected"), [(1.0, 1), (0.0, 0), (0.5, 0.5)])
 def test_oracle_anti_oracle_and_constant(folder, grade, expected):
     task = mmvet_task(str(folder))
-    found, _ = figures(task, {name: {"answer": "x", "verdicts": [str(grade)]} for name in ROWS})
+    found, _ = metrics(task, {name: {"answer": "x", "verdicts": [str(grade)]} for name in ROWS})
     assert set(found.values()) == {expected}
 
 
@@ -104,7 +104,7 @@ def test_answers_without_a_judge_are_not_scored(folder, tmp_path):
     read = task.predictions(write(tmp_path / "answers.json", dict.fromkeys([*ROWS, "v1_9"], "a cat")))
     assert (read.outputs, read.unmatched) == (dict.fromkeys(ROWS, "a cat"), ("v1_9",))
     assert "no grades are stored" in read.notes[0]
-    assert figures(task, read.outputs)[1]["unscored"] == 3
+    assert metrics(task, read.outputs)[1]["unscored"] == 3
 
 
 def test_answers_and_grades_of_one_folder_go_together(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""POPE: its questions from every source, its figures by hand, and other people's predictions."""
+"""POPE: its questions from every source, its metrics by hand, and other people's predictions."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, said):
+def metrics(task, said):
     """``said``: question id -> text."""
     samples = [sample for sample in task.samples if sample.id in said]
     records = []
@@ -97,7 +97,7 @@ def test_scoring_needs_no_images_and_asking_says_what_is_missing(labels, tmp_pat
     table = pq.read_table(hub_file(tmp_path / "hub.parquet"))
     pq.write_table(table.drop_columns("image"), tmp_path / "bare.parquet")
     task, hub = pope_task(str(tmp_path / "bare.parquet")), pope_task(str(labels))
-    assert figures(task, oracle(task)) == figures(hub, oracle(hub))
+    assert metrics(task, oracle(task)) == metrics(hub, oracle(hub))
     assert len({item.digest for item in task.inputs}) == len(task.inputs)
     with pytest.raises(
         UserError, match=r"bare.parquet \[train\]: no column 'image' of images; name a data set"
@@ -122,10 +122,10 @@ def test_questions_on_one_image_are_one_group(labels):
 @pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
 def test_oracle_and_anti_oracle(labels, rule):
     task = pope_task(str(labels), rule=rule)
-    right, summary = figures(task, oracle(task))
+    right, summary = metrics(task, oracle(task))
     assert (right["accuracy"], right["F1"], right["precision"], right["recall"]) == (1, 1, 1, 1)
     assert set(summary["breakdown"]["split"]) == set(SPLITS)
-    wrong, _ = figures(task, {q.id: {"yes": "No", "no": "Yes"}[q.target] for q in task.questions})
+    wrong, _ = metrics(task, {q.id: {"yes": "No", "no": "Yes"}[q.target] for q in task.questions})
     assert (wrong["accuracy"], wrong["precision"], wrong["recall"]) == (0, 0, 0)
     # The official script ends with a division by zero here.
     assert wrong.get("F1") == (None if rule == "official" else 0)
@@ -133,7 +133,7 @@ def test_oracle_and_anti_oracle(labels, rule):
 
 def test_always_yes_by_hand(labels):
     task = pope_task(str(labels))
-    found, summary = figures(task, dict.fromkeys(oracle(task), "Yes"))
+    found, summary = metrics(task, dict.fromkeys(oracle(task), "Yes"))
     f1 = {split: 2 * p / (p + 1) for split, p in {"random": 2 / 3, "popular": 1 / 2, "adversarial": 1 / 4}.items()}
     assert found["F1"] == pytest.approx(sum(f1.values()) / 3)
     assert (found["accuracy"], found["yes ratio"], found["recall"]) == (5 / 11, 1, 1)
@@ -143,7 +143,7 @@ def test_always_yes_by_hand(labels):
 
 def test_always_no_has_no_official_f1(labels):
     task = pope_task(str(labels))
-    found, _ = figures(task, dict.fromkeys(oracle(task), "no"))
+    found, _ = metrics(task, dict.fromkeys(oracle(task), "no"))
     assert (found["accuracy"], found["yes ratio"], found["recall"]) == (6 / 11, 0, 0)
     assert "F1" not in found
     assert "precision" not in found
@@ -155,7 +155,7 @@ def test_the_rules_treat_an_unread_answer_each_in_their_own_way(labels):
         [f"{split}/1" for split in SPLITS], "I cannot tell"
     )
     found = {
-        rule: figures(pope_task(str(labels), rule=rule), said)[0] for rule in ("lmms-eval", "vlmevalkit", "official")
+        rule: metrics(pope_task(str(labels), rule=rule), said)[0] for rule in ("lmms-eval", "vlmevalkit", "official")
     }
     assert found["official"]["accuracy"] == 1, "whatever is no no is a yes"
     assert found["lmms-eval"]["unread"] == found["vlmevalkit"]["unread"] == 3 / 11

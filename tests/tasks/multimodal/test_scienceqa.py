@@ -54,7 +54,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -87,17 +87,17 @@ def test_questions_are_asked_as_llava_asks(folder):
 @pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
 def test_oracle_anti_oracle_and_constant(folder, rule):
     task = scienceqa_task(str(folder), part="full", rule=rule)
-    accuracy, summary = figures(task, {q.id: q.target for q in task.questions})
+    accuracy, summary = metrics(task, {q.id: q.target for q in task.questions})
     assert accuracy == 1
     assert set(summary["breakdown"]["context"]) == {"image", "text", "text and image", "none"}
     assert set(summary["breakdown"]["grades"]) == {"1-6", "7-12"}
-    assert figures(task, {q.id: "B" if q.target == "A" else "A" for q in task.questions})[0] == 0
-    assert figures(task, {q.id: "A" for q in task.questions})[0] == 0.25
+    assert metrics(task, {q.id: "B" if q.target == "A" else "A" for q in task.questions})[0] == 0
+    assert metrics(task, {q.id: "A" for q in task.questions})[0] == 0.25
 
 
 def test_a_letter_beyond_the_choices_is_wrong(folder):
     task = scienceqa_task(str(folder))
-    accuracy, summary = figures(task, {"3": "C", "7": "The answer is A."})
+    accuracy, summary = metrics(task, {"3": "C", "7": "The answer is A."})
     assert (accuracy, summary["unparsed"]) == (0.5, 1)
 
 
@@ -117,7 +117,7 @@ def test_a_missing_prediction_with_an_image_does_not_count(folder, tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text(json.dumps({"question_id": "3", "text": "B"}))
     task = scienceqa_task(str(folder))
-    assert figures(task, task.predictions(path).outputs)[0] == 1
+    assert metrics(task, task.predictions(path).outputs)[0] == 1
 
 
 def scripts_files(folder, said):
@@ -138,10 +138,10 @@ def scripts_files(folder, said):
     groups = {"correct": [row for row, is_right in zip(rows, right, strict=True) if is_right], "incorrect": []}
     groups["incorrect"] = [row for row in rows if row not in groups["correct"]]
     files[0].write_text(json.dumps(groups, indent=2))
-    figures = {"acc": 100 * sum(right) / len(rows), "correct": sum(right), "count": len(rows)}
+    metrics = {"acc": 100 * sum(right) / len(rows), "correct": sum(right), "count": len(rows)}
     indexes = {row["question_id"]: "ABCDE".find(row["parsed_ans"]) for row in rows}
     outputs = {row["question_id"]: row["pred"] for row in rows}
-    files[1].write_text(json.dumps(figures | {"results": indexes, "outputs": outputs}, indent=2))
+    files[1].write_text(json.dumps(metrics | {"results": indexes, "outputs": outputs}, indent=2))
     return files
 
 
@@ -158,10 +158,10 @@ def scripts_files(folder, said):
 def test_the_files_that_llavas_script_makes_are_read(folder, tmp_path, said, full, with_image):
     for path in scripts_files(tmp_path, said):
         everything, with_images = scienceqa_task(str(folder), part="full"), scienceqa_task(str(folder))
-        assert figures(everything, everything.predictions(path).outputs)[0] == full
+        assert metrics(everything, everything.predictions(path).outputs)[0] == full
         read = with_images.predictions(path)
         assert read.outputs.keys() == {"3", "7"} & said.keys()
-        assert figures(with_images, read.outputs)[0] == with_image
+        assert metrics(with_images, read.outputs)[0] == with_image
 
 
 def test_ids_may_be_numbers_in_any_file(folder, tmp_path):

@@ -48,7 +48,7 @@ def hub_file(path):
     return path
 
 
-def figures(task, outputs):
+def metrics(task, outputs):
     samples = [sample for sample in task.samples if sample.id in outputs]
     records = []
     for sample in samples:
@@ -89,11 +89,11 @@ def test_llavas_question_file_names_the_images(folder, tmp_path):
 @pytest.mark.parametrize("rule", ["official", "lmms-eval", "vlmevalkit"])
 def test_oracle_anti_oracle_and_constant(folder, rule):
     task = seed_task(str(folder), rule=rule)
-    accuracy, summary = figures(task, {q.id: q.target for q in task.questions})
+    accuracy, summary = metrics(task, {q.id: q.target for q in task.questions})
     assert accuracy == 1
     assert set(summary["breakdown"]["data"]) == {"image", "video"}
-    assert figures(task, {q.id: "ABCDA"["ABCD".index(q.target) + 1] for q in task.questions})[0] == 0
-    assert figures(task, dict.fromkeys([q.id for q in task.questions], "A"))[0] == 0.25
+    assert metrics(task, {q.id: "ABCDA"["ABCD".index(q.target) + 1] for q in task.questions})[0] == 0
+    assert metrics(task, dict.fromkeys([q.id for q in task.questions], "A"))[0] == 0.25
 
 
 def test_the_parts(folder):
@@ -111,7 +111,7 @@ def test_a_prediction_answers_both_questions_of_its_id_and_a_missing_one_is_wron
     read = task.predictions(path)
     assert read.outputs == {"101": "A", "102": "", "101#2": "A", "v1": "C"}
     assert read.notes == ("no prediction for 1 question (102): counted as wrong",)
-    assert figures(task, read.outputs)[0] == 0.5
+    assert metrics(task, read.outputs)[0] == 0.5
 
 
 def test_a_submission_is_read(folder, tmp_path):

@@ -34,7 +34,7 @@ def oracle(question: Question) -> str:
 
 
 def scored(task: VisualQuestions, answer: Callable[[Question], str]) -> dict[str, float]:
-    """Means and figures of a model that answers so."""
+    """Means and metrics of a model that answers so."""
     answers = [answer(question) for question in task.questions]
     outputs = task.outputs(task.samples, answers)
     rows = [

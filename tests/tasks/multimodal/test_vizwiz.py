@@ -1,4 +1,4 @@
-"""VizWiz: its files, its rules, its own figures, its submission."""
+"""VizWiz: its files, its rules, its own metrics, its submission."""
 
 import io
 import json
@@ -130,7 +130,7 @@ def test_where_the_rules_differ(official, rule, label_with_capitals, bare_contra
     assert scores(task, every("dont know"))[NAMES[2]] == bare_contraction
 
 
-def figures(task, answers, weights=None):
+def metrics(task, answers, weights=None):
     said = scores(task, answers, "said unanswerable")
     subsets = np.array([sample.subsets.get("answerable", "") for sample in task.samples], dtype=object)
     values = {"said unanswerable": np.array([said[sample.id] for sample in task.samples])}
@@ -148,7 +148,7 @@ def figures(task, answers, weights=None):
     ],
 )
 def test_unanswerable_figures(official, said, f1, precision):
-    found = figures(vizwiz_task(**official), dict(zip(NAMES, said, strict=True)))
+    found = metrics(vizwiz_task(**official), dict(zip(NAMES, said, strict=True)))
     assert found == pytest.approx({"unanswerable F1": f1, "unanswerable average precision": precision})
 
 
@@ -168,7 +168,7 @@ def test_unanswerable_figures_equal_scikit_learns(seed, tmp_path):
     answers = {s.id: "unanswerable" if said else "x" for s, said in zip(task.samples, claim, strict=True)}
     weights = random.integers(1, 4, 12)
     repeated = np.repeat(np.arange(12), weights)
-    assert figures(task, answers, weights) == pytest.approx(
+    assert metrics(task, answers, weights) == pytest.approx(
         {
             "unanswerable F1": metrics.f1_score(label[repeated], claim[repeated], zero_division=0),
             "unanswerable average precision": metrics.average_precision_score(label[repeated], claim[repeated]),
@@ -179,8 +179,8 @@ def test_unanswerable_figures_equal_scikit_learns(seed, tmp_path):
 def test_figures_that_are_not_defined_are_left_out(official):
     task = vizwiz_task(**official)
     answers = every("unanswerable")
-    assert figures(task, answers, [0, 1, 1]) == {}
-    assert figures(task, answers, [0, 0, 0]) == {}
+    assert metrics(task, answers, [0, 1, 1]) == {}
+    assert metrics(task, answers, [0, 0, 0]) == {}
     assert task.aggregate(Scores({"said unanswerable": np.ones(3)}, {}, np.ones(3))) == {}
 
 
