@@ -130,7 +130,7 @@ def test_where_the_rules_differ(official, rule, label_with_capitals, bare_contra
     assert scores(task, every("dont know"))[NAMES[2]] == bare_contraction
 
 
-def metrics(task, answers, weights=None):
+def aggregated(task, answers, weights=None):
     said = scores(task, answers, "said unanswerable")
     subsets = np.array([sample.subsets.get("answerable", "") for sample in task.samples], dtype=object)
     values = {"said unanswerable": np.array([said[sample.id] for sample in task.samples])}
@@ -148,12 +148,12 @@ def metrics(task, answers, weights=None):
     ],
 )
 def test_unanswerable_figures(official, said, f1, precision):
-    found = metrics(vizwiz_task(**official), dict(zip(NAMES, said, strict=True)))
+    found = aggregated(vizwiz_task(**official), dict(zip(NAMES, said, strict=True)))
     assert found == pytest.approx({"unanswerable F1": f1, "unanswerable average precision": precision})
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_unanswerable_figures_equal_scikit_learns(seed, tmp_path):
+def test_unanswerable_metrics_equal_scikit_learns(seed, tmp_path):
     """Which the official script calls."""
     metrics = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(seed)
@@ -168,7 +168,7 @@ def test_unanswerable_figures_equal_scikit_learns(seed, tmp_path):
     answers = {s.id: "unanswerable" if said else "x" for s, said in zip(task.samples, claim, strict=True)}
     weights = random.integers(1, 4, 12)
     repeated = np.repeat(np.arange(12), weights)
-    assert metrics(task, answers, weights) == pytest.approx(
+    assert aggregated(task, answers, weights) == pytest.approx(
         {
             "unanswerable F1": metrics.f1_score(label[repeated], claim[repeated], zero_division=0),
             "unanswerable average precision": metrics.average_precision_score(label[repeated], claim[repeated]),
@@ -176,11 +176,11 @@ def test_unanswerable_figures_equal_scikit_learns(seed, tmp_path):
     )
 
 
-def test_figures_that_are_not_defined_are_left_out(official):
+def test_metrics_that_are_not_defined_are_left_out(official):
     task = vizwiz_task(**official)
     answers = every("unanswerable")
-    assert metrics(task, answers, [0, 1, 1]) == {}
-    assert metrics(task, answers, [0, 0, 0]) == {}
+    assert aggregated(task, answers, [0, 1, 1]) == {}
+    assert aggregated(task, answers, [0, 0, 0]) == {}
     assert task.aggregate(Scores({"said unanswerable": np.ones(3)}, {}, np.ones(3))) == {}
 
 
