@@ -28,14 +28,14 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 class Method(BaseModel):
     """One way to modify a model.
 
-    A subclass declares its options as fields, with type, range and meaning: ``k: int = Field(2, ge=1,
-    description="...")``. They are checked before anything loads, by every command in the same words. A field ``budget``
-    is given what stands after ``@`` in a spec, a field ``seed`` the run's seed unless the spec says another.
+    A subclass declares its options as fields: type, default and range (pydantic's ``Field``), and below it a docstring
+    that says what it means. They are checked before anything loads, by every command in the same words. A field
+    ``budget`` is given what stands after ``@`` in a spec, a field ``seed`` the run's seed unless the spec says another.
 
     A method without `leaves` can be run, and its cost is measured. One without `apply` can be priced only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     stage: ClassVar[Stage] = "language"
 
@@ -190,6 +190,12 @@ def expects(field: FieldInfo) -> str:
     return f"{words} {'of ' if bounds[0].startswith('at') else ''}{' and '.join(bounds)}" if bounds else words
 
 
+def meaning(name: str, field: FieldInfo) -> str:
+    """Say what an option means, such as "keep: how many visual tokens of each image are kept"."""
+    text = " ".join((field.description or "").split()).rstrip(".")
+    return f"{name}: {text[0].lower()}{text[1:]}" if text else ""
+
+
 def _readable(error: ValidationError, kind: type[Method], where: str) -> UserError:
     """The first thing that pydantic finds wrong, in one line."""
     found, known = error.errors(include_url=False)[0], options(kind)
@@ -201,11 +207,12 @@ def _readable(error: ValidationError, kind: type[Method], where: str) -> UserErr
         return MissingArgument("argument 'budget' is missing", where=where, todo="write it after '@', as in @0.5")
     if name not in known:
         return UserError(str(found["msg"]), where=where)
-    todo = " ".join(filter(None, (f"{name} is", known[name].description)))
     if found["type"] == "missing":
         return MissingArgument(
             f"argument {name!r} is missing", where=where, todo=f"write {name}={expects(known[name])}"
         )
     value = found["input"]
     shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
-    return UserError(f"{name} must be {expects(known[name])}, not {shown}", where=where, todo=f"{todo}".rstrip("."))
+    return UserError(
+        f"{name} must be {expects(known[name])}, not {shown}", where=where, todo=meaning(name, known[name])
+    )

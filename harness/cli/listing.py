@@ -51,7 +51,7 @@ def _show_options(methods: Sequence[Entry]) -> None:
                 [
                     name if field.is_required() else f"{name}={show_value(field.default)}",
                     expects(field),
-                    field.description or "",
+                    " ".join((field.description or "").split()).rstrip("."),
                 ]
                 for name, field in options(kind).items()
             ]

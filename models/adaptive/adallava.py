@@ -24,18 +24,6 @@ if TYPE_CHECKING:
 _AUTO, _NONE = "auto", "none"
 _HEAD_READS = {"learned": 1, "sampled": 2, "random": 1}
 """Matrices of the scheduler's size that the hidden state is multiplied with."""
-_OPTIONS = {
-    "checkpoint": "auto (the one that ships for the model, if any), none, a name that the model ships it under, or the "
-    "folder or hub id of a trained scheduler or of a public AdaLLaVA checkpoint",
-    "prefix": "how many blocks always run; by default as the checkpoint says, else the first half",
-    "rank": "how many heads, and groups of MLP channels, one switch turns on; by default as the checkpoint says, else "
-    "8 where they make several groups, else 1",
-    "scheduler": "learned decides as it was trained to, sampled draws from what it predicts, random draws uniformly, "
-    "first takes the first blocks, full takes all of them",
-    "latency_token": "whether a latency token follows the prompt; by default only with a checkpoint, as it would be "
-    "untrained without one",
-    "seed": "the seed of what is drawn, and of an untrained latency encoder",
-}
 
 
 class AdaLlava(Method):
@@ -48,13 +36,19 @@ class AdaLlava(Method):
 
     switch: ClassVar[Literal["layers", "heads"]]
 
-    checkpoint: str = Field(_AUTO, description=_OPTIONS["checkpoint"])
-    prefix: int | None = Field(None, ge=1, description=_OPTIONS["prefix"])
-    scheduler: Literal["learned", "sampled", "random", "first", "full"] = Field(
-        "learned", description=_OPTIONS["scheduler"]
-    )
-    latency_token: bool | None = Field(None, description=_OPTIONS["latency_token"])
-    seed: int = Field(0, ge=0, description=_OPTIONS["seed"])
+    checkpoint: str = _AUTO
+    """The folder or hub id of a trained scheduler or of a public AdaLLaVA checkpoint, or a name under which the model
+    ships one; auto takes the usual one, if any ships, and none an untrained scheduler."""
+    prefix: int | None = Field(None, ge=1)
+    """How many blocks always run; by default as the checkpoint says, else the first half."""
+    scheduler: Literal["learned", "sampled", "random", "first", "full"] = "learned"
+    """How it decides: learned as it was trained to, sampled by draws from what it predicts, random by uniform draws;
+    first takes the first blocks, full all of them."""
+    latency_token: bool | None = None
+    """Whether a latency token follows the prompt; by default only with a checkpoint, as it would be untrained without
+    one."""
+    seed: int = Field(0, ge=0)
+    """The seed of what is drawn, and of an untrained latency encoder."""
     budget: Budget = 1.0
 
     @property
@@ -179,7 +173,9 @@ class AdaLlavaH(AdaLlava):
 
     switch = "heads"
 
-    rank: int | None = Field(None, ge=1, description=_OPTIONS["rank"])
+    rank: int | None = Field(None, ge=1)
+    """How many heads, and groups of MLP channels, one switch turns on; by default as the checkpoint says, else 8 where
+    they make several groups, else 1."""
 
     def left(self, work: Work, config: SchedulerConfig, units: int) -> Work:
         """Return the work of the prefix and ``units`` groups of heads and channels, evenly over the other blocks.

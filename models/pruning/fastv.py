@@ -33,21 +33,21 @@ class FastV(Method):
     every release's, ``max`` none's.
     """
 
-    k: int = Field(2, ge=1, description="the number of blocks that read all tokens, the paper's K")
-    r: float = Field(
-        0.5,
-        ge=0,
-        lt=1,
-        description="the share of visual tokens that is dropped, R of the paper and the Hugging Face release (the "
-        "lmms-eval release calls the share that is kept so); halves are rounded to even",
-    )
-    keep: int | None = Field(None, ge=1, description="how many visual tokens of a prompt are kept, instead of r")
-    heads: Literal["mean", "max"] = Field("mean", description="how the heads' probabilities become one score")
-    positions: Literal["original", "compacted"] = Field("original", description="the positions of the kept tokens")
-    select: Literal["attention", "random"] = Field(
-        "attention", description="how tokens are chosen; random is the baseline: equal places in equally long prompts"
-    )
-    seed: int = Field(0, ge=0, description="the seed of the random places")
+    k: int = Field(2, ge=1)
+    """The number of blocks that read all tokens, the paper's K."""
+    r: float = Field(0.5, ge=0, lt=1)
+    """The share of visual tokens that is dropped, R of the paper and the Hugging Face release (the lmms-eval release
+    calls the share that is kept so); halves are rounded to even."""
+    keep: int | None = Field(None, ge=1)
+    """How many visual tokens of a prompt are kept, instead of r."""
+    heads: Literal["mean", "max"] = "mean"
+    """How the heads' probabilities become one score."""
+    positions: Literal["original", "compacted"] = "original"
+    """The positions of the kept tokens."""
+    select: Literal["attention", "random"] = "attention"
+    """How tokens are chosen; random is the baseline: equal places in equally long prompts."""
+    seed: int = Field(0, ge=0)
+    """The seed of the random places."""
 
     def apply(self, model: Any) -> Any:
         """Return the model with this method in its decoder."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class PooledTokens(Selector):
     """Average the patches of each image over ``grid`` x ``grid`` cells, which overlap where the sides do not divide."""
 
-    grid: int = Field(8, ge=1, description="how many visual tokens each side of an image has")
+    grid: int = Field(8, ge=1)
+    """How many visual tokens each side of an image has."""
 
     def kept(self, given: int) -> int:
         """Return grid x grid, if the patches are a square of at least that side."""

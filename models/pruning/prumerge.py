@@ -50,54 +50,34 @@ class PruMerge(Selector):
     """Visual tokens that an image of `_PATCHES` patches is left with."""
     _where: ClassVar[str] = "method prumerge"
 
-    tokens: int | None = Field(
-        None,
-        ge=1,
-        description="the visual tokens of every image, the merged one included, instead of as many as there are "
-        "outliers (of 576 patches, 73 is the public code's fixed ratio of 1/8, and 145 PruMerge+'s fixed mode, which "
-        "samples some patches twice)",
-    )
-    iqr: float = Field(
-        1.5, ge=0, description="how many interquartile ranges above the third quartile a score becomes an outlier"
-    )
-    least: int = Field(
-        1, ge=1, description="the fewest patches that are kept, highest scores first (the public code may keep none)"
-    )
-    most: int | None = Field(
-        None,
-        ge=1,
-        description="the most outliers that are kept, highest scores first; it bounds the samples of PruMerge+ too",
-    )
-    neighbours: int = Field(
-        32,
-        ge=0,
-        description="how many patches are added to each kept one, the nearest by the cosine of the keys (16 in an "
-        "older function for training)",
-    )
-    pool: Literal["all", "pruned"] = Field(
-        "all", description="where neighbours come from: all other patches, or those that are pruned, as in the paper"
-    )
-    weights: Literal["attention", "normalised"] = Field(
-        "attention",
-        description="what a neighbour is multiplied by: its score, or its share of the sum, as in the paper",
-    )
-    merged: bool = Field(
-        True, description="whether the sum of all pruned patches, times their scores, is the last token"
-    )
-    order: Literal["attention", "raster"] = Field(
-        "attention", description="the order of the kept patches: by falling score, as published, or as in the image"
-    )
-    layer: int = Field(
-        -1,
-        description="the block of the tower that gives queries and keys; the last is published, and reads what the "
-        "features are, the output of the last but one",
-    )
-    query: Literal["cls", "mean"] = Field(
-        "cls", description="whose attention the scores are; mean is for a tower without CLS token (SigLIP)"
-    )
-    heads: Literal["single", "mean"] = Field(
-        "single", description="single takes the whole width as one head, as published; mean averages the tower's heads"
-    )
+    tokens: int | None = Field(None, ge=1)
+    """The visual tokens of every image, the merged one included, instead of as many as there are outliers (of 576
+    patches, 73 is the public code's fixed ratio of 1/8, and 145 PruMerge+'s fixed mode, which samples some patches
+    twice)."""
+    iqr: float = Field(1.5, ge=0)
+    """How many interquartile ranges above the third quartile a score becomes an outlier."""
+    least: int = Field(1, ge=1)
+    """The fewest patches that are kept, highest scores first (the public code may keep none)."""
+    most: int | None = Field(None, ge=1)
+    """The most outliers that are kept, highest scores first; it bounds the samples of PruMerge+ too."""
+    neighbours: int = Field(32, ge=0)
+    """How many patches are added to each kept one, the nearest by the cosine of the keys (16 in an older function for
+    training)."""
+    pool: Literal["all", "pruned"] = "all"
+    """Where neighbours come from: all other patches, or those that are pruned, as in the paper."""
+    weights: Literal["attention", "normalised"] = "attention"
+    """What a neighbour is multiplied by: its score, or its share of the sum, as in the paper."""
+    merged: bool = True
+    """Whether the sum of all pruned patches, times their scores, is the last token."""
+    order: Literal["attention", "raster"] = "attention"
+    """The order of the kept patches: by falling score, as published, or as in the image."""
+    layer: int = -1
+    """The block of the tower that gives queries and keys; the last is published, and reads what the features are, the
+    output of the last but one."""
+    query: Literal["cls", "mean"] = "cls"
+    """Whose attention the scores are; mean is for a tower without CLS token (SigLIP)."""
+    heads: Literal["single", "mean"] = "single"
+    """Single takes the whole width as one head, as published; mean averages the tower's heads."""
 
     @model_validator(mode="after")
     def _fits(self) -> PruMerge:
@@ -244,8 +224,10 @@ class PruMergePlus(PruMerge):
     _usual: ClassVar[int] = 164
     _where: ClassVar[str] = "method prumerge-plus"
 
-    divisor: int = Field(3, ge=1, description="how many times denser the samples are than the outliers")
-    last_patch: bool = Field(False, description="whether the last patch may be sampled; in the public code it never is")
+    divisor: int = Field(3, ge=1)
+    """How many times denser the samples are than the outliers."""
+    last_patch: bool = False
+    """Whether the last patch may be sampled; in the public code it never is."""
 
     def _fixed(self, ranked: list[int], count: int) -> list[int]:
         best = (count + 1) // 2

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 class RandomTokens(Selector):
     """Keep some visual tokens of each image, in the order in which they stand in it."""
 
-    keep: int = Field(64, ge=1, description="how many visual tokens of each image are kept")
-    seed: int = Field(0, ge=0, description="the seed of the places")
+    keep: int = Field(64, ge=1)
+    """How many visual tokens of each image are kept."""
+    seed: int = Field(0, ge=0)
+    """The seed of the places."""
 
     def kept(self, given: int) -> int:
         """Return ``keep``, if an image has so many."""

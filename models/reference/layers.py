@@ -26,7 +26,8 @@ class Layers(Method):
     A budget is the share of the blocks to keep, rounded down, at least one.
     """
 
-    keep: int | None = Field(None, ge=1, description="how many blocks are kept, instead of a budget")
+    keep: int | None = Field(None, ge=1)
+    """How many blocks are kept, instead of a budget."""
     budget: Budget = 1.0
 
     @model_validator(mode="after")

@@ -19,7 +19,8 @@ class SmallerImages(ImageMethod):
     must beat. A model that reads images at their own size has fewer visual tokens to read.
     """
 
-    side: int = Field(112, ge=1, description="the most pixels of an image's longer side")
+    side: int = Field(112, ge=1)
+    """The most pixels of an image's longer side."""
 
     def shown(self, image: Image) -> Image:
         """Return the image scaled down, by Lanczos' filter."""

@@ -82,9 +82,7 @@ def test_the_method_inside_the_decoder_runs_as_it_stands(llava: Callable, ask: C
 
 def test_an_option_that_makes_no_sense_is_refused(plugin: str) -> None:
     entry = load_plugins([plugin]).registry.find("method", "lucky-tokens")
-    with pytest.raises(
-        UserError, match="keep must be a whole number of at least 1, not 0; keep is how many visual tok"
-    ):
+    with pytest.raises(UserError, match="keep must be a whole number of at least 1, not 0; keep: how many visual tok"):
         bind(entry, parse_call("lucky-tokens(keep=0)"))
 
 

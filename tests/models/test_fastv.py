@@ -239,7 +239,7 @@ def test_the_given_model_stays_as_it_was(llava: Callable, prompts: list) -> None
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"k": 0}, "k must be a whole number of at least 1, not 0; k is the number of blocks"),
+        ({"k": 0}, "k must be a whole number of at least 1, not 0; k: the number of blocks"),
         ({"k": 5}, "cannot drop tokens after 5 of 4 blocks; give k from 1 to 4"),
         ({"k": 2.0}, "k must be a whole number of at least 1, not 2.0"),
         ({"r": 1.0}, "r must be a number of at least 0 and below 1, not 1.0"),
