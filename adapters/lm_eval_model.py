@@ -28,7 +28,7 @@ from ..harness.batching import Batches
 from ..harness.contracts import Prompt
 from ..harness.errors import UserError
 from ..harness.identity import BoundModel, Settings
-from ..harness.planning import plan_model
+from ..harness.planned_models import plan_model
 from ..harness.plugins import load_plugins
 from ..harness.specs import parse
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from .faults import blamed_on
 from .identity import BoundModel, Settings
-from .planning import Request, plan, plan_model
+from .planned_models import plan_model
+from .planning import Request, plan
 from .plugins import load_plugins
 from .runner import RunResult, RunSpec, execute
 from .samples import SampleLimit

@@ -15,7 +15,7 @@ from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
 from .measure.roofline import BYTES, Accelerator, Precision, predict
 from .measure.work import Work
-from .planning import PlannedMethod, plan_methods, plan_model, what_is_left
+from .planned_models import PlannedMethod, plan_methods, plan_model, what_is_left
 from .specs import Call, Spec, did_you_mean, parse
 
 if TYPE_CHECKING:

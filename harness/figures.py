@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings, cell_key, task_fingerprint
-from .planning import Request, plan, takes_budget
+from .planned_models import takes_budget
+from .planning import Request, plan
 from .samples import sample_digests, samples_digest
 from .specs import parse
 

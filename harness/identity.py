@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .contracts import Task
-    from .planning import PlannedCell, PlannedMethod, PlannedModel, PlannedTask, Step
+    from .planned_models import PlannedMethod, PlannedModel, Step
+    from .planning import PlannedCell, PlannedTask
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from .identity import Settings
-    from .planning import Plan, PlannedCell, Step
+    from .planned_models import Step
+    from .planning import Plan, PlannedCell
     from .plugins import PluginNames
     from .registry import Registry
     from .results import CellId

@@ -110,7 +110,7 @@ def random_llava(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 @pytest.fixture(scope="session")
 def build(encoder: str) -> Callable[[], Any]:
     """Load the encoder."""
-    from adaptbench.harness.planning import plan_model
+    from adaptbench.harness.planned_models import plan_model
     from adaptbench.harness.plugins import load_plugins
     from adaptbench.harness.specs import parse
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...harness.errors import UserError
 from ...harness.hashing import sha256_file
 from ...harness.identity import BoundModel
-from ...harness.planning import plan_model
+from ...harness.planned_models import plan_model
 from ...harness.plugins import load_plugins
 from ...harness.specs import parse
 from ..reference.tiny_llava_recipe import draw_scenes

@@ -13,7 +13,8 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.execution import Execution, LayerWork
 from adaptbench.harness.measure.work import Work
-from adaptbench.harness.planning import Request, plan, plan_model
+from adaptbench.harness.planned_models import plan_model
+from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.reference.tiny_llava import tiny_llava
@@ -23,7 +24,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
-    from adaptbench.harness.planning import PlannedModel
+    from adaptbench.harness.planned_models import PlannedModel
     from adaptbench.harness.registry import Registry
 
 TASK = "shapes-pope(scenes=2)"

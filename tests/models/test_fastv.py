@@ -12,7 +12,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
-from adaptbench.harness.planning import plan_model
+from adaptbench.harness.planned_models import plan_model
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.pruning.fastv import FastV

@@ -14,7 +14,7 @@ import transformers as hf
 from adaptbench.adapters.transformers_vision import HFVisionEncoder
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.flops import count_flops
-from adaptbench.harness.planning import plan_model
+from adaptbench.harness.planned_models import plan_model
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.reference.layers import Layers, find_blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.planning import plan_model
+from adaptbench.harness.planned_models import plan_model
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL

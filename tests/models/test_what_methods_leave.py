@@ -10,7 +10,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import DEFAULT, LLM_VIEWER
 from adaptbench.harness.measure.work import Work
-from adaptbench.harness.planning import plan_methods, what_is_left
+from adaptbench.harness.planned_models import plan_methods, what_is_left
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
