@@ -395,14 +395,19 @@ def plugin_list(plugin: Plugins = None, json: Json = False) -> None:
 def plugin_new(
     name: Annotated[str, typer.Argument(help="Name of the new package, such as my-models.")],
     folder: Annotated[Path, typer.Option("--in", help="Where to make it.")] = Path(),
+    model: Annotated[bool, typer.Option("--model", help="With a model.")] = False,
+    method: Annotated[bool, typer.Option("--method", help="With a method.")] = False,
+    benchmark: Annotated[bool, typer.Option("--benchmark", help="With a benchmark of images and questions.")] = False,
+    figure: Annotated[bool, typer.Option("--figure", help="With a figure, which stands on the board too.")] = False,
 ) -> None:
-    """Write a package with a model and a task.
+    """Write a package with a model, a method, a benchmark or a figure.
 
-    With it come a test and a README.
+    Several may be given; without any, it has a model and a benchmark. Each comes with a test, all with a README.
     """
-    from .plugin_new import write_package
+    from .plugin_new import DEFAULT, KINDS, write_package
 
-    typer.echo(f"{write_package(name, folder)}")
+    chosen = [kind for kind, wanted in zip(KINDS, (model, method, benchmark, figure), strict=True) if wanted]
+    typer.echo(f"{write_package(name, folder, chosen or DEFAULT)}")
 
 
 @plugin_app.command("check")

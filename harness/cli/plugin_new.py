@@ -6,25 +6,38 @@ import keyword
 import re
 from importlib import resources
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..store.files import make_folder, write_atomic
 
-_FILES = {
-    "pyproject.toml": "pyproject.toml.j2",
-    "README.md": "README.md.j2",
-    "{package}/__init__.py": "plugin.py.j2",
-    "tests/test_{package}.py": "test_plugin.py.j2",
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+KINDS = ("model", "method", "benchmark", "figure")
+DEFAULT = ("model", "benchmark")
+_EXTRAS = {"method": "torch", "figure": "board"}
+"""What a kind needs of AdaptBench's extras."""
+_GREYS = range(10, 250, 20)
+"""Levels of the images that a new benchmark asks about."""
 
 
-def write_package(name: str, folder: Path) -> Path:
-    """Write a plugin package with a model, a task and a test, and return its folder."""
+def write_package(name: str, folder: Path, kinds: Sequence[str] = DEFAULT) -> Path:
+    """Write a plugin package with something of each kind and its test, and return its folder.
+
+    Args:
+        name: Of the package; its module is called alike.
+        folder: Where to make it.
+        kinds: Some of `KINDS`.
+
+    Raises:
+        UserError: The name cannot be a package's, or is taken.
+    """
     from jinja2 import Environment, StrictUndefined
 
     if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9]*([-_][a-zA-Z0-9]+)*", name):
-        raise UserError(f"{name!r} is no name for a package", todo="use letters, digits and '-', as in my-models")
+        raise UserError(f"{name!r} cannot name a package", todo="use letters, digits and '-', as in my-models")
     root = folder / name
     package = name.replace("-", "_").lower()
     if root.exists():
@@ -33,9 +46,30 @@ def write_package(name: str, folder: Path) -> Path:
         raise UserError(f"Python has a module or a word {package!r} already", todo="choose another name")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - Python and TOML
     templates = resources.files("adaptbench.harness.scaffold")
-    for path, template in _FILES.items():
-        text = environment.from_string((templates / template).read_text("utf-8")).render(name=name, package=package)
-        target = root / path.format(package=package)
-        make_folder(target.parent)
-        write_atomic(target, text.encode())
+    extras = ",".join(_EXTRAS[kind] for kind in kinds if kind in _EXTRAS)
+    *others, last = (f"a {kind}" for kind in kinds)
+    given = {
+        "name": name,
+        "package": package,
+        "kinds": kinds,
+        "parts": " and ".join(filter(None, (", ".join(others), last))),
+        "levels": _GREYS,
+        "extras": f"[{extras}]" if extras else "",
+    }
+    for path, template in _files(package, kinds).items():
+        text = environment.from_string((templates / f"{template}.j2").read_text("utf-8")).render(given, path=path)
+        make_folder((root / path).parent)
+        write_atomic(root / path, text.encode())
     return root
+
+
+def _files(package: str, kinds: Sequence[str]) -> dict[str, str]:
+    """Path in the package -> name of its template."""
+    files = {"pyproject.toml": "pyproject.toml", "README.md": "README.md", f"{package}/__init__.py": "init.py"}
+    files["tests/test_contracts.py"] = "test_contracts.py"
+    for kind in kinds:
+        files |= {f"{package}/{kind}.py": f"{kind}.py", f"tests/test_{kind}.py": f"test_{kind}.py"}
+    if "benchmark" in kinds:
+        files |= {f"{package}/data/grey-{level}.pgm": "grey.pgm" for level in _GREYS}
+        files |= {f"{package}/data/questions.csv": "questions.csv", "tests/answers.jsonl": "answers.jsonl"}
+    return files

@@ -20,7 +20,7 @@ def test_a_method_is_listed_priced_run_and_drawn(cli, tmp_path):
         assert done.status == 0, (line, done.err)
         said[line.split()[0]] = done.out
     assert list(said) == ["list", "cost", "run", "report", "figure", "plugin"]
-    assert re.search(r"keep=32 +a whole number of at least 1 +how many visual tokens", said["list"])
+    assert re.search(r"keep=32 +a whole number of at least 1 +How many visual tokens", said["list"])
     assert "FAILED" not in said["plugin"]
     assert "method lucky-tokens on tiny-llava" in said["plugin"]
     assert "tiny-llava+lucky-tokens(keep=16)" in (tmp_path / "board.html").read_text()

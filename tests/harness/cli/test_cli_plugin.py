@@ -10,38 +10,53 @@ import subprocess
 import sys
 
 import pytest
+from adaptbench.harness.cli.plugin_new import write_package
+
+KINDS = ("model", "method", "benchmark", "figure")
+IN_TURN = """
+import shlex, sys
+from adaptbench.harness.cli import main
+for line in sys.argv[1:]:
+    sys.argv = ["adaptbench", *shlex.split(line)]
+    try:
+        main()
+    except SystemExit as stopped:
+        if stopped.code:
+            sys.exit(line)
+"""
+
+
+def commands(folder):
+    """What the README of a package tells to run."""
+    return re.findall(r"^    adaptbench (.*)$", (folder / "README.md").read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A new package, installed beside the environment that runs the tests."""
+    """A new package with everything, installed beside the environment that runs the tests."""
     root = tmp_path_factory.mktemp("new")
-    command = [sys.executable, "-c", "from adaptbench.harness.cli import main; main()"]
-    subprocess.run([*command, "plugin", "new", "My-things", "--in", str(root)], check=True, capture_output=True)
-    folder = root / "My-things"
+    folder = write_package("My-things", root, KINDS)
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([sys.executable, *install, "--target", str(root / "site"), str(folder)], check=True)
     return folder, os.environ | {"PYTHONPATH": str(root / "site"), "ADAPTBENCH_PLUGINS": "My-things"}
 
 
-def test_the_package_has_a_test_of_its_own_that_passes(package):
+def test_the_package_has_tests_of_its_own_that_pass(package):
     folder, environment = package
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
-def test_the_commands_of_its_readme_work(package, command):
+def test_the_commands_of_its_readme_work(package):
     folder, environment = package
-    commands = re.findall(r"^    adaptbench (.*)$", (folder / "README.md").read_text(), re.MULTILINE)
-    assert [line.split()[0] for line in commands] == ["plugin", "run", "report"]
-    for line in commands:
-        done = subprocess.run(
-            [*command, *shlex.split(line)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (line, done.stderr)
-    assert (folder / "runs" / "first" / "leaderboard.html").stat().st_size > 1000
+    lines = commands(folder)
+    assert [line.split()[0] for line in lines] == "plugin run report figure score list cost run figure".split()
+    command = [sys.executable, "-c", IN_TURN, *lines[:5]]  # the method's are run below
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Mean length of an answer" in (folder / "runs" / "first" / "leaderboard.html").read_text()
 
 
 def test_the_package_is_clean(package):
@@ -51,14 +66,31 @@ def test_the_package_is_clean(package):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.parametrize("kind", ["", *KINDS])
+def test_a_package_of_one_kind_keeps_its_readme(cli, tmp_path, monkeypatch, kind):
+    name = f"new_{kind or 'default'}"
+    assert cli("plugin", "new", name, *([f"--{kind}"] if kind else [])).status == 0
+    folder = tmp_path / name
+    parts = [kind] if kind else ["model", "benchmark"]
+    assert {path.stem for path in (folder / name).glob("*.py")} == {"__init__", *parts}
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.chdir(folder)
+    for line in commands(folder):
+        loaded = [] if line.startswith("plugin") else ["--plugin", name]
+        done = cli(*shlex.split(line), *loaded)
+        assert done.status == 0, (line, done.err)
+    if kind == "method":
+        assert "tiny-llava+new_method-method(step=...)" in (folder / "curve.svg").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a b", "is no name for a package"),
+        ("a b", "cannot name a package"),
         ("-x", "No such option"),
-        ("x-", "is no name for a package"),
-        ("1x", "is no name for a package"),
-        ("../x", "is no name for a package"),
+        ("x-", "cannot name a package"),
+        ("1x", "cannot name a package"),
+        ("../x", "cannot name a package"),
         ("class", "Python has a module or a word 'class' already"),
         ("numpy", "Python has a module or a word 'numpy' already"),
         ("adaptbench", "Python has a module or a word 'adaptbench' already"),
