@@ -47,7 +47,7 @@ class Reader:
         except UserError:  # no block has run yet, or a scheduler let it run in part
             return state
         if tokens.count < self._count and int(tokens.positions[0, -1]) + 1 == tokens.count:
-            return state  # numbered anew, so that nobody knows any more which patch is which
+            return state  # positions were renumbered, so tokens can no longer be matched with patches
         visual = tokens.visual[0]
         self.rows[index - 1] = tokens.positions[0][visual], row[visual]
         return state

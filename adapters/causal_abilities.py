@@ -132,9 +132,9 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
             what = f"a {kind} cannot read a text by itself: {why}"
             raise UserError(what, where=where, todo="try it with transformers alone, or name another") from error
         if not trial.is_steady or _hashes(reader.model.config):
-            raise UserError(f"a {kind} says something else of the same text each time", where=where, todo=_TODO)
+            raise UserError(f"a {kind} gives a different answer to the same text each time", where=where, todo=_TODO)
         if not trial.is_causal:
-            what = f"what a {kind} says of a token depends on those after it"
+            what = f"the output of a {kind} for a token depends on later tokens"
             raise UserError(what, where=where, todo=_TODO)
         drops = trial.goes_on(drops=True)
         steps = drops or trial.goes_on(drops=False)

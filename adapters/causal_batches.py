@@ -1,4 +1,4 @@
-"""How rows of tokens run through a causal language model: no work twice, and none that nobody reads.
+"""How rows of tokens run through a causal language model: nothing is computed twice, or without being read.
 
 1. What rows begin with in common runs once; what the rows before them began with does not run again.
 2. Rows of about equal length run together, padded where they end: causal attention never sees that padding, and needs
@@ -91,7 +91,7 @@ class Batches:
         Args:
             rows: Token ids of each.
             wanted: How many tokens, row by row.
-            whole: Leave nothing out, as FLOPs are counted: neither what rows share nor what nobody reads.
+            whole: Compute everything, as FLOPs are counted: also what rows share, and what is not read.
         """
         found: list[Any] = [None] * len(rows)
         fits = not whole and max(map(len, rows), default=0) <= self._max_tokens
@@ -151,7 +151,7 @@ class Batches:
 
 
 def _common(rows: Sequence[Row], most: int) -> int:
-    """How many tokens rows begin with in common, at most so many."""
+    """Return the length of the prefix that all rows share, at most ``most``."""
     first, last = min(rows), max(rows)  # what these two have in common, all between them have
     most = min(most, len(first), len(last))
     return next((place for place in range(most) if first[place] != last[place]), most)

@@ -94,7 +94,7 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
 
         config = transformers.AutoConfig.from_pretrained(folder, **named, **LOCAL)
         if not installed.builds("AutoModelForCausalLM", config) or getattr(config, "is_encoder_decoder", False):
-            what = f"a {config.model_type} is no causal language model"
+            what = f"a {config.model_type} is not a causal language model"
             seeing = installed.builds("AutoModelForImageTextToText", config)
             raise UserError(what, where=where, todo=f"run it as hf-vlm:{path}" if seeing else "name one")
         attention = None if options["attention"] == "auto" else options["attention"]

@@ -124,7 +124,7 @@ class Reading:
     Args:
         reader: Of the model.
         past: The prompts.
-        drops: Whether rows can be taken out of the cache. If not, they go on, and nobody looks at them.
+        drops: Whether rows can be taken out of the cache. If not, they keep running, and their output is ignored.
     """
 
     def __init__(self, reader: Reader, past: PrefixBatch, *, drops: bool = True) -> None:

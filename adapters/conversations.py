@@ -97,7 +97,7 @@ def render(name: str, prompt: Prompt, processor: Any, system: str = "") -> str:
         system: A system prompt; empty for the conversation's own.
 
     Raises:
-        UserError: The conversation does not allow so many images, makes another number of placeholders, or has no
+        UserError: The conversation does not allow that many images, makes another number of placeholders, or has no
             place for a system prompt.
     """
     count, placeholders = len(prompt.images), _placeholders(processor)
@@ -133,7 +133,7 @@ def _rendered(name: str, text: str, count: int, processor: Any, system: str) -> 
     conversation = CONVERSATIONS[name]
     if count > conversation.images:
         raise UserError(
-            f"the conversation {name} takes {conversation.images} image a message, and this one has {count}",
+            f"the conversation {name} takes {conversation.images} image per message, and this one has {count}",
             todo=f"choose conversation=plain or {TEMPLATE}",
         )
     if system and conversation.system is None:

@@ -181,17 +181,19 @@ class Decoder:
             raise UserError(f"a method acts before block {partial.depth}, which has run", todo="start less deep")
         state, cache, passing = partial.state, partial.cache, _Pass(self, partial.cache)
         sharing = _Sharing(self, ByteLru(0) if memory is None else memory)
-        if not state.own.shape[1]:
+        if not state.own.shape[1]:  # the prefixes are the whole prompts: their last token is needed in every row
             state = state.apart()
-        cache.given = [state.tokens] * partial.depth
-        for index in range(partial.depth, self.depth + 1):
+        cache.given = [state.tokens] * partial.depth  # those blocks ran whole, and costs are counted by block
+        for index in range(
+            partial.depth, self.depth + 1
+        ):  # one more than there are blocks: methods also act after the last
             for method in methods:
                 if index >= method.first:
                     state = method.before(index, state)
             if index < self.depth:
                 cache.plans = state.plans
                 cache.given.append(state.tokens)
-                if state.gates:
+                if state.gates:  # rows have gates of their own, so from here on they cannot share a prefix
                     state = state.apart()
                 prefixes = state.prefixes and sharing.run(index, state.prefixes, cache)
                 own = passing.run(index, state.own, state.prefixes.own if state.prefixes else state.tokens, state.gates)
@@ -279,6 +281,8 @@ class Decoder:
         window = self._windows[index]
         narrow = window is not None and keys.count >= window
         fused = self.blocks.attention == "sdpa"
+        # Without a mask the fused kernel is faster, and what it assumes is right: one query sees all keys, and as many
+        # queries as keys are causal. A window or padding needs a mask of its own.
         if fused and not narrow and not keys.padded and new.count in (1, keys.count):
             return None
         order = torch.ones(new.count, keys.count, dtype=torch.bool, device=keys.real.device)
@@ -288,10 +292,12 @@ class Decoder:
         seen = seen[:, None]
         if fused:
             return seen
+        # Eager attention adds its mask; -inf would make NaN of a row of padding, which sees nothing.
         return torch.where(seen, torch.zeros((), dtype=dtype, device=seen.device), torch.finfo(dtype).min)
 
     def most(self, index: int, tokens: Tokens) -> int | None:
         """Tokens that a block has to keep for those to come: all, or those within its sliding window."""
+        # The next token sees itself and the window - 1 before it; padding among them takes places without being seen.
         window = self._windows[index]
         return None if window is None else window - 1 + tokens.gaps
 
@@ -326,6 +332,8 @@ class _Pass:
             chosen = None if len(parts) == 1 else self._once(("rows", tuple(rows)), _index, rows, hidden.device)
             given = hidden if chosen is None else hidden[chosen]
             running.append(Part(block, chosen, self._context(index, block, given, chosen, tokens)))
+        # In decoding the time goes into reading weights, so rows with different plans share one pass over them. In the
+        # prefill it goes into arithmetic, so each part of a block runs for its own rows alone.
         if tokens is None and any(part.block != WHOLE for part in running):
             return self._decoder.blocks.follow(index, running, hidden)
         for block, chosen, context in running:
@@ -385,7 +393,11 @@ class _Sharing:
         return dataclasses.replace(prefixes, rows=tuple(after))
 
     def _through(self, index: int, block: Block, prefix: Prefix) -> tuple[Prefix, Kept]:
-        """Return what a part of a block makes of a prefix, by itself, so that it depends on no batch."""
+        """Return the output of a part of a block for a prefix.
+
+        The prefix runs alone: in a batch its last digits would depend on the other rows, and `memory` would return
+        numbers that no run without it has.
+        """
         name = (prefix.name, index, block)
 
         def make() -> tuple[Prefix, Kept]:
@@ -403,7 +415,11 @@ def _bytes(ran: tuple[Prefix, Kept]) -> int:
 
 
 class _AttentionRow:
-    """Reads the last token's attention in a block that has run."""
+    """Reads the last token's attention in a block that has run.
+
+    It is computed when asked for, from the input of the block: fused kernels return no probabilities, and methods need
+    one row of them at most.
+    """
 
     def __init__(self, decoder: Decoder, index: int, given: State, cache: Cache) -> None:
         self._decoder, self._index, self._cache = decoder, index, cache

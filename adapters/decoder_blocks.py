@@ -133,7 +133,7 @@ class Blocks:
         if gates is not None and gates.block is not None:
             whole = self.run(index, block, hidden, context)
             return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
-        if block == WHOLE and gates is None and context is not None:
+        if block == WHOLE and gates is None and context is not None:  # the library's own code: equal to the last bit
             return run_block(layer, hidden, context)
         parts = [Part(block, None, context)] if context is not None else []
         return self._restricted(index, block, hidden, parts, gates or Gates())
@@ -207,7 +207,7 @@ class Blocks:
             raise UserError(f"block {index} kept no keys", todo="read the attention of a block that ran")
         attention = self.layers[index].self_attn
         query = _rotate(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), rotary)
-        known = pair[0].repeat_interleave(self._group, dim=1)
+        known = pair[0].repeat_interleave(self._group, dim=1)  # a key head serves a group of query heads
         return (query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)
 
     def _attention(
@@ -288,6 +288,7 @@ class Blocks:
     ) -> torch.Tensor:
         """Attention of equally many query and key heads: [B, heads, n, head width]."""
         if self.attention == "sdpa":
+            # The kernel aligns its causal mask with the first key, so it must not be used for one query that sees all.
             causal = mask is None and bool(query.shape[2] > 1)  # under a trace it is a tensor
             return functional.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, scale=scaling
@@ -324,10 +325,11 @@ class Blocks:
     def _columns(
         self, index: int, name: str, runs: Runs | None, inner: torch.Tensor, gate: torch.Tensor | None, views: bool
     ) -> torch.Tensor:
-        """Multiply with columns of a linear layer's weight; where all of a row's gates are 0, no bias is added."""
+        """Multiply with columns of a linear layer's weight; a row whose gates are all 0 gets no bias."""
         if views and runs:
             inner, runs = self._spread(index, name, runs, inner), None
         weight, bias = self._cut(index, name, runs, dim=1)
+        # A row without any of these heads or channels skips the layer, its bias included; gates are differentiable.
         if bias is None or gate is None:
             return functional.linear(inner, weight, bias)
         some = gate.detach().amax(dim=1).to(inner.dtype)

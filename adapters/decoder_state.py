@@ -32,7 +32,7 @@ class Tokens:
         positions: int64 [B, n], ascending in a row; with gaps where tokens were dropped.
         visual: bool [B, n]; tokens that came from an image.
         gaps: Padding that stands between real tokens of a row, at most.
-        forgotten: int64 [B], real tokens that stood before and left a sliding window; ``None`` is none.
+        forgotten: int64 [B], real tokens that stood before and left a sliding window; ``None`` if none did.
     """
 
     real: torch.Tensor

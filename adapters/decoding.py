@@ -165,7 +165,7 @@ class Decoding:
         return text
 
     def _processors(self, ids: Ids, limit: int) -> Any:
-        """What the library makes of the settings for one prompt and an answer of so many tokens."""
+        """Return the library's logits processors for one prompt and an answer of ``limit`` tokens."""
         from transformers import GenerationConfig
 
         from . import installed

@@ -80,7 +80,7 @@ def _seen(folder: Path, said: str, todo: str) -> Iterator[Diagnosis]:
         return
     config = _fields(file)
     if not config:
-        yield Diagnosis("its config.json is no JSON object of fields", _AGAIN)
+        yield Diagnosis("its config.json is not a JSON object of fields", _AGAIN)
         return
     yield from _kind(config)
     yield from _weights(folder)

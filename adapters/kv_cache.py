@@ -41,6 +41,8 @@ class KVCache:
     def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Append what is new and return all; transformers' attention calls this as its cache."""
         new, some = torch.stack([keys, values]), bool(self._prefixes) or self._own is not None
+        # One token in decoding is written in place. A prefill is stored once anyway; gradients forbid writing in place;
+        # and a sliding window forgets its oldest tokens, so its tensors are built anew.
         if some and self.most is None and keys.shape[2] == 1 and not torch.is_grad_enabled():
             if self._own is None or self._prefixes:
                 self._own, self._prefixes = GrowableBuffer(_joined(self._pieces())), ()

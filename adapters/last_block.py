@@ -1,7 +1,7 @@
 """The last block of a causal language model, and its head, for the tokens alone that something is asked of.
 
 What attention looks back at - keys and values - is needed of every token that is read. All else that the last block
-makes of a token, nobody reads but the head. So its queries, its projections and its feed-forward can run for a few
+computes for a token is read by the head only. So its queries, its projections and its feed-forward can run for a few
 tokens of each row, and say zero of the others: which of its modules can is found by having them do it.
 """
 
@@ -23,7 +23,7 @@ class LastBlock(NamedTuple):
 
     Attributes:
         head: Makes logits of what the block says.
-        parts: Modules of the block that take a vector a token, and give one.
+        parts: Modules of the block that take a vector per token, and give one.
     """
 
     head: Module
@@ -91,7 +91,7 @@ def _last_block(model: Any) -> Module:
 
 
 def _run_by_token(block: Module, run: Callable[[], object], shape: Sequence[int]) -> list[Module]:
-    """Modules with matrices that are given a vector a token and return one, the outer ones first."""
+    """Modules with matrices that are given a vector per token and return one, the outer ones first."""
     met: set[Module] = set()
 
     def meet(module: Module, given: tuple[Any, ...], said: Any) -> None:

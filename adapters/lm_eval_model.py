@@ -61,7 +61,7 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
         fingerprint: Of all that can change an answer: weights, spec, settings and code.
 
     Raises:
-        UserError: The spec is none, or its model cannot be loaded.
+        UserError: The spec is malformed, or its model cannot be loaded.
     """
 
     def __init__(

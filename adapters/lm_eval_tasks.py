@@ -36,7 +36,7 @@ _LIKELIHOODS = {"loglikelihood", "loglikelihood_rolling"}
 _SHARES = ("acc", "exact_match")
 """What the names of metrics begin with that are shares in [0, 1]."""
 _LEFT_OUT = {"bypass", "bleu", "chrf", "chrf++", "ter"}
-"""Aggregations that take too long to be repeated a thousand times for an interval, or that are none."""
+"""Aggregations that take too long to be repeated a thousand times for an interval, or that do nothing."""
 _FALLBACK = "loglikelihood"
 """The metric that ranks where lm-eval averages none: the mean log-probability of a document."""
 _FEWSHOT_SEED = 1234
@@ -47,7 +47,7 @@ class LmEvalTask(Task):
     """A task of lm-eval's.
 
     Args:
-        name: As lm-eval knows it; a group of tasks is none.
+        name: As lm-eval knows it; not a group of tasks.
         include: Folder with further tasks, as its ``--include_path``; a task in there is found faster.
         shots: Demonstrations, as its ``--num_fewshot``; the task's own number if not given.
         fewshot_seed: By which demonstrations are drawn; lm-eval's own by default.

@@ -54,7 +54,7 @@ def checkpoint(path: str, revision: str | None = None, files: Sequence[str] = _F
 
 
 def check_choices(options: Mapping[str, str], choices: Mapping[str, Sequence[str]], where: str) -> None:
-    """Refuse an option that is none of its choices."""
+    """Refuse an option that is not one of its choices."""
     for kind, known in choices.items():
         if options[kind] not in known:
             raise UserError(f"unknown {kind} {options[kind]!r}", where=where, todo=f"choose from {', '.join(known)}")

@@ -62,7 +62,7 @@ class Checkpoint(NamedTuple):
         """Return a prompt's token ids, with one placeholder for each image.
 
         Raises:
-            UserError: Its conversation has other placeholders than there are images, or they are no tokens.
+            UserError: Its conversation has other placeholders than there are images, or they are not tokens.
         """
         ids = conversations.tokenize(self.render(prompt), self.processor.tokenizer)
         found = ids.count(self.model.config.image_token_id)
@@ -136,7 +136,7 @@ def image_token(config: Any) -> int | None:
 
 
 def _auto_class(config: Any, where: str, *, llava: bool) -> str:
-    """Return the name of the Auto class that loads a model, unless it is no chat model, or no LLaVA, as is wanted."""
+    """Return the name of the Auto class that loads a model; refuse other kinds, and if ``llava`` all but LLaVA."""
     from . import installed
     from .decoder_blocks import SUPPORTED
 
@@ -144,9 +144,9 @@ def _auto_class(config: Any, where: str, *, llava: bool) -> str:
     names = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
     name = next((name for name in names if installed.builds(name, config)), None)
     if name is None or image_token(config) is None or config.is_encoder_decoder:  # whose answers continue no prompt
-        raise UserError(f"a {kind} is no chat model of images and text", where=where, todo="name one")
+        raise UserError(f"a {kind} is not a chat model of images and text", where=where, todo="name one")
     if llava and kind != "llava":
-        raise UserError(f"a {kind} is no LLaVA", where=where, todo="run it as a general model of images and text")
+        raise UserError(f"a {kind} is not a LLaVA", where=where, todo="run it as a general model of images and text")
     if llava and config.text_config.model_type not in SUPPORTED:
         raise UserError(
             f"its language model is a {config.text_config.model_type}, and this takes {', '.join(SUPPORTED)}",

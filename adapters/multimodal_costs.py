@@ -39,7 +39,7 @@ def _vision_flops(config: str, source: str) -> int:
 
 @functools.lru_cache(_KEPT)
 def projector_flops(architecture: Architecture, tokens: int) -> int:
-    """Count the FLOPs of the projector for so many visual tokens."""
+    """Count the FLOPs of the projector for some number of visual tokens."""
     return sum(operator.flops for operator in projector(architecture, tokens, COUNTED))
 
 

@@ -59,7 +59,7 @@ class HFCausalLM:
         notes: What a reader of its answers must know.
 
     Raises:
-        UserError: The checkpoint cannot be found, is no causal language model or is not whole, or an argument is
+        UserError: The checkpoint cannot be found, is not a causal language model or is not whole, or an argument is
             unknown.
     """
 
@@ -103,7 +103,7 @@ class HFCausalLM:
         return fingerprint(path, revision)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Return one answer a prompt, as the model goes on: without special tokens, up to the first stop text."""
+        """Return one answer per prompt, as the model goes on: without special tokens, up to the first stop text."""
         return [answer.text for answer in self.answer(prompts)]
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
@@ -201,7 +201,7 @@ class HFCausalLM:
         return sum(op.flops for op in prefill(model, execution, COUNTED, head_positions=positions))
 
     def _cost(self, ids: Row, cut: int = 0, positions: int = 1) -> dict[str, int]:
-        """What a prefill costs whose last so many positions go through the head."""
+        """The cost of a prefill whose last ``positions`` positions go through the head."""
         flops = self._flops(len(ids), positions)
         counted = {} if flops is None else {"flops": flops}
         return {**counted, "text_tokens": len(ids), **({"cut_tokens": cut} if cut else {})}

@@ -108,7 +108,7 @@ class HFImageTextToText:
             raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Return one answer a prompt: without special tokens and stop texts, blanks at its ends removed.
+        """Return one answer per prompt: without special tokens and stop texts, blanks at its ends removed.
 
         Raises:
             BadSample: The processor refuses one of the prompts; none is answered.

@@ -58,7 +58,7 @@ class Blueprint:
 
     Args:
         config: As ``config.json`` holds it.
-        source: Where it comes from, for the reader.
+        source: Where it comes from, as shown to users.
         recorded: Phase -> what `Counter.record` said of it.
     """
 
@@ -109,7 +109,7 @@ class Blueprint:
 
         config = copy.deepcopy(getattr(self._config, "text_config", None) or self._config)
         if not installed.builds("AutoModelForCausalLM", config) or hasattr(config, "image_size"):
-            raise UserError(f"a {config.model_type} is no causal language model", where=self.source, todo="name one")
+            raise UserError(f"a {config.model_type} is not a causal language model", where=self.source, todo="name one")
         if layers is not None:
             _shorten(config, layers)
         with loading(self.source), torch.device("meta"):
@@ -166,7 +166,7 @@ def _new(kind: Any, config: Any) -> torch.nn.Module:
 
 
 def _shorten(config: Any, layers: int) -> None:
-    """Leave so many layers, the first ones where they are of several kinds."""
+    """Keep ``layers`` layers, the first ones where they are of several kinds."""
     for name in _LAYERS:
         if hasattr(config, name):
             setattr(config, name, layers)

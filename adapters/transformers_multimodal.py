@@ -76,7 +76,7 @@ class HFMultimodal:
         notes: What a reader of its answers must know.
 
     Raises:
-        UserError: The checkpoint cannot be found, is no LLaVA or is not whole, or an argument is unknown.
+        UserError: The checkpoint cannot be found, is not a LLaVA or is not whole, or an argument is unknown.
     """
 
     blueprint = staticmethod(blueprint_of)
@@ -137,7 +137,7 @@ class HFMultimodal:
             tensors: Those that differ, by the names of the loaded model's parameters.
 
         Raises:
-            UserError: A name or a shape is none of the model's, or belongs to its tower.
+            UserError: A name or a shape is not the model's, or belongs to its tower.
         """
         from .decoder import Decoder
 
@@ -176,7 +176,7 @@ class HFMultimodal:
         return other
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Return one answer a prompt: without special tokens and stop texts, blanks at its ends removed."""
+        """Return one answer per prompt: without special tokens and stop texts, blanks at its ends removed."""
         return [answer.text for answer in self._answers(prompts, costs=False)]
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:

@@ -110,7 +110,7 @@ class HFVisionEncoder:
 
 
 def pooled_module(encoder: torch.nn.Module, pooling: Pooling) -> Any:
-    """Wrap a transformers encoder so that its forward pass returns one vector an image."""
+    """Wrap a transformers encoder so that its forward pass returns one vector per image."""
     import torch
 
     class Pooled(torch.nn.Module):
@@ -193,4 +193,4 @@ def _kind(config: Any, where: str) -> tuple[Any, Any]:
     known = installed.builds("AutoModelForImageClassification", config) or name.startswith("dinov3")
     if name.endswith("_vision_model") or (known and hasattr(config, "num_channels")):
         return transformers.AutoModel, config
-    raise UserError(f"a {name} is no image encoder", where=where, todo="name an image model")
+    raise UserError(f"a {name} is not an image encoder", where=where, todo="name an image model")

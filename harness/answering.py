@@ -74,7 +74,7 @@ def blocks_of(offered: npt.NDArray[np.int64], samples: Sequence[Sample], size: i
     """
     needed = input_positions(samples)
     if not len(needed):
-        raise UserError("these samples ask nothing of a model", todo="give each sample its inputs")
+        raise UserError("these samples have no inputs", todo="give each sample its inputs")
     starts = np.unique(np.flatnonzero(np.isin(offered, needed)) // size) * size
     return [offered[start : start + size] for start in starts.tolist()]
 
@@ -218,7 +218,7 @@ class Generation:
         return Outcome(output, spent([answer.cost for answer in answers], self._budget), plan=plans if told else None)
 
     def _asked(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
-        """Answers to a batch; what the model cannot read of it is found by halving, and costs nobody else an answer."""
+        """Answers to a batch; inputs that the model cannot read are found by halving; the others still get answers."""
         try:
             return self._answered(model, batch)
         except BadSample as error:
@@ -246,7 +246,7 @@ def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
         raise UserError(
             f"{'answer' if counted else 'generate'}() of {type(model).__name__} returned {len(texts)} answers for "
             f"{len(prompts)} prompts",
-            todo="return one text a prompt",
+            todo="return one text per prompt",
         )
     if not all(_is_plan(answer.plan) for answer in answers):
         raise UserError(
@@ -264,7 +264,7 @@ def _likelihoods(model: Any, pairs: Sequence[tuple[str | None, str]]) -> list[Li
     if len(found) != len(pairs):
         raise UserError(
             f"{type(model).__name__} returned {len(found)} log-likelihoods for {len(pairs)} pairs",
-            todo="return one a pair",
+            todo="return one per pair",
         )
     return found
 

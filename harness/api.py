@@ -28,9 +28,9 @@ class RunOptions(TypedDict, total=False):
     budgets: Sequence[float]
     seeds: Sequence[int]
     limit: int
-    """Only the first so many samples: a partial run, never ranked."""
+    """Run only the first N samples: a partial run, never ranked."""
     sample: int
-    """Only so many samples, drawn by the seed: a partial run."""
+    """Run only N samples, drawn with the seed: a partial run."""
     settings: Settings
     plugins: Sequence[str | object]
     """Plugin files, modules or objects to load besides the installed ones."""
@@ -47,7 +47,7 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
         options: See `RunOptions`.
 
     Returns:
-        The results, one a cell; ``.to_pandas()`` makes a table of them.
+        The results, one per cell; ``.to_pandas()`` makes a table of them.
 
     Raises:
         UserError: Something that the caller can fix; what was recorded so far stays.

@@ -140,7 +140,7 @@ def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
 
 
 def _unbound(title: str, error: UserError) -> Finding:
-    """What to say of a name whose factory cannot be called: only a missing argument is no fault."""
+    """What to say of a name whose factory cannot be called: only a missing argument is not a fault."""
     if isinstance(error, MissingArgument):
         return Finding(f"{title}: not checked", True, f"{error.what}: it cannot be built from its name alone")
     return Finding(f"{title}: can be found", False, str(error))
@@ -212,7 +212,7 @@ def _vectors(model: Any, images: Sequence[Image] | None = None) -> FloatArray:
 
 
 def _embeds(model: Any, _build: Callable[[], Any]) -> None:
-    """embed(images) gives one finite vector an image."""
+    """embed(images) gives one finite vector per image."""
     _require(bool(np.isfinite(_vectors(model)).all()), "a vector holds NaN or infinity")
 
 

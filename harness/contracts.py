@@ -55,7 +55,7 @@ class Prompt:
         digests: Content digest of each image. Images of equal digests have equal pixels, so that a model may use again
             what it computed for one of them. Empty where they are not known.
         max_new_tokens: Tokens after which an answer ends.
-        stop: Texts at which an answer ends; they are no part of it.
+        stop: Texts at which an answer ends; they are not part of it.
     """
 
     text: str
@@ -127,8 +127,8 @@ class Scores:
         subsets: Axis -> object array [n] of names; empty text where a sample is not on the axis.
         weights: How often each sample counts, float64 [n]: 1 for the value itself, other whole numbers when its
             interval is drawn. Metrics must use them.
-        ids: Of the samples, [n], for metrics that need more than the scores; empty where nobody gave them.
-        parsed: What the rule read out of each output, [n]; empty where nobody gave it.
+        ids: Of the samples, [n], for metrics that need more than the scores; empty if not given.
+        parsed: What the rule read out of each output, [n]; empty if not given.
         kept: One dictionary for all calls about the same samples, empty at first: here metrics may keep what does not
             depend on ``weights``, since an interval asks a thousand times.
     """
@@ -169,7 +169,7 @@ class Embedder(Protocol):
     """Capability ``embed``."""
 
     def embed(self, images: Sequence[Image]) -> FloatArray:
-        """Return one vector an image: float array of shape [len(images), d], d the same in every call."""
+        """Return one vector per image: float array of shape [len(images), d], d the same in every call."""
         ...
 
 

@@ -30,7 +30,7 @@ def canonical_json(value: Any, name: str = "value") -> bytes:
         name: What messages call it.
 
     Raises:
-        ValueError: A float is not finite, a key is no string, or a type is not JSON's; the message names the place.
+        ValueError: A float is not finite, a key is not a string, or a type is not JSON's; the message names the place.
     """
     try:
         if isinstance(value, _CONTAINERS) and not _keys_are_text(value):
@@ -108,12 +108,12 @@ def _fault(value: Any, place: str) -> str:
     if isinstance(value, dict):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
-            return f"{place} has the key {wrong[0]!r}, which is no text"
+            return f"{place} has the key {wrong[0]!r}, which is not text"
         return next(filter(None, (_fault(item, f"{place}.{key}") for key, item in value.items())), "")
     if isinstance(value, list | tuple):
         return next(filter(None, (_fault(item, f"{place}[{i}]") for i, item in enumerate(value))), "")
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{place} is {value}, which is no finite number"
+        return f"{place} is {value}, which is not finite"
     if value is None or isinstance(value, bool | int | float | str):
         return ""
     return f"{place} is a {type(value).__name__}, which JSON cannot hold"

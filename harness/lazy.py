@@ -14,7 +14,7 @@ _REQUIRED: Any = object()
 class Lazy(Generic[T]):
     """A field of a dataclass without slots, given as a value or as a function that returns it.
 
-    The function is called once, when the field is first read: so an `Input` that nobody asks for is not hashed.
+    The function is called once, when the field is first read: so an `Input` that is not asked for is not hashed.
 
     Args:
         default: The field's default; without it, a value is required.

@@ -113,7 +113,7 @@ class Selector(Method):
         """Return how many visual tokens are left of an image that has ``given``.
 
         Raises:
-            UserError: An option does not suit so many.
+            UserError: An option does not fit that number.
         """
         raise UserError(f"{type(self).__name__} has no cost model", todo="run it: its cost is measured")
 

@@ -1,4 +1,4 @@
-"""Finding plugins and loading each in isolation: one broken plugin harms nobody.
+"""Finding plugins and loading each in isolation: a broken plugin does not affect the others.
 
 Plugins come from three places, all through the same door: entry points of the group ``adaptbench`` (the built-ins among
 them), files or modules named by ``--plugin``, and Python objects handed to the API.

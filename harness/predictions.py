@@ -102,7 +102,7 @@ def read_outputs(path: Path) -> dict[str, Output]:
     A field ``input`` is kept; others are ignored.
 
     Raises:
-        UserError: A line is not such an object, or a sample stands there twice.
+        UserError: A line is not such an object, or a sample appears twice.
     """
     outputs: dict[str, Output] = {}
     try:
@@ -118,7 +118,7 @@ def read_outputs(path: Path) -> dict[str, Output]:
             sample, output = _output(line, where=f"{path}, line {number}")
             if sample in outputs:
                 raise UserError(
-                    f"sample {sample!r} stands there twice", where=f"{path}, line {number}", todo="keep one of them"
+                    f"sample {sample!r} appears twice", where=f"{path}, line {number}", todo="keep one of them"
                 )
             outputs[sample] = output
     return outputs
@@ -128,10 +128,10 @@ def _output(line: str, where: str) -> tuple[str, Output]:
     try:
         row = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=where, todo="write one object a line") from error
+        raise UserError(f"not JSON: {error}", where=where, todo="write one object per line") from error
     if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
         raise UserError(
-            "not an object with the fields sample and output", where=where, todo="write one such object a line"
+            "not an object with the fields sample and output", where=where, todo="write one such object per line"
         )
     return row["sample"], Output(row["output"], str(row.get("input", "")))
 

@@ -22,7 +22,7 @@ class Progress:
         """Work goes on with another one of several cells that began."""
 
     def answered(self, inputs: int, total: int) -> None:
-        """The model has answered so many of the task's inputs."""
+        """Report how many of the task's inputs the model has answered."""
 
     def recorded(self, samples: int) -> None:
         """So many samples of the cell are on disk."""

@@ -137,8 +137,8 @@ class Entry:
 class Registrar:
     """What a plugin's ``register`` hook receives: it collects the names of one plugin.
 
-    What can be seen to be wrong without importing anything - a name that no spec can say, a target that is no place, a
-    card of another kind - is a `UserError` at once.
+    What is wrong without importing anything - a name that no spec can contain, a malformed target, a card of another
+    kind - is a `UserError` at once.
     """
 
     def __init__(self, owner: str) -> None:

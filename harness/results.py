@@ -27,7 +27,7 @@ class Estimate(_Stored):
         low: Lower end of the interval; ``None`` where n is too small to have one.
         high: Upper end.
         n: Number of scored samples.
-        method: How the interval was made, for the reader.
+        method: How the interval was made, as shown to users.
     """
 
     value: float
@@ -47,7 +47,7 @@ class FlopCount(_Stored):
     counter: str
     attention: str
     waived: tuple[str, ...] = ()
-    """Operators that nobody counted, each waived by name."""
+    """Operators that were not counted, each waived by name."""
 
     def convention(self) -> tuple[str, str, str]:
         """What must be equal for two counts to be compared."""

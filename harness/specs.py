@@ -87,7 +87,7 @@ def parse(text: str) -> Spec:
     """Read a model spec.
 
     Raises:
-        UserError: The text is none, or its budget is not in (0, 1]; the message says at which column, what was found
+        UserError: The text is malformed, or its budget is not in (0, 1]; the message names the column, what was found
             and what was expected.
     """
     scanner = _Scanner(text, "model spec")
@@ -103,7 +103,7 @@ def parse_call(text: str) -> Call:
     """Read a task spec: a single call, with no methods and no budget.
 
     Raises:
-        UserError: The text is none.
+        UserError: The text is malformed.
     """
     scanner = _Scanner(text, "task spec")
     call = scanner.call()
@@ -114,7 +114,7 @@ def parse_call(text: str) -> Call:
 def check_name(name: str, what: str) -> str:
     """Return a name if a spec can say it, else raise a `UserError`."""
     if not name or not all(c in _NAME for c in name):
-        raise UserError(f"{name!r} is no name for a {what}", todo="use letters, digits, '-', '_' and '.'")
+        raise UserError(f"{name!r} is not a valid name for a {what}", todo="use letters, digits, '-', '_' and '.'")
     return name
 
 
@@ -151,7 +151,7 @@ def _read_word(word: str) -> Value:
     """Read a bare word.
 
     Raises:
-        ValueError: It looks like a number and is none that JSON can hold.
+        ValueError: It looks like a number, but JSON cannot hold it.
     """
     if word in _CONSTANTS:
         return _CONSTANTS[word]

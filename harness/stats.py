@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.floating[Any]]
 
 _FEW = 30
-"""Below so many non-zero differences the sign-flip test takes the place of the t test."""
+"""Below this number of non-zero differences the sign-flip test replaces the t test."""
 _FLIPS = 20_000
 _DRAWS = 1_000
 """Bootstrap draws."""

@@ -47,7 +47,7 @@ class Suite(BaseModel):
             raise ValueError("write a list, one item a line after '- '")
         doubles = [item for index, item in enumerate(value) if item in value[:index]]
         if doubles:
-            raise ValueError(f"{doubles[0]!r} stands there twice")
+            raise ValueError(f"{doubles[0]!r} appears twice")
         return tuple(value)
 
     @field_validator("seeds")
@@ -77,7 +77,7 @@ def load_suite(path: str | Path) -> Suite:
     """Read a suite file.
 
     Raises:
-        UserError: The file cannot be read, or is no suite; the message names the line or the field.
+        UserError: The file cannot be read, or is not a suite; the message names the line or the field.
     """
     content = read_yaml(path, kind="suite", fields="name, models and tasks")
     return validated(Suite, content, where=str(path), todo="see `adaptbench list suites` for examples")

@@ -40,7 +40,7 @@ def checked_scores(card: TaskCard, sample: str, scores: Mapping[str, float] | No
     """Return what a task's ``score()`` gave as plain floats; ``None`` stays ``None``.
 
     Raises:
-        UserError: It lacks a metric of the card, or a value is no finite number.
+        UserError: It lacks a metric of the card, or a value is not a finite number.
     """
     if scores is None:
         return None
@@ -55,7 +55,7 @@ def checked_scores(card: TaskCard, sample: str, scores: Mapping[str, float] | No
         except (TypeError, ValueError, OverflowError):
             checked[name] = math.nan
         if not math.isfinite(checked[name]):
-            what = f"score() gave {scores[name]!r} as {name!r}, which is no finite number"
+            what = f"score() gave {scores[name]!r} as {name!r}, which is not finite"
             raise UserError(what, where=f"sample {sample}", todo=_TODO)
     return checked
 

@@ -65,7 +65,7 @@ class Worker:
         return results, job.only([cell.id for cell in left], self._space.plugins.registry) if left else None
 
     def _sweep(self, work: CellWork, pending: Sequence[PlannedCell], claims: ExitStack) -> list[CellWork]:
-        """Claim what can be done in lockstep with a cell: other budgets of it that nobody has done or works on."""
+        """Claim what can be done in lockstep with a cell: its other budgets that are neither done nor in progress."""
         if not pending or work.complete:
             return [work]
         with ExitStack() as these:

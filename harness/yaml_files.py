@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise _fault(key, "a key must be a text")
             if key.value in seen:
-                raise _fault(key, f"the key {key.value!r} stands there twice")
+                raise _fault(key, f"the key {key.value!r} appears twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 

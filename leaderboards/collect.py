@@ -1,4 +1,4 @@
-"""From run directories to rows: one a cell that is complete, and a reason for each that is not."""
+"""From run directories to rows: one per cell that is complete, and a reason for each that is not."""
 
 from __future__ import annotations
 

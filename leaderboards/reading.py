@@ -8,7 +8,7 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
     (
         "Interval",
         "63.21 ± 0.34 is a mean and the half-width of its 95 % t interval over the samples of the task, which are the "
-        "unit of chance here: episodes or questions. What is no mean, such as an F1, has the middle 95 % of 1,000 "
+        "unit of chance here: episodes or questions. What is not a mean, such as an F1, has the middle 95 % of 1,000 "
         "bootstrap draws. Overlapping intervals do not say that two models are equal.",
     ),
     (

@@ -1,4 +1,4 @@
-"""The scores of a task by subset: one table an axis and metric, a row a model."""
+"""The scores of a task by subset: one table per axis and metric, one row per model."""
 
 from __future__ import annotations
 

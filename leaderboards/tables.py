@@ -1,4 +1,4 @@
-"""The board as tables: Markdown for people, CSV and Parquet with one row a cell and metric for programs."""
+"""The board as tables: Markdown for people, CSV and Parquet with one row per cell and metric for programs."""
 
 from __future__ import annotations
 

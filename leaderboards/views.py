@@ -268,10 +268,10 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
 
 
 def _mean_costs(result: CellResult) -> list[str]:
-    """The tokens that an answer costs, such as ``visual tokens 24.5 a question`` on the mean."""
+    """The tokens that an answer costs, such as ``visual tokens 24.5 per question`` on the mean."""
     noun = result.task_card.sample_noun
     return [
-        f"{name.replace('_', ' ')} {cost.value:.4g} a {noun}"
+        f"{name.replace('_', ' ')} {cost.value:.4g} per {noun}"
         for name, cost in result.costs.items()
         if name.endswith("_tokens")
     ]

@@ -30,7 +30,7 @@ _SHIPPED = {
 }
 """Images that come with a library: the ways that have names of their own, and what the card says."""
 _YOURS = {
-    "image-folder": "Images in a folder, one folder a class",
+    "image-folder": "Images in a folder, one folder per class",
     "image-csv": "Images that a csv file lists",
     "image-json": "Images of the classes that a json file lists",
     "hf-images": "Images of a Hugging Face data set",

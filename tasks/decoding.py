@@ -83,7 +83,7 @@ def decode(data: bytes, where: str, convert: Callable[[Image], Image] | None = N
         convert: Makes RGB of the opened image; without it, the convention above does.
 
     Raises:
-        UserError: The bytes are no image, are cut off, or hold more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        UserError: The bytes are not an image, are cut off, or hold more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     from PIL import Image, ImageOps
 

@@ -45,7 +45,7 @@ def load(path: str, subset: str, revision: str, where: str) -> Any:
         return datasets.load_dataset(path, subset or None, revision=revision or None)
     except ConnectionError as error:
         raise UserError(
-            f"it is no folder here, and the hub cannot be reached: {error}",
+            f"it is not a folder here, and the hub cannot be reached: {error}",
             where=where,
             todo="name a folder or go online",
         ) from error

@@ -174,7 +174,7 @@ class Times:
 
 @pytest.fixture
 def side_by_side(benchmark: Any) -> Callable[..., Times]:
-    """Run ``theirs`` and ``ours`` in turn, so many rounds; pytest-benchmark's own table shows ``ours``."""
+    """Run ``theirs`` and ``ours`` in turn for ``rounds`` rounds; pytest-benchmark's own table shows ``ours``."""
 
     def compare(ours: Callable[[], Any], theirs: Callable[[], Any], *, rounds: int) -> Times:
         clock = benchmark._timer  # the one that ours is timed by, see --benchmark-timer

@@ -43,7 +43,7 @@ EVERYTHING = "adallava-l@1"
 """All blocks, and what AdaLLaVA adds: latency token, latency encoder, scheduler."""
 BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NO_PRODUCTS = ("aten::index_fill", "aten::numpy_T")
-"""Operators that nobody counts, in PruMerge: they mark and transpose."""
+"""Operators in PruMerge that have no FLOP counts: they mark and transpose."""
 MOST_OFF, LEAST_RATE, MOST_ADDED, MOST_SWEPT = 0.03, 0.85, 0.01, 0.55
 
 
@@ -153,7 +153,7 @@ def seconds(
 ) -> dict[str, list[float]]:  # fmt: skip
     """Seconds of each in each round: all take turns, and have answered once before.
 
-    A machine that others use, too, now and then has a fast second; a turn that no other confirms is no measurement.
+    A machine that others use, too, now and then has a fast second; a turn that no other confirms is not a measurement.
     """
     clock = pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer"))
     calls: dict[str, Callable[[], object]] = {
@@ -237,7 +237,7 @@ def test_what_is_saved_is_not_executed(
         ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3),
         ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 1),
     ],
-    ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-an-image"],
+    ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-per-image"],
 )
 def test_a_sweep_shares_what_budgets_have_in_common(
     model: str, task: str, sample: int | None, rounds: int, folder: Path, without_costs: Any, side_by_side: Any,

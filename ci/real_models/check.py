@@ -73,7 +73,7 @@ def show_times() -> None:
             began = time.process_time()
             model.embed(images)
             spent[name].append((time.process_time() - began) / len(images))
-    print("processor time an image:", ", ".join(f"{name} {1e3 * median(of):.3g} ms" for name, of in spent.items()))
+    print("processor time per image:", ", ".join(f"{name} {1e3 * median(of):.3g} ms" for name, of in spent.items()))
 
 
 def main() -> int:

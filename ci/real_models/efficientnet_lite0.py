@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, trained on ImageNet, as a plugin: what it pools before its classifier, 1,280 numbers an image."""
+"""EfficientNet-Lite0, trained on ImageNet, as a plugin: its pooled features, 1,280 numbers per image."""
 
 import adaptbench
 import numpy as np

@@ -42,7 +42,7 @@ def language(run: str) -> None:
         [setting] = result.breakdown["setting"]
         cells[result.cell.model][setting] = result
     for metric in ("exact match", "word match"):
-        print(f"{metric} in %, {cells[SMOLLM2]['first'].samples} questions a setting\n")
+        print(f"{metric} in %, {cells[SMOLLM2]['first'].samples} questions per setting\n")
         by_setting(cells, lambda result, metric=metric: shown(result.metrics[metric]))
     print(f"{', '.join(MISTAKES)} in %\n")
     by_setting(cells, lambda result: ", ".join(f"{100 * result.metrics[name].value:.0f}" for name in MISTAKES))
@@ -69,7 +69,7 @@ def vision(run: str) -> None:
         said = [f"{100 * each.value:.1f} ± {100 * (each.high - each.value):.1f}" for each in estimates]
         flops = of[tasks[0]].flops
         rows.append([f"`{model}`", *said, f"{flops.value / 1e6:.3g} M" if flops else "-"])
-    table(["", *tasks, "FLOPs an image"], rows)
+    table(["", *tasks, "FLOPs per image"], rows)
 
 
 if __name__ == "__main__":

@@ -370,7 +370,7 @@ def doctor(
 ) -> None:
     """Look at machine, extras, plugins and runs.
 
-    Exit status 1 if a plugin is broken or a run is not whole. What is not installed is no fault.
+    Exit status 1 if a plugin is broken or a run is not whole. What is not installed is not a fault.
     """
     from .doctor import examine, examine_costs
 

@@ -46,7 +46,7 @@ def examine_costs(extra: Sequence[str], *, as_json: bool) -> None:
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
     """Report on the machine, the extras, the plugins and the given runs; exit status 1 if anything is wrong.
 
-    What is not installed is no fault: the report says how to get it.
+    What is not installed is not a fault: the report says how to get it.
     """
     plugins = load_plugins(extra, strict=False).loaded
     broken = {plugin.name: plugin.error for plugin in plugins if plugin.error}

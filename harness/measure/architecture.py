@@ -185,7 +185,9 @@ def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
     grouped = config.get("model_type") in _GROUPED
     kv_heads = _number(config, "num_key_value_heads", default=heads) if grouped else heads
     if config.get("head_dim") is None and hidden % heads:
-        raise UserError(f"{hidden} numbers do not fall into {heads} heads", todo="fix the config, or give its head_dim")
+        raise UserError(
+            f"{hidden} numbers cannot be split into {heads} heads", todo="fix the config, or give its head_dim"
+        )
     head_dim = _number(config, "head_dim", default=hidden // heads)
     ratio = config.get("mlp_ratio") or 4
     ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int(ratio * hidden))

@@ -81,7 +81,7 @@ class Blueprint(Protocol):
         ...
 
     def parts(self, layers: int | None = None) -> Mapping[str, Part]:
-        """Build it on ``meta`` with so many layers in every stack, and return its parts by phase."""
+        """Build it on ``meta`` with that many layers in every stack, and return its parts by phase."""
         ...
 
 
@@ -114,10 +114,10 @@ class Counter:
         return told
 
     def count(self, phase: str, tokens: int) -> Flops:
-        """FLOPs of a phase for one input of so many tokens; of the vision tower, for one image.
+        """FLOPs of a phase for one input of ``tokens`` tokens; of the vision tower, for one image.
 
         Raises:
-            UserError: An operator is not counted, two counters disagree, or the cost is no polynomial of degree two.
+            UserError: An operator is not counted, two counters disagree, or the cost is not a polynomial of degree two.
         """
         if tokens < 0:
             raise UserError(f"{tokens} tokens are less than none", todo="give 0 or more")
@@ -157,7 +157,7 @@ class Counter:
 
     @functools.cache  # noqa: B019
     def _polynomial(self, phase: str, layers: int) -> tuple[Sequence[Fraction], Flops]:
-        """Coefficients by power of a phase with so many layers, and one of its counts, for the convention."""
+        """Coefficients by power of a phase with that many layers, and one of its counts, for the convention."""
         if phase in self._recorded:
             known = self._recorded[phase]
             return known.one if layers == 1 else known.two, Flops(int(sum(known.one)), phase, attention=known.attention)
@@ -168,7 +168,7 @@ class Counter:
         coefficients = _through(_LENGTHS, [count.value for count in counts])
         if self._trace(phase, _CHECK, layers).value != _at(coefficients, _CHECK):
             raise UserError(
-                f"the FLOPs of {phase} are no polynomial of degree two in the number of tokens",
+                f"the FLOPs of {phase} are not a polynomial of degree two in the number of tokens",
                 where=self._blueprint.source,
                 todo="report this architecture",
             )

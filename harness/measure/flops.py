@@ -121,8 +121,8 @@ def count_modules(module: torch.nn.Module, inputs: Mapping[str, Any], *, waive: 
 def count_again(module: torch.nn.Module, inputs: Mapping[str, Any]) -> int:
     """Count the FLOPs of ``module(**inputs)`` by torch's counter alone.
 
-    It drops what it does not know without a word, so it is no count until `count_flops` has come to the same on a pass
-    that runs the same operators, on tensors of other sizes.
+    It silently drops operators that it does not know: trust it only after `count_flops` has agreed on a pass that
+    runs the same operators, on tensors of other sizes.
     """
     import torch
 
@@ -148,7 +148,7 @@ def _counted(
     unknown = sorted(op for op in uncounted if op not in ELEMENTWISE and op not in waive)
     if unknown:
         raise UserError(
-            f"nobody counts the operator {', '.join(unknown)}",
+            f"no counter covers the operator {', '.join(unknown)}",
             where=type(module).__name__,
             todo=f"waive it by name (--waive-op {unknown[0]}) if its cost does not matter",
         )
@@ -160,7 +160,7 @@ def _counted(
 
 
 def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnalysis:
-    """Let fvcore count a module, with handles for what it misses and none for what is no contraction."""
+    """Let fvcore count a module, with handles for what it misses and none for what is not a contraction."""
     import torch
 
     try:

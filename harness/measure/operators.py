@@ -42,7 +42,7 @@ _OUTSIDE = tuple(
     layer_norm upsample_bilinear2d upsample_nearest2d
     """.split()
 )
-"""Operators that fvcore counts, though they are no contractions."""
+"""Operators that fvcore counts, though they are not contractions."""
 
 _PASSING = frozenset(
     f"aten::{name}"

@@ -92,7 +92,7 @@ def find_accelerator(name: str) -> Accelerator:
     if name.endswith((".yaml", ".yml")):
         own = list(_read(Path(name)).values())
         if len(own) != 1:
-            raise UserError(f"it describes {len(own)} accelerators", where=name, todo="describe one a file")
+            raise UserError(f"it describes {len(own)} accelerators", where=name, todo="describe one per file")
         return own[0]
     known = {key.lower(): value for key, value in accelerators().items()}
     if name.lower() not in known:

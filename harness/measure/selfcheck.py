@@ -81,7 +81,7 @@ def _attention() -> tuple[bool, str]:
 
 
 def _uncounted() -> tuple[bool, str]:
-    """An operator that nobody counts is an error, and waived by name it is not."""
+    """An operator without a counter is an error, unless it is waived by name."""
     import torch
 
     module, states = _calls(lambda x: torch.fft.fft(x).abs()), torch.ones(2, 4)
@@ -96,7 +96,7 @@ def _uncounted() -> tuple[bool, str]:
 
 
 def _masked() -> tuple[bool, str]:
-    """Layers that are masked instead of skipped are no saving."""
+    """Layers that are masked instead of skipped save nothing."""
     import torch
 
     states = torch.ones(1, _WIDTH)

@@ -102,7 +102,7 @@ def measure(
 
     Args:
         call: What to time; it may return before the device is done.
-        what: What is timed, for the reader.
+        what: What is timed, as shown to users.
         inputs: Inputs that one call processes.
         device: Where it runs.
         effort: How long to measure.

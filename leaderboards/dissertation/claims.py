@@ -123,7 +123,7 @@ class Comparison:
         return replace(self, lacks=what)
 
     def resting_on(self, trainings: tuple[int, ...]) -> Comparison:
-        """The same, made with so many trainings of either side."""
+        """The same, with that many trainings on either side."""
         return replace(self, trainings=trainings)
 
     def named(self, base: str) -> str:

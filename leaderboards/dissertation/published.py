@@ -7,7 +7,7 @@ Values are transcribed as printed, never corrected: the note of a table in ``tab
 misprint or is ambiguous in the conversion. Labels are as printed too, less citations and
 footnote marks, their levels joined by `` | ``: row labels from left to right, column headings from top to bottom. A row
 that begins with "w/" or "+" stands below its base: ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``. A printed dash is a
-cell without a value; a blank is no cell.
+cell without a value; a blank is not a cell.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures of runs, one a file, and what figures of plugins are made of."""
+"""Figures of runs, one per file, and what figures of plugins are made of."""
 
 from .cells import sections
 from .files import render

@@ -90,7 +90,7 @@ def _is(standing: Standing, spec: Spec) -> bool:
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> UserError:
-    """What to raise when a name is none of the known ones."""
+    """The error for a name that is not known."""
     return UserError(
         f"the runs hold no {kind} {name!r}{did_you_mean(name, known)}", todo=f"they hold {', '.join(known)}"
     )

@@ -151,7 +151,7 @@ def _sorted(parts: Mapping[str, dict[str, Part]]) -> dict[str, dict[str, Part]]:
 
 
 def _settingless(task: str) -> str:
-    """A task's spec without its setting; a name that is no spec stays as it is."""
+    """A task's spec without its setting; a name that is not a spec stays as it is."""
     try:
         call = parse_call(task)
     except UserError:

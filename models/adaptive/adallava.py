@@ -107,7 +107,7 @@ class AdaLlava(Method):
         return left if self.checkpoint == _AUTO else left.adding(self.flops(config))
 
     def left(self, work: Work, config: SchedulerConfig, units: int) -> Work:
-        """Return what is left of the work where so many units are on."""
+        """Return what is left of the work with that many units on."""
         raise NotImplementedError
 
     def whole_blocks(self, config: SchedulerConfig, units: int) -> int:

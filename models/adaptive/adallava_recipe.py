@@ -115,7 +115,7 @@ def train_adallava(out: Path, **asked: Any) -> None:
         asked: Of a `Training`.
 
     Raises:
-        UserError: An argument is none of those, the base is no LLaVA, the data cannot be read, or ``out`` holds
+        UserError: An argument is unknown, the base is not a LLaVA, the data cannot be read, or ``out`` holds
             another training.
     """
     training = Training(**asked)
@@ -162,9 +162,9 @@ def _check(training: Training) -> None:
     for name in ("steps", "batch", "questions", "accumulate", "scenes", "save_every"):
         value = getattr(training, name)
         if not isinstance(value, int) or value < 1:
-            raise UserError(f"{name}={value} is no positive number", where=_WHERE, todo="give 1 or more")
+            raise UserError(f"{name}={value} is not a positive number", where=_WHERE, todo="give 1 or more")
     if not training.tau > 0:
-        raise UserError(f"tau={training.tau} is no temperature", where=_WHERE, todo="give a number above 0")
+        raise UserError(f"tau={training.tau} is not a temperature", where=_WHERE, todo="give a number above 0")
 
 
 def _decisive(training: Training) -> dict[str, Any]:

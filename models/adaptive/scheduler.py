@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _WEIGHTS, _PREFIX = "scheduler.safetensors", "scheduler."
 _TAU = 5.0
 _CYCLES = 64.0
-"""How far apart two prompts have to be to have other noise: one part in so many, of what is read of them."""
+"""Prompts whose encodings differ by more than one part in this number get different noise."""
 
 
 class Scheduler(nn.Module):
@@ -165,7 +165,7 @@ def finetuned(path: str) -> dict[str, torch.Tensor]:
     if not ((folder / CONFIG).is_file() and file.is_file()):
         return {}
     with opened(file, f"checkpoint {path}") as archive:
-        return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - it is no mapping
+        return {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - it is not a mapping
 
 
 def shards(folder: Path, where: str) -> list[Path]:
@@ -217,7 +217,7 @@ def _tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for file in shards(folder, where):
         with opened(file, where) as archive:
-            for name in archive.keys():  # noqa: SIM118 - it is no mapping
+            for name in archive.keys():  # noqa: SIM118 - it is not a mapping
                 if own := own_name(name):
                     tensors[own] = archive.get_tensor(name)
     if not tensors:

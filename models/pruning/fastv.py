@@ -99,7 +99,7 @@ class FastV(Method):
         return state.compacted() if self.positions == "compacted" else state
 
     def kept(self, visual: int) -> int:
-        """How many of so many visual tokens are kept."""
+        """How many visual tokens are kept."""
         return round(visual * (1 - self.r)) if self.keep is None else min(visual, self.keep)
 
     def _scores(self, state: State) -> torch.Tensor:

@@ -184,7 +184,7 @@ class PruMerge(Selector):
         similarity = unit[kept] @ unit.T
         if self.pool == "pruned":
             similarity = similarity.masked_fill(pruned == 0, -torch.inf)
-        similarity = similarity.scatter(1, kept[:, None], -torch.inf)  # nobody is a neighbour of itself
+        similarity = similarity.scatter(1, kept[:, None], -torch.inf)  # a token is not its own neighbour
         available = len(scores) - (len(chosen) if self.pool == "pruned" else 1)
         near = similarity.topk(min(self.neighbours, available)).indices
         weights = scores[near]

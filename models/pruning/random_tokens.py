@@ -23,7 +23,7 @@ class RandomTokens(Selector):
     """The seed of the places."""
 
     def kept(self, given: int) -> int:
-        """Return ``keep``, if an image has so many."""
+        """Return ``keep``, if an image has that many."""
         if self.keep > given:
             raise UserError(f"cannot keep {self.keep} of {given} visual tokens", todo=f"give keep from 1 to {given}")
         return self.keep

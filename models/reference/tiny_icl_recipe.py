@@ -20,7 +20,7 @@ def train_tiny_icl(out: Path, data: str = "", steps: int = 0, seed: int = 0, thr
         threads: Processor cores to use; 0 for all.
 
     Raises:
-        UserError: ``data`` is no file.
+        UserError: ``data`` is not a file.
     """
     lessons = Path(data).expanduser() if data else out / "lessons.json"
     if not data:

@@ -8,7 +8,7 @@
 2. ``captions``: projector and language model describe images, and what a few words single out of them: that is where
    they learn to find in the image what a text speaks of. From short questions alone they had not learned it after 500
    steps. (LLaVA trains the projector alone first, for a language model that can already speak.)
-3. ``questions``: many short questions an image. In three of four steps every question is asked as if it were alone, in
+3. ``questions``: many short questions per image. In three of four steps every question is asked as if it were alone, in
    the fourth they are one conversation.
 
 A stopped training goes on from its last checkpoint with the same command; checkpoints are safetensors and JSON.
@@ -46,7 +46,7 @@ class Stage:
 
     steps: int
     batch: int
-    """Images a step."""
+    """Images per step."""
     rate: float
     warmup: int
     trained: tuple[str, ...]
@@ -61,7 +61,7 @@ class Recipe:
     captions: Stage = Stage(600, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
     questions: Stage = Stage(4000, 8, 1e-3, 50, ("model.multi_modal_projector.", "model.language_model.", "lm_head."))
     turns: int = 16
-    """Questions an image."""
+    """Questions per image."""
     together: int = 4
     """In every so manieth step the questions are one conversation."""
     layers: int = 10

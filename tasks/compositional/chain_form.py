@@ -93,7 +93,7 @@ def convert(logical_form: str) -> str:
     """Return the chain-structured form of a sentence or a single word of COGS.
 
     Raises:
-        UserError: It is none of COGS's logical forms; the message says what stands in the way.
+        UserError: It is not one of COGS's logical forms; the message says why.
     """
     bare = _BARE.fullmatch(logical_form)
     return bare[bare.lastindex or 0].upper() if bare else write(chain_of(logical_form))
@@ -180,9 +180,7 @@ class _Reader:
     def _refuse(self, expected: str) -> NoReturn:
         found = repr(self.next) if self.next else "the end"
         where = f"word {self._place + 1} of {self._text[:80]!r}"
-        raise UserError(
-            f"{found} stands there instead of {expected}", where=where, todo="write a chain-structured form"
-        )
+        raise UserError(f"{found} was found instead of {expected}", where=where, todo="write a chain-structured form")
 
 
 class _Terms:
@@ -211,7 +209,7 @@ class _Terms:
                 self._event(event, verb)
                 self._put(self._links, event, (link.upper(), other))
             case _:
-                self._refuse(f"{term!r} is no term of COGS")
+                self._refuse(f"{term!r} is not a term of COGS")
 
     def chain(self) -> Chain:
         """Return the clauses, from the event that no other one links to."""

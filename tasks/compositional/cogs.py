@@ -82,7 +82,7 @@ def cogs_task(
         questions: File of the questions: ``gen.tsv``, ``test.tsv``.
         category: Which questions, such as ``passive_to_active``; empty for all.
         k: Demonstrations of each question. A question whose words k sentences cannot show is not scored.
-        queries: At most so many questions, drawn where there are more.
+        queries: Maximum number of questions; a sample is drawn where there are more.
         seed: Of all draws.
 
     Raises:
@@ -164,7 +164,7 @@ def read_cofe(path: str) -> list[Case]:
     read, or whose right answer cannot, has its fault.
 
     Raises:
-        UserError: It cannot be read, a line is no JSON object, or none of its lines is a case; the message names the
+        UserError: It cannot be read, a line is not a JSON object, or none of its lines is a case; the message names the
             line.
     """
     cases: list[Case] = []
@@ -211,7 +211,7 @@ def _blocks(context: str, where: str) -> Iterator[Translation]:
         # A sentence that has lost its `input:` is still told by its full stop.
         is_sentence = line.startswith("input:") or (line.endswith(".") and not line.startswith("output:"))
         if is_sentence == bool(sentence):
-            raise UserError(f"{line[:60]!r} stands where it should not", where=where, todo="name a CoFe file")
+            raise UserError(f"unexpected line {line[:60]!r}", where=where, todo="name a CoFe file")
         if sentence:
             yield Translation(sentence, _after("output:", line))
             sentence = ""
@@ -230,7 +230,7 @@ def _fault(form: str) -> str:
     try:
         read(form)
     except UserError as error:
-        return f"its right answer is no chain-structured form: {error.what}"
+        return f"its right answer is not a chain-structured form: {error.what}"
     return ""
 
 

@@ -40,7 +40,7 @@ class Form:
 
     @property
     def marks(self) -> str:
-        """All signs that are no operands."""
+        """All signs that are not operands."""
         text = "".join((self.first, self.second, *self.composite))
         return "".join(sorted(set(re.sub(r"\{\d+\}|\s", "", text))))
 
@@ -245,7 +245,7 @@ def _shared_kind(first: Simple, second: Simple) -> str:
 
 
 def _acts(task: Simple, kind: str, count: int) -> bool:
-    """Whether a task can act on so many operands of a kind."""
+    """Whether a task can act on that number of operands of a kind."""
     return task.accepts(kind) and task.arity in (1, count)
 
 

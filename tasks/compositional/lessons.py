@@ -33,7 +33,7 @@ _CODAS = "b ck d ft g k l ld ll lt m mp n nd ng nk nt p r rd rk rm rn rt s sh ss
 
 
 def operands() -> dict[str, list[str]]:
-    """Return kind -> operands that may stand in demonstrations; words that nobody knows are a kind, too."""
+    """Return kind -> operands that may stand in demonstrations; unknown words are a kind, too."""
     found = {kind: _taught(kind, RANGES["release"]) for kind in KINDS}
     found["integer"] += _taught("integer", _BEYOND)
     found["invented"] = invented(_INVENTED)

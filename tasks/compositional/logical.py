@@ -113,7 +113,7 @@ class Logical(Task):
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
-        """One sample a question; the replications of a question are a group of the statistics."""
+        """One sample per question; the replications of a question are a group of the statistics."""
         return [question.sample for question in self.questions]
 
     def parse(self, sample: Sample, output: Json) -> Json | None:
@@ -189,7 +189,7 @@ class Logical(Task):
         return Source(Dice(int(name[:16], 16)), side, ranges)
 
     def _drawn(self, pair: Pair, form: Form, what: What, count: int, source: Source) -> list[Example]:
-        """Different examples, as many as asked for if there are so many."""
+        """Different examples: as many as asked for, or all that exist."""
         drawn: dict[str, Example] = {}
         for _ in range(_TRIES * count):
             if len(drawn) == count:
@@ -235,7 +235,7 @@ def logical(  # noqa: PLR0913 - one parameter is one argument of a spec
         seed: Of everything that is drawn.
 
     Raises:
-        UserError: An argument is none of these.
+        UserError: An argument is not one of these.
     """
     pairs = (pair,) if isinstance(pair, Pair) else find_pairs(pair)
     settings = SETTINGS if setting == "all" else (_chosen("setting", setting, SETTINGS),)

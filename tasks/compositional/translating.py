@@ -106,11 +106,11 @@ class Translating(Task):
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
-        """One sample a row."""
+        """One sample per row."""
         return [self._sample(place, row) for place, row in enumerate(self.rows)]
 
     def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - every answer is read alike
-        """Return the words of an answer's first line, one blank apart; ``None`` if it is no text."""
+        """Return the words of an answer's first line, one blank apart; ``None`` if it is not text."""
         return " ".join(first_line(output).split()) if isinstance(output, str) else None
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:

@@ -154,9 +154,9 @@ def unspell(text: str) -> int:
         elif word == "thousand":
             total, group = 1000 * group, 0
         else:
-            raise ValueError(f"{text!r} is no number in words")
+            raise ValueError(f"{text!r} is not a number in words")
     if spell(total + group) != text:
-        raise ValueError(f"{text!r} is no number in words")
+        raise ValueError(f"{text!r} is not a number in words")
     return total + group
 
 

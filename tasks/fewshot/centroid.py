@@ -38,7 +38,7 @@ _CACHE = 2**20
 _ONE_THREAD = 2**19
 """Multiplications in a product of matrices that OpenBLAS leaves to one thread, so that none waits for another."""
 _LANES = 4
-"""Products of matrices are fast for a multiple of so many columns; columns of zeros make up the number."""
+"""Matrix products are fast when the number of columns is a multiple of this; columns of zeros pad it."""
 _LENGTH = 2.0**-10
 """Length of a centroid: so short that no product with a float32 embedding, of up to a million numbers, overflows."""
 

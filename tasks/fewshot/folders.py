@@ -1,7 +1,7 @@
-"""Image folders: one folder a class.
+"""Image folders: one folder per class.
 
 Names that begin with a dot and those that archives and file managers leave behind are not looked at, nor is any file
-that is no image by the ending of its name. Links are followed.
+that is not an image by the ending of its name. Links are followed.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def image_folder(path: str, *, split: str = "") -> ImageSet:
     Raises:
         UserError: There are no classes, one is empty, or the folders leave open what the classes are.
     """
-    root = folder(Path(path).expanduser(), "name the folder that holds one folder a class")
+    root = folder(Path(path).expanduser(), "name the folder that holds one folder per class")
     if split:
         below = ", ".join(Path(name).name for name in listing(str(root))[1])
         root = folder(root / split, f"choose a split from {below}" if below else "leave split out")
     folders = [Path(name).name for name in listing(str(root))[1]]
     if not folders:
-        raise UserError("it holds no folders, so there are no classes", where=str(root), todo="make one folder a class")
+        raise UserError("it holds no folders, so no classes", where=str(root), todo="make one folder per class")
     if not split and _SPLITS.issuperset(name.lower() for name in folders):
         raise UserError(
             f"its folders are splits, not classes: {', '.join(folders)}", where=str(root), todo="add split=NAME"
@@ -74,7 +74,7 @@ def folder(path: Path, todo: str) -> Path:
     """Return a path if it is a folder.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a folder.
     """
     if not path.is_dir():
         raise UserError("there is no such folder", where=str(path), todo=todo)

@@ -171,7 +171,7 @@ def _letters() -> dict[str, tuple[Letter, ...]]:
 
 
 def _script(char: str) -> str:
-    """The script of a letter, as the first words of its name tell it; empty for what is no letter."""
+    """The script of a letter, as the first words of its name tell it; empty for what is not a letter."""
     name = unicodedata.name(char, "")
     if unicodedata.category(char) not in {"Lu", "Ll", "Lo"} or "LIGATURE" in name:
         return ""

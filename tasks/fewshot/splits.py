@@ -124,7 +124,7 @@ def _splits(content: Any) -> Mapping[str, Candidates]:
         ValueError, TypeError, LookupError, AttributeError: The file is of no known format.
     """
     if not isinstance(content, dict) or not content:
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     if {"class_names", "class_roots"} <= content.keys():
         titles, roots = _names(content["class_names"]), _names(content["class_roots"])
         return {"": {title: _ends(root) for title, root in zip(titles, roots, strict=True)}}

@@ -75,7 +75,7 @@ class FewShot(Task):
 
     @functools.cached_property
     def samples(self) -> Sequence[Sample]:
-        """One sample an episode; its target lists the class of each query."""
+        """One sample per episode; its target lists the class of each query."""
         support, query = self.manifest.support, self.manifest.query
         episodes, ways, queries = query.shape
         target = np.repeat(np.arange(ways), queries).tolist()

@@ -41,7 +41,7 @@ def scienceqa_official(text: str, options: Options) -> str | None:
     """Read an answer as LLaVA's ScienceQA script does.
 
     It is the letter alone, or ``A. `` at the start, or ``The answer is A`` with any one character behind it, if the
-    text says that once. A letter that this question does not offer is none.
+    text says that once. A letter that this question does not offer is not an answer.
     """
     if text in tuple(_FIVE_LETTERS) or (text[:1] in tuple(_FIVE_LETTERS) and text[1:3] == ". "):
         letter = text[0]

@@ -58,7 +58,7 @@ class LazyImage:
         """Decode it into mode RGB.
 
         Raises:
-            BadSample: It cannot be read, is cut off, is no image, or holds more pixels than Pillow allows.
+            BadSample: It cannot be read, is cut off, is not an image, or holds more pixels than Pillow allows.
             UserError: None of its kind can be read.
         """
         return _decoded(self)

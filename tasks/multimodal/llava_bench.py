@@ -164,7 +164,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
             unmatched.append(name)
             continue
         if name in outputs:
-            raise UserError(f"question {name} stands there twice", where=place, todo="give one run of the judge")
+            raise UserError(f"question {name} appears twice", where=place, todo="give one run of the judge")
         verdict = _review(row, place)
         odd += verdict is not None and "content" in row and verdict != row["content"]
         text = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))

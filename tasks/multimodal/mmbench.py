@@ -37,7 +37,7 @@ _AXES = ("category", "L2-category", "split")
 _COLUMNS = ("index", "question", "A", "B", "C", "D", "prediction", "answer", "split")
 """Of the file for the server, as LLaVA's script writes it."""
 _SHORTEST_IMAGE = 64
-"""A shorter cell is no image but the index of the row that has it."""
+"""A shorter cell is not an image but the index of the row that has it."""
 _PROMPTS = {"en": "option-letter", "cn": "option-letter-cn"}
 
 
@@ -85,7 +85,7 @@ def _of_file(path: Path) -> Iterator[Question]:
     for number, row in enumerate(read_delimited(path, "\t"), 1):
         place = f"{path}, row {number}"
         if not {"index", "question", "image"} <= row.keys():
-            raise UserError("it has not the columns of MMBench", where=place, todo="give the official file")
+            raise UserError("it does not have the columns of MMBench", where=place, todo="give the official file")
         # The passes repeat their image: one text in memory serves all of them.
         encoded = images.setdefault(row["image"], row["image"])
         if len(encoded) < _SHORTEST_IMAGE:
@@ -98,14 +98,14 @@ def _decoded(encoded: str, place: str) -> bytes:
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadSample("its image is no base64 text", where=place, todo="fix the data") from error
+        raise BadSample("its image is not base64 text", where=place, todo="fix the data") from error
 
 
 def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     try:
         index = int(row["index"])
     except ValueError as error:
-        raise UserError(f"the index {row['index']!r} is no number", where=place, todo="fix the data") from error
+        raise UserError(f"the index {row['index']!r} is not a number", where=place, todo="fix the data") from error
     options = []
     for letter in LETTERS:
         text = _cell(row, letter)
@@ -142,7 +142,7 @@ def _passes(questions: Sequence[Question], where: str) -> list[Question]:
         if not passes and int(question.id) >= PASS:
             raise UserError(f"question {question.id} has no unrotated pass", where=where, todo="fix the data")
         if passes and passes[-1].id == question.id:
-            raise UserError(f"index {question.id} stands there twice", where=where, todo="fix the data")
+            raise UserError(f"index {question.id} appears twice", where=where, todo="fix the data")
         passes.append(question)
     return [question for passes in samples.values() for question in passes]
 
@@ -197,7 +197,7 @@ def write_submission(outputs: Mapping[str, Json], task: VisualQuestions, path: P
 
 
 def _written(sheet: Any, value: Any) -> Any:
-    """A cell; a text that begins with ``=`` is no formula."""
+    """A cell; a text that begins with ``=`` is not a formula."""
     from openpyxl.cell import WriteOnlyCell
 
     if not isinstance(value, str):

@@ -42,10 +42,10 @@ def mme_task(
     """Return MME.
 
     Args:
-        annotations: The official folder: one folder a subtask, with the images and a text file of two questions for
+        annotations: The official folder: one folder per subtask, with the images and a text file of two questions for
             each, side by side or in ``images`` and ``questions_answers_YN``; or a data set with the hub's columns: a
             parquet file or a folder. Without it, the data set of ``org``.
-        images: Folder that has one folder a subtask with its images, if they are not with the questions.
+        images: Folder that has one folder per subtask with its images, if they are not with the questions.
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
@@ -60,7 +60,7 @@ def mme_task(
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "answer", "category")):
-        # The name of an image is no name of a pair: subtasks share some.
+        # The name of an image is not a name of a pair: subtasks share some.
         name = str(row["question_id"]).removeprefix(f"{row['category']}/")
         place = f"{table.where} row {number}"
         yield _question(row["category"], name, row["question"], row["answer"], place, table.image(number))

@@ -31,7 +31,7 @@ CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 _ATTEMPTS = 5
 """Verdicts of one question that are looked at before its score is 0."""
 _AGAIN = "\nPredict the correctness of the answer (digit): "
-"""What is added to the question after a verdict that is no number."""
+"""What is added to the question after a verdict that is not a number."""
 
 
 def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
@@ -80,7 +80,7 @@ def _of_file(source: Path, images: str) -> Iterator[Question]:
     path = found(source, "mm-vet.json") if source.is_dir() else source
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError("it is no object of questions", where=str(path), todo="give mm-vet.json")
+        raise UserError("it is not an object of questions", where=str(path), todo="give mm-vet.json")
     folder = beside(path, images, "images")
     for name, row in content.items():
         missing = [key for key in ("imagename", "question", "answer", "capability") if key not in row]
@@ -119,7 +119,7 @@ def read_rubric(path: str) -> str:
     try:
         statements = ast.parse(text).body
     except (SyntaxError, ValueError) as error:
-        raise UserError("it is no Python file", where=path, todo="check rubric=") from error
+        raise UserError("it is not a Python file", where=path, todo="check rubric=") from error
     for statement in statements:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
@@ -187,7 +187,7 @@ def _grade(scores: Json, place: str) -> list[str]:
     verdicts = [as_text(score, place) or "" for score in listed]
     for verdict in verdicts:
         if mmvet_score(verdict) is None:
-            raise UserError(f"the grade {verdict!r} is no number from 0 to 1", where=place, todo="fix the row")
+            raise UserError(f"the grade {verdict!r} is not a number from 0 to 1", where=place, todo="fix the row")
     return verdicts
 
 

@@ -114,7 +114,7 @@ def vlmevalkit(text: str) -> str:
 def soft_accuracy(answer: str, humans: Sequence[str]) -> float:
     """Return the accuracy of an answer against those of several annotators, each left out in turn.
 
-    Against all annotators but one an answer scores a third for each equal one, at most 1; the accuracy is the mean
+    Against all annotators but one, an answer scores a third for each equal one, at most 1; the accuracy is the mean
     over the one left out. Of ten, one equal answer gives 0.3, two 0.6, three 0.9, four or more 1.
 
     Args:

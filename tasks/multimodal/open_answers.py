@@ -64,7 +64,7 @@ def human_answers(value: Any, place: str) -> list[str] | None:
     if not value:
         return None
     if not isinstance(value, list):
-        raise UserError("its answers are no list", where=place, todo="fix the file")
+        raise UserError("its answers are not a list", where=place, todo="fix the file")
     answers: list[str] = []
     for item in value:
         answer = item.get("answer") if isinstance(item, dict) else item

@@ -153,7 +153,7 @@ def _by_number(rows: Sequence[tuple[str, Row]], task: VisualQuestions, questions
     for place, row in rows:
         number = _whole(row.get("question_id"))
         if number is None or (told and number not in told):
-            what = f"{str(row.get('question_id'))[:60]!r} is no question of LLaVA's question file"
+            what = f"{str(row.get('question_id'))[:60]!r} is not a question of LLaVA's question file"
             raise UserError(what, where=place, todo="check questions=" if questions else "give its question_id")
         numbers.append(number)
     if told:
@@ -176,7 +176,7 @@ def _told(questions: str) -> dict[int, str]:
     for place, row in official_rows(Path(questions).expanduser(), "question_id", "category"):
         number, split = _whole(row["question_id"]), str(row["category"])
         if number is None:
-            raise UserError(f"{str(row['question_id'])[:60]!r} is no number", where=place, todo="check questions=")
+            raise UserError(f"{str(row['question_id'])[:60]!r} is not a number", where=place, todo="check questions=")
         counts[split] += 1
         told[number] = f"{split}/{counts[split]}"
     return told
@@ -283,7 +283,7 @@ def _aggregate(scores: Scores, *, by_split: bool, unread_is_no: bool, nothing: f
     """
     right, unread = scores.values["accuracy"], scores.values["unread"]
     wrong = 1 - right if unread_is_no else 1 - right - unread
-    yes = masks(scores.subsets["answer"]).get("yes", right < 0)  # nobody, if there is none
+    yes = masks(scores.subsets["answer"]).get("yes", right < 0)  # all false, if there is none
     false_yes = (1 - right - unread) * ~yes
     splits = masks(scores.subsets["split"]).values()
     parts = [scores.weights * split for split in splits] if by_split else [scores.weights]

@@ -135,7 +135,7 @@ def as_text(value: Any, place: str) -> str | None:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise UserError(f"{_short(value)} is no text", where=place, todo="fix the row")
+    raise UserError(f"{_short(value)} is not text", where=place, todo="fix the row")
 
 
 def _unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
@@ -198,7 +198,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UserError(f"not JSON: {error}", where=place, todo="write one object a line") from error
+                raise UserError(f"not JSON: {error}", where=place, todo="write one object per line") from error
             yield place, _object(row, place)
 
 
@@ -234,7 +234,7 @@ def _named(name: str, value: Any) -> Row:
 
 def _object(row: Any, place: str) -> Row:
     if not isinstance(row, dict):
-        raise UserError(f"{_short(row)} is no object", where=place, todo="write one object a prediction")
+        raise UserError(f"{_short(row)} is not an object", where=place, todo="write one object per prediction")
     return row
 
 

@@ -1,4 +1,4 @@
-"""Prompts: Jinja templates in ``tasks/prompts``, one file a prompt. What they render is hashed into every record."""
+"""Prompts: Jinja templates in ``tasks/prompts``, one file per prompt. What they render is hashed into every record."""
 
 from __future__ import annotations
 

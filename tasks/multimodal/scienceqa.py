@@ -93,7 +93,7 @@ def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
 def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     choices, answer = row.get("choices"), row.get("answer")
     if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
-        raise UserError("its answer is none of its choices", where=place, todo="fix the data")
+        raise UserError("its answer is not one of its choices", where=place, todo="fix the data")
     hint = str(row.get("hint") or "")
     return Question(
         name,

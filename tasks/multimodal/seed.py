@@ -115,7 +115,7 @@ def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Qu
     options = tuple(str(row.get(f"choice_{letter}")) for letter in "abcd")
     kind, answer = row["question_type_id"], str(row["answer"])
     if answer not in tuple("ABCD") or str(kind) not in map(str, range(1, len(TYPES) + 1)):
-        raise UserError(f"answer {answer!r} of type {kind!r} is none", where=place, todo="fix the data")
+        raise UserError(f"answer {answer!r} of type {kind!r} is not valid", where=place, todo="fix the data")
     data = str(row["data_type"]).lower()
     data_id = row.get("data_id")
     return Question(

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _SOURCE = {"licence": "Apache-2.0", "source": "adaptbench.tasks.multimodal.shapes_world", "revision": "1"}
 _CHOICES = 3
-"""Multiple-choice questions a scene."""
+"""Multiple-choice questions per scene."""
 
 
 def shapes_open(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
@@ -62,7 +62,7 @@ def shapes_open(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: 
 
 
 def shapes_pope(split: str = "test", *, scenes: int = 100, seed: int = 0, rule: str = "official") -> VisualQuestions:
-    """Return questions in the manner of POPE: up to 18 an image, as many yes as no, in three splits.
+    """Return questions in the manner of POPE: up to 18 per image, as many yes as no, in three splits.
 
     Args:
         split: As `shapes_open`.

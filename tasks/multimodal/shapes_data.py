@@ -3,7 +3,7 @@ r"""Writes scenes of ``shapes`` as training data in LLaVA's format.
     python -m adaptbench.tasks.multimodal.shapes_data --out DIR --scenes 24000
 
 The folder then has ``images/*.png``, ``pretrain.json`` (a caption and descriptions of regions of each image),
-``instruct.json`` (many short questions an image, as LLaVA's second stage) and ``classes.json`` (what the numbers in
+``instruct.json`` (many short questions per image, as LLaVA's second stage) and ``classes.json`` (what the numbers in
 the ``cells`` of every record mean). A record is ``{"id", "image", "conversations": [{"from": "human", "value":
 "<image>\n..."}, {"from": "gpt", "value": "..."}, ...], "cells"}``.
 """

@@ -133,7 +133,7 @@ class VisualQuestions(Task):
         members: dict[str, list[int]] = {}
         for position, question in enumerate(self.questions):
             if not question.sample and question.id in members:
-                raise UserError(f"question {question.id!r} stands there twice", where=self.benchmark.name)
+                raise UserError(f"question {question.id!r} appears twice", where=self.benchmark.name)
             members.setdefault(question.sample or question.id, []).append(position)
         return [self._sample(name, positions) for name, positions in members.items()]
 
@@ -147,7 +147,7 @@ class VisualQuestions(Task):
         return [said if len(said) > 1 else said[0] for said in texts]
 
     def parse(self, sample: Sample, output: Json) -> Json | None:
-        """Read the answers out of what the model said, by the rule; ``None`` if it is no text."""
+        """Read the answers out of what the model said, by the rule; ``None`` if it is not text."""
         questions = self.questions_of(sample)
         texts = output if isinstance(output, list) else [output]
         if len(texts) != len(questions) or not all(isinstance(text, str) for text in texts):

@@ -135,7 +135,7 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
         image = field(row, "image_id", place)
         key = _key(image, field(row, "question", place))
         if questions and key not in tokens:
-            raise UserError(f"it does not stand in {questions}", where=place, todo="give the files of one split")
+            raise UserError(f"it is not in {questions}", where=place, todo="give the files of one split")
         yield _question(row, place, tokens.get(key, ()), image_file(images, f"{image}.jpg"))
 
 

@@ -311,7 +311,7 @@ def test_what_cannot_be_asked_is_told_in_one_line(language, tokenizer, tmp_path,
     with pytest.raises(UserError, match=r"no config\.json"):
         HFCausalLM(str(tmp_path))
     hf.ViTModel(hf.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="a vit is no causal language model"):
+    with pytest.raises(UserError, match="a vit is not a causal language model"):
         HFCausalLM(str(tmp_path))
     tokenizer.save_pretrained(tmp_path)
     hf.AutoModel.from_pretrained(language("llama")).save_pretrained(tmp_path)
@@ -323,7 +323,7 @@ def test_an_encoder_that_loads_as_a_language_model_is_none(tokenizer, tmp_path):
     tiny = {"hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 300, "num_attention_heads": 2}
     hf.BertLMHeadModel(hf.BertConfig(**tiny, intermediate_size=16)).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="what a bert says of a token depends on those after it"):
+    with pytest.raises(UserError, match="the output of a bert for a token depends on later tokens"):
         HFCausalLM(str(tmp_path))
 
 

@@ -147,10 +147,10 @@ def test_a_rotation_that_turns_with_the_longest_row_is_not_met_in_a_batch(tokeni
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        (hf.BertConfig(**WIDTH, num_attention_heads=2), "what a bert says of a token depends on those after it"),
+        (hf.BertConfig(**WIDTH, num_attention_heads=2), "the output of a bert for a token depends on later tokens"),
         (
             hf.ReformerConfig(is_decoder=True, axial_pos_embds=False, attn_layers=["lsh", "local"], vocab_size=257),
-            "a reformer says something else of the same text each time",
+            "a reformer gives a different answer to the same text each time",
         ),
     ],
 )

@@ -76,7 +76,7 @@ def prompts(padding: tuple[int, ...], count: int = 12) -> tuple[torch.Tensor, to
 
 
 def stock_logits(model: Any, ids: torch.Tensor, real: torch.Tensor, steps: int) -> list[torch.Tensor]:
-    """Logits of the last position: of the prompt, then of so many greedy steps, with the library's own cache."""
+    """Logits of the last position: of the prompt, then of some greedy steps, with the library's own cache."""
     cache, logits, mask, given = hf.DynamicCache(config=model.config), [], real.long(), ids
     for _ in range(steps + 1):
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -given.shape[1] :]

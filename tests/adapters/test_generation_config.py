@@ -35,7 +35,7 @@ SETTINGS: dict[str, Callable[[list[int]], dict[str, Any]]] = {
     "least": lambda said: {"min_length": 44, "eos_token_id": [0, *said[:4]]},
     "decay": lambda said: {"exponential_decay_length_penalty": [2, 9.5]},
     "forced end": lambda said: {"forced_eos_token_id": 0},
-    "forced end that is none": lambda said: {"forced_eos_token_id": 5},
+    "forced end that does not exist": lambda said: {"forced_eos_token_id": 5},
     "several ends": lambda said: {"eos_token_id": [0, *said[2:4]]},
     "several": lambda said: {"repetition_penalty": 1.3, "suppress_tokens": said[:2], "min_new_tokens": 3},
 }

@@ -402,7 +402,7 @@ def test_a_size_is_counted_once_and_traced_only_where_it_is_of_a_new_kind(monkey
 def test_what_one_counter_does_not_know_is_refused_or_waived_by_name() -> None:
     counts = PrefillFlops(Squares(transform=True))
     assert [counts.of(n, 0, lambda: inputs(3)) for n in range(2)] == [None, None]
-    assert "nobody counts the operator aten::fft_fft" in counts.refused
+    assert "no counter covers the operator aten::fft_fft" in counts.refused
     counts = PrefillFlops(Squares(transform=True), waive=("aten::fft_fft",))
     assert (counts.of(0, 0, lambda: inputs(3)), counts.refused) == (96, "")
 
@@ -474,7 +474,7 @@ def test_a_family_that_needs_torchvision_says_so(config: str, parts: str, tmp_pa
 
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     hf.Florence2Config().save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="a florence2 is no chat model of images and text"):
+    with pytest.raises(UserError, match="a florence2 is not a chat model of images and text"):
         HFImageTextToText(str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""What nobody asks of the last block is not computed, and what is said and kept stays the same."""
+"""What is not asked of the last block is not computed, and what is said and kept stays the same."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_several_images_are_read_where_the_conversation_allows(saved: Callable) 
         model = HFMultimodal(str(saved("llava-qwen2")), conversation=conversation)
         assert model.generate(prompts) == stock(saved("llava-qwen2"), prompts, conversation)
         assert model.token_counts(prompts[0])[1] == 32
-    with pytest.raises(UserError, match="vicuna_v1 takes 1 image a message, and this one has 2"):
+    with pytest.raises(UserError, match="vicuna_v1 takes 1 image per message, and this one has 2"):
         HFMultimodal(str(saved("llava-qwen2")), conversation="vicuna_v1").generate(prompts)
 
 
@@ -612,9 +612,9 @@ def test_unknown_options_are_told_before_anything_loads(kind: Any, option: str, 
 def test_other_checkpoints_are_refused_in_a_line(saved: Callable, tmp_path: Path) -> None:
     hf.BertConfig().save_pretrained(tmp_path / "bert")
     for kind in (HFMultimodal, HFImageTextToText):
-        with pytest.raises(UserError, match="a bert is no chat model of images and text; name one"):
+        with pytest.raises(UserError, match="a bert is not a chat model of images and text; name one"):
             kind(str(tmp_path / "bert"))
-    with pytest.raises(UserError, match="a idefics3 is no LLaVA; run it as a general model"):
+    with pytest.raises(UserError, match="a idefics3 is not a LLaVA; run it as a general model"):
         HFMultimodal(str(saved("idefics3")))
     text = hf.GPT2Config(n_embd=8, n_head=2, n_layer=1)
     hf.LlavaConfig(text_config=text, vision_config=hf.CLIPVisionConfig(**VISION)).save_pretrained(tmp_path / "gpt")

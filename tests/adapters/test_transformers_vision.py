@@ -195,7 +195,7 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
     from transformers import BertConfig
 
     BertConfig().save_pretrained(tmp_path)
-    assert "a bert is no image encoder" in refused(tmp_path)
+    assert "a bert is not an image encoder" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["ViTMAE", "VideoMAE", "Detr", "CLIPText"])
@@ -203,7 +203,7 @@ def test_what_gives_no_vector_of_an_image_is_refused(kind: str, tmp_path: Path) 
     import transformers
 
     getattr(transformers, f"{kind}Config")().save_pretrained(tmp_path)
-    assert "is no image encoder" in refused(tmp_path)
+    assert "is not an image encoder" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "model.safetensors"])

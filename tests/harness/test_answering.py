@@ -136,7 +136,7 @@ def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
 
 
 def test_samples_that_ask_nothing_of_a_model_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"these samples ask nothing of a model"):
+    with pytest.raises(UserError, match=r"these samples have no inputs"):
         embedding(Model(), tmp_path, [sample()]).ask([sample()])
 
 

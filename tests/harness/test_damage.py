@@ -182,7 +182,7 @@ def test_a_directory_that_cannot_be_written(command, tmp_path, whole, written, m
 
 
 class Disk:
-    """A disk with room for so many bytes: what does not fit is written as far as it fits, as real disks do."""
+    """A disk with room for ``room`` bytes: what does not fit is written as far as it fits, as real disks do."""
 
     def __init__(self, room):
         self.room = room

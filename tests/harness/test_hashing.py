@@ -64,10 +64,10 @@ def test_odd_text_is_stored_escaped_and_keeps_its_identity():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (math.nan, "value is nan, which is no finite number"),
-        ({"a": [0.5, {"b": -math.inf}]}, "value.a[1].b is -inf, which is no finite number"),
-        ({"a": {1: 2}}, "value.a has the key 1, which is no text"),
-        ([{None: 1}], "value[0] has the key None, which is no text"),
+        (math.nan, "value is nan, which is not finite"),
+        ({"a": [0.5, {"b": -math.inf}]}, "value.a[1].b is -inf, which is not finite"),
+        ({"a": {1: 2}}, "value.a has the key 1, which is not text"),
+        ([{None: 1}], "value[0] has the key None, which is not text"),
         ({"a": (1, {2, 3})}, "value.a[1] is a set, which JSON cannot hold"),
         ([np.float32(1)], "value[0] is a float32, which JSON cannot hold"),
         (b"", "value is a bytes, which JSON cannot hold"),

@@ -135,7 +135,7 @@ class TestBudgets:
         assert cells(registry, ["plain+spend+half@0.7"], ["look"]) == [("plain+spend+half", "look", 0.7, 0)]
 
     @pytest.mark.parametrize("models", [["plain"], ["plain", "plain+spend@0.5"]])
-    def test_a_budget_that_nobody_takes_is_refused(self, registry, models):
+    def test_a_budget_that_no_method_takes_is_refused(self, registry, models):
         with pytest.raises(UserError, match="no model of this run leaves its budget open"):
             plan(registry, Request(models, ["look"], budgets=(0.5,)))
 
@@ -268,5 +268,5 @@ class TestObjects:
     def test_need_a_name_that_a_spec_can_say(self, registry):
         model = Embeds()
         model.name = "my model"
-        with pytest.raises(UserError, match="'my model' is no name for a model"):
+        with pytest.raises(UserError, match="'my model' is not a valid name for a model"):
             plan(registry, Request([model], ["look"]))

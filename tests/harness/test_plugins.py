@@ -1,4 +1,4 @@
-"""Plugins come in through one door, and one that is broken harms nobody."""
+"""Plugins come in through one door, and a broken one does not affect the others."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ class Watcher:
 
 class TestEvents:
     @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), UserError("no")])
-    def test_a_failing_watcher_harms_nobody_and_is_logged(self, error, caplog, tmp_path):
+    def test_a_failing_watcher_harms_nothing_and_is_logged(self, error, caplog, tmp_path):
         first, failing, last = Watcher(), Watcher(error), Watcher()
         plugins = Plugins()
         for name, watcher in (("first", first), ("failing", failing), ("last", last)):

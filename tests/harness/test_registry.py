@@ -31,7 +31,7 @@ class TestRegistrar:
 
     @pytest.mark.parametrize("name", ["", "a b", "a:b", "a+b", "a@1", "a(b)"])
     def test_a_name_is_one_that_a_spec_can_say(self, name):
-        with pytest.raises(UserError, match="is no name"):
+        with pytest.raises(UserError, match="is not a valid name"):
             Registrar("mine").model(name, "m:f", card=MODEL)
 
     @pytest.mark.parametrize("card", [None, {"capabilities": ["embed"]}, TASK, ModelCard])
@@ -164,7 +164,7 @@ class TestBind:
         assert bind("m:some/path(k=1)", lambda path, k=0: ...) == {"path": "some/path", "k": 1}
 
     @pytest.mark.parametrize("text", ["m:x", "m:x(path=y)"])
-    def test_a_target_that_nobody_takes_is_refused(self, text):
+    def test_a_malformed_target_is_refused(self, text):
         with pytest.raises(UserError, match="takes nothing after ':'"):
             bind(text, (lambda: ...) if text == "m:x" else (lambda path: ...))
 

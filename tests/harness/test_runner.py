@@ -317,7 +317,7 @@ def test_a_crash_of_a_task_is_a_line_that_names_it(run, tmp_path, toys, part):
         ({"samples": [Sample("a", (99,))]}, "failed with IndexError"),
         ({"outputs": lambda _self, samples, _answers: [1] * (len(samples) - 1)}, "failed with ValueError: zip"),
         ({"outputs": lambda _s, samples, _a: [float("nan")] * len(samples)}, "sample q0: record.output is nan"),
-        ({"parse": lambda _self, _sample, _output: {1: 2}}, "record.parsed has the key 1, which is no text"),
+        ({"parse": lambda _self, _sample, _output: {1: 2}}, "record.parsed has the key 1, which is not text"),
         ({"score": lambda _s, _sample, _p: {"accuracy": float("nan"), "said": 1}}, "sample q0: score() gave nan"),
         ({"score": lambda _s, _sample, _p: {"accuracy": 1.0}}, "sample q0: score() gave no 'said'"),
     ],

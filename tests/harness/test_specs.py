@@ -160,7 +160,7 @@ def test_a_budget_outside_of_its_range_is_refused(budget):
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "a(b)", "é", "a/b"])
 def test_a_name_that_no_spec_can_say_is_refused(name):
-    with pytest.raises(UserError, match="is no name for a model"):
+    with pytest.raises(UserError, match="is not a valid name for a model"):
         check_name(name, "model")
 
 

@@ -129,7 +129,7 @@ class TestPairedP:
 
     @given(st.lists(st.integers(-5, 5), min_size=1, max_size=10))
     def test_ties_count_whatever_the_last_digits(self, tenths):
-        difference = np.array(tenths) / 10  # 0.1 + 0.2 - 0.3 is no zero in floating point
+        difference = np.array(tenths) / 10  # 0.1 + 0.2 - 0.3 is not zero in floating point
         sums = [
             abs(sum(s * t for s, t in zip(signs, tenths, strict=True)))
             for signs in product((1, -1), repeat=len(tenths))

@@ -70,12 +70,12 @@ def test_a_sample_without_a_group_is_alone_even_if_a_group_has_its_name():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"accuracy": math.nan, "length": 1}, "gave nan as 'accuracy', which is no finite number"),
-        ({"accuracy": 1, "length": math.inf}, "gave inf as 'length', which is no finite number"),
-        ({"accuracy": 1, "length": 1, "more": -math.inf}, "gave -inf as 'more', which is no finite number"),
-        ({"accuracy": "high", "length": 1}, "gave 'high' as 'accuracy', which is no finite number"),
-        ({"accuracy": None, "length": 1}, "gave None as 'accuracy', which is no finite number"),
-        ({"accuracy": 10**400, "length": 1}, "as 'accuracy', which is no finite number"),
+        ({"accuracy": math.nan, "length": 1}, "gave nan as 'accuracy', which is not finite"),
+        ({"accuracy": 1, "length": math.inf}, "gave inf as 'length', which is not finite"),
+        ({"accuracy": 1, "length": 1, "more": -math.inf}, "gave -inf as 'more', which is not finite"),
+        ({"accuracy": "high", "length": 1}, "gave 'high' as 'accuracy', which is not finite"),
+        ({"accuracy": None, "length": 1}, "gave None as 'accuracy', which is not finite"),
+        ({"accuracy": 10**400, "length": 1}, "as 'accuracy', which is not finite"),
         ({"accuracy": 1}, "gave no 'length'"),
         (0.5, "gave a float"),
     ],

@@ -133,7 +133,7 @@ def cell_files(path):
 
 
 def cut(path, lengths):
-    """Make the cells incomplete: of each, in the order of budgets, so many records are left."""
+    """Make the cells incomplete: keep that many records of each, in the order of budgets."""
     for journal, length in zip(RunDirectory(path).journals(), lengths, strict=True):
         (journal.folder / "result.json").unlink()
         lines = journal.path.read_bytes().splitlines(keepends=True)
@@ -283,7 +283,7 @@ def test_a_claimed_budget_is_put_off_alone(sweep, plugin, tmp_path):
     plugin.events.clear()
 
     class Other:
-        """The other process ends when the budgets that nobody claims are done."""
+        """The other process ends when the unclaimed budgets are done."""
 
         @hookimpl
         def cell_finished(self, event):

@@ -74,7 +74,7 @@ class Images(Task):
 
 
 class Words(Task):
-    """Add two numbers. Some sums have no right answer (unscored), and some answers are none (unparsed)."""
+    """Add two numbers. Some sums have no right answer (unscored), and some answers cannot be parsed (unparsed)."""
 
     def __init__(self, samples: int = 40, seed: int = 0, wait: float = 0.0):
         self._samples, self._seed, self._wait = samples, seed, wait

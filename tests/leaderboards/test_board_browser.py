@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, sorts, filters, explains, prints, and asks nobody for anything."""
+"""The page in a real browser: it draws, sorts, filters, explains, prints, and makes no requests."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import adaptbench
 import altair
 import pytest
-from adaptbench.harness.costing import Costing, Question
+from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins, load_plugins
 from adaptbench.leaderboards import page as board_page
@@ -197,7 +197,7 @@ def test_hostile_text_is_shown_and_not_obeyed(new_run, make, visit):
 
 def test_a_chart_of_costs_is_a_page_of_the_same_kind(visit, tmp_path):
     costing = Costing(load_plugins().registry, "llama-2-7b")
-    cost = replace(costing.cost(Question(8)), spec=EVIL)
+    cost = replace(costing.cost(CostRequest(8)), spec=EVIL)
     request = FigureRequest(runs=(), plugins=Plugins(), form=".html", costs=(cost,), title=EVIL)
     (tmp_path / "cost.html").write_text(costs(request), "utf-8")
     page = visit(tmp_path / "cost.html")

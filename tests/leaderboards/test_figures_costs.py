@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adaptbench.harness.costing import Cost, Costing, Question
+from adaptbench.harness.costing import Cost, Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.roofline import find_accelerator
 from adaptbench.harness.outputs import FigureRequest
@@ -23,7 +23,7 @@ CHIPS = ("V100", "H100-SXM")
 
 
 def costs(spec: str, *budgets: float, chips: tuple[str, ...] = CHIPS) -> list[Cost]:
-    question = Question(69, accelerators=tuple(find_accelerator(name) for name in chips))
+    question = CostRequest(69, accelerators=tuple(find_accelerator(name) for name in chips))
     costing = Costing(load_plugins().registry, spec)
     return [costing.cost(question, budget) for budget in budgets or (None,)]
 

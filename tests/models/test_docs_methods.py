@@ -1,4 +1,4 @@
-"""What docs/methods.md shows works as it stands there, and its tables name every option."""
+"""What docs/methods.md shows works as shown, and its tables name every option."""
 
 from __future__ import annotations
 

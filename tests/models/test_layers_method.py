@@ -127,7 +127,7 @@ def test_the_pooling_stays(folder: Callable, images: list[Image.Image]) -> None:
 
 
 class Counted(torch.nn.Module):
-    """An encoder of so many blocks."""
+    """An encoder of that many blocks."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

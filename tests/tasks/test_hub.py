@@ -15,4 +15,4 @@ def test_a_hub_out_of_reach_is_told_at_once_in_one_line(tmp_path):
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if "retry" in line.lower() or line.startswith("error")]
     assert len(errors) == 1
-    assert "lmms-lab/POPE: it is no folder here, and the hub cannot be reached" in errors[0]
+    assert "lmms-lab/POPE: it is not a folder here, and the hub cannot be reached" in errors[0]

@@ -13,7 +13,7 @@ class MeanColour:
         self.tiles = side * side if tiles is None else tiles
 
     def embed(self, images):
-        """Return one vector an image: [len(images), 3 * tiles]."""
+        """Return one vector per image: [len(images), 3 * tiles]."""
         small = [np.asarray(image.resize((self.side, self.side), Image.Resampling.BOX)) for image in images]
         return np.stack([pixels.reshape(-1)[: 3 * self.tiles] for pixels in small]).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md builds a benchmark from nothing: what it shows works as it stands there."""
+"""docs/benchmarks.md builds a benchmark from nothing: its examples work as shown."""
 
 from __future__ import annotations
 

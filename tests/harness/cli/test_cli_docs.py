@@ -1,4 +1,4 @@
-"""What docs/plugins.md and docs/install.md show works as it stands there."""
+"""What docs/plugins.md and docs/install.md show works as shown."""
 
 from __future__ import annotations
 

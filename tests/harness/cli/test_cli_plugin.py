@@ -129,7 +129,7 @@ class TestCheck:
         (tmp_path / "bad.py").write_text(BAD)
         done = cli("plugin", "check", "bad.py")
         assert done.status == 1
-        assert "  FAILED  model m: embed(images) gives one finite vector an image: a vector holds NaN" in done.out
+        assert "  FAILED  model m: embed(images) gives one finite vector per image: a vector holds NaN" in done.out
         findings = json.loads(cli("plugin", "check", "./bad.py", "--json").out)
         assert [finding["ok"] for finding in findings][:2] == [True, False]
 

@@ -141,7 +141,7 @@ class TestSuites:
 
 
 class TestReport:
-    def test_an_ending_that_nobody_writes(self, bench):
+    def test_an_unknown_ending(self, bench):
         bench("--model", "m", "--task", "look", "--out", "r")
         done = bench("r", "--out", "board.htlm", command="report")
         assert done.status == 2

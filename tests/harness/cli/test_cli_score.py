@@ -111,7 +111,7 @@ def test_a_line_separator_within_a_text_ends_no_line(score):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (line("s0", 1) + line("s1", 1) + line("s0", 2), "outputs.jsonl, line 3: sample 's0' stands there twice"),
+        (line("s0", 1) + line("s1", 1) + line("s0", 2), "outputs.jsonl, line 3: sample 's0' appears twice"),
         (line("s0", 1) + "{oops\n", "outputs.jsonl, line 2: not JSON"),
         (line("s0", 1) + "\n[1]\n", "outputs.jsonl, line 3: not an object with the fields sample and output"),
         ('{"sample": 1, "output": 2}', "line 1: not an object"),

@@ -268,7 +268,7 @@ def test_what_is_no_module_is_refused() -> None:
         count_flops(torch.matmul, {"input": torch.ones(2, 2), "other": torch.ones(2, 2)})  # type: ignore[arg-type]
 
 
-def test_an_operator_that_nobody_counts_is_an_error_that_names_it() -> None:
+def test_an_operator_without_a_counter_is_an_error_that_names_it() -> None:
     with pytest.raises(UserError, match="lstm"):
         count_flops(nn.LSTM(4, 4), {"input": torch.ones(2, 1, 4)})
 

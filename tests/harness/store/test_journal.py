@@ -76,7 +76,7 @@ def test_a_line_is_json_that_other_programs_can_read(journal):
 
 
 def test_a_record_that_json_cannot_hold_is_refused_by_name_and_nothing_of_its_chunk_is_written(journal):
-    with pytest.raises(UserError, match=r"^sample s2: record.output.p\[1\] is nan, which is no finite number"):
+    with pytest.raises(UserError, match=r"^sample s2: record.output.p\[1\] is nan, which is not finite"):
         journal.append([record(1), record(2, output={"p": [0, math.nan]})])
     assert not journal.path.exists()
 

@@ -117,7 +117,7 @@ class TestCogs:
             read_cogs(questions(self.SHARK, ("a", "b")))
         with pytest.raises(UserError, match="cannot read it"):
             read_cogs("nowhere.tsv")
-        with pytest.raises(UserError, match="is no term of COGS"):
+        with pytest.raises(UserError, match="is not a term of COGS"):
             cogs_task(cogs, questions(("Emma saw .", "saw Emma", "p")))
         with pytest.raises(UserError, match="there is no sentence to translate"):
             cogs_task(cogs, questions())
@@ -156,7 +156,7 @@ class TestCofe:
 
     def test_a_broken_truth_is_not_scored(self, cofe):
         task = cofe_task(cofe(case(), case(truth="LIKE ( WILON ( GIRL , BOX ) IAM , NONE , NONE )")))
-        with pytest.raises(BadSample, match="00002: its right answer is no chain-structured form"):
+        with pytest.raises(BadSample, match="00002: its right answer is not a chain-structured form"):
             task.inputs[1].load()
         assert task.score(task.samples[1], TRUTH) is None
         assert task.score(task.samples[0], TRUTH) is not None
@@ -169,7 +169,7 @@ class TestCofe:
     @pytest.mark.parametrize("truth", ["LIKE ( WILON ( GIRL , BOX ) , NONE , NONE )", "UNDER ( ON , NONE , NONE )"])
     def test_a_truth_with_a_preposition_of_no_grammar_is_not_scored(self, cofe, truth):
         task = cofe_task(cofe(case(truth=truth), case()))
-        with pytest.raises(BadSample, match="00001: its right answer is no chain-structured form"):
+        with pytest.raises(BadSample, match="00001: its right answer is not a chain-structured form"):
             task.inputs[0].load()
         assert task.score(task.samples[0], truth) is None
         assert task.score(task.samples[1], truth)["well formed"] == 0
@@ -185,14 +185,14 @@ class TestCofe:
         [
             ({"context": "input: A", "ground_truth": 3, "category": ""}, "no text for each"),
             ({"context": "input: A ."}, "no text for each of context, ground_truth, category"),
-            (case("input"), "'input' stands where it should not"),
-            (case("output: A\n"), "'output: A' stands where it should not"),
-            (case("output: A .\n"), "'output: A .' stands where it should not"),
-            (case("input: A .\ninput: B .\n"), "'input: B .' stands where it should not"),
-            (case("input: A .\nB .\n"), "'B .' stands where it should not"),
+            (case("input"), "unexpected line 'input'"),
+            (case("output: A\n"), "unexpected line 'output: A'"),
+            (case("output: A .\n"), "unexpected line 'output: A .'"),
+            (case("input: A .\ninput: B .\n"), "unexpected line 'input: B .'"),
+            (case("input: A .\nB .\n"), "unexpected line 'B .'"),
             (case("input: A .\noutput: B\n"), "no sentence is asked"),
             (case(""), "no sentence is asked"),
-            (case("input:\noutput: B"), "'output: B' stands where it should not"),
+            (case("input:\noutput: B"), "unexpected line 'output: B'"),
         ],
     )
     def test_a_case_that_cannot_be_read_is_recorded_and_the_others_are_scored(self, cofe, line, fault):

@@ -34,5 +34,5 @@ def test_families_have_the_sizes_that_were_released():
     }  # fmt: skip
 
 
-def test_the_tiny_one_asks_nobody_for_weights():
+def test_the_tiny_one_needs_no_download():
     assert not [model for model in load_suite(SUITES / f"{TINY}.yaml").models if ":" in model]

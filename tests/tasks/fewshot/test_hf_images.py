@@ -173,4 +173,4 @@ def test_without_a_network_the_hub_is_said_to_be_out_of_reach(tmp_path):
     )
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True, check=True)
-    assert "hf-images:uoft-cs/cifar10: it is no folder here, and the hub cannot be reached" in done.stdout
+    assert "hf-images:uoft-cs/cifar10: it is not a folder here, and the hub cannot be reached" in done.stdout

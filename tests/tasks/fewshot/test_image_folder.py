@@ -111,7 +111,7 @@ def test_a_folder_without_classes_is_refused(tmp_path, image_files):
     with pytest.raises(UserError, match="no such folder"):
         image_folder(str(tmp_path / "none"))
     image_files.write(tmp_path / "loose.png")
-    with pytest.raises(UserError, match="no folders, so there are no classes"):
+    with pytest.raises(UserError, match="no folders, so no classes"):
         image_folder(str(tmp_path))
 
 

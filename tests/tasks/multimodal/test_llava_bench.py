@@ -165,7 +165,7 @@ def test_logs_of_lmms_eval_and_vlmevalkit_are_read(folder, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([*reviews(), reviews()[0]], "line 4: question 0 stands there twice"),
+        ([*reviews(), reviews()[0]], "line 4: question 0 appears twice"),
         ([{"question_id": 0, "tuple": [1, 2, 3]}], r"line 1: the scores \[1, 2, 3\] are not two numbers"),
         ([{"question_id": 0}], "line 1: neither an answer nor a review"),
         ([{"question_id": 9, "text": "y"}], "none of its 1 predictions is for a question of this task"),

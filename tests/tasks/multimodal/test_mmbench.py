@@ -148,8 +148,8 @@ def test_a_question_whose_answer_only_the_server_knows_is_not_scored(tmp_path):
     ("rows", "message"),
     [
         ([row(PASS + 1, ["a", "b"], "A")], "question 1000001 has no unrotated pass"),
-        ([ROWS[0], ROWS[0]], "index 5 stands there twice"),
-        ([ROWS[0] | {"index": "five"}], r"x.tsv, row 1: the index 'five' is no number"),
+        ([ROWS[0], ROWS[0]], "index 5 appears twice"),
+        ([ROWS[0] | {"index": "five"}], r"x.tsv, row 1: the index 'five' is not a number"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(tmp_path, rows, message):

@@ -131,8 +131,8 @@ def test_llava_answers_and_logs_of_lmms_eval_and_vlmevalkit_are_read(folder, tmp
 @pytest.mark.parametrize(
     ("grades", "message"),
     [
-        ({"v1_0": {"score": [1.5]}}, "the grade '1.5' is no number from 0 to 1"),
-        ({"v1_0": {"score": ["good"]}}, "the grade 'good' is no number from 0 to 1"),
+        ({"v1_0": {"score": [1.5]}}, "the grade '1.5' is not a number from 0 to 1"),
+        ({"v1_0": {"score": ["good"]}}, "the grade 'good' is not a number from 0 to 1"),
         ({"v1_0": {"score": [1.0]}, "v1_1": {"score": [1.0, 0.0]}}, "some questions have 1 grades and some 2"),
         ({"x": {"score": [1.0]}}, "none of its 1 predictions is for a question of this task"),
     ],
@@ -204,7 +204,7 @@ def test_the_rubric_is_read_from_the_official_script_without_running_it(tmp_path
     with pytest.raises(UserError, match="no variable 'prompt'"):
         read_rubric(str(script))
     script.write_text("def\n")
-    with pytest.raises(UserError, match="no Python file"):
+    with pytest.raises(UserError, match="not a Python file"):
         read_rubric(str(script))
 
 

@@ -157,7 +157,7 @@ def test_the_rules_treat_an_unread_answer_each_in_their_own_way(labels):
     found = {
         rule: metrics(pope_task(str(labels), rule=rule), said)[0] for rule in ("lmms-eval", "vlmevalkit", "official")
     }
-    assert found["official"]["accuracy"] == 1, "whatever is no no is a yes"
+    assert found["official"]["accuracy"] == 1, "whatever is not a no is a yes"
     assert found["lmms-eval"]["unread"] == found["vlmevalkit"]["unread"] == 3 / 11
     assert found["lmms-eval"]["recall"] == 1, "neither a hit nor a miss"
     assert found["vlmevalkit"]["recall"] == 2 / 5
@@ -205,7 +205,7 @@ def test_llava_question_file_tells_the_split(labels, tmp_path):
     task = pope_task(str(labels), str(write(tmp_path / "questions.jsonl", asked)))
     assert task.predictions(write(tmp_path / "answers.jsonl", rows[::-1])).outputs == oracle(task)
     strange = write(tmp_path / "strange.jsonl", [*rows, {"question_id": 9, "text": "Yes"}])
-    with pytest.raises(UserError, match=r"strange.jsonl, line 12: '9' is no question of LLaVA"):
+    with pytest.raises(UserError, match=r"strange.jsonl, line 12: '9' is not a question of LLaVA"):
         task.predictions(strange)
 
 
@@ -264,7 +264,7 @@ def test_numbers_that_could_be_of_any_split_are_refused(labels, tmp_path):
 @pytest.mark.parametrize("number", [None, "one", "-1", [3], "9" * 5000])
 def test_what_is_no_number_is_refused(labels, tmp_path, number):
     path = write(tmp_path / "answers.jsonl", [*llava_rows(), {"question_id": number, "text": "Yes"}])
-    with pytest.raises(UserError, match=r"answers.jsonl, line 12: .* is no question of LLaVA's question file"):
+    with pytest.raises(UserError, match=r"answers.jsonl, line 12: .* is not a question of LLaVA's question file"):
         pope_task(str(labels)).predictions(path)
 
 

@@ -11,7 +11,7 @@ from adaptbench.harness.summary import summarise
 from adaptbench.tasks.multimodal.seed import TYPES, seed_task
 from PIL import Image
 
-# id, type, kind, answer; the same id stands there twice, as in the real file.
+# id, type, kind, answer; the same id appears twice, as in the real file.
 ROWS = [("101", 1, "image", "A"), ("102", 9, "image", "D"), ("101", 1, "image", "B"), ("v1", 10, "video", "C")]
 
 

@@ -243,7 +243,11 @@ def test_the_files_must_belong_together(tmp_path, files):
 
 @pytest.mark.parametrize(
     ("answers", "says"),
-    [("yes", "its answers are no list"), ([1], "an answer is neither a text"), ([{}], "an answer is neither a text")],
+    [
+        ("yes", "its answers are not a list"),
+        ([1], "an answer is neither a text"),
+        ([{}], "an answer is neither a text"),
+    ],
 )
 def test_answers_of_another_form_are_refused_by_place(tmp_path, files, answers, says):
     rows = [annotation(n) for n in HUMANS]
@@ -262,7 +266,7 @@ def test_an_unknown_rule_is_refused(files):
     ("content", "says"),
     [
         ([], "not a question file of VQA"),
-        ({"questions": [3]}, r"bad\.json, item 1: 3 is no object"),
+        ({"questions": [3]}, r"bad\.json, item 1: 3 is not an object"),
         ({"questions": [{"question_id": 1}]}, r"bad\.json, item 1: no image_id"),
     ],
 )
