@@ -88,7 +88,7 @@ def test_the_version(cli):
         (["score", "digits", "--predictions", "none.jsonl"], "none.jsonl: there is no such file or folder"),
         (["report", "none"], "none: not a run directory"),
         (["plugin", "check", "modles"], "there is no plugin 'modles' (did you mean 'models'?)"),
-        (["plugin", "new", "a b"], "'a b' is not a valid name for a package"),
+        (["plugin", "new", "a b"], "'a b' cannot name a package"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_status_2(cli, arguments, message):
