@@ -1,4 +1,4 @@
-"""The conformance kit: do a plugin's models, methods and tasks keep their contracts?
+"""The conformance kit: do a plugin's models, methods and tasks keep their contracts, and are its figures there?
 
 ``adaptbench plugin check NAME`` runs it; from pytest::
 
@@ -82,9 +82,14 @@ def check(plugins: Plugins, name: str) -> list[Finding]:
     if plugin.error:
         return [Finding(f"plugin {name}: loads", False, plugin.error)]
     findings = [Finding(f"plugin {name}: registers names", bool(plugin.names), "" if plugin.names else "it has none")]
-    kinds: tuple[Kind, ...] = ("model", "method", "task")
+    kinds: tuple[Kind, ...] = ("model", "method", "task", "figure", "report")
     for entry in (e for kind in kinds for e in plugins.registry.entries(kind) if e.owner == name):
-        findings += _check_method(plugins, entry) if entry.kind == "method" else _check_entry(entry)
+        if entry.kind == "method":
+            findings += _check_method(plugins, entry)
+        elif entry.kind in {"figure", "report"}:
+            findings += _check_output(entry)
+        else:
+            findings += _check_entry(entry)
     return findings
 
 
@@ -98,6 +103,19 @@ def _check_entry(entry: Entry) -> Iterator[Finding]:
     of_task = (_task_samples, _task_repeats, _task_answers, _task_scores)
     looks = of_task if entry.kind == "task" else _model_looks(entry)
     yield from _look(title, lambda: entry.factory()(**arguments), looks)
+
+
+def _check_output(entry: Entry) -> Iterator[Finding]:
+    """See that what draws a figure or writes a report, and a figure's panels, are where the plugin says."""
+    title = f"{entry.kind} {entry.name}: can be found"
+    try:
+        entry.bind(Call(entry.name))
+        if entry.panels is not None:
+            entry.panels.factory()
+    except UserError as error:
+        yield Finding(title, isinstance(error, MissingArgument), str(error))
+    else:
+        yield Finding(title, True)
 
 
 def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:

@@ -25,8 +25,8 @@ _FIGURES = {
     "costs": "FLOPs and predicted time of architectures: adaptbench cost --out",
 }
 _SECTIONS = {
-    "pareto": "Budgets",
-    "plans": "Budgets",
+    "pareto": "Cost",
+    "plans": "Cost",
     "compositional": "Composition",
     "gap": "Composition",
     "mistakes": "Composition",

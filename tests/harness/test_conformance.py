@@ -418,3 +418,19 @@ def test_an_unknown_plugin_offers_the_nearest():
 @pytest.mark.parametrize("name", ["models", "adapters"])
 def test_the_built_in_plugins_keep_their_contracts(name):
     assert [f for f in check(load_plugins(), name) if not f.ok] == []
+
+
+def test_figures_and_reports_are_where_the_plugin_says():
+    class Plugin:
+        @hookimpl
+        def register(self, registry):
+            registry.figure("good", lambda request: "", panels=lambda board: [])
+            registry.figure("lost", "nowhere_at_all:figure")
+            registry.figure("half", lambda request: "", panels="nowhere_at_all:panels")
+            registry.report("told", lambda request: "", formats=[".txt"])
+
+    plugins = Plugins()
+    assert plugins.add("mine", "here", Plugin).error == ""
+    found = {f.name.partition(":")[0]: f.ok for f in check(plugins, "mine")}
+    found.pop("plugin mine")
+    assert found == {"figure good": True, "figure half": False, "figure lost": False, "report told": True}

@@ -612,7 +612,7 @@ class TestBoard:
         html = page.render(make_board([swept.directory], plugins), plugins.registry)
         found = Page(html)
         ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
-        assert ("h2", "Budgets") in found.texts
+        assert ("h2", "Cost") in found.texts
         assert len(ids) == len(set(ids))
         assert "#figures-1" in {attrs.get("href") for tag, attrs in found.tags if tag == "a"}
         # On each of three tasks: curves, the blocks of one model, heads and channels of the other.
