@@ -98,7 +98,7 @@ class ExportedTask(LmEvalTask):  # type: ignore[misc] # lm-eval has no types
         return True
 
     def test_docs(self) -> list[dict[str, Json]]:
-        """Return one document a sample."""
+        """Return one document per sample."""
         return self._docs
 
     def doc_to_text(self, doc: Mapping[str, Any]) -> str:

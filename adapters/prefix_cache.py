@@ -187,7 +187,7 @@ def _attend(
 def _attend_once(
     query: torch.Tensor, prefix: Pair | None, own: Pair, mask: torch.Tensor | None, scaling: float | None
 ) -> torch.Tensor:
-    """Attention of one token a row: to the prefix in one product for all rows, to each row's own tokens apart."""
+    """Attention of one token per row: to the prefix in one product for all rows, to each row's own tokens apart."""
     rows, heads, _, width = query.shape
     groups, length = own[0].shape[1], 0 if prefix is None else prefix[0].shape[2]
     query = (query * (width**-0.5 if scaling is None else scaling)).view(rows, groups, -1, width)

@@ -56,11 +56,11 @@ def main(arguments: list[str]) -> int:
     outcomes = {}
     for name, variables in settings().items():
         print(f"== {name}", flush=True)
-        begun = time.monotonic()
+        started = time.monotonic()
         command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup"]
         chosen = arguments or ["-k", f"not ({COUNTS})", *(str(Path("tests") / path) for path in TESTS)]
         status = subprocess.run([sys.executable, *command, *chosen], env=os.environ | variables, check=False).returncode
-        outcomes[name] = f"{'green' if status == 0 else 'RED'}  {time.monotonic() - begun:4.0f} s  {name}"
+        outcomes[name] = f"{'green' if status == 0 else 'RED'}  {time.monotonic() - started:4.0f} s  {name}"
     print("\n".join(outcomes.values()))
     return int(any(outcome.startswith("RED") for outcome in outcomes.values()))
 

@@ -52,7 +52,7 @@ def chosen(paths: list[str]) -> list[str]:
 
 
 def main() -> int:
-    begun = time.monotonic()
+    started = time.monotonic()
     files = chosen(changed())
     print(f"{len(files)} test files: {', '.join(PurePosixPath(file).stem for file in files)}", flush=True)
     tests = ["pytest", "--exitfirst", "-q", "--numprocesses", "2", "--dist", "loadgroup", *files]
@@ -60,7 +60,7 @@ def main() -> int:
     for name, command in commands.items():
         with subprocess.Popen(command, cwd=ROOT) as process:
             try:
-                status = process.wait(SECONDS - (time.monotonic() - begun))
+                status = process.wait(SECONDS - (time.monotonic() - started))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)  # pytest says how far it came
                 process.wait()

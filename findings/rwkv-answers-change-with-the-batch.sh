@@ -3,7 +3,7 @@
 #
 # Surprise: generate(do_sample=False) of RWKV gives other answers to prompts in a batch than to each of them alone, even if
 # all have the same length, so that there is no padding. The prompt itself is read right; every step after it is wrong.
-# Why: for one token a row, the modules take the state of the token before from the state as [rows, hidden] where [rows, 1,
+# Why: for one token per row, the modules take the state of the token before from the state as [rows, hidden] where [rows, 1,
 # hidden] is meant. That is broadcast to [rows, rows, hidden], and what follows reads a wrong row of it; of one row it is right.
 # What a guess says: without padding, a batch is its rows.
 # Seen 29 November 2026 with transformers 5.23.0, torch 2.13.0, Python 3.11.

@@ -266,7 +266,7 @@ def _replays(model: Any, _build: Callable[[], Any]) -> None:
 
 
 def _generates(model: Any, _build: Callable[[], Any]) -> None:
-    """generate(prompts) gives one text a prompt, the same each time."""
+    """generate(prompts) gives one text per prompt, the same each time."""
     once, twice = _texts(model), _texts(model)
     _require(len(once) == 3 and all(isinstance(text, str) for text in once), f"3 prompts gave {once!r}")
     _require(once == twice, "the same call twice gave different texts")

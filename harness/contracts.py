@@ -178,7 +178,7 @@ class Generator(Protocol):
     """Capability ``generate``."""
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[str]:
-        """Return one text a prompt, in order."""
+        """Return one text per prompt, in order."""
         ...
 
 

@@ -25,7 +25,7 @@ class Progress:
         """Report how many of the task's inputs the model has answered."""
 
     def recorded(self, samples: int) -> None:
-        """So many samples of the cell are on disk."""
+        """Report how many samples of the cell are on disk."""
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """A cell is complete."""
@@ -55,7 +55,7 @@ class Lines(Progress):
     def __init__(self, cells: int, stream: TextIO | None = None) -> None:
         self._cells, self._stream = cells, stream or sys.stderr
         self._spoken_of = 0
-        self._begun: dict[CellId, int] = {}
+        self._started: dict[CellId, int] = {}
 
     def note(self, text: str) -> None:
         """Write a line."""
@@ -65,13 +65,13 @@ class Lines(Progress):
     def start(self, cell: CellId, samples: int, done: int) -> None:
         """Say what begins."""
         resumed = f", {done} done before" if done else ""
-        self._begun[cell] = self._next()
-        self.note(f"[{self._begun[cell]}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
+        self._started[cell] = self._next()
+        self.note(f"[{self._started[cell]}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """Say what came out."""
         kept = " (complete before)" if reused else ""
-        number = self._begun.pop(result.cell, 0) or self._next()
+        number = self._started.pop(result.cell, 0) or self._next()
         self.note(f"[{number}/{self._cells}] {describe(result.cell)}: {outcome(result)}{kept}")
 
     def _next(self) -> int:

@@ -44,7 +44,7 @@ class Suite(BaseModel):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise ValueError("write a list, one item a line after '- '")
+            raise ValueError("write a list, one item per line after '- '")
         doubles = [item for index, item in enumerate(value) if item in value[:index]]
         if doubles:
             raise ValueError(f"{doubles[0]!r} appears twice")

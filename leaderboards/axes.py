@@ -32,7 +32,7 @@ class Cost(NamedTuple):
     Attributes:
         low: Lower end of its spread; equal to ``value`` for what is counted.
         grounds: Only costs with equal grounds share an axis.
-        text: For the reader.
+        text: As shown.
     """
 
     value: float

@@ -84,7 +84,7 @@ class Side(NamedTuple):
     trained: tuple[tuple[str, str], ...] = ()
 
     def named(self, base: str) -> str:
-        """For the reader, on a base."""
+        """As shown, on a base."""
         told = ", ".join(f"{name}={value}" for name, value in self.trained)
         model = wording.budgeted(base + self.model.removeprefix("base"), self.budget)
         return f"{model}, trained with {told}" if told else model
@@ -127,7 +127,7 @@ class Comparison:
         return replace(self, trainings=trainings)
 
     def named(self, base: str) -> str:
-        """For the reader, on a base."""
+        """As shown, on a base."""
         many = len(self.of) > 1
         sides = [
             side[0]._replace(budget=1.0).named(base) if many else side[0].named(base)

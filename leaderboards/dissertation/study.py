@@ -60,7 +60,7 @@ class Study:
 
     Attributes:
         notes: How to read it, a paragraph each.
-        values: The same for programs: one mapping a row.
+        values: The same for programs: one mapping per row.
     """
 
     title: str

@@ -66,7 +66,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """For the reader, unique."""
+        """As shown, unique."""
         return ", ".join([self.model, *([f"trained with {', '.join(self.told_by)}"] if self.told_by else [])])
 
     @property

@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def title(self) -> str:
-        """For the reader."""
+        """As shown."""
         return ": ".join(filter(None, (self.kind, seeded(self.task, self.seed))))
 
     def metric(self, name: str = "") -> Metric:

@@ -102,7 +102,7 @@ class Steering:
         """Return the units that run under a plan, those of the prefix included, and all there are.
 
         A unit of AdaLLaVA-H is ``rank`` heads and ``rank`` groups of channels. A deterministic scheduler may open other
-        numbers of the two; then two of either count for one of both, and a unit that is begun counts.
+        numbers of the two; then two of either count for one of both, and a unit that has started counts.
         """
         switches, opened = self.switches, 0
         for block in (plan.get(index, WHOLE) for index in range(switches.layers)):

@@ -112,8 +112,8 @@ def labels_of(ids: torch.Tensor, answer: int, end: int) -> torch.Tensor:
         answer: Id after which an answer begins.
         end: Id that ends it.
     """
-    begun, ended = (ids == answer).cumsum(1), (ids == end).cumsum(1)
-    inside = (begun - ended + (ids == end) > 0) & (ids != answer)
+    opened, ended = (ids == answer).cumsum(1), (ids == end).cumsum(1)
+    inside = (opened - ended + (ids == end) > 0) & (ids != answer)
     return torch.where(inside, ids, IGNORED)
 
 

@@ -166,7 +166,7 @@ class VisualQuestions(Task):
         """Read predictions made elsewhere.
 
         Raises:
-            UserError: Nobody wrote a reader for this benchmark, or the file cannot be read.
+            UserError: There is no reader for this benchmark, or the file cannot be read.
         """
         if self.benchmark.predictions is None:
             raise UserError("no predictions of another format can be read", where=f"task {self.benchmark.name}")

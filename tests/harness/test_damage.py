@@ -70,7 +70,7 @@ def unfinish(run, name):
     cell(run, name, "result.json").unlink()
 
 
-def test_a_torn_last_line_mends_itself(command, broken, whole, written):
+def test_a_torn_last_line_is_repaired(command, broken, whole, written):
     unfinish(broken, "toy-adder")
     journal = cell(broken, "toy-adder", "records.jsonl")
     journal.write_bytes(journal.read_bytes()[:-9])

@@ -241,7 +241,7 @@ def test_cells_without_figures_are_listed_with_the_reason(new_run, make, board):
     assert ranks(result.sections[0]) == {"a": "1"}
 
 
-def test_a_cell_that_was_never_begun_is_listed(new_run, make, board):
+def test_a_cell_that_was_never_started_is_listed(new_run, make, board):
     run = new_run().cell("a", make.scores(0.6)).unfinished("killed", records=0)
     assert [miss.reason for miss in board(run).missing] == ["not complete: 0 samples recorded so far"]
 

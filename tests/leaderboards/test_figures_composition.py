@@ -95,7 +95,7 @@ def ask(run, model, task, done, *, axes=(), parameters=None, baseline=False, car
 
 
 def answers(right, otherwise="first only", n=QUESTIONS):
-    """So many answers, the first of which are right."""
+    """Some answers, the first of which are right."""
     return ["right"] * round(right * n) + [otherwise] * (n - round(right * n))
 
 

@@ -68,7 +68,7 @@ def test_no_plan_is_beyond_its_budget_of_units_and_none_could_use_more(
     assert all(Fraction(cost["units"] + 1, cost["all_units"]) > Fraction(str(share)) for cost in costs)
 
 
-def test_a_unit_that_is_begun_counts_where_heads_and_channels_differ() -> None:
+def test_a_unit_that_has_started_counts_where_heads_and_channels_differ() -> None:
     heads = Switches(switch="heads", layers=4, heads=4, prefix=2, rank=2)
     method = Steering(heads, 48, lambda hidden: hidden)
     assert method.units({}) == (8, 8)

@@ -100,7 +100,7 @@ def test_attention_says_if_it_is_not_the_model_of_the_run(cli, swept, monkeypatc
         (["pareto(by=x)", "none", "--out", "x.svg"], "unknown argument 'by'; it takes against"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(cli, arguments, message):
+def test_what_the_user_can_fix_is_one_line_and_status_2(cli, arguments, message):
     done = cli("figure", *arguments)
     assert (done.status, done.out) == (2, "")
     assert message in done.err
@@ -130,10 +130,10 @@ def test_what_a_run_cannot_give_is_one_line_that_says_how_to_get_it(cli, swept, 
 
 
 def test_a_run_with_no_complete_cell_is_refused(cli, tmp_path):
-    run = RunDirectory(tmp_path / "begun")
+    run = RunDirectory(tmp_path / "started")
     run.begin(Session(id="s", started="2026-01-01T00:00:00+00:00", command="", environment={}))
     run.claim("0" * 32, CellId(model="m", task="t"))
-    done = cli("figure", "pareto", tmp_path / "begun", "--out", "x.svg")
+    done = cli("figure", "pareto", tmp_path / "started", "--out", "x.svg")
     assert done.status == 2
     assert "no cell is complete" in done.err
 

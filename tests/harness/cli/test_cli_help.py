@@ -91,7 +91,7 @@ def test_the_version(cli):
         (["plugin", "new", "a b"], "'a b' cannot name a package"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_status_2(cli, arguments, message):
+def test_what_the_user_can_fix_is_one_line_and_status_2(cli, arguments, message):
     done = cli(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith("error: ")

@@ -99,7 +99,7 @@ def test_a_last_chunk_may_be_short_and_an_unfinished_one_may_not(journal):
     assert journal.path.read_bytes() == b""
 
 
-def test_a_cell_that_was_never_begun_has_no_records(journal):
+def test_a_cell_that_was_never_started_has_no_records(journal):
     assert journal.resume(chunk=3, total=5) == []
     assert list(journal.records()) == []
 

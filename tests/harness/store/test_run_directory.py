@@ -37,7 +37,7 @@ def test_a_session_notes_its_kernels_and_is_told_those_of_the_others(directory):
     assert directory.manifest().sessions[2].kernels == {"openblas": "Haswell"}
 
 
-def test_cells_stand_in_their_own_order_whichever_was_begun_first(directory):
+def test_cells_stand_in_their_own_order_whichever_was_started_first(directory):
     cells = [
         CellId(model=model, task=task, budget=budget, seed=seed)
         for model in "ab" for task in "xy" for budget in (0.5, 1.0) for seed in (0, 1)
@@ -63,7 +63,7 @@ def test_a_claim_that_is_known_writes_nothing(directory):
     assert (directory.path / "manifest.json").stat() == before
 
 
-def test_a_run_that_was_killed_at_its_very_start_can_be_begun(tmp_path):
+def test_a_run_that_was_killed_at_its_very_start_can_be_started(tmp_path):
     (tmp_path / ".lock").touch()
     (tmp_path / ".manifest.json.tmp").write_text("{")
     directory = RunDirectory(tmp_path)

@@ -146,7 +146,7 @@ class TestCofe:
             "input: A cake grew .\n\noutput: GROW ( NONE , CAKE , NONE )\n",
         ],
     )
-    def test_malformed_demonstrations_are_mended(self, cofe, first):
+    def test_malformed_demonstrations_are_fixed(self, cofe, first):
         (one,) = read_cofe(cofe(case(f"{first}\n{case()['context']}")))
         assert list(one.shown) == [("A cake grew .", "GROW ( NONE , CAKE , NONE )"), *SHOWN]
 
