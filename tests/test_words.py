@@ -24,7 +24,7 @@ THEIRS = {
 PATTERNS = {
     "is no number": r"(?<!here)\s(?:is|are|was|were)\s+no\s+(?!longer|more|less|other|such|further|two)[a-z]",
     "is none": r"\b(?:text|spec) is none\b",
-    "one vector an image": r"\b(?:one|1) (?:\w+ )?(?:document|file|folder|item|mapping|object|record|row|text|token|value|vector) (?:a|an) \w+",
+    "one vector an image": r"\b(?:one|1) (?:\w+ )?(?:document|file|item|object|record|row|text|token|vector) an? \w+",
 }
 
 
