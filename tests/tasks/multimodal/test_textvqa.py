@@ -186,7 +186,7 @@ def test_what_is_refused(official, tmp_path):
         textvqa_task(str(tmp_path / "short.json"))
     lines = (tmp_path / "llava_ocr.jsonl").read_text().splitlines()
     (tmp_path / "fewer.jsonl").write_text("\n".join(lines[1:]))
-    with pytest.raises(UserError, match=r"item 3: it does not stand in .*fewer\.jsonl"):
+    with pytest.raises(UserError, match=r"item 3: it is not in .*fewer\.jsonl"):
         textvqa_task(official["annotations"], str(tmp_path / "fewer.jsonl"))
     (tmp_path / "plain.jsonl").write_text(json.dumps({"question_id": "0054c91", "text": "What?" + SUFFIX}))
     with pytest.raises(UserError, match=r"plain\.jsonl, line 1: its text is not a question and a line"):
