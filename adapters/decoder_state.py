@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 
 from ..harness.errors import UserError
-from ..harness.measure.execution import Execution, LayerWork
+from ..harness.execution import Execution, LayerWork
 from .decoder_blocks import WHOLE, Block, Gates
 from .kv_cache import KVCache, pad
 

@@ -6,13 +6,14 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..harness.execution import Execution
 from ..harness.measure.closed_form import COUNTED, prefill, projector
+from ..harness.prefill_cost import Units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..harness.measure.architecture import Architecture
-    from ..harness.measure.execution import Execution
+    from ..harness.transformer import Architecture
     from .decoder import Method, Plan
 
 _KEPT = 4096
@@ -49,10 +50,14 @@ def language_flops(architecture: Architecture, execution: Execution) -> int:
     return sum(operator.flops for operator in prefill(architecture, execution, COUNTED))
 
 
-def opened_units(methods: Sequence[Method], plan: Plan) -> dict[str, int]:
-    """Return the units that ran under a plan, and all there are, of the methods that count them."""
+@functools.lru_cache(_KEPT)
+def base_flops(architecture: Architecture, tokens: int) -> int:
+    """Count the FLOPs of the language model on a prompt of ``tokens`` tokens, without any method."""
+    language = architecture.language
+    return language_flops(architecture, Execution.full(language.stack, tokens)) if language else 0
+
+
+def opened_units(methods: Sequence[Method], plan: Plan) -> Units | None:
+    """Return the units that are on under a plan, of the methods that count them."""
     counts = [method.units(plan) for method in methods if hasattr(method, "units")]
-    if not counts:
-        return {}
-    ran, total = map(sum, zip(*counts, strict=True))
-    return {"units": ran, "all_units": total}
+    return Units(*map(sum, zip(*counts, strict=True))) if counts else None

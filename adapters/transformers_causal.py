@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.contracts import Answer, Likelihood
 from ..harness.errors import BadSample, UserError
+from ..harness.prefill_cost import PrefillCost
 from . import conversations
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
 from .transformers_meta import blueprint_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..harness.contracts import Prompt
-    from ..harness.measure.architecture import Architecture
+    from ..harness.transformer import Architecture
     from .causal_reading import Reading, Row
 
 
@@ -157,9 +158,14 @@ class HFCausalLM:
         for those in windows:
             values = [next(scored) for _ in those]
             costs = [self._cost(window.ids[:-1], window.cut, window.new) for window in those]
-            cost = {name: sum(one[name] for one in costs) for name in costs[0]} if costs else {}
             logprob = sum((value for value, _ in values), 0.0)
-            found.append(Likelihood(logprob, all(greedy for _, greedy in values), cost))
+            flops = [cost.flops for cost in costs if cost.flops is not None]
+            total = PrefillCost(
+                sum(cost.text_tokens for cost in costs),
+                cut_tokens=sum(cost.cut_tokens for cost in costs),
+                flops=sum(flops) if flops else None,
+            )
+            found.append(Likelihood(logprob, all(greedy for _, greedy in values), total))
         return found
 
     def _scored(self, windows: Sequence[_Window]) -> list[tuple[float, bool]]:
@@ -191,8 +197,8 @@ class HFCausalLM:
 
     @functools.cache  # noqa: B019 - as many entries as there are lengths of prompts and continuations
     def _flops(self, tokens: int, positions: int) -> int | None:
+        from ..harness.execution import Execution
         from ..harness.measure.closed_form import COUNTED, prefill
-        from ..harness.measure.execution import Execution
 
         model = self._architecture
         if model is None or model.language is None:
@@ -200,11 +206,9 @@ class HFCausalLM:
         execution = Execution.full(model.language.stack, tokens)
         return sum(op.flops for op in prefill(model, execution, COUNTED, head_positions=positions))
 
-    def _cost(self, ids: Row, cut: int = 0, positions: int = 1) -> dict[str, int]:
+    def _cost(self, ids: Row, cut: int = 0, positions: int = 1) -> PrefillCost:
         """The cost of a prefill whose last ``positions`` positions go through the head."""
-        flops = self._flops(len(ids), positions)
-        counted = {} if flops is None else {"flops": flops}
-        return {**counted, "text_tokens": len(ids), **({"cut_tokens": cut} if cut else {})}
+        return PrefillCost(len(ids), cut_tokens=cut, flops=self._flops(len(ids), positions))
 
     def _encoded(self, prompt: Prompt) -> tuple[Row, int]:
         """A prompt's ids, and how many were cut off."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..harness.batching import out_of_memory
 from ..harness.contracts import Answer
 from ..harness.errors import BadSample, UserError
+from ..harness.prefill_cost import PrefillCost
 from .multimodal_checkpoint import fingerprint, image_token, load
 from .prefill_flops import PrefillFlops
 from .transformers_meta import blueprint_of
@@ -121,9 +122,9 @@ class HFImageTextToText:
         return answers
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """Return what `generate` does, with ``flops``, ``text_tokens`` and ``visual_tokens`` of each prefill.
+        """Return what `generate` does, with the FLOPs and the tokens of each prefill.
 
-        There are no ``flops`` if the counters cannot agree on them, or were not asked: see `uncounted`.
+        There are no FLOPs if the counters cannot agree on them, or were not asked: see `uncounted`.
         """
         answers = [Answer("")] * len(prompts)
         for places, inputs in self._prepared(prompts):
@@ -173,18 +174,16 @@ class HFImageTextToText:
         said = zip(every, prompts, strict=True)
         return [self._loaded.decoding.text(ids, prompt).strip() for ids, prompt in said]
 
-    def _costs(self, prompts: Sequence[Prompt], inputs: Mapping[str, torch.Tensor]) -> list[dict[str, int]]:
+    def _costs(self, prompts: Sequence[Prompt], inputs: Mapping[str, torch.Tensor]) -> list[PrefillCost]:
         """What each prompt's own prefill costs, whatever it was padded to."""
         tokens = inputs["attention_mask"].sum(dim=1).tolist()
         visual = inputs["input_ids"].eq(self._image_token).sum(dim=1).tolist()
         costs = []
         for prompt, length, seen in zip(prompts, tokens, visual, strict=True):
-            cost = {"text_tokens": length - seen, "visual_tokens": seen}
-            if self._flops is not None:
-                size = (length, *(image.size for image in prompt.images))
-                flops = self._flops.of(size, len(prompt.images), functools.partial(self.prepare, [prompt]))
-                cost |= {} if flops is None else {"flops": flops}
-            costs.append(cost)
+            size = (length, *(image.size for image in prompt.images))
+            prepare = functools.partial(self.prepare, [prompt])
+            flops = None if self._flops is None else self._flops.of(size, len(prompt.images), prepare)
+            costs.append(PrefillCost(length - seen, seen, flops=flops))
         return costs
 
     def _try_out(self, path: str) -> None:

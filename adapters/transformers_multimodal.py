@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 import functools
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..harness.contracts import Answer
+from ..harness.prefill_cost import LanguageFlops, PrefillCost
 from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
-from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
+from .multimodal_costs import base_flops, language_flops, opened_units, projector_flops, vision_flops
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -24,28 +25,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..harness.contracts import Prompt
+    from ..harness.execution import Execution
     from ..harness.figures import AttentionMaps
-    from ..harness.measure.architecture import Architecture
-    from ..harness.measure.execution import Execution
+    from ..harness.prefill_cost import Units
+    from ..harness.transformer import Architecture
     from .decoder import Cache, Decoder, Method, PartialPrefill
     from .decoder_state import Row
 
     Selector = Callable[[Any, torch.Tensor], Sequence[torch.Tensor]]
     """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given."""
-
-
-class _Ran(NamedTuple):
-    """What the prefill of one prompt ran.
-
-    Attributes:
-        execution: What ran of the decoder.
-        whole: The same with every switch on, and without the tokens that methods put after the prompt.
-        units: ``units`` and ``all_units`` of the methods that count them.
-    """
-
-    execution: Execution
-    whole: Execution
-    units: Mapping[str, int]
 
 
 class HFMultimodal:
@@ -72,7 +60,7 @@ class HFMultimodal:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
         decoder: Runs the language model.
         methods: What steers it.
-        convention: How `flops` are counted.
+        convention: How FLOPs are counted.
         notes: What a reader of its answers must know.
 
     Raises:
@@ -182,14 +170,7 @@ class HFMultimodal:
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """Return what `generate` does, with what each prefill cost; with methods, also what of the decoder ran.
 
-        Costs, all of them whole numbers:
-
-        * ``flops`` of tower, projector and language model, and the ``text_tokens`` and ``visual_tokens`` that it reads;
-        * ``language_flops``, those of the language model alone, with the tokens that methods put after the prompt and
-          with what the methods compute themselves;
-        * ``whole_language_flops``, what a budget is a share of: all blocks, heads and channels on the tokens that a
-          selection leaves, without those of the methods;
-        * ``units`` that ran of ``all_units``, where a method has ``units(plan) -> (ran, all)``.
+        Units are those of methods that have ``units(plan) -> (on, all)``.
         """
         return self._answers(prompts, costs=True)
 
@@ -208,20 +189,6 @@ class HFMultimodal:
             return len(ids) - images, images * self.architecture.visual_tokens
         with torch.inference_mode():
             return len(ids) - images, sum(len(features) for features in self._features(prompt))
-
-    def flops(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Return the FLOPs of each prompt's own prefill: tower, projector, blocks as they run, the head's one position.
-
-        With methods, the prefill is run to see what they leave.
-        """
-        import torch
-
-        ran: dict[int, _Ran] = {}
-        if self.methods:
-            with torch.inference_mode():
-                for places, _, cache in self._opened(prompts):
-                    ran |= self._ran(places, cache)
-        return [self._cost(prompt, ran.get(place))["flops"] for place, prompt in enumerate(prompts)]
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and ``pixel_values``.
@@ -271,41 +238,34 @@ class HFMultimodal:
 
         return read_architecture(self._loaded.model.config.to_dict())
 
-    def _cost(self, prompt: Prompt, ran: _Ran | None) -> dict[str, int]:
-        """What a prompt's prefill cost; see `answer`. Without ``ran``, all of the language model ran."""
-        text, visual = self.token_counts(prompt)
-        execution, whole, units = ran or self._full(text + visual)
-        spent, full = (language_flops(self.architecture, what) for what in (execution, whole))
-        spent += sum(getattr(method, "flops", 0) for method in self.methods)
-        seen = len(prompt.images) * self._vision_flops() + projector_flops(self.architecture, visual)
-        return {
-            "flops": seen + spent,
-            "text_tokens": text,
-            "visual_tokens": visual,
-            "language_flops": spent,
-            "whole_language_flops": full,
-            **units,
-        }
-
-    def _full(self, tokens: int) -> _Ran:
-        from ..harness.measure.execution import Execution
-
-        language = self.architecture.language
-        execution = Execution(()) if language is None else Execution.full(language.stack, tokens)
-        return _Ran(execution, execution, {})
-
-    def _ran(self, places: Sequence[int], cache: Cache) -> dict[int, _Ran]:
-        """What has run for prompts, which are the cache's rows."""
-        heads, channels = self.decoder.blocks.heads, self.decoder.blocks.channels
+    def _costs(self, prompts: Sequence[Prompt], cache: Cache) -> list[PrefillCost]:
+        """What the prefills of prompts cost, which have just left the cache, one in each row."""
+        sizes = {"heads": self.decoder.blocks.heads, "channels": self.decoder.blocks.channels}
         added = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
-        return {
-            place: _Ran(
-                cache.work(row, heads=heads, channels=channels),
-                cache.whole(row, heads=heads, added=added),
+        return [
+            self._cost(
+                prompt,
+                cache.work(row, **sizes),
+                cache.whole(row, heads=sizes["heads"], added=added),
                 opened_units(self.methods, cache.plans[row]),
             )
-            for row, place in enumerate(places)
-        }
+            for row, prompt in enumerate(prompts)
+        ]
+
+    def _cost(self, prompt: Prompt, ran: Execution, full: Execution, units: Units | None) -> PrefillCost:
+        architecture = self.architecture
+        text, visual = self.token_counts(prompt)
+        given = text + len(prompt.images) * architecture.visual_tokens
+        spent = language_flops(architecture, ran) + sum(getattr(method, "flops", 0) for method in self.methods)
+        seen = len(prompt.images) * self._vision_flops() + projector_flops(architecture, visual)
+        return PrefillCost(
+            text,
+            visual,
+            flops=seen + spent,
+            language=LanguageFlops(spent, language_flops(architecture, full), base_flops(architecture, given)),
+            units=units,
+            ran=ran if self.methods else None,
+        )
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch
@@ -316,13 +276,11 @@ class HFMultimodal:
         with torch.inference_mode():
             for places, logits, cache in self._opened(prompts):
                 asked = [prompts[place] for place in places]
-                ran = self._ran(places, cache) if costs and self.methods else {}
+                told = self._costs(asked, cache) if costs else [None] * len(asked)
                 read = (self._read(prompt) for prompt in asked)
                 every = greedy(InDecoder(self.decoder, cache), logits, read, asked, decoding)
-                for place, ids in zip(places, every, strict=True):
-                    cost = self._cost(prompts[place], ran.get(place)) if costs else {}
-                    text = decoding.text(ids, prompts[place]).strip()
-                    answers[place] = Answer(text, cost, _plan(ran[place].execution) if place in ran else None)
+                for place, ids, cost in zip(places, every, told, strict=True):
+                    answers[place] = Answer(decoding.text(ids, prompts[place]).strip(), cost)
         return answers
 
     def _opened(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], torch.Tensor, Cache]]:
@@ -452,11 +410,6 @@ class HFMultimodal:
             visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
             pieces += new
         return Row(torch.cat(pieces), torch.cat(visual))
-
-
-def _plan(execution: Execution) -> list[list[int | float]]:
-    """An execution as an `Answer.plan`."""
-    return [[work.layer, work.tokens, work.heads, float(work.mlp)] for work in execution.layers]
 
 
 def _prefill_module(owner: HFMultimodal) -> Any:

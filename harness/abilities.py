@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from .cards import ModelCard, TaskCard
     from .contracts import Answer, Json, Likelihood, Predictions, Prompt, Sample, Scores, Task
-    from .measure.architecture import Architecture
     from .measure.counting import Blueprint
+    from .transformer import Architecture
 
 
 # Of models

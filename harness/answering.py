@@ -14,8 +14,8 @@ from .abilities import CountedLanguageModel, Prefilling
 from .contracts import Answer, Likelihood
 from .errors import BadSample, UserError
 from .faults import blamed_on
+from .prefill_cost import PrefillCost
 from .samples import input_positions
-from .spending import spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,15 +32,13 @@ class Outcome(NamedTuple):
 
     Attributes:
         output: Raw output; ``None`` if there is none.
-        cost: What all of the sample's answers cost.
+        costs: Of each of its answers that tells its cost.
         fault: Why there is no output.
-        plan: Of each of its answers, if the model tells one.
     """
 
     output: Json
-    cost: Mapping[str, int] = {}
+    costs: tuple[PrefillCost, ...] = ()
     fault: str = ""
-    plan: Json = None
 
 
 class Answering(Protocol):
@@ -173,11 +171,11 @@ class Generation:
 
     A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
     asked for it too. A sample one of whose inputs is a `BadSample`, to the task or to the model, has no answer and says
-    why. What an answer costs is compared with the cell's budget.
+    why.
     """
 
-    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches, budget: float = 1.0) -> None:
-        self._model, self._task, self._batches, self._budget = model, task, batches, budget
+    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches) -> None:
+        self._model, self._task, self._batches = model, task, batches
         self._contents: list[Json] = [None] * len(task.inputs)
         self._answers: dict[int, Outcome] = {}
         self._faults: dict[int, str] = {}
@@ -212,10 +210,7 @@ class Generation:
         return [said.get(s.id) or Outcome(None, fault=fault) for s, fault in zip(samples, faults, strict=True)]
 
     def _outcome(self, sample: Sample, output: Json) -> Outcome:
-        answers = [self._answers[position] for position in sample.inputs]
-        plans = [answer.plan for answer in answers]
-        told = any(plan is not None for plan in plans)
-        return Outcome(output, spent([answer.cost for answer in answers], self._budget), plan=plans if told else None)
+        return Outcome(output, tuple(cost for place in sample.inputs for cost in self._answers[place].costs))
 
     def _asked(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
         """Answers to a batch; inputs that the model cannot read are found by halving; the others still get answers."""
@@ -228,14 +223,14 @@ class Generation:
         return self._asked(model, batch[:middle]) + self._asked(model, batch[middle:])
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
-        return [Outcome(answer.text, answer.cost, plan=answer.plan) for answer in _answered(model, batch)]
+        return [Outcome(answer.text, _told(model, answer)) for answer in _answered(model, batch)]
 
 
 class Likelihoods(Generation):
     """Capability ``language``: as texts are, log-probabilities are kept in the records."""
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
-        return [Outcome([found.logprob, found.greedy], found.cost) for found in _likelihoods(model, batch)]
+        return [Outcome([found.logprob, found.greedy], _told(model, found)) for found in _likelihoods(model, batch)]
 
 
 def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
@@ -247,11 +242,6 @@ def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
             f"{'answer' if counted else 'generate'}() of {type(model).__name__} returned {len(texts)} answers for "
             f"{len(prompts)} prompts",
             todo="return one text per prompt",
-        )
-    if not all(_is_plan(answer.plan) for answer in answers):
-        raise UserError(
-            f"answer() of {type(model).__name__} returned a plan that is none",
-            todo="give [block, tokens, heads, share] of each block that ran, or None",
         )
     return answers
 
@@ -269,8 +259,16 @@ def _likelihoods(model: Any, pairs: Sequence[tuple[str | None, str]]) -> list[Li
     return found
 
 
-def _is_plan(plan: Json) -> bool:
-    return plan is None or all(isinstance(ran, list) and list(map(type, ran)) == [int, int, int, float] for ran in plan)
+def _told(model: Any, answer: Answer | Likelihood) -> tuple[PrefillCost, ...]:
+    """The cost of an answer, if the model tells it."""
+    if isinstance(answer.cost, PrefillCost):
+        return (answer.cost,)
+    if answer.cost is not None:
+        raise UserError(
+            f"{type(model).__name__} gave an answer's cost as a {type(answer.cost).__name__}",
+            todo="give a PrefillCost, or None",
+        )
+    return ()
 
 
 class Replay:

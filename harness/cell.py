@@ -13,9 +13,10 @@ from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, cell_key
+from .prefill_cost import PrefillCost
 from .progress import describe
 from .results import CellResult
-from .spending import language_shape, spending
+from .spending import language_model, spending
 from .summary import checked_scores, summarise
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class CellWork:
         if self.cell.model.card.replays:
             return Replay(self._model, task, self.chosen.samples)
         if self.card.capability == "generate":
-            return Generation(self._model, task, batches, self.cell.id.budget)
+            return Generation(self._model, task, batches)
         if self.card.capability == "language":
-            return Likelihoods(self._model, task, batches, self.cell.id.budget)
+            return Likelihoods(self._model, task, batches)
         features = self.space.directory.features(self.model_key)
         with self._of_task():
             blocks = blocks_of(self.chosen.positions, self.chosen.samples, batches.size)
@@ -153,14 +154,15 @@ class CellWork:
         records = []
         with self._of_task():
             outcomes = self._answers.outcomes(samples)
-            for sample, content, (output, cost, fault, plan) in zip(
+            for sample, content, (output, costs, fault) in zip(
                 samples, self.chosen.contents[rows], outcomes, strict=True
             ):
                 parsed = None if fault else task.parse(sample, output)
                 scores = None if fault else checked_scores(self.card, sample.id, task.score(sample, parsed))
                 if flops_per_input is not None:
-                    cost = {"flops": flops_per_input * len(sample.inputs)}  # noqa: PLW2901 - counted, not answered
-                records.append(Record(sample.id, content, output, parsed, scores, cost, sample.group, fault, plan))
+                    counted = PrefillCost(flops=flops_per_input * len(sample.inputs))
+                    costs = (counted,)  # noqa: PLW2901 - counted, not answered
+                records.append(Record(sample.id, content, output, parsed, scores, costs, sample.group, fault))
         return records
 
     def _result(self) -> CellResult:
@@ -168,7 +170,7 @@ class CellWork:
         model = None if self.cell.model.card.replays else self._model()
         aggregate = chosen.task.aggregate if isinstance(chosen.task, Aggregating) else None
         flops = counted.flops or answered_flops(counted.convention, chosen.samples, records)
-        language = None if counted.convention is None else language_shape(model)
+        language = None if counted.convention is None else language_model(model)
         return CellResult(
             key=self.key,
             cell=self.cell.id,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .cards import TaskCard
+    from .prefill_cost import PrefillCost
 
     FloatArray: TypeAlias = npt.NDArray[np.float32]
 
@@ -71,16 +72,11 @@ class Answer:
 
     Attributes:
         text: What the model said.
-        cost: Deterministic costs: ``flops`` of the prefill, ``text_tokens``, ``visual_tokens``, and what else the model
-            counts. Never a time. See `harness.spending` for those that a budget is compared with.
-        plan: What ran of the decoder in the prefill: ``[block, tokens, heads, share]`` of each block that ran, where
-            ``share`` is of its MLP channels; a block that was skipped has no entry. ``None`` if the model does not
-            tell.
+        cost: Of the prefill; ``None`` if the model does not tell.
     """
 
     text: str
-    cost: Mapping[str, int] = field(default_factory=dict)
-    plan: Json = None
+    cost: PrefillCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +86,12 @@ class Likelihood:
     Attributes:
         logprob: Natural logarithm of the probability of all of its tokens after the context.
         greedy: Whether each of them is the most probable one.
-        cost: As that of an `Answer`.
+        cost: As that of an `Answer`, of all its passes together.
     """
 
     logprob: float
     greedy: bool
-    cost: Mapping[str, int] = field(default_factory=dict)
+    cost: PrefillCost | None = None
 
 
 @dataclass(frozen=True)
@@ -260,10 +256,10 @@ class Record:
         output: Raw output, as the model gave it.
         parsed: What the scoring rule read out of it.
         scores: Metric -> value; ``None`` when the sample could not be scored.
-        cost: Deterministic costs of this sample, such as ``{"flops": 1200}``; never a time.
+        costs: Of each of the sample's answers that tells its cost, in the order of its inputs. For ``embed`` a single
+            one, with the FLOPs of all inputs.
         group: Name shared by samples that are not independent.
         fault: Why the model was not asked, such as an image that cannot be read.
-        plan: `Answer.plan` of each of the sample's inputs, in their order; ``None`` if the model tells none.
     """
 
     sample: str
@@ -271,7 +267,6 @@ class Record:
     output: Json
     parsed: Json = None
     scores: Mapping[str, float] | None = None
-    cost: Mapping[str, int] = field(default_factory=dict)
+    costs: tuple[PrefillCost, ...] = ()
     group: str | None = None
     fault: str = ""
-    plan: Json = None

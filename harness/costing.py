@@ -21,9 +21,9 @@ from .specs import Call, Spec, did_you_mean, parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .measure.architecture import Architecture
     from .registry import Registry
     from .results import Timing
+    from .transformer import Architecture
 
 PHASES = ("vision", "projector", "prefill", "head", "methods")
 

@@ -36,11 +36,11 @@ def answered_flops(
     convention: Mapping[str, Any] | None, samples: Sequence[Sample], records: Sequence[Record]
 ) -> FlopCount | None:
     """Return the mean FLOPs of an input from the costs that came with the answers; ``None`` if one came without."""
-    asked = [(record, len(s.inputs)) for s, record in zip(samples, records, strict=True) if not record.fault]
-    if convention is None or not asked or any("flops" not in record.cost for record, _ in asked):
+    asked = sum(len(sample.inputs) for sample, record in zip(samples, records, strict=True) if not record.fault)
+    flops = [cost.flops for record in records for cost in record.costs if cost.flops is not None]
+    if convention is None or not flops or len(flops) < asked:
         return None
-    total = sum(record.cost["flops"] for record, _ in asked)
-    return FlopCount(value=round(total / sum(inputs for _, inputs in asked)), **convention)
+    return FlopCount(value=round(sum(flops) / len(flops)), **convention)
 
 
 def uncounted(counted: Counted, model: Callable[[], Any]) -> str:

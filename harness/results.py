@@ -11,8 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from .cards import MethodCard, ModelCard, TaskCard
+from .transformer import Language
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what a run directory holds; it rises with every change that older versions cannot read, or make of older runs."""
 
 
 class _Stored(BaseModel):
@@ -64,20 +66,6 @@ class CellId(_Stored):
     seed: int = 0
 
 
-class LanguageShape(_Stored):
-    """A language model of equal blocks, as `harness.measure.architecture` reads it, with the size of its vocabulary."""
-
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    ffn: int
-    gated: bool
-    rotary: bool
-    vocabulary: int
-
-
 class Range(_Stored):
     """What one answer takes: the least, the mean and the most of a cell's answers."""
 
@@ -87,16 +75,16 @@ class Range(_Stored):
 
 
 class Account(_Stored):
-    """What answers spend under one accounting (see `harness.spending`).
+    """What answers spend of a budget under one accounting (see `harness.spending`).
 
     Attributes:
         success: Share of the answers that are within the budget, compared in exact arithmetic.
-        share: Mean share of the whole that was used.
+        of_full: Mean share of the same model with every switch on.
         utilisation: Mean share of the budget that was used; above 1 is beyond it.
     """
 
     success: Estimate
-    share: Estimate
+    of_full: Estimate
     utilisation: Estimate
 
 
@@ -104,13 +92,19 @@ class Spending(_Stored):
     """What a cell's answers spent.
 
     Attributes:
-        accounts: By accounting, ``units`` and ``flops``; a model without switches has no units.
+        units: Counted in switches; ``None`` for a model without switches.
+        flops: Counted in FLOPs of the language model.
+        of_base: FLOPs of the language model, of those of the base model without any method, over all answers.
+        language_flops: FLOPs of the language model.
         visual_tokens: That the language model read.
         blocks: That ran in a prefill.
         heads: Query heads that ran, of all blocks together.
     """
 
-    accounts: dict[str, Account]
+    units: Account | None
+    flops: Account | None
+    of_base: float | None
+    language_flops: Range | None
     visual_tokens: Range | None
     blocks: Range | None
     heads: Range | None
@@ -139,8 +133,8 @@ class CellResult(_Stored):
     """Mean cost of a sample, such as its ``flops`` and ``visual_tokens``."""
     spending: Spending | None = None
     """``None`` if the answers do not tell."""
-    language: LanguageShape | None = None
-    """The language model that the plans in the records are of, if the model tells its architecture."""
+    language: Language | None = None
+    """The language model whose work the records hold, if the model tells its architecture."""
     flops: FlopCount | None
     flops_missing: str = ""
     """Why ``flops`` is ``None``."""

@@ -19,10 +19,23 @@ if TYPE_CHECKING:
 
     from .cards import TaskCard
     from .contracts import Json, Record, Sample
+    from .prefill_cost import PrefillCost
     from .results import Estimate
     from .stats import Values
 
 _TODO = "fix the task"
+_COSTS: dict[str, Callable[[PrefillCost], int | None]] = {
+    "flops": lambda cost: cost.flops,
+    "text_tokens": lambda cost: cost.text_tokens,
+    "visual_tokens": lambda cost: cost.visual_tokens,
+    "cut_tokens": lambda cost: cost.cut_tokens,
+    "language_flops": lambda cost: cost.language and cost.language.spent,
+    "whole_language_flops": lambda cost: cost.language and cost.language.full,
+    "base_language_flops": lambda cost: cost.language and cost.language.base,
+    "units": lambda cost: cost.units and cost.units.on,
+    "all_units": lambda cost: cost.units and cost.units.all,
+}
+"""Name in ``result.json`` -> that cost of an answer, ``None`` if it does not tell."""
 
 
 class Summary(TypedDict):
@@ -157,12 +170,14 @@ class _Estimator:
 
 
 def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:
-    """Mean of each cost over the samples that have it."""
+    """Mean of each cost over the samples whose answers tell it; what no prefill has is left out."""
     found = {}
-    for name in dict.fromkeys(name for record in records for name in record.cost):
-        rows = [i for i, record in enumerate(records) if name in record.cost]
-        values = np.array([records[i].cost[name] for i in rows], dtype=np.float64)
-        found[name] = mean_interval(values, _clusters([samples[i] for i in rows]), noun=noun)
+    for name, cost_of in _COSTS.items():
+        told = [[value for cost in record.costs if (value := cost_of(cost)) is not None] for record in records]
+        rows = [row for row, values in enumerate(told) if values]
+        sums = np.array([sum(told[row]) for row in rows], dtype=np.float64)
+        if sums.any():
+            found[name] = mean_interval(sums, _clusters([samples[row] for row in rows]), noun=noun)
     return found
 
 

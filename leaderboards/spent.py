@@ -5,32 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..harness.cards import Metric
+from ..harness.specs import parse
 from . import wording
 from .wording import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..harness.results import CellResult, Estimate, Range, Spending
-    from .collect import Row
-    from .ranking import Section
+    from ..harness.results import Estimate, Range
+    from .ranking import Section, Standing
 
-_ACCOUNTS = {"units": "units", "flops": "FLOPs"}
 _PER_CENT = Metric(name="", unit="%")
 _RANGES = {"visual_tokens": "visual tokens", "blocks": "blocks", "heads": "heads"}
-_CAPTION = (
-    "One answer's prefill. The budget is a share of the same model's prefill with every switch on, its token selection "
-    "included. Success is the share of answers within it, utilisation the mean share of it that was used. Units are "
-    "the switches: blocks, or groups of heads and MLP channels; the dissertation's success and utilisation are of "
-    "these. FLOPs are the language model's with what no switch turns off, by which a plan that uses up its units is a "
-    "little beyond its budget: success may be 0 there and the budget kept in units, and utilisation says how far. "
-    "± is the half-width of a 95 % interval, brackets are a 95 % Wilson interval."
-)
+_CAPTION = "The prefill of one answer; FLOPs are those of the language model, with all that methods add."
 _ON_TOP = "latency token, scheduler and head come on top of the units"
-_PREDICTED = (
-    " Predicted: time of the language model's blocks that ran and of its head, by their roofline, in float16. It says "
-    "how models relate, and is not to be compared with a measured time."
-)
+_PREDICTED = " Predicted times are rooflines in float16: compare them with each other, not with measured ones."
 
 
 class SpentTable(NamedTuple):
@@ -53,49 +42,56 @@ def spent_table(section: Section) -> SpentTable | None:
     if not found:
         return None
     chips = list(dict.fromkeys(chip for standing, _ in found for chip in standing.row.predicted))
-    accounts = [name for name in _ACCOUNTS if any(name in spending.accounts for _, spending in found)]
-    heads = [("budget", "%"), ("FLOPs", "language model"), ("FLOPs", "% of the whole")]
-    heads += [(what, f"{_ACCOUNTS[name]}, %") for name in accounts for what in ("success", "utilisation")]
+    switched = any(spending.units for _, spending in found)
+    heads = [("budget", "%"), ("FLOPs", "language model"), ("of the base model", "FLOPs, %")]
+    heads += [(f"{section.metric.name} retained", "% of the base model"), ("of the same, all on", "FLOPs, %")]
+    heads += [(what, "units, %") for what in ("success", "utilisation") if switched]
+    heads += [(what, "FLOPs, %") for what in ("success", "utilisation")]
     heads += [*((name, "mean (range)") for name in _RANGES.values()), *((f"predicted, {chip}", "") for chip in chips)]
-    rows = [(standing.name, _cells(standing.row, spending, accounts, chips)) for standing, spending in found]
+    rows = []
+    for standing, spending in found:
+        accounts = [spending.units, spending.flops] if switched else [spending.flops]
+        kept, flops, full = retained(section, standing), spending.language_flops, spending.flops
+        cells = [
+            Cell(f"{100 * standing.row.result.cell.budget:g}", standing.row.result.cell.budget),
+            _quantity(flops.mean if flops else None),
+            _per_cent(spending.of_base, 2),
+            _per_cent(kept, 1),
+            _share(full.of_full if full else None),
+        ]
+        for account in accounts:
+            hint = _ON_TOP if account is spending.flops and spending.units else ""
+            cells.append(_success(account.success if account else None, hint))
+            cells.append(_share(account.utilisation if account else None))
+        cells += [_range(getattr(spending, name)) for name in _RANGES]
+        cells += [_quantity(standing.row.predicted.get(chip), "s") for chip in chips]
+        rows.append((standing.name, cells))
     return SpentTable(_CAPTION + (_PREDICTED if chips else ""), heads, rows)
 
 
-def spent_columns(row: Row) -> dict[str, float | None]:
-    """Return the same as columns for programs: shares in [0, 1], times in seconds."""
-    return dict(_columns(row))
+def retained(section: Section, standing: Standing) -> float | None:
+    """Return a cell's score over that of its base model without any method, on the same samples.
 
-
-def _cells(row: Row, spending: Spending, accounts: list[str], chips: list[str]) -> list[Cell]:
-    budget = row.result.cell.budget
-    cells = [
-        Cell(f"{100 * budget:g}", budget),
-        _quantity(_language_flops(row.result)),
-        _share(_estimate(spending, "flops", "share")),
-    ]
-    for name in accounts:
-        hint = _ON_TOP if name == "flops" and "units" in spending.accounts else ""
-        cells.append(_success(_estimate(spending, name, "success"), hint))
-        cells.append(_share(_estimate(spending, name, "utilisation")))
-    cells += [_range(getattr(spending, name)) for name in _RANGES]
-    return [*cells, *(_quantity(row.predicted.get(chip), "s") for chip in chips)]
-
-
-def _estimate(spending: Spending | None, name: str, what: str) -> Estimate | None:
-    """An estimate of an accounting, if the cell has it."""
-    account = spending.accounts.get(name) if spending else None
-    return None if account is None else getattr(account, what)
-
-
-def _language_flops(result: CellResult) -> float | None:
-    """FLOPs of the language model for one answer, on the mean."""
-    if result.spending is None or "flops" not in result.spending.accounts:
+    ``None`` if the base is not among the section's cells that may be compared, or a lower score is the better one.
+    """
+    base = str(parse(standing.row.result.cell.model).base)
+    scores = [s.headline for s in section.standings if s.comparable and s.row.result.cell.model == base]
+    if not (scores and scores[0] and standing.comparable and standing.headline and section.metric.better == "higher"):
         return None
-    return result.costs["language_flops"].value / result.costs["answers"].value
+    return standing.headline.value / scores[0].value if scores[0].value > 0 else None
+
+
+def spent_columns(section: Section, standing: Standing) -> dict[str, float | None]:
+    """Return the same as columns for programs: shares in [0, 1], times in seconds."""
+    return dict(_columns(section, standing))
 
 
 def _quantity(value: float | None, unit: str = "") -> Cell:
     return Cell(wording.si(value, unit), "" if value is None else value)
+
+
+def _per_cent(share: float | None, digits: int) -> Cell:
+    return Cell(wording.MISSING) if share is None else Cell(f"{100 * share:.{digits}f}", share)
 
 
 def _share(found: Estimate | None) -> Cell:
@@ -121,18 +117,24 @@ def _range(found: Range | None) -> Cell:
     return Cell(f"{found.mean:.4g}{ends}", found.mean)
 
 
-def _columns(row: Row) -> Iterator[tuple[str, float | None]]:
-    spending = row.result.spending
-    yield "language_flops", _language_flops(row.result)
-    for name in _ACCOUNTS:
-        for what in ("success", "share", "utilisation"):
-            found = _estimate(spending, name, what)
-            for end in ("value", "low", "high"):
-                key = f"{what}_{name}" if end == "value" else f"{what}_{name}_{end}"
-                yield key, getattr(found, end, None)
+def _columns(section: Section, standing: Standing) -> Iterator[tuple[str, float | None]]:
+    spending = standing.row.result.spending
+    units, flops = (spending.units, spending.flops) if spending else (None, None)
+    yield "language_flops", spending.language_flops.mean if spending and spending.language_flops else None
+    yield "share_of_base", spending.of_base if spending else None
+    yield "retained", retained(section, standing)
+    estimates = {
+        "share_of_all_on": flops and flops.of_full,
+        "success_units": units and units.success,
+        "utilisation_units": units and units.utilisation,
+        "success_flops": flops and flops.success,
+        "utilisation_flops": flops and flops.utilisation,
+    }
+    for name, found in estimates.items():
+        for end in ("value", "low", "high"):
+            yield name if end == "value" else f"{name}_{end}", getattr(found, end, None)
     for name in _RANGES:
-        found = getattr(spending, name, None)
         for end in ("mean", "least", "most"):
-            yield f"{name}_{end}", getattr(found, end, None)
-    for chip, time in row.predicted.items():
+            yield f"{name}_{end}", getattr(getattr(spending, name, None), end, None)
+    for chip, time in standing.row.predicted.items():
         yield f"predicted_prefill_{chip}", time

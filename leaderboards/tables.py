@@ -154,7 +154,7 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "unparsed": result.unparsed,
         "partial": result.partial,
         **_flops(result),
-        **spent_columns(row),
+        **spent_columns(section, standing),
         **_time(row.timing),
         "notes": "; ".join(warnings(section, standing)) or None,
         **_origin(row),

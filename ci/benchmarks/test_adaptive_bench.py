@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
     from adaptbench.harness.contracts import Prompt
+    from adaptbench.harness.prefill_cost import PrefillCost
 
 ROUNDS, MOST_ROUNDS, ALIKE = 5, 15, 0.01
 """Rounds of prefills, and how far apart the two best turns of each may be: until then, more rounds."""
@@ -140,10 +141,10 @@ def products(base: HFMultimodal) -> Products:
 
 
 @pytest.fixture(scope="module")
-def costs(base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal]) -> dict[str, dict[str, int]]:
+def costs(base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal]) -> dict[str, PrefillCost]:
     """What each answer says that it cost."""
     models = {"base": base, **variants}
-    return {name: dict(model.answer([prompt])[0].cost) for name, model in models.items()}
+    return {name: model.answer([prompt])[0].cost for name, model in models.items()}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +184,7 @@ def ratio(times: Mapping[str, list[float]], name: str) -> float:
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any) -> None:
-    timed, counted = ratio(seconds, spec), costs[spec]["flops"] / costs["base"]["flops"]
+    timed, counted = ratio(seconds, spec), costs[spec].flops / costs["base"].flops
     report(
         f"prefill of {spec}, over the base's: time / FLOPs",
         f"{min(seconds[spec]):.2f} s", f"{min(seconds['base']):.2f} s", f"{timed:.3f} / {counted:.3f}",
@@ -193,8 +194,8 @@ def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any
 
 def test_the_prefill_is_nearly_all_matrix_products(seconds: Any, costs: Any, products: Products, report: Any) -> None:
     cost = costs["base"]
-    assert cost["language_flops"] > 0.99 * cost["flops"]
-    ours, machine = cost["flops"] / min(seconds["base"]), products.flops / min(seconds["products"])
+    assert cost.language.spent > 0.99 * cost.flops
+    ours, machine = cost.flops / min(seconds["base"]), products.flops / min(seconds["products"])
     report(
         "the base's prefill, over bare products of its shapes",
         f"{ours / 1e9:.1f} GFLOP/s", f"{machine / 1e9:.1f} GFLOP/s", f"{ours / machine:.3f}",
@@ -204,7 +205,7 @@ def test_the_prefill_is_nearly_all_matrix_products(seconds: Any, costs: Any, pro
 
 def test_a_scheduler_costs_next_to_nothing(seconds: Any, costs: Any, report: Any) -> None:
     added = ratio(seconds, EVERYTHING) - 1
-    counted = costs[EVERYTHING]["flops"] / costs["base"]["flops"] - 1
+    counted = costs[EVERYTHING].flops / costs["base"].flops - 1
     report(
         "latency token and scheduler, over the base's prefill: time / FLOPs",
         f"{min(seconds[EVERYTHING]):.3f} s", f"{min(seconds['base']):.3f} s", f"{added:.4f} / {counted:.4f}",
@@ -221,12 +222,12 @@ def test_what_is_saved_is_not_executed(
     whole = count_flops(base.module, base.prepare([prompt])).value
     for spec, model in variants.items():
         counted = count_flops(model.module, model.prepare([prompt]), waive=NO_PRODUCTS).value
-        saving = Saving(costs[spec]["flops"] / costs["base"]["flops"], counted / whole)
+        saving = Saving(costs[spec].flops / costs["base"].flops, counted / whole)
         report(
             f"FLOPs of {spec}, over the base's: counted / told", "", "", f"{saving.counted:.4f} / {saving.planned:.4f}"
         )
         assert saving.real, saving.reason
-        assert counted == pytest.approx(costs[spec]["flops"], rel=0.005)
+        assert counted == pytest.approx(costs[spec].flops, rel=0.005)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .architecture import Architecture, Language, Linear, Stack
-    from .execution import Execution, LayerWork
+    from ..execution import Execution, LayerWork
+    from ..transformer import Architecture, Language, Linear, Stack
 
 Phase: TypeAlias = Literal["vision", "projector", "prefill", "decode"]
 Attention: TypeAlias = Literal["fused", "eager"]

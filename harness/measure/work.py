@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from ..execution import Execution
 from .closed_form import Operator, decode_step, prefill, projector, vision
-from .execution import Execution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .architecture import Architecture, Stack
+    from ..transformer import Architecture, Stack
     from .closed_form import Convention
 
 _CACHED = ("k", "v")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from ..contracts import Record
 from ..errors import UserError
 from ..hashing import canonical_json, sha256_file
+from ..prefill_cost import PrefillCost
 from ..results import CellResult, Timing
 from .files import append, disk_errors, make_folder, write_atomic
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
-_REQUIRED = _FIELDS - {"group", "fault", "plan"}  # which records of earlier versions lack
 _TAIL = b',"check":"%08x"}\n'
 _TAIL_LENGTH = len(_TAIL % 0)
 _Stored = TypeVar("_Stored", bound=BaseModel)
@@ -144,8 +144,7 @@ class Journal:
 def _line(record: Record) -> bytes:
     try:
         fields = {name: getattr(record, name) for name in _FIELDS}
-        if record.plan is None:
-            del fields["plan"]
+        fields["costs"] = [cost.to_json() for cost in record.costs]
         body = canonical_json(fields, "record")[:-1]
     except ValueError as error:
         raise UserError(str(error), where=f"sample {record.sample}", todo="fix the task or the model") from error
@@ -157,8 +156,9 @@ def _record(line: bytes) -> Record:
     if line[-_TAIL_LENGTH:] != _TAIL % zlib.crc32(body):
         raise ValueError("it does not have its checksum, so it was damaged or changed by hand")
     fields = json.loads(body + b"}")
-    if not _REQUIRED <= set(fields) <= _FIELDS:
+    if set(fields) != _FIELDS:
         raise ValueError("its fields are not those of a record")
+    fields["costs"] = tuple(map(PrefillCost.from_json, fields["costs"]))
     return Record(**fields)
 
 

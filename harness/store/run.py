@@ -78,9 +78,13 @@ class RunDirectory:
         return self.path / "manifest.json"
 
     def manifest(self) -> Manifest:
-        """Read the manifest."""
+        """Read the manifest.
+
+        Raises:
+            UserError: It cannot be read, or the run was made by a version that stores something else.
+        """
         try:
-            return Manifest.model_validate_json(self._manifest_path.read_bytes())
+            manifest = Manifest.model_validate_json(self._manifest_path.read_bytes())
         except (ValidationError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
             raise UserError(
@@ -88,6 +92,13 @@ class RunDirectory:
                 where=str(self._manifest_path),
                 todo="restore it, or choose another run directory",
             ) from error
+        if manifest.schema_version != SCHEMA_VERSION:
+            raise UserError(
+                f"the run has format {manifest.schema_version}, and this version of AdaptBench reads {SCHEMA_VERSION}",
+                where=str(self.path),
+                todo="run it again in another directory, or use the version that made it",
+            )
+        return manifest
 
     def begin(self, session: Session) -> None:
         """Create the directory if need be and note a session."""

@@ -9,15 +9,15 @@ import numpy as np
 from ...harness.cards import Metric
 from .. import wording
 from ..board import make_board
-from ..spent import spent_columns
 from .contrasts import contrast
 from .study import Number, Study, Table, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ...harness.outputs import ReportRequest
+    from ...harness.results import Spending
     from ..board import Board
     from ..ranking import Section
     from .contrasts import Contrast
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from .trainings import Group
 
 AVERAGE = "average"
-_SPENT = {
-    "flops": ("language_flops", "FLOPs, % of the base"),
-    "success": ("success_units", "success, %"),
-    "utilisation": ("utilisation_units", "utilisation, %"),
+_SPENT: dict[str, tuple[str, Callable[[Spending], float | None]]] = {
+    "flops": ("FLOPs, % of the base model", lambda spent: spent.of_base),
+    "success": ("success, %", lambda spent: spent.units.success.value if spent.units else None),
+    "utilisation": ("utilisation, %", lambda spent: spent.units.utilisation.value if spent.units else None),
 }
-"""What was used -> column of `spent_columns`, and heading."""
+"""What was used -> heading, and where a cell tells it."""
 INTERVALS = (
     "81.8 ± 4.0 is a mean over trainings and questions with the half-width of its 95 % t interval; brackets are the "
     "lowest and the highest training. The interval has two sources of error, whose variances are added up: images, "
@@ -43,10 +43,10 @@ INTERVALS = (
 """What the intervals of a table over trainings mean."""
 _NOTES = (
     *INTERVALS,
-    "The average is over the tasks whose metric is a percentage. FLOPs are the language model's, over those of the "
-    "base without any method on the same questions. Success is the share of answers within the budget and utilisation "
-    "the mean share of it that was used, both counted in switches; their brackets are the lowest and the highest "
-    "training.",
+    "The average is over the tasks whose metric is a percentage; retained is its share of the base model's. FLOPs are "
+    "the language model's, of the base model without any method on the same questions. Success is the share of answers "
+    "within the budget and utilisation the mean share of it that was used, both counted in switches; their brackets "
+    "are the lowest and the highest training.",
 )
 
 
@@ -83,13 +83,16 @@ def seeds_study(board: Board) -> Study:
     rows = list(_rows(board.sections, AVERAGE in metrics))
     heads = ["model", "budget, %", "trainings"]
     heads += [title if title == AVERAGE else f"{title}: {m.name}" for title, m in metrics.items()]
-    heads += [head for _, head in _SPENT.values()]
+    heads += ["retained, %", *(head for head, _ in _SPENT.values())]
+    headline = AVERAGE if AVERAGE in metrics else next(iter(metrics))
+    base = {row.group.model: row for row in rows if not row.group.methods}
     shown: list[list[Item]] = [
         [
             row.group.name,
             Number(f"{100 * row.budget:g}"),
             Number(str(len(row.seeds)) if row.group.methods else wording.MISSING),
             *(_scored(row, place, metric) for place, metric in metrics.items()),
+            _retained(row, base.get(row.group.base), headline, metrics[headline]),
             *(_ranged([100 * value for value in values]) for values in row.spent.values()),
         ]
         for row in rows
@@ -122,7 +125,6 @@ def _rows(sections: Sequence[Section], averaged: bool) -> Iterator[_Row]:
     sets = {section.title: [section.title] for section in sections}
     if averaged:
         sets[AVERAGE] = percentages(sections)
-    whole = {group.model: group for group in every if not group.methods}
     for group in every:
         for budget in group.budgets:
             tasks = [section.title for section in sections if Place(budget, section.title) in group.cells]
@@ -136,31 +138,18 @@ def _rows(sections: Sequence[Section], averaged: bool) -> Iterator[_Row]:
                         contrast([group.term(budget, members, s)], names) for s in (trained, *([s] for s in trained))
                     ]
                     scored[place] = contrasts[0], [one.value for one in contrasts[1:]]
-            spent = _spent(group, budget, tasks, trained, whole.get(group.base))
-            yield _Row(group, budget, trained, scored, spent)
+            yield _Row(group, budget, trained, scored, _spent(group, budget, tasks, trained))
 
 
-def _spent(
-    group: Group, budget: float, tasks: Sequence[str], seeds: Sequence[str], base: Group | None
-) -> dict[str, list[float]]:
+def _spent(group: Group, budget: float, tasks: Sequence[str], seeds: Sequence[str]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in _SPENT}
     for seed in seeds:
-        cells = {task: spent_columns(group.cells[Place(budget, task)][seed].row) for task in tasks}
-        for name, (column, _) in _SPENT.items():
-            told = [cells[task][column] for task in tasks]
-            if name == "flops":
-                wholes = [_language_flops(base, task) for task in tasks]
-                told = [part / whole if part and whole else None for part, whole in zip(told, wholes, strict=True)]
-            values = [value for value in told if value is not None]
+        told = [group.cells[Place(budget, task)][seed].row.result.spending for task in tasks]
+        for name, (_, of) in _SPENT.items():
+            values = [share for spending in told if spending and (share := of(spending)) is not None]
             if len(values) == len(tasks):
                 found[name].append(float(np.mean(values)))
     return found
-
-
-def _language_flops(base: Group | None, task: str) -> float | None:
-    """Of the base with no method."""
-    cells = base.cells.get(Place(1.0, task), {}) if base else {}
-    return next((spent_columns(cell.row)["language_flops"] for cell in cells.values()), None)
 
 
 def _scored(row: _Row, place: str, metric: Metric) -> Number:
@@ -173,6 +162,14 @@ def _scored(row: _Row, place: str, metric: Metric) -> Number:
     if len(each) > 1:
         text += f" [{factor * min(each):{form}}, {factor * max(each):{form}}]"
     return Number(text, ", ".join(f"seed {s}: {factor * v:{form}}" for s, v in zip(row.seeds, each, strict=True) if s))
+
+
+def _retained(row: _Row, base: _Row | None, place: str, metric: Metric) -> Number:
+    """A score as a share of the base model's."""
+    if base is None or place not in row.scored or place not in base.scored or metric.better != "higher":
+        return Number(wording.MISSING)
+    (own, _), (whole, _) = row.scored[place], base.scored[place]
+    return Number(f"{100 * own.value / whole.value:.1f}" if whole.value > 0 else wording.MISSING)
 
 
 def _ranged(values: Sequence[float]) -> Number:

@@ -14,31 +14,30 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ...harness.budgets import exact
 from ...harness.specs import parse
+from ...harness.spending import beyond, of_full, share, units
 from ..ranking import commonest
 from .contrasts import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
     from ...harness.contracts import Record
     from ...harness.specs import Spec
+    from ...harness.spending import Accounting
     from ..ranking import Section, Standing
 
     Recipe = dict[str, str]
     Values = npt.NDArray[np.float64]
 
 _CHECKPOINT, _SEED, _DATA = "checkpoint", "seed", "data"
-_MEASURES: dict[str, Callable[[Mapping[str, int], float], float]] = {
-    "over": lambda cost, _: cost["over_units"] / cost["answers"],
-    "utilisation": lambda cost, budget: cost["units"] / (budget * cost["all_units"]),
-    "flops": lambda cost, _: cost["language_flops"] / cost["whole_language_flops"],
-}
-MEASURES = ("accuracy", *_MEASURES)
+_ACCOUNTINGS: dict[str, Accounting] = {"over": units, "utilisation": units, "flops": of_full}
+MEASURES = ("accuracy", *_ACCOUNTINGS)
 """What may be asked of a cell, sample by sample: its headline metric; share of answers beyond the budget, counted in
-switches; share of the budget that was used, in switches; share of the language model's FLOPs."""
+switches; share of the budget that was used, in switches; language model's FLOPs, of the same model with all on."""
 
 
 class Place(NamedTuple):
@@ -154,10 +153,15 @@ def measured(standing: Standing, measure: str) -> Values:
     """
     if measure == "accuracy":
         return standing.row.scores.values
-    budget, of = standing.row.result.cell.budget, _MEASURES[measure]
+    budget, accounting = standing.row.result.cell.budget, _ACCOUNTINGS[measure]
 
     def value(record: Record) -> float:
-        return of(record.cost, budget) if record.cost.get("answers") else np.nan
+        used = share(record, accounting)
+        if used is None:
+            return np.nan
+        if measure == "over":
+            return beyond(record, budget, accounting) / len(record.costs)
+        return float(used / exact(budget) if measure == "utilisation" else used)
 
     values = np.array([value(record) for record in standing.row.journal.records()])
     if np.isnan(values).all():

@@ -139,7 +139,7 @@ def _budget(cell: Standing) -> float:
 def _units(cell: Standing) -> dict[str, Estimate]:
     """Success and utilisation under the dissertation's accounting, if the cell says them."""
     spending = cell.row.result.spending
-    account = spending.accounts.get("units") if spending else None
+    account = spending.units if spending else None
     return {"success": account.success, "utilisation": account.utilisation} if account else {}
 
 

@@ -105,7 +105,8 @@ def _score(section: Section, found: Record) -> str:
 
 
 def _cost(found: Record) -> str:
-    return wording.si(found.cost["flops"], "FLOP") if "flops" in found.cost else ""
+    flops = [cost.flops for cost in found.costs if cost.flops is not None]
+    return wording.si(sum(flops), "FLOP") if flops else ""
 
 
 def _panels(question: Question, said: Sequence[Said]) -> list[Panel]:

@@ -33,8 +33,8 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
 
     Args:
         request: Runs with a model at several budgets, or with several values of a method's option.
-        against: ``flops``: of the whole prefill. ``share``: of the language model's, over those with every switch on.
-            ``budget``: what was asked for.
+        against: ``flops``: of the whole prefill. ``share``: of the language model's, of the base model without any
+            method. ``budget``: what was asked for.
 
     Raises:
         UserError: No two cells are on one line, or their cost is not known.
@@ -114,8 +114,7 @@ def _costs(section: Section, against: str) -> Mapping[str, float]:
 
 def _share(standing: Standing) -> float | None:
     spending = standing.row.result.spending
-    account = spending.accounts.get("flops") if spending else None
-    return account.share.value if account else None
+    return spending.of_base if spending else None
 
 
 def _value(standing: Standing) -> float:
@@ -127,6 +126,6 @@ def _axis(section: Section, against: str) -> tuple[str, str, tuple[float, float]
     if against == "budget":
         return "budget", "~%", None, False
     if against == "share":
-        return "share of the language model's FLOPs with every switch on", "~%", None, False
+        return "language model's FLOPs, of the base model", "~%", None, False
     axes = frame(flops_plot(section))
     return axes.title, "~s", (axes.left, axes.right), axes.log

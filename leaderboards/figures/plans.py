@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ...harness.contracts import Json, Record
+    from ...harness.contracts import Record
+    from ...harness.execution import Execution
     from ...harness.outputs import FigureRequest
     from ..board import Board
     from ..charts import Palette
@@ -45,10 +46,10 @@ class _Shape(NamedTuple):
 
 
 class _Plans(NamedTuple):
-    """The plans of a model's first inputs, by budget, and the decoder that they are of."""
+    """What ran of a decoder for a model's first inputs, by budget."""
 
     shape: _Shape
-    by_budget: Mapping[float, list[Json]]
+    by_budget: Mapping[float, list[Execution]]
 
 
 def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 24) -> str | bytes:
@@ -198,7 +199,7 @@ def _heat(names: Sequence[str], shares: Grid, axis: str, palette: Palette) -> An
 
 def _read(cells: Sequence[Standing]) -> _Plans | None:
     """The plans of a model's cells; ``None`` if there are none."""
-    found: dict[float, list[Json]] = {}
+    found: dict[float, list[Execution]] = {}
     for cell in cells:
         records = islice(cell.row.journal.records(), _MOST)
         if plans_of := [plan for one in records for plan in _plans(one)]:
@@ -207,22 +208,22 @@ def _read(cells: Sequence[Standing]) -> _Plans | None:
         return None
     language = cells[0].row.result.language
     if language is not None:
-        return _Plans(_Shape(language.layers, language.heads), found)
-    entries = [entry for plans_of in found.values() for plan in plans_of for entry in plan]
-    return _Plans(_Shape(1 + max(entry[0] for entry in entries), max(1, *(entry[2] for entry in entries))), found)
+        return _Plans(_Shape(language.stack.layers, language.stack.heads), found)
+    layers = [layer for plans_of in found.values() for plan in plans_of for layer in plan.layers]
+    return _Plans(_Shape(1 + max(w.layer for w in layers), max(1, *(w.heads for w in layers))), found)
 
 
-def _plans(found: Record) -> list[Json]:
-    """The plan of each input of a record that tells one."""
-    return [plan for plan in found.plan or () if plan]
+def _plans(found: Record) -> list[Execution]:
+    """What ran for each input of a record that tells it."""
+    return [cost.ran for cost in found.costs if cost.ran]
 
 
-def _grid(every: Sequence[Json], shape: _Shape) -> Grid:
-    """What ran of each block: [plans, blocks, parts]."""
+def _grid(every: Sequence[Execution], shape: _Shape) -> Grid:
+    """What ran of each block: [executions, blocks, parts]."""
     grid = np.zeros((len(every), shape.blocks, len(_PARTS)))
-    for row, plan in enumerate(every):
-        for block, _, heads, share in plan:
-            grid[row, block] = 1.0, heads / shape.heads, share
+    for row, execution in enumerate(every):
+        for work in execution.layers:
+            grid[row, work.layer] = 1.0, work.heads / shape.heads, work.mlp
     return grid
 
 

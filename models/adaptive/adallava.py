@@ -13,13 +13,13 @@ from pydantic import Field
 
 from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import MissingArgument, UserError
-from ...harness.measure.execution import Execution, LayerWork
+from ...harness.execution import Execution, LayerWork
 from ...harness.methods import Budget, Method
 from .switches import SchedulerConfig, channel_groups, default_rank, read_config
 
 if TYPE_CHECKING:
-    from ...harness.measure.architecture import Stack
     from ...harness.measure.work import Work
+    from ...harness.transformer import Stack
 
 _AUTO, _NONE = "auto", "none"
 _HEAD_READS = {"learned": 1, "sampled": 2, "random": 1}

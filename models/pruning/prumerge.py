@@ -18,8 +18,8 @@ from ...harness.methods import Selector
 if TYPE_CHECKING:
     import torch
 
-    from ...harness.measure.architecture import Architecture
     from ...harness.measure.work import Work
+    from ...harness.transformer import Architecture
 
 logger = logging.getLogger(__name__)
 

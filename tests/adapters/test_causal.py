@@ -91,7 +91,7 @@ def test_tokens_that_a_tokenizer_adds(language, own_language, tokenizer, templat
         said = model.module.generate(read, max_new_tokens=8, do_sample=False, pad_token_id=0)[0, read.shape[1] :]
         [answer] = model.answer([Prompt(text, max_new_tokens=8)])
         assert answer.text == tokenizer.decode(said, skip_special_tokens=True)
-        assert answer.cost["text_tokens"] == read.shape[1]
+        assert answer.cost.text_tokens == read.shape[1]
     with torch.inference_mode():
         logits = model.module(torch.tensor([first + tokenizer("ab").input_ids])).logits[0, -2].log_softmax(-1)
     assert model.loglikelihood([("a", "b")])[0][0] == pytest.approx(
@@ -158,10 +158,10 @@ def test_a_prompt_beyond_the_context_loses_its_beginning_and_says_so(language):
     model = HFCausalLM(str(language("gpt2")))
     text = "x" * 500 + SHOTS[:100]
     [answer] = model.answer([Prompt(text, max_new_tokens=6)])
-    assert answer.cost["text_tokens"] == 250
-    assert answer.cost["cut_tokens"] == 350
+    assert answer.cost.text_tokens == 250
+    assert answer.cost.cut_tokens == 350
     assert answer.text == model.generate([Prompt(text[-250:], max_new_tokens=6)])[0]
-    assert "cut_tokens" not in model.answer([Prompt("short")])[0].cost
+    assert model.answer([Prompt("short")])[0].cost.cut_tokens == 0
 
 
 def test_the_cost_is_that_of_the_whole_prompt_shared_or_not(language):
@@ -169,9 +169,9 @@ def test_the_cost_is_that_of_the_whole_prompt_shared_or_not(language):
     costs = [answer.cost for answer in shared.answer(prompts())]
     assert costs == [answer.cost for answer in alone.answer(prompts())]
     longer, shorter = costs[0], costs[2]
-    assert longer["flops"] > shorter["flops"] > 0
-    assert longer["text_tokens"] == len(f"{SHOTS}\n\n{QUESTIONS[0]}")
-    assert "flops" not in HFCausalLM(str(language("mpt"))).answer(prompts())[0].cost
+    assert longer.flops > shorter.flops > 0
+    assert longer.text_tokens == len(f"{SHOTS}\n\n{QUESTIONS[0]}")
+    assert HFCausalLM(str(language("mpt"))).answer(prompts())[0].cost.flops is None
 
 
 @pytest.mark.parametrize("family", ["llama", "pythia", "gpt-neo"])
@@ -218,7 +218,7 @@ def test_a_token_without_embedding_is_refused_where_it_is_used(own_language, tok
     larger = copy.deepcopy(tokenizer)
     larger.add_tokens([f"<{number}>" for number in range(50)])
     model = HFCausalLM(str(own_language("llama", tokenizer=larger)))
-    assert model.answer([Prompt("a<40>")])[0].cost["text_tokens"] == 2
+    assert model.answer([Prompt("a<40>")])[0].cost.text_tokens == 2
     with pytest.raises(BadSample, match="'<45>' is token 302 to its tokenizer, and the model has 300"):
         model.generate([Prompt("a<45>")])
     with pytest.raises(BadSample, match="'<43>' is token 300"):
@@ -252,9 +252,9 @@ def test_what_a_likelihood_loses_of_its_context_is_counted(language):
     whole, cut, long = (
         found.cost for found in model.likelihoods([("a" * 256, "b"), ("a" * 300, "bc"), ("a", "b" * 300)])
     )
-    assert "cut_tokens" not in whole
-    assert (cut["text_tokens"], cut["cut_tokens"]) == (256, 45)
-    assert (long["text_tokens"], long["cut_tokens"]) == (256, 44)
+    assert whole.cut_tokens == 0
+    assert (cut.text_tokens, cut.cut_tokens) == (256, 45)
+    assert (long.text_tokens, long.cut_tokens) == (256, 44)
 
 
 def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(language, tokenizer):
@@ -275,11 +275,11 @@ def test_a_text_beyond_the_context_is_read_in_windows_each_token_once(language, 
 def test_what_a_likelihood_costs(language):
     model = HFCausalLM(str(language("llama")))
     one, longer, windows = (found.cost for found in model.likelihoods([("ab", "c"), ("ab", "cde"), (None, "a" * 300)]))
-    assert one["text_tokens"] == 2
-    assert longer["text_tokens"] == 4
-    assert windows["text_tokens"] == 256 + 256
-    assert one["flops"] == model.answer([Prompt("ab")])[0].cost["flops"]
-    assert longer["flops"] > model.answer([Prompt("abcd")])[0].cost["flops"]  # the head sees each token of it
+    assert one.text_tokens == 2
+    assert longer.text_tokens == 4
+    assert windows.text_tokens == 256 + 256
+    assert one.flops == model.answer([Prompt("ab")])[0].cost.flops
+    assert longer.flops > model.answer([Prompt("abcd")])[0].cost.flops  # the head sees each token of it
 
 
 def test_likelihoods_of_some_next_tokens_are_a_part_of_one_and_at_most_one_is_greedy(language):

@@ -71,7 +71,7 @@ def test_a_text_is_put_into_the_template_once(talking, template, system):
     letters = texts[0].removeprefix("<s>")
     for marker in markers:
         letters = letters.replace(marker, "", 1)
-    assert answers[0].cost["text_tokens"] == 1 + len(markers) + len(letters)
+    assert answers[0].cost.text_tokens == 1 + len(markers) + len(letters)
 
 
 def test_a_likelihood_in_a_chat_is_that_of_the_answer_it_begins(talking):

@@ -13,7 +13,7 @@ from adaptbench.adapters.installed import cache_name
 from adaptbench.adapters.kv_cache import KVCache
 from adaptbench.adapters.lru import ByteLru
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.measure.execution import Execution, LayerWork
+from adaptbench.harness.execution import Execution, LayerWork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode

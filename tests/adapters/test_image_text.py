@@ -19,6 +19,7 @@ from adaptbench.harness.abilities import Prefilling, Traceable
 from adaptbench.harness.contracts import Generator, Prompt
 from adaptbench.harness.errors import BadSample, UserError
 from adaptbench.harness.measure import flops
+from adaptbench.harness.prefill_cost import PrefillCost
 from adaptbench.harness.store import RunDirectory
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -345,8 +346,8 @@ def test_flops_are_those_of_each_prompts_own_pass(family: Family, ours: HFImageT
         visual = int((inputs["input_ids"] == IMAGE).sum())
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             family.model(**inputs, logits_to_keep=1)
-        tokens = {"text_tokens": inputs["input_ids"].numel() - visual, "visual_tokens": visual}
-        assert answer.cost == tokens | {"flops": counter.get_total_flops()}
+        text = inputs["input_ids"].numel() - visual
+        assert answer.cost == PrefillCost(text, visual, flops=counter.get_total_flops())
         assert ours.answer([prompt]) == [answer]
 
 
@@ -361,7 +362,7 @@ def test_what_is_timed_is_the_prefill_that_answers(family: Family, ours: HFImage
 
 def test_counting_can_be_left_out(folder: Path) -> None:
     model = HFImageTextToText(str(folder), flops=False)
-    assert model.answer(prompts("qwen2-vl"))[0].cost == {"text_tokens": 15, "visual_tokens": 1}
+    assert model.answer(prompts("qwen2-vl"))[0].cost == PrefillCost(15, 1)
     assert model.uncounted == "not counted: flops=false"
 
 
@@ -439,9 +440,9 @@ def test_what_a_processor_refuses_costs_that_sample(folder: Path, tmp_path: Path
     model = HFImageTextToText(str(folder))
     answers = model.answer([record.load() for n, record in enumerate(Images().inputs) if n != 1])
     assert [record.output for record in records if not record.fault] == [answer.text for answer in answers]
-    assert [record.cost["flops"] for record in records if not record.fault] == [a.cost["flops"] for a in answers]
+    assert [cost for record in records for cost in record.costs] == [answer.cost for answer in answers]
     assert result.flops is not None
-    assert result.flops.value == round(sum(answer.cost["flops"] for answer in answers) / 3)
+    assert result.flops.value == round(sum(answer.cost.flops for answer in answers) / 3)
     timing = journal.timing()
     assert timing is not None
     assert timing.what == "prefill of 3 prompts"

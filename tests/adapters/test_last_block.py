@@ -131,5 +131,5 @@ def test_what_other_tokens_look_at_runs_for_all() -> None:
 def test_a_prefill_that_is_timed_runs_what_is_counted(language: Callable[[str], Path]) -> None:
     model = HFCausalLM(str(language("llama")))
     [answer] = model.answer([Prompt("input: a b", max_new_tokens=1)])
-    ids = torch.ones(1, answer.cost["text_tokens"], dtype=torch.long)
+    ids = torch.ones(1, answer.cost.text_tokens, dtype=torch.long)
     assert flops(model.prefill([Prompt("input: a b")])) == flops(lambda: model.module(ids, logits_to_keep=1))

@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 SPECIAL = [
@@ -376,11 +376,15 @@ def test_what_is_kept_is_right_recent_and_bounded(uses: list[tuple[int, int]], l
 # What it costs
 
 
+def flops(model: HFMultimodal, prompts: Sequence[Prompt]) -> list[int]:
+    return [answer.cost.flops for answer in model.answer(prompts)]
+
+
 def test_flops_are_those_of_the_pass_that_is_timed(name: str, saved: Callable) -> None:
     model = HFMultimodal(str(saved(name)))
     prompts = [asked(QUESTIONS[0], noise(0)), asked(QUESTIONS[3], noise(1)), asked("how many")]
     counted = [count_flops(model.module, model.prepare([prompt]), phase="prefill").value for prompt in prompts]
-    assert model.flops(prompts) == counted
+    assert flops(model, prompts) == counted
     assert len(set(counted)) == 3
 
 
@@ -390,7 +394,7 @@ def test_torchs_own_counter_agrees(saved: Callable) -> None:
         run = model.prefill([prompt])
         with FlopCounterMode(display=False) as counter:
             run()
-        assert model.flops([prompt]) == [counter.get_total_flops()]
+        assert flops(model, [prompt]) == [counter.get_total_flops()]
 
 
 def test_an_answer_comes_with_its_cost(name: str, saved: Callable) -> None:
@@ -401,15 +405,15 @@ def test_an_answer_comes_with_its_cost(name: str, saved: Callable) -> None:
     assert isinstance(model, Traceable)
     answers = model.answer(batch())
     assert [answer.text for answer in answers] == model.generate(batch())
-    for answer, prompt, flops in zip(answers, batch(), model.flops(batch()), strict=True):
+    for answer, prompt in zip(answers, batch(), strict=True):
         text = render("chat-template", prompt, processor)
         ids = processor(images=list(prompt.images) or None, text=text, return_tensors="pt")["input_ids"]
         visual = int((ids == 4).sum())
-        cost = dict(answer.cost)
-        language = cost.pop("language_flops")
-        assert language == cost.pop("whole_language_flops")  # no method acts
-        assert (0 < language < flops) if visual else (language == flops)
-        assert cost == {"flops": flops, "text_tokens": ids.shape[1] - visual, "visual_tokens": visual}
+        spent, full, base = answer.cost.language
+        assert spent == full == base  # no method acts
+        assert (0 < spent < answer.cost.flops) if visual else (spent == answer.cost.flops)
+        assert (answer.cost.text_tokens, answer.cost.visual_tokens) == (ids.shape[1] - visual, visual)
+        assert (answer.cost.units, answer.cost.ran) == (None, None)
 
 
 @dataclasses.dataclass
@@ -440,23 +444,22 @@ def test_a_method_steers_shared_and_single_prompts_alike(name: str, saved: Calla
     assert ours.module.model is base.module.model
     for prompt, answer in zip(batch()[:6], answers, strict=False):
         counted = count_flops(ours.module, ours.prepare([prompt]), phase="prefill").value
-        assert answer.cost["flops"] == counted
-    assert ours.flops(batch()) == [answer.cost["flops"] for answer in answers]
+        assert answer.cost.flops == counted
 
 
 def test_what_a_method_computes_itself_is_part_of_the_cost(saved: Callable) -> None:
     base = HFMultimodal(str(saved("llava-llama")))
     costly = First()
     costly.flops = 1000  # type: ignore[attr-defined]
-    without, prompts = base.with_method(First()).flops(batch()), batch()
-    assert base.with_method(costly).flops(prompts) == [flops + 1000 for flops in without]
+    without, prompts = flops(base.with_method(First()), batch()), batch()
+    assert flops(base.with_method(costly), prompts) == [count + 1000 for count in without]
 
 
 def test_the_tower_is_counted_once_for_all_variants(saved: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     base = HFMultimodal(str(saved("llava-llama")))
-    expected = base.with_method(First()).flops(batch())
+    expected = flops(base.with_method(First()), batch())
     monkeypatch.setattr("adaptbench.harness.measure.counting.Counter.count", None)
-    assert base.with_method(First()).flops(batch()) == expected
+    assert flops(base.with_method(First()), batch()) == expected
 
 
 def test_other_weights_are_another_model_that_shares_its_tower(name: str, saved: Callable) -> None:
@@ -496,9 +499,9 @@ def test_a_selector_stands_before_the_projector(saved: Callable) -> None:
     chosen, prompts = base.with_selector(some), batch()
     answers = chosen.answer(prompts)
     assert [answer.text for answer in answers] == [chosen.generate([prompt])[0] for prompt in prompts]
-    assert {answer.cost["visual_tokens"] for answer in answers} <= {0, 3, 4}
+    assert {answer.cost.visual_tokens for answer in answers} <= {0, 3, 4}
     for prompt, answer in zip(prompts[:4], answers, strict=False):
-        assert answer.cost["flops"] == count_flops(chosen.module, chosen.prepare([prompt])).value
+        assert answer.cost.flops == count_flops(chosen.module, chosen.prepare([prompt])).value
 
 
 # Conversations and images

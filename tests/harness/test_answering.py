@@ -5,6 +5,7 @@ from adaptbench.harness.answering import Embedding, Generation, Outcome, Replay,
 from adaptbench.harness.batching import Batches
 from adaptbench.harness.contracts import Answer
 from adaptbench.harness.errors import BadSample
+from adaptbench.harness.prefill_cost import PrefillCost, Units
 from adaptbench.harness.store import FeatureStore
 
 
@@ -210,58 +211,29 @@ def test_what_a_model_cannot_read_costs_that_sample_alone():
     assert bad == Outcome(None, fault="the image: it is too narrow")
 
 
-def test_what_the_answers_of_a_sample_cost_is_added_up():
-    class Counted(Model):
-        convention = None
+class Counted(Model):
+    convention = None
+    costs = (PrefillCost(5, flops=10), PrefillCost(5, 3, units=Units(6, 10)), None)
 
-        def answer(self, prompts):
-            return [Answer(str(prompt), {"flops": 10 + prompt, "visual_tokens": 5}) for prompt in prompts]
+    def answer(self, prompts):
+        return [Answer(str(prompt), self.costs[prompt]) for prompt in prompts]
 
-        def prefill(self, prompts):
-            return lambda: None
+    def prefill(self, prompts):
+        return lambda: None
 
+
+def test_a_sample_has_the_costs_of_its_answers_in_the_order_of_its_inputs():
     asked = Generation(Counted, Asking(inputs(3)), Batches(3, "m"))
-    samples = [sample(0, 2), sample(1)]
+    samples = [sample(1, 2, 0), sample(2)]
     asked.ask(samples)
-    assert [outcome.cost for outcome in asked.outcomes(samples)] == [
-        {"flops": 22, "visual_tokens": 10},
-        {"flops": 11, "visual_tokens": 5},
-    ]
+    assert [outcome.costs for outcome in asked.outcomes(samples)] == [(Counted.costs[1], Counted.costs[0]), ()]
 
 
-def test_what_an_answer_spent_is_compared_with_the_budget_and_its_plan_kept():
-    class Scheduled(Model):
-        convention = None
-        plans = (None, [[0, 9, 4, 1.0]], [[0, 9, 4, 1.0], [2, 9, 2, 0.5]])
+def test_a_cost_that_is_something_else_is_refused():
+    class Vague(Counted):
+        costs = ({"flops": 7},)
 
-        def answer(self, prompts):
-            return [Answer("yes", {"units": 6 + prompt, "all_units": 10}, self.plans[prompt]) for prompt in prompts]
-
-        def prefill(self, prompts):
-            return lambda: None
-
-    asked = Generation(Scheduled, Asking(inputs(3)), Batches(3, "m"), 0.7)
-    samples = [sample(1, 2), sample(0)]
-    asked.ask(samples)
-    both, first = asked.outcomes(samples)
-    assert both.cost == {"units": 15, "all_units": 20, "answers": 2, "over_units": 1}
-    assert both.plan == [Scheduled.plans[1], Scheduled.plans[2]]
-    assert first.cost == {"units": 6, "all_units": 10, "answers": 1, "over_units": 0}
-    assert first.plan is None
-
-
-@pytest.mark.parametrize("plan", [[1, 2], [[0, 9, 4]], [[0, 9, 4, 1]], [(0, 9, 4, 1.0)], [[0.0, 9, 4, 1.0]], "all"])
-def test_a_plan_that_is_none_is_refused(plan):
-    class Vague(Model):
-        convention = None
-
-        def answer(self, prompts):
-            return [Answer("yes", {}, plan) for _ in prompts]
-
-        def prefill(self, prompts):
-            return lambda: None
-
-    with pytest.raises(UserError, match=r"answer\(\) of Vague returned a plan that is none; give \[block, tokens"):
+    with pytest.raises(UserError, match=r"Vague gave an answer's cost as a dict; give a PrefillCost, or None"):
         Generation(Vague, Asking(inputs(1)), Batches(3, "m")).ask([sample(0)])
 
 

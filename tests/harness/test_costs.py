@@ -5,6 +5,7 @@ from adaptbench import Input, Record, Sample
 from adaptbench.harness.costs import Costs, Counted, answered_flops, uncounted
 from adaptbench.harness.errors import BadSample
 from adaptbench.harness.measure import flops, memory, timing
+from adaptbench.harness.prefill_cost import PrefillCost
 
 
 def inputs(count, size=4):
@@ -143,16 +144,17 @@ def test_flops_that_come_with_answers_are_those_of_all_of_them():
 
     def flops(*costs, convention=convention):
         records = [
-            Record(s.id, "", "", cost=cost or {}, fault="" if cost is not None else "it is too narrow")
-            for s, cost in zip(samples, costs, strict=True)
+            Record(s.id, "", "", costs=tuple(PrefillCost(flops=one) for one in answers), fault="" if answers else "bad")
+            for s, answers in zip(samples, costs, strict=True)
         ]
         return answered_flops(convention, samples, records)
 
-    assert flops({"flops": 10}, {"flops": 40}, {"flops": 30}).value == 20
-    assert flops({"flops": 10}, {"flops": 40}, None).value == 17
-    assert flops({"flops": 10}, {"tokens": 9}, {"flops": 30}) is None
-    assert flops(None, None, None) is None
-    assert flops({"flops": 10}, {"flops": 40}, {"flops": 30}, convention=None) is None
+    assert flops([10], [15, 25], [30]).value == 20
+    assert flops([10], [15, 25], []).value == 17
+    assert flops([10], [None, 25], [30]) is None
+    assert flops([10], [25], [30]) is None
+    assert flops([], [], []) is None
+    assert flops([10], [15, 25], [30], convention=None) is None
 
 
 def test_a_model_may_know_why_its_answers_are_not_counted():

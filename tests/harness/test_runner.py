@@ -7,6 +7,7 @@ import pytest
 from adaptbench import Input, ModelCard, Sample, UserError, hookimpl
 from adaptbench.harness.identity import Settings
 from adaptbench.harness.measure import hardware
+from adaptbench.harness.prefill_cost import PrefillCost
 from adaptbench.harness.progress import Progress
 from adaptbench.harness.samples import SampleLimit
 from adaptbench.harness.store import RunDirectory
@@ -65,7 +66,7 @@ def test_the_cost_of_a_sample_is_that_of_its_inputs(run, tmp_path):
     (journal,) = journals(tmp_path)
     assert result.flops.value == 2 * 16 * 3
     assert result.parameters == 48
-    assert {json.dumps(record.cost) for record in journal.records()} == {'{"flops": 288}'}
+    assert {record.costs for record in journal.records()} == {(PrefillCost(flops=288),)}
     assert journal.timing().what == "forward of 64 images"
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from adaptbench import Metric, Record, Sample, TaskCard, UserError
+from adaptbench.harness.prefill_cost import PrefillCost
 from adaptbench.harness.stats import mean_interval
 from adaptbench.harness.summary import checked_scores, summarise
 from hypothesis import given
@@ -187,7 +188,9 @@ class TestDerivedFigures:
 
 def test_costs_are_averaged_over_the_samples_that_have_them():
     samples = [Sample(f"s{i}", (0,)) for i in range(4)]
-    costs = [{"flops": 10}, {"flops": 30, "visual_tokens": 5}, {}, {"visual_tokens": 7}]
-    records = [Record(s.id, "", "", "", score(1.0), cost) for s, cost in zip(samples, costs, strict=True)]
+    costs = [[PrefillCost(flops=10)], [PrefillCost(2, 5, flops=30), PrefillCost(2, 5)], [], [PrefillCost(2, 8)]]
+    records = [Record(s.id, "", "", "", score(1.0), tuple(c)) for s, c in zip(samples, costs, strict=True)]
     made = summarise(CARD, samples, records)["costs"]
-    assert {name: (cost.value, cost.n) for name, cost in made.items()} == {"flops": (20, 2), "visual_tokens": (6, 2)}
+    assert {name: (cost.value, cost.n) for name, cost in made.items()} == {
+        "flops": (20, 2), "text_tokens": (2, 3), "visual_tokens": (6, 3),
+    }  # fmt: skip

@@ -10,6 +10,7 @@ import json
 import math
 import types
 import xml.etree.ElementTree as ET
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import altair
@@ -19,12 +20,15 @@ from adaptbench import Budget, Method, hookimpl
 from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.execution import Execution, LayerWork
 from adaptbench.harness.figures import AttentionMaps
 from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins
-from adaptbench.harness.results import Account, CellId, CellResult, Estimate, LanguageShape, Spending
+from adaptbench.harness.prefill_cost import PrefillCost
+from adaptbench.harness.results import Account, CellId, CellResult, Estimate, Spending
 from adaptbench.harness.samples import sample_digests, samples_digest
 from adaptbench.harness.summary import summarise
+from adaptbench.harness.transformer import Language, Linear, Stack
 from adaptbench.leaderboards import builtin, page
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.charts import FILE
@@ -41,9 +45,7 @@ from PIL import Image
 TAG = "<script>alert(1)</script>"
 EVIL = f"{TAG}<img src=x onerror=alert(2)>&|`*"
 CARD = TaskCard(summary="Toy", capability="generate", rule="exact", sample_noun="question", licence="CC0-1.0")
-SHAPE = LanguageShape(
-    layers=4, hidden=8, heads=4, kv_heads=4, head_dim=2, ffn=16, gated=True, rotary=True, vocabulary=32
-)
+SHAPE = Language(Stack(4, 8, 4, 4, 2, 16, gated=True, rotary=True), (Linear("lm_head", 8, 32),), causal=True)
 L, H = "toy+adallava-l(scheduler=random)", "toy+adallava-h(scheduler=random)"
 BUDGETS = (0.5, 0.75, 1.0)
 
@@ -51,12 +53,13 @@ BUDGETS = (0.5, 0.75, 1.0)
 def plan_of_blocks(budget, number):
     """Blocks 0 and 1 run always; of 2 and 3 as many as the budget allows, the later ones for odd inputs."""
     on = {0.5: (), 0.75: (2 + number % 2,), 1.0: (2, 3)}[budget]
-    return [[block, 10, 4, 1.0] for block in (0, 1, *on)]
+    return Execution(tuple(LayerWork(block, 10, 4) for block in (0, 1, *on)))
 
 
 def plan_of_heads(budget, number):
     heads = {0.5: 1, 0.75: 2, 1.0: 4}[budget]
-    return [[block, 10, 4 if block < 2 else heads, 1.0 if block < 2 else budget] for block in range(4)]
+    whole = (LayerWork(0, 10, 4), LayerWork(1, 10, 4))
+    return Execution((*whole, *(LayerWork(block, 10, heads, Fraction(budget)) for block in (2, 3))))
 
 
 def estimate(value):
@@ -76,17 +79,15 @@ def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, output
             out := outputs[i] if outputs else "yes",
             out,
             {"accuracy": float(i < mean * n)},
-            {name: round(share * budget * 1e9) for name, share in (("flops", 1), ("language_flops", 0.9))}
-            | {"answers": 1},
-            plan=None if plan is None else [plan(budget, i)],
+            (PrefillCost(flops=round(budget * 1e9), ran=plan and plan(budget, i)),),
         )
         for i in range(n)
     ]
     journal = run.directory.claim(f"{len(run.directory.journals()):032x}", cell)
     journal.acquire()
     journal.append(records)
-    spent = dict.fromkeys(("visual_tokens", "blocks", "heads"))
-    account = Account(success=estimate(1.0), share=estimate(0.9 * budget), utilisation=estimate(0.9))
+    spent = dict.fromkeys(("language_flops", "visual_tokens", "blocks", "heads"))
+    account = Account(success=estimate(1.0), of_full=estimate(0.9 * budget), utilisation=estimate(0.9))
     fields = {
         "key": journal.folder.name,
         "cell": cell,
@@ -99,7 +100,7 @@ def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, output
         "settings": {"batch_size": 64, "device": "cpu"},
         "records_sha256": journal.digest(),
         "language": SHAPE,
-        "spending": Spending(accounts={"units": account, "flops": account}, **spent),
+        "spending": Spending(units=account, flops=account, of_base=0.8 * budget, **spent),
         **summarise(CARD, samples, records),
     }
     journal.finish(CellResult(**(fields | changes)), None)
@@ -216,7 +217,7 @@ class TestPareto:
         steps = [(value["x"], value["y"]) for value in values(panel) if "name" not in value]
         assert steps[:-1] == [(5e8, pytest.approx(60)), (7.5e8, pytest.approx(70)), (1e9, pytest.approx(90))]
 
-    @pytest.mark.parametrize(("against", "places"), [("budget", BUDGETS), ("share", (0.45, 0.675, 0.9))])
+    @pytest.mark.parametrize(("against", "places"), [("budget", BUDGETS), ("share", (0.4, 0.6, 0.8))])
     def test_is_drawn_against_budgets_or_shares_as_well(self, draw, swept, against, places):
         (panel,) = draw("pareto", swept, task="toy", models=(L,), arguments={"against": against}).panels
         assert [x for x, _ in curves(panel)[L]] == pytest.approx(places)
@@ -328,7 +329,10 @@ class TestPlans:
     @settings(deadline=None)
     @given(st.lists(st.sets(st.integers(0, 3), min_size=1), min_size=1, max_size=8))
     def test_shares_are_counts(self, ran):
-        drawn = _Plans(_Shape(4, 4), {0.5: [[[block, 5, 4, 1.0] for block in sorted(blocks)] for blocks in ran]})
+        drawn = _Plans(
+            _Shape(4, 4),
+            {0.5: [Execution(tuple(LayerWork(block, 5, 4) for block in sorted(blocks))) for blocks in ran]},
+        )
         (panel,) = _shares("title", drawn)
         counts = [sum(block in blocks for blocks in ran) / len(ran) for block in range(4)]
         assert shares(panel)["0.5"] == pytest.approx(counts, abs=1e-4)

@@ -10,6 +10,7 @@ import pytest
 from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Record, Sample
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.prefill_cost import LanguageFlops, PrefillCost, Units
 from adaptbench.harness.results import CellId, CellResult
 from adaptbench.harness.spending import spending
 from adaptbench.harness.summary import summarise
@@ -173,11 +174,8 @@ class TestTheFile:
             load_findings(path)
 
 
-def costs(budget, units):
-    return {
-        "answers": 1, "units": units, "all_units": 10, "over_units": int(units > 10 * budget), "over_flops": 0,
-        "language_flops": 100 * units, "whole_language_flops": 1000,
-    }  # fmt: skip
+def cost(units):
+    return PrefillCost(units=Units(units, 10), language=LanguageFlops(100 * units, 1000, 1000))
 
 
 @pytest.fixture
@@ -206,7 +204,7 @@ def _cell(run, model, mean, budget, task, noise, units):
     right = (hard < mean * N) ^ (rng.random(N) < noise)
     samples = [Sample(f"q{i}", [i], group=f"image {i // 5}") for i in range(N)]
     records = [
-        Record(f"q{i}", f"{i:064}", "yes", "yes", {"accuracy": float(right[i])}, costs(budget, units(budget, i)),
+        Record(f"q{i}", f"{i:064}", "yes", "yes", {"accuracy": float(right[i])}, (cost(units(budget, i)),),
                group=f"image {i // 5}")
         for i in range(N)
     ]  # fmt: skip

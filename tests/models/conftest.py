@@ -91,7 +91,7 @@ def llava(llava_folder: Callable[[str], Path]) -> Callable[..., HFMultimodal]:
     @functools.cache
     def get(tower: str = "clip", **options: Any) -> HFMultimodal:
         model = HFMultimodal(str(llava_folder(tower)), conversation="plain", **options)
-        model.flops([Prompt("no")])  # what is counted by now is not counted again for each method
+        model.answer([Prompt("no", max_new_tokens=1)])  # what is counted by now is not counted again for each method
         return model
 
     return get

@@ -316,7 +316,7 @@ def test_an_answer_costs_less_by_what_the_method_leaves_out(
     for prompt, before, after in zip(batch(), base.answer(batch()), answers, strict=True):
         work = work_of(base, prompt)
         saved = flops(work) - flops(method.leaves(work))
-        assert before.cost["flops"] - after.cost["flops"] == saved
+        assert before.cost.flops - after.cost.flops == saved
         assert (saved > 0) == (budget < 1)
 
 
@@ -326,7 +326,7 @@ def test_a_prefill_runs_plan_token_and_scheduler_and_nothing_else(
     kind: str, switch: str, even: HFMultimodal, trained: Callable
 ) -> None:
     """By torch's own counter, while it runs."""
-    prompt, whole = batch()[0], even.answer(batch()[:1])[0].cost["flops"]
+    prompt, whole = batch()[0], even.answer(batch()[:1])[0].cost.flops
     work = work_of(even, prompt)
     tower = whole - flops(work)
     method = METHODS[switch](checkpoint=trained(switch), scheduler=kind, budget=0.7)
@@ -348,7 +348,7 @@ def test_it_goes_together_with_fewer_tokens(switch: str, base: HFMultimodal, tra
     answers = both.answer(batch())
     assert [answer.text for answer in answers] == [both.generate([prompt])[0] for prompt in batch()]
     for ours, first, second in zip(answers[:-1], alone.answer(batch()), fewer.answer(batch()), strict=False):
-        assert ours.cost["flops"] < min(first.cost["flops"], second.cost["flops"])
+        assert ours.cost.flops < min(first.cost.flops, second.cost.flops)
 
 
 # Training

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from adaptbench.harness.contracts import Answer, Prompt
+from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED
-from adaptbench.harness.measure.execution import Execution, LayerWork
 from adaptbench.harness.measure.work import Work
 from adaptbench.harness.planned_models import plan_model
 from adaptbench.harness.planning import Request, plan
@@ -25,7 +22,9 @@ from PIL import Image
 if TYPE_CHECKING:
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
     from adaptbench.harness.planned_models import PlannedModel
+    from adaptbench.harness.prefill_cost import PrefillCost
     from adaptbench.harness.registry import Registry
+    from adaptbench.harness.transformer import Architecture
 
 TASK = "shapes-pope(scenes=2)"
 OPTIONS: dict[str, dict[str, list[Any]]] = {
@@ -147,14 +146,14 @@ def test_one_number_of_flops(registry: Registry, base: HFMultimodal, prompts: li
     assume(not verdict(lambda: plan_model(registry, parse(spec))))  # FastV may read a block that may be skipped
     planned = plan_model(registry, parse(spec))
     costing = Costing(registry, spec)
-    for answer in modified(base, planned).answer(prompts):
-        text, visual = answer.cost["text_tokens"], answer.cost["visual_tokens"]
-        request = CostRequest(text, convention=COUNTED)
-        assert as_it_ran(costing, answer, costing.cost(request).work.added) == answer.cost["flops"]
+    for cost in (answer.cost for answer in modified(base, planned).answer(prompts)):
+        priced = costing.cost(CostRequest(cost.text_tokens, convention=COUNTED))
+        assert flops(as_it_ran(costing.architecture, cost).adding(priced.work.added)) == cost.flops
         if all(any(name in str(call) for name in BLIND_TO_INPUT) for call in parse(spec).methods):
-            cost = costing.cost(request)
-            assert cost.work.visual_tokens == visual
-            assert sum(cost.flops.values()) == answer.cost["flops"]
+            assert priced.work.visual_tokens == cost.visual_tokens
+            assert sum(priced.flops.values()) == cost.flops
+            assert priced.of_base == cost.language.spent / cost.language.base
+            assert priced.of_full == cost.language.spent / cost.language.full
 
 
 def modified(model: Any, planned: PlannedModel) -> Any:
@@ -163,13 +162,11 @@ def modified(model: Any, planned: PlannedModel) -> Any:
     return model
 
 
-def as_it_ran(costing: Costing, answer: Answer, added: int) -> int:
-    """FLOPs of what a record says has run."""
-    whole = Work.whole(costing.architecture, text_tokens=answer.cost["text_tokens"])
-    work = whole.with_visual_tokens(answer.cost["visual_tokens"]).adding(added)
-    if answer.plan is not None:
-        layers = (
-            LayerWork(n, tokens, heads, Fraction(mlp).limit_denominator(352)) for n, tokens, heads, mlp in answer.plan
-        )
-        work = dataclasses.replace(work, execution=Execution(tuple(layers)))
+def as_it_ran(architecture: Architecture, cost: PrefillCost) -> Work:
+    """The work that a record says has been done."""
+    work = Work.whole(architecture, text_tokens=cost.text_tokens, visual_tokens=cost.visual_tokens)
+    return work.with_execution(cost.ran) if cost.ran else work
+
+
+def flops(work: Work) -> int:
     return sum(operator.flops for operator in work.operators(COUNTED))

@@ -60,7 +60,7 @@ def test_what_the_selector_is_priced_at_is_what_it_costs(plugin: str, llava: Cal
     work = Costing(registry, "llava-1.5-7b+lucky-tokens(keep=288)").cost(CostRequest(text_tokens=64)).work
     assert work.visual_tokens == 288
     model = bind(registry.find("method", "lucky-tokens"), parse_call("lucky-tokens(keep=18)")).apply(llava("siglip"))
-    assert model.answer([ask("no", 1)])[0].cost["visual_tokens"] == 18
+    assert model.answer([ask("no", 1)])[0].cost.visual_tokens == 18
 
 
 def test_it_excludes_other_selectors_and_goes_with_fastv(plugin: str, tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_the_method_inside_the_decoder_runs_as_it_stands(llava: Callable, ask: C
     exec(LOTTERY, made)
     model = llava()
     base, drawn = (each.answer([ask("how many", 1)])[0].cost for each in (model, model.with_method(made["Lottery"]())))
-    assert drawn["flops"] < base["flops"]
-    assert drawn["visual_tokens"] == base["visual_tokens"]
+    assert drawn.flops < base.flops
+    assert drawn.visual_tokens == base.visual_tokens
 
 
 def test_an_option_that_makes_no_sense_is_refused(plugin: str) -> None:

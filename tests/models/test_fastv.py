@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from adaptbench.adapters.decoder import State, Tokens
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.execution import Execution
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
@@ -165,13 +167,12 @@ def test_the_row_read_is_the_librarys_at_the_block_before(k: int, llava: Callabl
 
 def test_with_nothing_to_drop_all_is_as_without(llava: Callable, prompts: list) -> None:
     for tower in ("clip", "siglip"):
-        whole = [(answer.text, answer.cost) for answer in llava(tower).answer(prompts)]
+        whole = llava(tower).answer(prompts)
         for options in ({"r": 0}, {"keep": 999}):
             answers = FastV(**options).apply(llava(tower)).answer(prompts)
-            assert [(answer.text, answer.cost) for answer in answers] == whole
-            for answer in answers:
-                tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
-                assert answer.plan == [[block, tokens, 4, 1.0] for block in range(4)]
+            assert [replace(answer, cost=replace(answer.cost, ran=None)) for answer in answers] == whole
+            for cost in (answer.cost for answer in answers):
+                assert cost.ran == Execution.full(llava(tower).architecture.language.stack, cost.tokens)
 
 
 @pytest.mark.parametrize("options", [{}, {"r": 0.9, "k": 1}, {"positions": "compacted"}, {"select": "random"}])
@@ -203,8 +204,8 @@ def flops(work: Work) -> int:
 def test_flops_are_those_of_what_it_leaves(llava: Callable, ask: Callable, k: int, r: float) -> None:
     model = FastV(k=k, r=r).apply(llava())
     for answer in model.answer([ask(QUESTIONS[0], 1, tokens=1), ask(QUESTIONS[3], 2, tokens=1)]):
-        work = work_of(model, answer.cost["text_tokens"], answer.cost["visual_tokens"])
-        assert answer.cost["flops"] == flops(FastV(k=k, r=r).leaves(work))
+        work = work_of(model, answer.cost.text_tokens, answer.cost.visual_tokens)
+        assert answer.cost.flops == flops(FastV(k=k, r=r).leaves(work))
 
 
 def test_the_work_is_really_not_done(llava: Callable, ask: Callable) -> None:
@@ -213,8 +214,8 @@ def test_the_work_is_really_not_done(llava: Callable, ask: Callable) -> None:
     with FlopCounterMode(display=False) as counter:
         model.prefill([prompt])()
     cost = model.answer([prompt])[0].cost
-    read = cost["text_tokens"] + cost["visual_tokens"]
-    assert counter.get_total_flops() == cost["flops"] + 2 * 32 * 32 + 2 * 32 * read
+    read = cost.tokens
+    assert counter.get_total_flops() == cost.flops + 2 * 32 * 32 + 2 * 32 * read
 
 
 def test_it_combines_with_a_selector_before_the_decoder(llava: Callable, prompts: list) -> None:
@@ -222,11 +223,11 @@ def test_it_combines_with_a_selector_before_the_decoder(llava: Callable, prompts
     both = FastV(k=2, r=0.5).apply(merged)
     assert both.answer(prompts) == PruMerge().apply(FastV(k=2, r=0.5).apply(llava())).answer(prompts)
     for prompt, one, two in zip(prompts, merged.answer(prompts), both.answer(prompts), strict=True):
-        assert one.cost["visual_tokens"] == two.cost["visual_tokens"] < 36 * max(1, len(prompt.images))
+        assert one.cost.visual_tokens == two.cost.visual_tokens < 36 * max(1, len(prompt.images))
         if len(prompt.images) == 1:
-            work = work_of(merged, two.cost["text_tokens"], 36)
-            left = FastV(k=2, r=0.5).leaves(PruMerge(tokens=two.cost["visual_tokens"]).leaves(work))
-            assert two.cost["flops"] == flops(left) < one.cost["flops"]
+            work = work_of(merged, two.cost.text_tokens, 36)
+            left = FastV(k=2, r=0.5).leaves(PruMerge(tokens=two.cost.visual_tokens).leaves(work))
+            assert two.cost.flops == flops(left) < one.cost.flops
 
 
 def test_the_given_model_stays_as_it_was(llava: Callable, prompts: list) -> None:

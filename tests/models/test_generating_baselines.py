@@ -5,6 +5,7 @@ import pytest
 from adaptbench import Prompt, UserError
 from adaptbench.harness.abilities import Prefilling
 from adaptbench.harness.contracts import Answer
+from adaptbench.harness.prefill_cost import PrefillCost
 from adaptbench.models.reference.blind import Blind
 from adaptbench.models.reference.says import Says
 from adaptbench.models.reference.tiny_llava_recipe import train_tiny_llava
@@ -23,7 +24,7 @@ class Counts(Looks):
     module = None
 
     def answer(self, prompts):
-        return [Answer(text, {"flops": 7}) for text in self.generate(prompts)]
+        return [Answer(text, PrefillCost(flops=7)) for text in self.generate(prompts)]
 
     def prefill(self, prompts):
         return lambda: [prompt.digests for prompt in prompts]
@@ -45,7 +46,7 @@ def test_a_blind_model_is_shown_grey_and_told_so():
 def test_a_blind_model_costs_what_the_other_does():
     model = Blind().apply(Counts())
     assert isinstance(model, Prefilling)
-    assert model.answer([prompt("red")]) == [Answer("which? 128 grey 4x6", {"flops": 7})]
+    assert model.answer([prompt("red")]) == [Answer("which? 128 grey 4x6", PrefillCost(flops=7))]
     assert model.prefill([prompt("red")])() == [("grey 4x6",)]
 
 

@@ -294,10 +294,10 @@ def test_flops_are_those_of_what_it_leaves(llava: Callable, ask: Callable, kind:
     model = kind(**options).apply(llava())
     architecture = read_architecture(model.module.model.config.to_dict())
     for answer in model.answer([ask("no", seed, tokens=1) for seed in range(6)]):
-        tokens = answer.cost["visual_tokens"]
+        tokens = answer.cost.visual_tokens
         assert tokens == options.get("tokens", tokens) < 36
-        work = kind(tokens=tokens).leaves(Work.whole(architecture, text_tokens=answer.cost["text_tokens"]))
-        assert answer.cost["flops"] == sum(operator.flops for operator in work.operators(COUNTED))
+        work = kind(tokens=tokens).leaves(Work.whole(architecture, text_tokens=answer.cost.text_tokens))
+        assert answer.cost.flops == sum(operator.flops for operator in work.operators(COUNTED))
 
 
 @pytest.mark.parametrize("heads", ["single", "mean"])
@@ -306,8 +306,8 @@ def test_a_tower_without_cls_token_may_average(llava: Callable, prompts: list, h
         PruMerge().apply(llava("siglip"))
     for kind in (PruMerge, PruMergePlus):
         answers = kind(query="mean", heads=heads).apply(llava("siglip")).answer(prompts)
-        assert all(0 < answer.cost["visual_tokens"] < 37 for answer in answers if answer.cost["visual_tokens"])
-        assert [bool(answer.cost["visual_tokens"]) for answer in answers] == [bool(p.images) for p in prompts]
+        assert all(0 < answer.cost.visual_tokens < 37 for answer in answers if answer.cost.visual_tokens)
+        assert [bool(answer.cost.visual_tokens) for answer in answers] == [bool(p.images) for p in prompts]
 
 
 def test_bfloat16_runs(llava: Callable, prompts: list) -> None:
@@ -329,7 +329,7 @@ def test_an_image_is_seen_once_for_equal_options_and_again_for_others(llava: Cal
     model, seen = llava(), []
     hook = model.module.model.model.vision_tower.register_forward_hook(lambda *_: seen.append(1))
     counts = [
-        PruMerge(tokens=tokens).apply(model).answer([ask("no", 99)])[0].cost["visual_tokens"] for tokens in (5, 9, 5)
+        PruMerge(tokens=tokens).apply(model).answer([ask("no", 99)])[0].cost.visual_tokens for tokens in (5, 9, 5)
     ]
     hook.remove()
     assert (counts, len(seen)) == ([5, 9, 5], 2)

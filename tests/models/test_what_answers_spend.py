@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from adaptbench import Record
 from adaptbench.adapters.decoder import SKIPPED, Block, State, Tokens
+from adaptbench.harness.execution import Execution, LayerWork
 from adaptbench.harness.measure.closed_form import COUNTED, prefill
-from adaptbench.harness.measure.execution import Execution, LayerWork
-from adaptbench.harness.spending import spending, spent
+from adaptbench.harness.prefill_cost import PrefillCost, Units
+from adaptbench.harness.spending import beyond, spending, units
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.adaptive.scheduler import ContentNoise, Scheduler, best, in_order, save
 from adaptbench.models.adaptive.steering import Steering, plans
 from adaptbench.models.adaptive.switches import SchedulerConfig, Switches
 from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.prumerge import PruMerge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from adaptbench.harness.contracts import Answer, Prompt, Record
+    from adaptbench.harness.contracts import Answer, Prompt
 
 WIDTH = 16
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -63,9 +66,9 @@ def test_no_plan_is_beyond_its_budget_of_units_and_none_could_use_more(
     hidden = torch.randn(3, 2, WIDTH, generator=chance).to(dtype)
     real = torch.ones(3, 2, dtype=torch.bool)
     state = method.before(of.prefix, State(hidden, Tokens.following(None, real, ~real), ({}, {}, {})))
-    costs = [dict(zip(("units", "all_units"), method.units(plan), strict=True)) for plan in state.plans]
-    assert spent(costs, share)["over_units"] == 0
-    assert all(Fraction(cost["units"] + 1, cost["all_units"]) > Fraction(str(share)) for cost in costs)
+    costs = [PrefillCost(units=Units(*method.units(plan))) for plan in state.plans]
+    assert beyond(Record("", "", "", costs=tuple(costs)), share, units) == 0
+    assert all(Fraction(cost.units.on + 1, cost.units.all) > Fraction(str(share)) for cost in costs)
 
 
 def test_a_unit_that_has_started_counts_where_heads_and_channels_differ() -> None:
@@ -86,12 +89,12 @@ def test_a_scheduler_without_a_bound_shows_how_often_it_is_beyond_the_budget(swi
     logits = torch.randn(500, *of.logits, generator=torch.Generator().manual_seed(0)) + 0.3
     method = Steering(of, 48, lambda hidden: hidden)
     made = plans(Scheduler(of).choose(logits, [2] * 500), of, 48)
-    costs = [dict(zip(("units", "all_units"), method.units(plan), strict=True)) for plan in made]
-    beyond = sum(spent([cost], 0.75)["over_units"] for cost in costs)
+    costs = tuple(PrefillCost(units=Units(*method.units(plan))) for plan in made)
+    over = beyond(Record("", "", "", costs=costs), 0.75, units)
     each = 1 if switch == "layers" else 2  # of a unit, entries of the choice
-    units = of.always + ((logits > 0).flatten(1).sum(dim=1) / each).ceil()
-    assert beyond == int((units > 0.75 * of.total).sum())
-    assert 0 < beyond < 500
+    opened = of.always + ((logits > 0).flatten(1).sum(dim=1) / each).ceil()
+    assert over == int((opened > 0.75 * of.total).sum())
+    assert 0 < over < 500
 
 
 # On a LLaVA
@@ -117,11 +120,10 @@ def blocks(counts: list[int], heads: int = 4) -> Execution:
 
 def test_a_model_without_methods_spends_the_whole(llava: Any, prompts: list[Prompt], one_thread: Any) -> None:
     for answer in llava().answer(prompts):
-        tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
-        assert answer.cost["language_flops"] == answer.cost["whole_language_flops"]
-        assert answer.cost["language_flops"] == language(llava(), blocks([tokens] * 4))
-        assert "units" not in answer.cost
-        assert answer.plan is None
+        all_of_it = language(llava(), blocks([answer.cost.tokens] * 4))
+        assert answer.cost.language == (all_of_it, all_of_it, all_of_it)
+        assert answer.cost.units is None
+        assert answer.cost.ran is None
 
 
 @pytest.mark.parametrize("token", [False, True])
@@ -132,14 +134,22 @@ def test_a_budget_is_a_share_of_the_same_prefill_without_scheduler_and_token(
     pruned = FastV(k=1, r=0.5).apply(llava())
     model = method(scheduler="random", budget=0.75, latency_token=token).apply(pruned)
     for alone, answer in zip(pruned.answer(prompts), model.answer(prompts), strict=True):
-        tokens = answer.cost["text_tokens"] + answer.cost["visual_tokens"]
-        kept = [tokens] + [tokens - answer.cost["visual_tokens"] // 2] * 3
-        assert answer.cost["whole_language_flops"] == language(model, blocks(kept)) == alone.cost["language_flops"]
-        own = Execution(tuple(LayerWork(b, t, h, Fraction(s).limit_denominator(48)) for b, t, h, s in answer.plan))
-        assert answer.cost["language_flops"] == language(model, own) + model.methods[1].flops
-        assert [t for b, t, *_ in answer.plan] == [kept[b] + token for b, *_ in answer.plan]
-        assert answer.cost["units"] * 4 == 3 * answer.cost["all_units"]
-        assert alone.plan == [[block, count, 4, 1.0] for block, count in enumerate(kept)]
+        cost = answer.cost
+        kept = [cost.tokens] + [cost.tokens - cost.visual_tokens // 2] * 3
+        assert cost.language.full == language(model, blocks(kept)) == alone.cost.language.spent
+        assert cost.language.base == language(model, blocks([cost.tokens] * 4)) == alone.cost.language.base
+        assert cost.language.spent == language(model, cost.ran) + model.methods[1].flops
+        assert [work.tokens for work in cost.ran.layers] == [kept[work.layer] + token for work in cost.ran.layers]
+        assert cost.units.on * 4 == 3 * cost.units.all
+        assert alone.cost.ran == blocks(kept)
+
+
+def test_the_base_model_reads_what_a_selector_drops(llava: Any, prompts: list[Prompt], one_thread: Any) -> None:
+    whole, merged = llava().answer(prompts), PruMerge(tokens=9).apply(llava()).answer(prompts)
+    for prompt, before, after in zip(prompts, whole, merged, strict=True):
+        assert after.cost.language.base == before.cost.language.spent
+        assert after.cost.language.full == after.cost.language.spent
+        assert (after.cost.language.spent < after.cost.language.base) == bool(prompt.images)
 
 
 def test_tokens_that_are_dropped_where_a_block_is_skipped_are_not_in_the_whole(
@@ -149,18 +159,13 @@ def test_tokens_that_are_dropped_where_a_block_is_skipped_are_not_in_the_whole(
     later = FastV(k=3, r=0.5, select="random").apply(llava())
     model = AdaLlavaL(scheduler="first", budget=0.75).apply(later)
     (whole,), (answer,) = later.answer([ask("Is there dog", 1)]), model.answer([ask("Is there dog", 1)])
-    assert [block for block, *_ in answer.plan] == [0, 1, 2]
-    assert answer.cost["whole_language_flops"] == whole.cost["language_flops"]
-    assert answer.cost["language_flops"] < whole.cost["language_flops"]
+    assert [work.layer for work in answer.cost.ran.layers] == [0, 1, 2]
+    assert answer.cost.language.full == whole.cost.language.spent
+    assert answer.cost.language.spent < whole.cost.language.spent
 
 
-def records(answers: list[Answer], budget: float) -> list[Record]:
-    from adaptbench import Record
-
-    return [
-        Record(str(place), "", answer.text, cost=spent([answer.cost], budget), plan=[answer.plan])
-        for place, answer in enumerate(answers)
-    ]
+def records(answers: list[Answer]) -> list[Record]:
+    return [Record(str(place), "", answer.text, costs=(answer.cost,)) for place, answer in enumerate(answers)]
 
 
 def test_a_deterministic_scheduler_and_a_budget_of_flops_show_as_violations(
@@ -170,11 +175,11 @@ def test_a_deterministic_scheduler_and_a_budget_of_flops_show_as_violations(
     torch.nn.init.constant_(made.mlp_head.bias, 9.0)  # both switches are always on
     save(made, tmp_path)
     of = functools.partial(spending, budget=0.75)
-    loose = of(records(AdaLlavaL(checkpoint=str(tmp_path), budget=0.75).apply(llava()).answer(prompts), 0.75)).accounts
-    assert loose["units"].success.value == 0
-    assert loose["units"].utilisation.value == pytest.approx(4 / 3)
-    strict = of(records(AdaLlavaL(scheduler="random", budget=0.75).apply(llava()).answer(prompts), 0.75)).accounts
-    assert strict["units"].success.value == 1
-    assert strict["units"].utilisation.value == 1
-    assert strict["flops"].success.value == 0  # the head and the scheduler come on top of three blocks of four
-    assert strict["flops"].utilisation.value > 1
+    loose = of(records(AdaLlavaL(checkpoint=str(tmp_path), budget=0.75).apply(llava()).answer(prompts)))
+    assert loose.units.success.value == 0
+    assert loose.units.utilisation.value == pytest.approx(4 / 3)
+    strict = of(records(AdaLlavaL(scheduler="random", budget=0.75).apply(llava()).answer(prompts)))
+    assert strict.units.success.value == 1
+    assert strict.units.utilisation.value == 1
+    assert strict.flops.success.value == 0  # the head and the scheduler come on top of three blocks of four
+    assert strict.flops.utilisation.value > 1

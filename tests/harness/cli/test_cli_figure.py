@@ -49,7 +49,7 @@ def test_the_list_says_what_each_shows(cli):
     ("figure", "expected"),
     [
         ("pareto", ["Accuracy against cost", "FLOPs per input", MODEL]),
-        ("pareto(against=share)", ["share of the language model's FLOPs"]),
+        ("pareto(against=share)", ["language model's FLOPs, of the base model"]),
         ("plans(inputs=2)", ["Blocks that ran. Mean over 18 inputs.", f"{MODEL}@0.5"]),
     ],
 )
@@ -62,8 +62,8 @@ def test_a_run_is_drawn(cli, swept, figure, expected):
 def test_the_plans_are_those_of_the_model(cli, swept):
     run = RunDirectory.existing(swept)
     by_budget = {cell.budget: next(iter(run.journal(key).records())) for key, cell in run.manifest().cells.items()}
-    assert [entry[0] for entry in by_budget[0.5].plan[0]] == [0, 1, 2, 3, 4]
-    assert len(by_budget[1.0].plan[0]) == 10
+    assert [work.layer for work in by_budget[0.5].costs[0].ran.layers] == [0, 1, 2, 3, 4]
+    assert len(by_budget[1.0].costs[0].ran.layers) == 10
 
 
 def test_attention_and_answers_build_what_they_show_again(cli, swept):

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import pytest
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.measure.architecture import Architecture, read_architecture
+from adaptbench.harness.execution import Execution, LayerWork
+from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import (
     COUNTED,
     DEFAULT,
@@ -20,8 +21,8 @@ from adaptbench.harness.measure.closed_form import (
     projector,
     vision,
 )
-from adaptbench.harness.measure.execution import Execution, LayerWork
 from adaptbench.harness.measure.roofline import find_accelerator, predict
+from adaptbench.harness.transformer import Architecture  # noqa: TC002 - hypothesis reads annotations
 from hypothesis import given
 from hypothesis import strategies as st
 

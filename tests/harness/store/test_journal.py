@@ -1,9 +1,12 @@
 import json
 import math
 import multiprocessing
+from fractions import Fraction
 
 import pytest
 from adaptbench import Metric, ModelCard, Record, TaskCard, UserError
+from adaptbench.harness.execution import Execution, LayerWork
+from adaptbench.harness.prefill_cost import LanguageFlops, PrefillCost, Units
 from adaptbench.harness.results import CellId, CellResult, Timing
 from adaptbench.harness.store import Journal
 from hypothesis import given, settings
@@ -57,20 +60,52 @@ def _joins(value):
     return json.loads(json.dumps(value)) != value
 
 
-def test_a_plan_is_written_where_there_is_one(journal):
-    plan = [[[0, 84, 4, 1.0], [2, 52, 2, 0.5]], [[0, 84, 4, 1.0]]]
-    written = [record(0), record(1, plan=plan)]
-    journal.append(written)
-    assert list(journal.records()) == written
-    assert [b'"plan"' in line for line in journal.path.read_bytes().splitlines()] == [False, True]
+LAYERS = st.builds(
+    LayerWork, st.integers(0, 9), st.integers(1, 99), st.integers(0, 9), st.fractions(0, 1, max_denominator=352)
+)
+COSTS = st.builds(
+    PrefillCost,
+    *(st.integers(0, 99),) * 3,
+    st.none() | st.integers(0),
+    st.none() | st.builds(LanguageFlops, *(st.integers(0),) * 3),
+    st.none() | st.builds(Units, st.integers(0, 9), st.integers(0, 9)),
+    st.none() | st.builds(Execution, st.lists(LAYERS, max_size=3).map(tuple)),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(COSTS, max_size=3))
+def test_costs_are_read_as_they_were_written_exactly(tmp_path_factory, costs):
+    journal = Journal(tmp_path_factory.mktemp("journal"))
+    journal.append([record(0, costs=tuple(costs))])
+    assert list(journal.records()) == [record(0, costs=tuple(costs))]
+
+
+def test_a_cost_is_written_in_few_numbers(journal):
+    ran = Execution((LayerWork(0, 84, 4), LayerWork(2, 52, 2, Fraction(17, 48))))
+    journal.append([record(0, costs=(PrefillCost(20, 64, flops=0, units=Units(3, 4), ran=ran), PrefillCost()))])
+    stored = {"text_tokens": 20, "visual_tokens": 64, "flops": 0, "units": [3, 4]}
+    stored["ran"] = [[0, 84, 4, 1, 1], [2, 52, 2, 17, 48]]
+    assert json.loads(journal.path.read_text("utf-8"))["costs"] == [stored, {}]
+
+
+@pytest.mark.parametrize("cost", [{"tokens": 1}, {"units": [1]}, {"ran": [[0, 9, 4, 1.0]]}, {"ran": 7}, 3])
+def test_a_cost_of_another_version_is_named(journal, cost):
+    import zlib
+
+    journal.append([record(1, costs=(PrefillCost(),))])
+    body = journal.path.read_bytes().replace(b"[{}]", json.dumps([cost]).encode())[:-21]
+    journal.path.write_bytes(body + b',"check":"%08x"}\n' % zlib.crc32(body))
+    with pytest.raises(UserError, match="line 1 is not a record"):
+        list(journal.records())
 
 
 def test_a_line_is_json_that_other_programs_can_read(journal):
-    journal.append([record(1, scores={"a": 0.5}, cost={"flops": 3})])
+    journal.append([record(1, scores={"a": 0.5}, costs=(PrefillCost(flops=3),))])
     line = json.loads(journal.path.read_text(encoding="utf-8"))
     assert line.pop("check")
     assert line == {
-        "sample": "s1", "input": "ab", "output": [1, "ü"], "parsed": 1, "scores": {"a": 0.5}, "cost": {"flops": 3},
+        "sample": "s1", "input": "ab", "output": [1, "ü"], "parsed": 1, "scores": {"a": 0.5}, "costs": [{"flops": 3}],
         "group": None, "fault": "",
     }  # fmt: skip
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from .errors import UserError
 
 if TYPE_CHECKING:
-    from .architecture import Stack
+    from .transformer import Stack
 
 
 @dataclass(frozen=True, slots=True)
