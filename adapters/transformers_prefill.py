@@ -35,7 +35,7 @@ def measure_prefill(
         build: Builds body and head of a causal language model: ``build(device, dtype, layers)``.
         source: What the model is called in an error.
         tokens: Tokens of the prompt, visual ones included.
-        batch: Prompts in a batch.
+        batch: Prompts per batch.
         layers: Blocks that run; default all. Skipped blocks are not built.
         device: Where to run.
 

@@ -35,7 +35,7 @@ class CostRequest:
     Attributes:
         text_tokens: Tokens of the prompt that are not visual.
         visual_tokens: Visual tokens that enter the language model; default all of an image.
-        batch: Prompts in a batch.
+        batch: Prompts per batch.
         precision: Of weights, activations, keys and values.
         convention: What the closed form counts.
         accelerators: Where time is predicted for.

@@ -42,7 +42,7 @@ class RunResult:
     results: tuple[CellResult, ...]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a cell and metric: model, task, budget, seed, metric, value, low, high, n, flops, partial."""
+        """One row per cell and metric: model, task, budget, seed, metric, value, low, high, n, flops, partial."""
         import pandas as pd
 
         rows = [

@@ -95,7 +95,7 @@ def time_plot(section: Section) -> Plot:
     ways = Counter(timing.what for timing in timings if timing)
     note = ""
     if len(ways) > 1:
-        note = f"Not everything was timed alike: {wording.listed([f'{what} ({n})' for what, n in ways.items()])}."
+        note = f"Timed in different ways: {wording.listed([f'{what} ({n})' for what, n in ways.items()])}."
     where = f" ({timings[0].machine}, {timings[0].device})" if timings and timings[0] else ""
     return Plot("time", section, "time", f"time per input{where}", _points(section, drawn), left_out, note)
 

@@ -150,7 +150,7 @@ def _read(run: Run, key: str, cell: CellId, hardware: Sequence[Accelerator]) -> 
 
 
 def _predicted(journal: Journal, result: CellResult, hardware: Sequence[Accelerator]) -> dict[str, float]:
-    """Predicted times, where the cell tells its language model and what ran of it."""
+    """Predicted times, if the cell names its language model and what ran of it."""
     if not hardware or result.language is None:
         return {}
     records = list(journal.records())

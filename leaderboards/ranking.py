@@ -131,7 +131,7 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
 
 
 def warnings(section: Section, standing: Standing) -> list[str]:
-    """What a reader of a cell's scores must know."""
+    """Remarks on a cell's scores."""
     result = standing.row.result
     said = [standing.reason, *result.notes]
     if result.unscored:
@@ -165,7 +165,7 @@ def _cost_warnings(section: Section, row: Row) -> list[str]:
 
 
 def commonest(values: Iterable[_Value]) -> _Value | None:
-    """The value that stands there most often, the first of several; ``None`` if there is none."""
+    """The most frequent value, the first of equally frequent ones; ``None`` if there are no values."""
     return next((value for value, _ in Counter(values).most_common(1)), None)
 
 
@@ -198,13 +198,13 @@ def _own_fault(row: Row) -> str:
     if score is None:
         return "nothing could be scored"
     if score.n < LEAST_SAMPLES:
-        return f"too few samples: {score.n} scored, a rank takes {LEAST_SAMPLES}"
+        return f"too few samples: {score.n} scored, a rank needs {LEAST_SAMPLES}"
     if result.unscored > MOST_UNSCORED * result.samples:
         share = f"{100 * result.unscored / result.samples:.0f} %"
-        return f"{share} of the samples could not be scored, a rank allows {100 * MOST_UNSCORED:g} %"
+        return f"{share} of the samples could not be scored, a rank allows at most {100 * MOST_UNSCORED:g} %"
     if score.method.endswith("groups") and all(group is None for group in row.scores.groups):
         # Paired tests would have to be made by group, and records of an earlier version do not say which it is.
-        return "its samples come in groups, which the records do not name"
+        return "its samples are grouped, but its records do not name the groups"
     return ""
 
 
@@ -243,7 +243,7 @@ def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standin
     shared = np.logical_and.reduce([np.isfinite(values) for values in rivals.values()])
     paired = int(shared.sum())
     if paired < LEAST_SAMPLES:
-        reason = f"only {paired} samples were scored for every model, a rank takes {LEAST_SAMPLES}"
+        reason = f"only {paired} samples were scored for every model, a rank needs {LEAST_SAMPLES}"
         return [replace(s, reason=reason) if s.name in rivals else s for s in standings], 0
     aligned = {name: values[shared] for name, values in rivals.items()}
     some = next(s.row.scores for s in standings if s.name in rivals)

@@ -8,30 +8,30 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
     (
         "Interval",
         "63.21 ± 0.34 is a mean and the half-width of its 95 % t interval over the samples of the task, which are the "
-        "unit of chance here: episodes or questions. What is not a mean, such as an F1, has the middle 95 % of 1,000 "
-        "bootstrap draws. Overlapping intervals do not say that two models are equal.",
+        "independent units: episodes or questions. Other metrics, such as F1, have the middle 95 % of 1,000 bootstrap "
+        "draws. Overlapping intervals do not mean that two models are equal.",
     ),
     (
         "Rank",
-        "The ranks that the samples leave open. All pairs of models are compared sample by sample with paired tests; "
-        f"the p values are adjusted for their number (Holm, level {ALPHA:g} for the whole task). A model ranked 2–3 is "
-        "significantly worse than one model, and at most one more may be better. Bold scores in the overview: no "
+        "The ranks that are compatible with the samples. All pairs of models are compared sample by sample with paired "
+        f"tests; the p values are adjusted for their number (Holm, level {ALPHA:g} for the whole task). A model ranked "
+        "2–3 is significantly worse than one model, and at most one more may be better. Bold scores in the overview: no "
         "other model is significantly better.",
     ),
     (
         "Not ranked",
-        "A rank takes equal samples, the same version of the same scoring rule, a whole run, at least "
-        f"{LEAST_SAMPLES} scored samples and scores for {100 - 100 * MOST_UNSCORED:g} % of them. Whatever lacks one of "
-        "these is shown in grey with the reason.",
+        "A rank needs equal samples, the same version of the same scoring rule, a whole run, at least "
+        f"{LEAST_SAMPLES} scored samples and scores for {100 - 100 * MOST_UNSCORED:g} % of them. Other cells are shown "
+        "in grey, with the reason.",
     ),
     (
         "Baselines",
-        "Constant and random predictors. They show what no skill scores on the same samples, and take no rank.",
+        "Constant and random predictors: what no skill scores on the same samples. They are not ranked.",
     ),
     (
         "Unscored, unparsed",
-        "Unscored samples have no score, which is not a score of zero. Unparsed ones had no answer that the scoring "
-        "rule could read; the rule decides what that is worth.",
+        "Unscored samples have no score; that is not a score of zero. Unparsed ones have an answer that the scoring "
+        "rule could not read; the rule decides its score.",
     ),
     (
         "FLOPs",
@@ -46,6 +46,6 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
     (
         "Frontier",
         "The line joins the models that no other beats in both cost and score, baselines aside. A model behind it is "
-        "called dominated only if one that costs no more stands in a better tier that does not overlap with its own.",
+        "called dominated only if one that costs no more has a better rank that does not overlap with its own.",
     ),
 )

@@ -34,13 +34,13 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", "&"
 
 
 def csv(board: Board) -> str:
-    """One row a cell and metric, as CSV."""
+    """One row per cell and metric, as CSV."""
     text: str = frame(board).to_csv(index=False, lineterminator="\n")
     return text
 
 
 def parquet(board: Board) -> bytes:
-    """One row a cell and metric, as Parquet."""
+    """One row per cell and metric, as Parquet."""
     need("pyarrow")
     content = io.BytesIO()
     frame(board).to_parquet(content, engine="pyarrow", index=False)
@@ -48,7 +48,7 @@ def parquet(board: Board) -> bytes:
 
 
 def frame(board: Board) -> pd.DataFrame:
-    """One row a cell and metric, with all that tells where a score comes from.
+    """One row per cell and metric, with all that tells where a score comes from.
 
     Values and intervals are as they were recorded: a metric of unit ``%`` is a share in [0, 1]. Times are in seconds
     per input, memory is in bytes. A cell without scores has one row, whose metric is missing.

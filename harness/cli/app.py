@@ -41,7 +41,7 @@ Plugins = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads this at run time
     typer.Option("--plugin", metavar="FILE|MODULE", help="Load this plugin too; may be given several times."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, for a program to read.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 def _version(wanted: bool) -> None:
@@ -131,11 +131,11 @@ def run(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Only N samples drawn by the seed: a partial run, never ranked."),
     ] = None,
-    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Inputs in a batch; default 64.")] = None,  # noqa: UP045
+    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Inputs per batch; default 64.")] = None,  # noqa: UP045
     device: Annotated[Optional[str], typer.Option(help="Where models run: cpu (default), cuda, cuda:1.")] = None,  # noqa: UP045
     waive: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--waive-op", help="Let this operator go uncounted in FLOPs; it is named on the board."),
+        typer.Option("--waive-op", help="Leave this operator out of FLOPs; the board names it."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and stop.")] = False,
     plugin: Plugins = None,
@@ -143,7 +143,7 @@ def run(
 ) -> None:
     """Run models on tasks.
 
-    The same command again goes on where it was stopped.
+    Run the same command again to resume.
     """
     from .running import RunOptions, run_command
 
@@ -177,12 +177,12 @@ def cost(
         ),
     ],
     text_tokens: Annotated[int, typer.Option(help="Tokens of the prompt that are not visual.")] = 64,
-    visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of an image.")] = None,  # noqa: UP045
-    batch: Annotated[int, typer.Option(help="Prompts in a batch.")] = 1,
+    visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of one image.")] = None,  # noqa: UP045
+    batch: Annotated[int, typer.Option(help="Prompts per batch.")] = 1,
     budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1]; may be given several times.")] = None,  # noqa: UP045
     hardware: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on your own, described in a YAML file."),
+        typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on hardware described in a YAML file."),
     ] = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp16",
     preset: Annotated[
@@ -192,14 +192,16 @@ def cost(
         Optional[str],  # noqa: UP045
         typer.Option(help="fused (one kernel) or eager (three, with their scores in memory); default the preset's."),
     ] = None,
-    by: Annotated[str, typer.Option(help="Also show the parts, by module or operator.")] = "phase",
-    count: Annotated[bool, typer.Option(help="Count on the real modules too, and reconcile.")] = True,
-    measure: Annotated[bool, typer.Option("--measure", help="Time it too, here, with random weights.")] = False,
-    out: Annotated[Optional[Path], typer.Option(help="Draw it too, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
+    by: Annotated[str, typer.Option(help="Also break the cost down by module or operator.")] = "phase",
+    count: Annotated[bool, typer.Option(help="Also count on the real modules, and compare.")] = True,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also time it on this machine, with random weights.")
+    ] = False,
+    out: Annotated[Optional[Path], typer.Option(help="Also draw it, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Say what a model costs, by its config alone."""
+    """Show what a model costs, from its config alone."""
     from .cost import CostOptions, show_cost
 
     show_cost(
@@ -225,14 +227,12 @@ def cost(
 
 @app.command()
 def report(
-    runs: Annotated[
-        list[Path] | None, typer.Argument(help="Run directories; their cells are put on one board.")
-    ] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run directories to put on one board.")] = None,
     out: Annotated[Optional[list[Path]], typer.Option(help="File to write; its ending chooses the format.")] = None,  # noqa: UP045
     table: Annotated[
         str,
         typer.Option(
-            help="Another report than the leaderboard: seeds, findings, ...; `adaptbench list reports` shows them.",
+            help="Report to write instead of the leaderboard: seeds, findings, ... (`adaptbench list reports`).",
             autocompletion=_names("report"),
         ),
     ] = "",
@@ -243,7 +243,7 @@ def report(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Make a leaderboard of runs, or another report.
+    """Write a leaderboard or another report of runs.
 
     A leaderboard is .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or
     RUN/TABLE.html.
@@ -275,11 +275,11 @@ def figure(
         typer.Option(help="Only this model, with or without a budget; may be given several times."),
     ] = None,
     sample: Annotated[Optional[str], typer.Option(help="Id of the sample, for figures of one.")] = None,  # noqa: UP045
-    names: Annotated[bool, typer.Option("--list", help="Show which figures there are.")] = False,
+    names: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Draw a figure of runs: curves, plans, attention."""
+    """Draw a figure from runs: curves, plans, attention."""
     if names:
         from .listing import show_names
 
@@ -311,14 +311,14 @@ def score(
         typer.Option(help="Official file or folder with the answers; default the task's own data."),
     ] = None,
     questions: Annotated[
-        Optional[str], typer.Option(help="Question file that the predictions go with.")  # noqa: UP045
+        Optional[str], typer.Option(help="Question file of the predictions.")  # noqa: UP045
     ] = None,
     rule: Annotated[
-        Optional[str], typer.Option(help="Scoring rule: official, lmms-eval, vlmevalkit; all shows each.")  # noqa: UP045
+        Optional[str], typer.Option(help="Scoring rule: official, lmms-eval, vlmevalkit, or all.")  # noqa: UP045
     ] = None,
     breakdown: Annotated[bool, typer.Option("--breakdown", help="Also show every subset.")] = False,
     submission: Annotated[
-        Optional[Path], typer.Option(help="Write the file that the benchmark's server takes.")  # noqa: UP045
+        Optional[Path], typer.Option(help="Write the file for the benchmark's server.")  # noqa: UP045
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the task's samples.")] = 0,
     plugin: Plugins = None,
@@ -349,10 +349,10 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=_names("recipe"))
     ],
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it is there.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it exists.")],
     plugin: Plugins = None,
 ) -> None:
-    """Train a model by a recipe. The same command again goes on where it was stopped.
+    """Train a model by a recipe. Run the same command again to resume.
 
     The recipe's arguments may also be options: --steps 100.
     """
@@ -364,13 +364,13 @@ def train(
 @app.command()
 def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
-    cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine instead, on known cases.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine on known cases instead.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Look at machine, extras, plugins and runs.
+    """Check the machine, extras, plugins and runs.
 
-    Exit status 1 if a plugin is broken or a run is not whole. What is not installed is not a fault.
+    Exit status 1 if a plugin is broken or a run is incomplete. Missing extras are not errors.
     """
     from .doctor import examine, examine_costs
 
@@ -384,7 +384,7 @@ def doctor(
 def plugin_list(plugin: Plugins = None, json: Json = False) -> None:
     """Show plugins and what they register.
 
-    A broken one is shown with its traceback.
+    Broken plugins are shown with their traceback.
     """
     from .listing import show_plugins
 
@@ -394,11 +394,11 @@ def plugin_list(plugin: Plugins = None, json: Json = False) -> None:
 @plugin_app.command("new")
 def plugin_new(
     name: Annotated[str, typer.Argument(help="Name of the new package, such as my-models.")],
-    folder: Annotated[Path, typer.Option("--in", help="Where to make it.")] = Path(),
+    folder: Annotated[Path, typer.Option("--in", help="Parent folder.")] = Path(),
     model: Annotated[bool, typer.Option("--model", help="With a model.")] = False,
     method: Annotated[bool, typer.Option("--method", help="With a method.")] = False,
     benchmark: Annotated[bool, typer.Option("--benchmark", help="With a benchmark of images and questions.")] = False,
-    figure: Annotated[bool, typer.Option("--figure", help="With a figure, which stands on the board too.")] = False,
+    figure: Annotated[bool, typer.Option("--figure", help="With a figure, which is also shown on the board.")] = False,
 ) -> None:
     """Write a package with a model, a method, a benchmark or a figure.
 
@@ -417,7 +417,7 @@ def plugin_check(
 ) -> None:
     """Check models, methods and tasks of a plugin.
 
-    Exit status 1 if one of them does not keep its contract.
+    Exit status 1 if one of them breaks its contract.
     """
     from .plugin_check import check_plugin
 

@@ -28,7 +28,7 @@ def write_package(name: str, folder: Path, kinds: Sequence[str] = DEFAULT) -> Pa
 
     Args:
         name: Of the package; its module is called alike.
-        folder: Where to make it.
+        folder: Parent folder.
         kinds: Some of `KINDS`.
 
     Raises:

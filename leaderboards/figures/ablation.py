@@ -111,7 +111,7 @@ def _families(section: Section) -> list[_Family]:
 
 def _panels(section: Section, family: _Family) -> list[Panel]:
     """The panels of a family: of the metric, and of what the budget was used for where the cells say so."""
-    metric, caption = section.metric, f"{family.shared}, with 95 % intervals; the lines stand a little apart sideways."
+    metric, caption = section.metric, f"{family.shared}, with 95 % intervals; lines are shifted sideways a little."
     plane = Plane("budget", wording.with_unit(metric), upwards=metric.better == "higher", apart=True)
     curves = _curves(family, lambda cell: spot(cell.headline, _budget(cell), metric))
     drawn = [_panel(f"{metric.name.capitalize()} on {section.title}", caption, curves, plane)]

@@ -84,9 +84,9 @@ def test_a_model_beyond_a_baseline_is_not_warned_of_it(new_run, make, board):
     [
         ({"partial": "--limit 200"}, "partial: --limit 200"),
         ({"samples_digest": "1b" * 32}, "scored on other samples (1b1b1b1b, the ranked cells on 5a5a5a5a)"),
-        ({"scores": [0.5] * 9}, "too few samples: 9 scored, a rank takes 10"),
+        ({"scores": [0.5] * 9}, "too few samples: 9 scored, a rank needs 10"),
         ({"scores": [None] * 200}, "nothing could be scored"),
-        ({"scores": [None] * 11 + [0.5] * 189}, "6 % of the samples could not be scored, a rank allows 5 %"),
+        ({"scores": [None] * 11 + [0.5] * 189}, "6 % of the samples could not be scored, a rank allows at most 5 %"),
         ({"rule_version": 2}, "scored by rule exact v2, the ranked cells by exact v1"),
         ({"rule": "lmms-eval"}, "scored by rule lmms-eval v1, the ranked cells by exact v1"),
         (
@@ -130,7 +130,7 @@ def test_cells_that_share_too_few_scored_samples_are_not_ranked(new_run, make, b
         values[2 * number], values[2 * number + 1] = None, None
         run.cell(f"m{number}", values)
     (section,) = board(run).sections
-    assert set(reasons(section).values()) == {"only 8 samples were scored for every model, a rank takes 10"}
+    assert set(reasons(section).values()) == {"only 8 samples were scored for every model, a rank needs 10"}
     assert set(ranks(section).values()) == {"–"}
 
 
