@@ -83,7 +83,7 @@ def test_times_of_different_calls_are_told_apart(new_run, make, section):
     run = new_run().cell("a", make.scores(0.5))
     run.cell("b", make.scores(0.6), timing=run.timing(what="embed() of 64 images"))
     note = axes.time_plot(section(run)).note
-    assert note == "Times were measured in different ways: embed() of 64 images (1) and forward of 64 images (1)."
+    assert note == "Timed in different ways: embed() of 64 images (1) and forward of 64 images (1)."
 
 
 @pytest.mark.parametrize(("costs", "log"), [((10, 40), False), ((10, 100), True), ((0, 100), False)])
