@@ -15,8 +15,8 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
         "Rank",
         "The ranks that are compatible with the samples. All pairs of models are compared sample by sample with paired "
         f"tests; the p values are adjusted for their number (Holm, level {ALPHA:g} for the whole task). A model ranked "
-        "2–3 is significantly worse than one model, and at most one more may be better. Bold scores in the overview: no "
-        "other model is significantly better.",
+        "2–3 is significantly worse than one model, and at most one more may be better. Bold scores in the overview: "
+        "no other model is significantly better.",
     ),
     (
         "Not ranked",
