@@ -48,7 +48,7 @@ class Method(BaseModel):
         Raises:
             UserError: An option does not suit this model.
         """
-        raise UserError(f"{type(self).__name__} can be priced, not run", todo="use `adaptbench cost`, or leave it out")
+        raise UserError("it can be priced, not run", todo="use `adaptbench cost`, or leave it out")
 
     def leaves(self, work: Work) -> Work:  # noqa: ARG002 - this is the default
         """Return what is left of one prompt's work. It must agree with what `apply` makes the model run.
@@ -56,7 +56,7 @@ class Method(BaseModel):
         Raises:
             UserError: An option does not suit this architecture.
         """
-        raise UserError(f"{type(self).__name__} has no cost model", todo="run it: its cost is measured")
+        raise UserError("it has no cost model", todo="run it: its cost is measured")
 
     def for_base(self, factory: object) -> Self:  # noqa: ARG002 - most methods take every base alike
         """Return the method with options resolved that name something of the base, such as a checkpoint it ships.
@@ -115,7 +115,7 @@ class Selector(Method):
         Raises:
             UserError: An option does not fit that number.
         """
-        raise UserError(f"{type(self).__name__} has no cost model", todo="run it: its cost is measured")
+        raise UserError("it has no cost model", todo="run it: its cost is measured")
 
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""

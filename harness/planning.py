@@ -159,7 +159,12 @@ def _models(registry: Registry, request: Request) -> Iterator[PlannedModel]:
         is_open = spec.budget is None and takes_budget(registry, spec)
         swept |= is_open
         for budget in (is_open and request.budgets) or (spec.budget,):
-            yield plan_model(registry, spec if budget is None else spec.with_budget(budget))
+            planned = plan_model(registry, spec if budget is None else spec.with_budget(budget))
+            for one in planned.methods:
+                if not one.method.can_run():
+                    todo = "use `adaptbench cost`, or leave it out"
+                    raise UserError("it can be priced, not run", where=f"method {one.call}", todo=todo)
+            yield planned
     if request.models and len(request.budgets) > 0 and not swept:
         raise UserError("no model of this run leaves its budget open", where="budgets", todo="leave the budgets out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+from adaptbench import Method, MethodCard, hookimpl
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED, DEFAULT, LLM_VIEWER
@@ -131,3 +132,33 @@ def test_bad_input_is_one_line(registry, spec, question, said):
     with pytest.raises(UserError, match=said) as caught:
         Costing(registry, spec).cost(CostRequest(**{"text_tokens": 10, **question}))
     assert "\n" not in str(caught.value)
+
+
+class Half(Method):
+    """A paper's, not implemented."""
+
+    def leaves(self, work):
+        """Return half of the visual tokens."""
+        return work.with_visual_tokens(work.visual_tokens // 2)
+
+
+class Mystery(Method):
+    """Implemented, without a cost model."""
+
+    def apply(self, model):
+        """Return the model as it is."""
+        return model
+
+
+def test_a_method_may_have_only_a_cost_model_or_none():
+    class Paper:
+        @hookimpl
+        def register(self, registry):
+            registry.method("half", Half, card=MethodCard(needs={"visual-tokens"}))
+            registry.method("mystery", Mystery, card=MethodCard())
+
+    registry = load_plugins([Paper()]).registry
+    cost = Costing(registry, "llava-1.5-7b+half").cost(CostRequest(10))
+    assert cost.work.visual_tokens == 288
+    with pytest.raises(UserError, match=r"^method mystery: it has no cost model; run it: its cost is measured"):
+        Costing(registry, "tiny-llava+mystery").cost(CostRequest(10))

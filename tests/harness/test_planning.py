@@ -17,12 +17,16 @@ def needs_path(path): ...
 class Kept(Method):
     keep: int = 1
     seed: int = 0
+    def apply(self, model): return model
 class Budgeted(Method):
     budget: Budget = 1.0
-class Half(Method):
+    def apply(self, model): return model
+class Half(Budgeted):
     budget: Budget = 0.5
-class Strict(Method):
+class Strict(Budgeted):
     budget: Budget
+class Priced(Method):
+    def leaves(self, work): return work
 def task(ways=5, seed=0): ...
 class Told:
     def __init__(self, name): ...
@@ -58,6 +62,7 @@ def registry(tmp_path, monkeypatch):
     registrar.model("talker", "planned_factories:model", card=ModelCard(capabilities=("generate",)))
     for name, card in METHODS.items():
         registrar.method(name, "planned_factories:Kept", card=card)
+    registrar.method("priced", "planned_factories:Priced", card=MethodCard())
     takes = MethodCard(takes_budget=True)
     for name, kind in (("spend", "Budgeted"), ("half", "Half"), ("strict", "Strict"), ("liar", "Kept")):
         registrar.method(name, f"planned_factories:{kind}", card=takes)
@@ -192,6 +197,11 @@ class TestRefusedBeforeAnythingLoads:
         with pytest.raises(UserError, match="asked for twice"):
             plan(registry, Request(["plain"], ["look"], seeds=(1, 1)))
         assert "planned_factories" not in sys.modules
+
+
+def test_a_method_with_only_a_cost_model_is_not_run(registry):
+    with pytest.raises(UserError, match=r"^method priced: it can be priced, not run; use `adaptbench cost`"):
+        plan(registry, Request(["plain+priced"], ["look"]))
 
 
 class TestArguments:
