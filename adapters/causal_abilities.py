@@ -93,7 +93,7 @@ class Abilities:
         if self.answers == "none":
             return ("prompts ran one by one: others in the batch change what this model says",)
         if self.answers == "equal":
-            return ("prompts ran with those of their own length only: padding may change what this model says",)
+            return ("prompts ran with those of their own length only: padding may change this model's output",)
         return ()
 
 
@@ -119,7 +119,7 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
         where: Which checkpoint, for messages.
 
     Raises:
-        UserError: It cannot read a text by itself, or what it says of a token depends on chance or on those after it.
+        UserError: It cannot read a text alone, or its output for a token depends on chance or on later tokens.
     """
     kind = reader.model.config.model_type
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
             if out_of_memory(error):
                 raise
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            what = f"a {kind} cannot read a text by itself: {why}"
+            what = f"a {kind} cannot read a text alone: {why}"
             raise UserError(what, where=where, todo="try it with transformers alone, or name another") from error
         if not trial.is_steady or _hashes(reader.model.config):
             raise UserError(f"a {kind} gives a different answer to the same text each time", where=where, todo=_TODO)
@@ -148,11 +148,11 @@ def abilities(reader: Reader, vocabulary: Sequence[int], where: str) -> Abilitie
 
 
 class _Trial:
-    """Rows of a model's tokens, and what it says of each alone.
+    """Rows of tokens, and the model's output for each alone.
 
     Attributes:
         is_steady: Whether it says the same of the same row each time.
-        is_causal: Whether what it says of the start of a row does not depend on the rest.
+        is_causal: Whether its output for the start of a row does not depend on the rest.
     """
 
     def __init__(self, reader: Reader, vocabulary: Sequence[int]) -> None:
@@ -292,7 +292,7 @@ class _Trial:
         return self._reader.read(right_padded([self._shared_prefix], self._device), cached=True)[1]
 
     def _alone(self, row: Row) -> torch.Tensor:
-        """What it says of each token of a row, [n, vocabulary]."""
+        """Its logits for each token of a row, [n, vocabulary]."""
         said: torch.Tensor = self._reader.read(right_padded([row], self._device))[0][0]
         return said
 

@@ -39,7 +39,7 @@ def left_padded(rows: Sequence[Row], device: Any) -> Rows:
 
 
 def right_padded(rows: Sequence[Row], device: Any) -> Rows:
-    """Pad rows where they end. It is read like tokens, since what a model says of a token depends on none after it."""
+    """Pad rows at the end. Padding is read like tokens: causal models do not let it change the output before it."""
     longest = max(map(len, rows))
     ids = torch.tensor([list(row) + [0] * (longest - len(row)) for row in rows], device=device)
     return Rows(ids, torch.ones_like(ids))

@@ -88,7 +88,7 @@ def choose(name: str, path: str, processor: Any, kind: str) -> str:
 def render(name: str, prompt: Prompt, processor: Any, system: str = "") -> str:
     """Return the text that a prompt becomes, with one placeholder for each image.
 
-    A placeholder that stands in the user's text is taken out of it: it would ask for an image that is not there.
+    Placeholders in the user's text are removed: they would ask for images that do not exist.
 
     Args:
         name: Of the conversation.
@@ -112,7 +112,7 @@ def render(name: str, prompt: Prompt, processor: Any, system: str = "") -> str:
 
 
 def _placeholders(processor: Any) -> list[str]:
-    """What stands for images, videos and sound, in a text and in what a processor makes of it."""
+    """Placeholders of images, videos and sound, in a text and in a processor's output."""
     names = ("image_token", "video_token", "audio_token")
     found = {getattr(part, name, None) for part in (processor, processor.tokenizer) for name in names}
     return [token for token in found if isinstance(token, str) and token]

@@ -3,7 +3,7 @@
 It runs the language model inside a ``...ForCausalLM`` or a ``LlavaForConditionalGeneration`` through prefill and
 decoding, by the blocks' own modules. If no method acts, its numbers are those of the library, bit by bit.
 
-A method stands between the blocks of the prefill (`Method`). It may
+A method acts between the blocks of the prefill (`Method`). It may
 
 * drop tokens: ``state.keep(kept)``. Later blocks neither read them nor keep keys of them; positions stay;
 * plan what runs of the blocks to come, row by row: ``state.planned([{20: SKIPPED, 21: Block(heads=(0, 3))}, ...])``.
@@ -63,7 +63,7 @@ class Method(Protocol):
     first: int
 
     def after_prompt(self, batch: int) -> torch.Tensor | None:
-        """Return embeddings [batch, k, d] of tokens that stand after each prompt, or ``None`` for no such tokens.
+        """Return embeddings [batch, k, d] of tokens to append to each prompt, or ``None`` for none.
 
         The first token of the answer is read from the last of them.
         """
@@ -106,7 +106,7 @@ class Decoder:
         return embedded
 
     def shared_depth(self, methods: Sequence[Method]) -> int:
-        """Blocks that run alike whatever the methods do."""
+        """The number of blocks that run in the same way for all methods."""
         return min([self.depth, *(method.first for method in methods)])
 
     def start(
@@ -176,7 +176,7 @@ class Decoder:
     def run(
         self, partial: PartialPrefill, methods: Sequence[Method] = (), memory: ByteLru | None = None
     ) -> tuple[State, Cache]:
-        """Do what `finish` does; return what the last block hands on for all tokens, and the cache for `follow`."""
+        """Do what `finish` does; return the state after the last block, of all tokens, and the cache for `follow`."""
         if partial.depth > self.shared_depth(methods):
             raise UserError(f"a method acts before block {partial.depth}, which has run", todo="start less deep")
         state, cache, passing = partial.state, partial.cache, _Pass(self, partial.cache)
@@ -242,7 +242,7 @@ class Decoder:
             gates: For training: those of the prompts, from the state that `run` returns.
 
         Returns:
-            What the last block hands on, [B, n, d].
+            Output of the last block, [B, n, d].
         """
         hidden, passing = embeddings, _Pass(self, cache)
         for index in range(self.depth):
@@ -253,7 +253,7 @@ class Decoder:
         """Return the logits [..., vocabulary] of the tokens that come after those with these hidden states [..., d].
 
         Args:
-            hidden: What the last block hands on.
+            hidden: Output of the last block.
         """
         logits: torch.Tensor = self._head(self._norm(hidden))
         return logits

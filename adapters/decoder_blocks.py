@@ -43,7 +43,7 @@ class Block:
 
     @property
     def skipped(self) -> bool:
-        """Nothing runs: the block hands on what it is given."""
+        """Nothing runs: the block's output is its input."""
         return self.heads == () and self.channels == ()
 
 
@@ -54,7 +54,7 @@ SKIPPED = Block((), ())
 class Gates(NamedTuple):
     """Factors for the parts of a block that runs in full, for training a scheduler: gradients reach them.
 
-    Where all is 0, the block, its attention or its MLP hands on what it is given, as if it were left out.
+    Where all is 0, the block, its attention or its MLP adds nothing, as if it were left out.
 
     Attributes:
         heads: [B, heads], times the output of each head before the output projection.

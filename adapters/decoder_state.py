@@ -25,14 +25,14 @@ Kept: TypeAlias = "dict[Block, tuple[KVCache, Tokens]]"
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Which tokens stand in the rows of a batch. Never changed; compared by identity.
+    """The tokens of the rows of a batch. Immutable; compared by identity.
 
     Attributes:
         real: bool [B, n]; where false there is only padding. The last token of every row is real.
         positions: int64 [B, n], ascending in a row; with gaps where tokens were dropped.
         visual: bool [B, n]; tokens that came from an image.
-        gaps: Padding that stands between real tokens of a row, at most.
-        forgotten: int64 [B], real tokens that stood before and left a sliding window; ``None`` if none did.
+        gaps: Maximum padding between real tokens of a row.
+        forgotten: int64 [B], real tokens that have left a sliding window; ``None`` if none did.
     """
 
     real: torch.Tensor
@@ -130,7 +130,7 @@ class SharedPrefixes:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What stands between two blocks.
+    """What one block passes to the next.
 
     Attributes:
         own: States [B, n, d] of the tokens; where prefixes are shared, of those that follow.
@@ -159,7 +159,7 @@ class State:
         return torch.cat([torch.cat([pad(row.hidden, count, 1) for row in self.prefixes.rows]), self.own], dim=1)
 
     def apart(self) -> State:
-        """The same, every row by itself from now on."""
+        """The same state, with a copy of its prefix in every row."""
         return self if self.prefixes is None else dataclasses.replace(self, own=self.hidden, prefixes=None)
 
     def keep(self, kept: torch.Tensor) -> State:

@@ -168,7 +168,7 @@ def attention_of(config: Any) -> str:
 
 
 def attend_by(model: Any, implementation: str) -> bool:
-    """Have a model use another implementation of attention; tell whether it does."""
+    """Have a model use another implementation of attention; return whether it does."""
     try:
         model.set_attn_implementation(implementation)
     except (ImportError, KeyError, ValueError):

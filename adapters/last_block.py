@@ -83,7 +83,7 @@ def find(model: Any, run: Callable[[], object], shape: Sequence[int], same: Call
 
 
 def _last_block(model: Any) -> Module:
-    """The last of the modules that stand in the list which holds most of the weights."""
+    """The last module of the list that holds most of the weights."""
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList) and len(module)]
     largest = max(lists, key=lambda blocks: sum(weight.numel() for weight in blocks.parameters()))
     block: Module = largest[-1]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..harness.contracts import Json, Task
 
 _IMAGE = "<image>"
-"""What stands for an image in a text of lm-eval's."""
+"""The placeholder of an image in lm-eval's texts."""
 _CLASS = "adaptbench.adapters.lm_eval_export.ExportedTask"
 
 

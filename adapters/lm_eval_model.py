@@ -137,12 +137,12 @@ class ServedModel(LM):  # type: ignore[misc] # lm-eval has no types
         A system prompt that it does not take is left out, as lm-eval does for its own models.
 
         Raises:
-            UserError: It has no template, or puts texts into it by itself.
+            UserError: It has no template, or applies it itself.
         """
         apply: Callable[..., str] = self._able("apply_chat_template", "takes no chat template from lm-eval")
         if self._model.chat:
             todo = "leave out chat=true or lm-eval's --apply_chat_template"
-            raise UserError("it applies its chat template by itself", where=f"model {self._spec}", todo=todo)
+            raise UserError("it applies its own chat template", where=f"model {self._spec}", todo=todo)
         try:
             return apply(chat_history, add_generation_prompt=add_generation_prompt)
         except UserError as error:

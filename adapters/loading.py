@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""What every ``from_pretrained`` is told."""
+"""Arguments of every ``from_pretrained``."""
 _LEAST_VOCABULARY = 100
 """Words of a tokenizer that has been read from no file: transformers makes an empty one where there is none."""
 _INSTALL = "pip install 'adaptbench[torch]'"
@@ -95,7 +95,7 @@ def check_whole(report: Mapping[str, Any], model: Any, where: str) -> None:
         where: Which checkpoint, for messages.
 
     Raises:
-        UserError: Some parameters were drawn at random, or quantised ones taken for what they stand for.
+        UserError: Some parameters are missing, or quantised codes were loaded as weights.
     """
     own = dict(model.named_parameters())
     for name, found, wanted in sorted(report["mismatched_keys"]):
@@ -107,7 +107,7 @@ def check_whole(report: Mapping[str, Any], model: Any, where: str) -> None:
     how = quantisation(model.config.to_dict()) if getattr(model, "hf_quantizer", None) is None else ""
     codes = [name for name in sorted(report["unexpected_keys"]) if _is_code(name, own)]
     if how or codes:
-        told = how or f"{codes[0]} stands beside them"
+        told = how or f"{codes[0]} is stored beside them"
         raise UserError(
             f"its weights are quantised ({told}), and transformers does not know how to read them",
             where=where,

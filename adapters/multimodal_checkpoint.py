@@ -84,7 +84,7 @@ def fingerprint(path: str, revision: str | None = None) -> str:
 
 
 def version(path: str) -> tuple[tuple[str, int, int], ...]:
-    """Tell a checkpoint from what stood at its place before, without reading it: by times and sizes of its files."""
+    """Identify a checkpoint without reading it, by the times and sizes of its files."""
     files = sorted(checkpoint(path, None, _FILES).glob("*.safetensors"))
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 

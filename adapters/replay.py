@@ -1,4 +1,4 @@
-"""Stored predictions as a model: they stand on a board beside models that were asked."""
+"""Stored predictions as a model, to compare with live models on a board."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Replay:
-    """A model that says what stands in a file.
+    """A model that answers from a file.
 
     Args:
         path: File or folder of predictions, in any format that ``adaptbench score`` reads for the task.

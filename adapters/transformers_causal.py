@@ -38,8 +38,8 @@ class _Window(NamedTuple):
 class HFCausalLM:
     """A model that ``AutoModelForCausalLM`` loads. `decoding` says how its answers are decoded.
 
-    A prompt that leaves no room for its answer loses tokens at its beginning, as in lm-eval; how many is told in its
-    cost as ``cut_tokens``.
+    A prompt that leaves no room for its answer loses tokens at its beginning, as in lm-eval; their number is
+    in its cost as ``cut_tokens``.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, GGUF file, or hub id such as ``EleutherAI/pythia-160m``.
@@ -247,7 +247,7 @@ class HFCausalLM:
 
         In a chat the context is the user's message, and the continuation, without the blank before it, begins the
         answer. As lm-eval has it, a token that spans the end of the context and the beginning of the continuation
-        belongs to the context, which is read as it stands alone.
+        belongs to the context, which is tokenised alone.
 
         Raises:
             BadSample: No token is left to the continuation.
@@ -266,7 +266,7 @@ class HFCausalLM:
                 after = after[1:]
         if not after:
             raise BadSample(
-                f"no token of the continuation {continuation!r} stands apart from its context {context[-20:]!r}",
+                f"no token of the continuation {continuation!r} is separate from its context {context[-20:]!r}",
                 where=f"hf-lm:{self._path}",
                 todo="end the context elsewhere",
             )

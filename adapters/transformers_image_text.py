@@ -175,7 +175,7 @@ class HFImageTextToText:
         return [self._loaded.decoding.text(ids, prompt).strip() for ids, prompt in said]
 
     def _costs(self, prompts: Sequence[Prompt], inputs: Mapping[str, torch.Tensor]) -> list[PrefillCost]:
-        """What each prompt's own prefill costs, whatever it was padded to."""
+        """The cost of each prompt's own prefill, without padding."""
         tokens = inputs["attention_mask"].sum(dim=1).tolist()
         visual = inputs["input_ids"].eq(self._image_token).sum(dim=1).tolist()
         costs = []

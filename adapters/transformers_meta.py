@@ -59,7 +59,7 @@ class Blueprint:
     Args:
         config: As ``config.json`` holds it.
         source: Where it comes from, as shown to users.
-        recorded: Phase -> what `Counter.record` said of it.
+        recorded: Phase -> the result of `Counter.record`.
     """
 
     def __init__(

@@ -350,7 +350,7 @@ class HFMultimodal:
         return count if count < len(ids) else 0
 
     def _prefix(self, ids: tuple[int, ...], prompt: Prompt) -> PartialPrefill:
-        """What the decoder makes of a beginning, by itself, so that it does not depend on the batch."""
+        """The partial prefill of a prefix, run alone so that it does not depend on the batch."""
         from .decoder_state import padded
 
         depth = self.decoder.shared_depth(self.methods)

@@ -127,7 +127,7 @@ def pooled_module(encoder: torch.nn.Module, pooling: Pooling) -> Any:
 
 
 def _leading(states: torch.Tensor, pixels: torch.Tensor, encoder: Any) -> int:
-    """How many tokens stand before the patches: CLS, then distillation and register tokens.
+    """How many tokens come before the patches: CLS, then distillation and register tokens.
 
     Feature maps [n, d, h, w] and encoders that merge patches (Swin) have none.
     """

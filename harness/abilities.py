@@ -29,7 +29,7 @@ class HasModule(Protocol):
 
 @runtime_checkable
 class Traceable(HasModule, Protocol):
-    """A torch model whose forward pass can be counted and timed by itself.
+    """A torch model whose forward pass can be counted and timed.
 
     A model that lacks this is still scored and timed whole; its FLOPs are shown as not counted.
     """

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .registry import Entry, Kind
 
 _Look: TypeAlias = "Callable[[Any, Callable[[], Any]], None]"
-"""Looks at a model or a task; the second argument builds it anew."""
+"""Checks a model or a task; the second argument builds a new one."""
 
 _TOLERANCE = 1e-4
 _HOSTILE_OUTPUTS: tuple[Any, ...] = (
@@ -158,14 +158,14 @@ def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
 
 
 def _unbound(title: str, error: UserError) -> Finding:
-    """What to say of a name whose factory cannot be called: only a missing argument is not a fault."""
+    """The message for a factory that cannot be called: only a missing argument is not an error."""
     if isinstance(error, MissingArgument):
         return Finding(f"{title}: not checked", True, f"{error.what}: it cannot be built from its name alone")
     return Finding(f"{title}: can be found", False, str(error))
 
 
 def _look(title: str, build: Callable[[], Any], looks: Iterable[_Look]) -> Iterator[Finding]:
-    """Build what a name stands for, and look at it from every side."""
+    """Build what a name registers, and check it."""
     try:
         subject = build()
     except MissingArgument as error:

@@ -48,7 +48,7 @@ class Input:
 class Prompt:
     """What a `Generator` is asked: a message, and the images that it speaks of.
 
-    How a message becomes a conversation, and where the images stand in it, is the model's business.
+    How a message becomes a conversation, and where the images go, is up to the model.
 
     Attributes:
         text: The user's message, with no placeholder for the images.
@@ -104,7 +104,7 @@ class Sample:
         target: The right answer.
         group: Name shared by samples that are not independent (questions on one image); intervals are clustered by it.
             May be given as a function that returns it.
-        subsets: Axis -> where the sample stands on it, such as ``{"split": "random"}``; scores are given for each.
+        subsets: Axis -> the sample's subset, such as ``{"split": "random"}``; scores are given for each.
     """
 
     id: str
@@ -228,7 +228,7 @@ class Task(Protocol):
         return [answers[sample.inputs[0]] for sample in samples]
 
     def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - some rules look at the options
-        """Read the answer out of a raw output; ``None`` says that there is none to be read."""
+        """Read the answer out of a raw output; ``None`` if it contains no answer."""
         return output
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:

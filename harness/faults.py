@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def blamed_on(who: str, where: str) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into a `UserError`.
+    """Turn any exception of a plugin's code into a `UserError`.
 
     Args:
         who: The model or task whose code runs: ``model pixels``.

@@ -73,7 +73,7 @@ def named_files(arguments: Mapping[str, Any]) -> list[str]:
 def object_digest(value: Any) -> str | None:
     """Hash of an object's class, with its source, and of all that its attributes hold, bit by bit.
 
-    ``None`` if that cannot be told: it holds something that is written in another language, or its source is not known.
+    ``None`` if unknown: it holds something written in another language, or its source cannot be found.
     """
     try:
         return sha256_hex(canonical_json(_state(value, frozenset())))

@@ -11,8 +11,8 @@ A Python object is known by its attribute ``fingerprint`` (a text) if it has one
 source of its class and by all that its attributes hold, weights included. A task is known by the source of its class
 and its plain attributes; its samples are part of the key anyway.
 
-What cannot be told, such as an object that a library in another language made, is new in every run: none of its answers
-is used again.
+What cannot be identified, such as an object that a library in another language made, is new in every run: its answers
+are never reused.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class BoundModel:
 
     @property
     def _common(self) -> int:
-        """Methods that stand before the first one that takes a budget."""
+        """Methods before the first one that takes a budget."""
         takes = [planned.entry.card.takes_budget for planned in self.model.as_applied]
         return takes.index(True) if True in takes else len(takes)
 
@@ -92,7 +92,7 @@ class BoundModel:
 
         Args:
             settings: How it is run.
-            run: Random name of this run of the runner: part of the key of a model that cannot be told from others.
+            run: Random name of this run of the runner: part of the key of a model that cannot be identified.
         """
         base = _fingerprint(self.model.base, self.arguments) or run
         methods = [_method_fingerprint(planned) or run for planned in self.model.methods]
@@ -115,7 +115,7 @@ def cell_key(cell: PlannedCell, model_key: str, samples: Sequence[str], settings
 
 
 def task_fingerprint(planned: PlannedTask, task: Task) -> str | None:
-    """Identity of the code that makes outputs of a task's answers and scores them; ``None`` if it cannot be told."""
+    """Identity of the code that makes outputs of a task's answers and scores them; ``None`` if unknown."""
     if planned.step.entry.owner != OBJECT_OWNER:
         return _factory_digest(planned.step)
     if isinstance(task, HasFingerprint) and isinstance(task.fingerprint, str):
@@ -131,7 +131,7 @@ def _key(*parts: Any) -> str:
 
 
 def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str | None:
-    """Identity of what a factory will return, without building it; ``None`` if it cannot be told."""
+    """Identity of what a factory will return, without building it; ``None`` if unknown."""
     factory: Any = step.entry.factory()
     subject = factory() if step.entry.owner == OBJECT_OWNER else factory
     if isinstance(subject, HasFingerprint) and isinstance(subject.fingerprint, str):
@@ -145,7 +145,7 @@ def _fingerprint(step: Step, arguments: Mapping[str, Any]) -> str | None:
 
 
 def _method_fingerprint(planned: PlannedMethod) -> str | None:
-    """Identity of what a method does, but for the options that the spec says; ``None`` if it cannot be told."""
+    """Identity of what a method does, but for the options that the spec says; ``None`` if unknown."""
     options, own = planned.method.model_dump(), planned.method.fingerprint()
     code = own or _factory_digest(planned)
     if code is None:

@@ -33,7 +33,7 @@ class RunContext:
     Attributes:
         out: The run directory.
         folder: Working directory, from which relative paths start.
-        name: Random name of the run, part of the key of what cannot be told from others.
+        name: Random name of the run, part of the key of what cannot be identified.
         command: What the user typed.
         plugins: How a worker finds the plugins that its process has not loaded.
     """

@@ -30,7 +30,7 @@ class Method(BaseModel):
 
     A subclass declares its options as fields: type, default and range (pydantic's ``Field``), and below it a docstring
     that says what it means. They are checked before anything loads, by every command in the same words. A field
-    ``budget`` is given what stands after ``@`` in a spec, a field ``seed`` the run's seed unless the spec says another.
+    ``budget`` is set to the number after ``@`` in a spec, a field ``seed`` the run's seed unless the spec says another.
 
     A method without `leaves` can be run, and its cost is measured. One without `apply` can be priced only.
     """

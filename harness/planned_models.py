@@ -216,7 +216,7 @@ def _refuse_lack(step: Step, spec: Spec, offers: Collection[str]) -> None:
         )
     if step.entry.card.takes_budget and "budget" in dict(step.call.args):
         raise UserError(
-            "a budget stands after '@'", where=f"model spec '{spec}'", todo=f"write it as in {step.call.name}@0.5"
+            "a budget is written after '@'", where=f"model spec '{spec}'", todo=f"write it as in {step.call.name}@0.5"
         )
 
 

@@ -225,6 +225,6 @@ def _refuse_doubles(cells: Sequence[PlannedCell]) -> None:
         if cell.id in seen:
             raise UserError(
                 f"asked for twice: {cell.id.model} on {cell.id.task}",
-                todo="name each model, task, budget and seed once; an object is told apart by its attribute name",
+                todo="name each model, task, budget and seed once; give objects different `name` attributes",
             )
         seen.add(cell.id)

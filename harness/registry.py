@@ -1,4 +1,4 @@
-"""Names and what they stand for. Registering or listing a name imports nothing."""
+"""The registered names. Registering or listing a name imports nothing."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Registrar:
         args: Mapping[str, Any] | None = None,
         override: bool = False,
     ) -> None:
-        """Register a task: ``target(**arguments)`` returns it; ``args`` are arguments that the name stands for."""
+        """Register a task: ``target(**arguments)`` returns it; ``args`` are arguments that the name implies."""
         self._add(Entry("task", name, target, self.owner, card, dict(args or {}), override), TaskCard)
 
     def suite(self, name: str, path: str | Path, *, override: bool = False) -> None:
@@ -222,7 +222,7 @@ class Registrar:
         Args:
             name: How a spec calls it.
             target: See `harness.measure.counting.Blueprint` for what it returns.
-            args: Arguments that the name stands for.
+            args: Arguments that the name implies.
             override: Whether it may replace another plugin's.
         """
         self._add(Entry("architecture", name, target, self.owner, None, dict(args or {}), override))

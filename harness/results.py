@@ -140,7 +140,7 @@ class CellResult(_Stored):
     """Why ``flops`` is ``None``."""
     parameters: int | None = None
     notes: tuple[str, ...] = ()
-    """What the model says of its own answers, such as what it left out of its checkpoint's settings."""
+    """The model's remarks on its answers, such as settings of its checkpoint that it ignores."""
     settings: dict[str, str | int | float | bool]
     """Batch size, device, dtype: whatever else can change an answer."""
     records_sha256: str

@@ -56,7 +56,7 @@ def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
 
 
 def input_positions(samples: Iterable[Sample]) -> npt.NDArray[np.int64]:
-    """Return where the inputs of samples stand in ``task.inputs``: in order, each once."""
+    """Return the positions in ``task.inputs`` of the inputs of samples: in order, each once."""
     return np.unique(np.concatenate([np.zeros(0, np.int64), *(np.asarray(s.inputs, np.int64) for s in samples)]))
 
 

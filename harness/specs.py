@@ -119,7 +119,7 @@ def check_name(name: str, what: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three known names that a mistyped one may stand for, the likeliest first; case does not matter."""
+    """Return up to three known names that a mistyped one may mean, the likeliest first; case does not matter."""
     from rapidfuzz import fuzz, process
 
     names = list(known)
@@ -242,7 +242,7 @@ class _Scanner:
             return self._string()
         target = self._run(lambda c: c not in _NOT_TARGET and not c.isspace() and c.isprintable())
         if not target:
-            raise self._error("what stands after ':'")
+            raise self._error("a value after ':'")
         return target
 
     def _string(self) -> str:

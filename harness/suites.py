@@ -113,7 +113,7 @@ def _calls(call: Call, environment: Mapping[str, str], where: str) -> list[Call]
 
 
 def _paths(value: Value, environment: Mapping[str, str], where: str) -> list[Value]:
-    """What an argument stands for: itself, or the paths that it names."""
+    """The values of an argument: itself, or the paths that match it."""
     if not isinstance(value, str) or not _VARIABLE.search(value):
         return [value]
     for name in _VARIABLE.findall(value):

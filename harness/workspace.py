@@ -70,7 +70,7 @@ class Workspace:
         return self._chosen[name]
 
     def scoring(self, cell: PlannedCell) -> str:
-        """Identity of the code that scores a cell; if it cannot be told, it is another one in every run."""
+        """Identity of the code that scores a cell; if unknown, it differs in every run."""
         name = _task_name(cell)
         if name not in self._scoring:
             self._scoring[name] = task_fingerprint(cell.task, self.chosen(cell).task) or self.run.name

@@ -1,4 +1,4 @@
-"""What accuracy is drawn against: which cells may stand on one cost axis, and which of them are on the frontier."""
+"""What accuracy is drawn against: which cells may share one cost axis, and which of them are on the frontier."""
 
 from __future__ import annotations
 
@@ -166,6 +166,6 @@ def _kind(standing: Standing, cost: Cost, drawn: Sequence[tuple[Standing, Cost]]
     if standing.name in frontier:
         return "frontier"
     own = standing.tier
-    # Tiers that do not overlap are a claim at the level of the tests: whoever is in the better one is better.
+    # Tiers that do not overlap are a claim at the level of the tests: a model in the better one is better.
     beaten = any(other.tier and own and other.tier.worst < own.best and c.value <= cost.value for other, c in drawn)
     return "dominated" if beaten else "open"

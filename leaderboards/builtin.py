@@ -31,7 +31,7 @@ _SECTIONS = {
     "gap": "Composition",
     "mistakes": "Composition",
 }
-"""Figures with panels on the board, and the headings that these stand under."""
+"""Figures with panels on the board, and their headings."""
 
 
 @hookimpl

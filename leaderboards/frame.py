@@ -79,7 +79,7 @@ def frame(plot: Plot) -> Frame:
         left, right = max(0.0, least - margin), most + margin
     low, high = min(point.low for point in plot.points), max(point.high for point in plot.points)
     if low == high == 0:
-        high = 1.0  # a score of 0 everywhere stands at the bottom, not between -1 and 1
+        high = 1.0  # scores that are all 0 go to the bottom, not between -1 and 1
     air = 0.08 * (high - low) or 0.05 * abs(high)
     upwards = plot.section.metric.better == "higher"
     return Frame(title, unit, left, right, log, _ticks(left, right) if log else None, low - air, high + air, upwards)

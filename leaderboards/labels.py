@@ -14,7 +14,7 @@ _AIR = 1.0
 
 
 class Side(NamedTuple):
-    """An offset from the point in pixels, downwards positive, and which end of the text stands there."""
+    """An offset from the point in pixels, downwards positive, and which end of the text is placed there."""
 
     dx: int
     dy: int

@@ -87,7 +87,7 @@ def _figures(board: Board, registry: Registry, specs: dict[str, Any]) -> list[di
 
 
 def _figure(name: str, panels: Entry, board: Board, specs: dict[str, Any]) -> dict[str, Any]:
-    """The views of a figure's panels by the folds that they stand in, or why it has none."""
+    """The views of a figure's panels by fold, or why it has none."""
     own: dict[str, Any] = {}
     folds: dict[str, list[dict[str, Any]]] = {}
     try:

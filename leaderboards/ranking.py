@@ -71,7 +71,7 @@ class Standing:
 
     @property
     def comparable(self) -> bool:
-        """It may stand in a chart with the ranked cells."""
+        """It may share a chart with the ranked cells."""
         return not self.reason
 
     @property
@@ -190,7 +190,7 @@ def _with_run(standing: Standing) -> Standing:
 
 
 def _own_fault(row: Row) -> str:
-    """Why a cell cannot be ranked whatever it is compared with; empty if it can."""
+    """Why a cell can never be ranked; empty if it can."""
     result = row.result
     if result.partial:
         return f"partial: {result.partial}"

@@ -23,7 +23,7 @@ def main() -> None:
     from .app import app
     from .output import printable
 
-    # It may stand before or after the command.
+    # It may come before or after the command.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debugging = len(arguments) < len(sys.argv) - 1
     try:

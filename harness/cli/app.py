@@ -79,7 +79,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Read the options that stand before a command."""
+    """Read the options before a command."""
     _show_help(context)
 
 

@@ -102,7 +102,7 @@ def _cost_request(options: CostOptions) -> CostRequest:
 
 
 def _spec(text: str) -> str:
-    """The spec; a bare hub id or path stands for ``hf:`` and it."""
+    """The spec; a bare hub id or path is short for ``hf:`` and it."""
     base, *_ = re.split(r"[+(@]", text, maxsplit=1)
     bare = "/" in base and ":" not in base
     return str(Call("hf", base.strip(' "'))) + text[len(base) :] if bare else text

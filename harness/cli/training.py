@@ -49,7 +49,7 @@ def _pairs(options: Sequence[str], where: str) -> list[tuple[str, Value]]:
         option = rest.pop(0)
         name, equals, value = option.removeprefix("--").partition("=")
         if not option.startswith("--") or not name:
-            raise UserError(f"{option!r} stands alone", where=where, todo="write --name value")
+            raise UserError(f"{option!r} has no name", where=where, todo="write --name value")
         if not equals and not rest:
             raise UserError(f"{option} has no value", where=where, todo=f"write {option} VALUE")
         pairs.append((name.replace("-", "_"), _value(value if equals else rest.pop(0))))

@@ -68,7 +68,7 @@ class Blueprint(Protocol):
 
     @property
     def recorded(self) -> Mapping[str, PhaseCount]:
-        """Phase -> what `Counter.record` said of it; empty if it has to be traced."""
+        """Phase -> the result of `Counter.record`; empty if it has to be traced."""
         ...
 
     @property
@@ -130,7 +130,7 @@ class Counter:
     def count_layers(self, phase: str, lengths: Sequence[int]) -> Flops:
         """FLOPs of a phase of which only ``len(lengths)`` layers run, each on its own number of tokens.
 
-        What stands beside the layers, such as a norm or an embedding's projection, runs on the longest.
+        What is not in a layer, such as a norm or an embedding's projection, runs on the longest.
         """
         one, sample = self._polynomial(phase, 1)
         two, _ = self._polynomial(phase, 2)

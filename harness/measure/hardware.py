@@ -31,7 +31,7 @@ _PACKAGES = (
 
 @functools.cache
 def session_id() -> str:
-    """Return the random name of this process' session: times of different sessions are told apart by it."""
+    """Return the random name of this process' session: it separates the times of different sessions."""
     return secrets.token_hex(8)
 
 

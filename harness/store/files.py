@@ -20,8 +20,8 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose another --out",
     errno.EACCES: "permission denied; choose another --out or change its permissions",
     errno.EPERM: "permission denied; choose another --out or change its permissions",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
-    errno.EEXIST: "a file stands where a folder is needed; choose another --out",
+    errno.ENOTDIR: "a file is where a folder is needed; choose another --out",
+    errno.EEXIST: "a file is where a folder is needed; choose another --out",
 }
 
 
@@ -54,7 +54,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     Args:
         path: The file.
         data: Its new content.
-        durable: Whether it must be on disk on return, whatever the power does.
+        durable: Whether it must survive a power failure after return.
     """
     make_folder(path.parent)
     draft = path.with_name(f".{path.name}.tmp")

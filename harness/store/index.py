@@ -1,4 +1,4 @@
-"""An SQLite index of scores, for whoever asks across records. It can be deleted at any time: it is made again."""
+"""An SQLite index of scores, for queries across records. It can be deleted at any time, and is rebuilt."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Order of writing: records (fsynced), then ``timing.json``, then ``result.json``. Whoever sees a ``result.json`` sees a
 complete cell. A kill between two bytes leaves at most one torn last line, which is cut off when the cell is resumed.
 
-A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of what stands before it. A damaged line is
+A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of the text before it. A damaged line is
 found, also in a cell that is not complete.
 """
 
@@ -74,7 +74,7 @@ class Journal:
             return []
         with disk_errors(self.path, "read"):
             data = self.path.read_bytes()
-        lines = data.split(b"\n")[:-1]  # what stands after the last line feed is torn
+        lines = data.split(b"\n")[:-1]  # what follows the last line feed is torn
         keep = len(lines) if len(lines) == total else len(lines) - len(lines) % chunk
         safe = sum(len(line) + 1 for line in lines[:keep])
         if safe < len(data):

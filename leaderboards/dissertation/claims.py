@@ -1,4 +1,4 @@
-"""What a finding claims, and what runs say of it."""
+"""What a finding claims, and whether runs support it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Side(NamedTuple):
     """A method at a budget, trained in some way.
 
     Attributes:
-        model: Its spec without the budget; ``base`` stands for any model.
+        model: Its spec without the budget; ``base`` means any model.
         trained: What it was trained with, where that is not the usual.
     """
 

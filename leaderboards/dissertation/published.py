@@ -6,8 +6,8 @@ University of Wisconsin-Madison, 2026; the tables were read from a text conversi
 Values are transcribed as printed, never corrected: the note of a table in ``tables/index.csv`` names what looks like a
 misprint or is ambiguous in the conversion. Labels are as printed too, less citations and
 footnote marks, their levels joined by `` | ``: row labels from left to right, column headings from top to bottom. A row
-that begins with "w/" or "+" stands below its base: ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``. A printed dash is a
-cell without a value; a blank is not a cell.
+with "w/" or "+" belongs to the base above it: ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``. A printed dash is a cell
+without a value; a blank is not a cell.
 """
 
 from __future__ import annotations

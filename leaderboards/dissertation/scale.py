@@ -46,7 +46,7 @@ def scale(request: FigureRequest, *, by: str = "pair", metric: str = "", publish
         by: ``pair``: a panel for each pair, where families differ by their marks. ``family``: a row for each pair,
             with a panel for each family, as in Fig. B.1.
         metric: Default the one that ranks.
-        published: Whether the dissertation's models stand beside those of the runs (see `printed`).
+        published: Whether to add the dissertation's models to those of the runs (see `printed`).
 
     Raises:
         UserError: There are no two sizes of models, an argument is unknown, or nothing is published of these pairs.
@@ -133,7 +133,7 @@ def _levels(pair: Pair, metric: Metric) -> list[Level]:
 
 
 def _drawn(curves: Sequence[Curve], plane: Plane, levels: Sequence[Level], palette: Palette) -> Any:
-    """The lines over the levels of baselines, whose names stand in the margin."""
+    """The lines over the levels of baselines, whose names are in the margin."""
     alt = need("altair")
     low, high = plane.height or (0.0, 100.0)
     places = _apart([level.value for level in levels], _LINE * (high - low) / HEIGHT, high)

@@ -76,7 +76,7 @@ def render(study: Study, form: str) -> str:
 
 
 def markdown(study: Study) -> str:
-    """The study as GitHub-flavoured Markdown, with headings that stand below a page's own."""
+    """The study as GitHub-flavoured Markdown, with headings one level below a page's own."""
     parts = ["\n".join(f"- {plain(fact)}" for fact in study.facts)]
     for table in study.tables:
         rows = [[plain(cell if isinstance(cell, str) else cell.text) for cell in row] for row in table.rows]

@@ -126,7 +126,7 @@ def value_axis(alt: Any, metric: Metric) -> Any:
 
 
 def _notes(alt: Any, rows: Sequence[Row], palette: Palette) -> Any:
-    """What stands behind the rows, in the margin."""
+    """The labels in the margin, after the rows."""
     values = [{"row": row.name, "note": row.note} for row in rows if row.note]
     mark = {"align": "left", "baseline": "middle", "dx": 8, "fontSize": 11, "color": palette.ink}
     texts = alt.Chart(alt.Data(values=values)).mark_text(**mark)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PERCENT = Metric(name="share")
 _DODGE = 0.006
-"""How far lines stand apart sideways, as a share of the axis: intervals at one budget would hide each other."""
+"""How far lines are shifted sideways, as a share of the axis: intervals at one budget would hide each other."""
 
 
 class Spot(NamedTuple):

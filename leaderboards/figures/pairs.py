@@ -1,4 +1,4 @@
-"""What runs say of a pair of simple tasks: the scores of each model in four settings (dissertation, section 4.2)."""
+"""A pair of simple tasks: the scores of each model in four settings (dissertation, section 4.2)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SIZE = re.compile(r"[-_ ]?(?<![a-z0-9.])((\d+x)?\d+(\.\d+)?[kmbt]|small|base|me
 
 
 class Part(NamedTuple):
-    """What a cell says of one setting.
+    """A cell's results in one setting.
 
     Attributes:
         whole: The cell asked in no other setting.

@@ -19,7 +19,7 @@ SERIES = ("#2f7fc1", "#d9731a", "#2b9a6b", "#b3589a", "#9a8417", "#c84b4b", "#4d
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
 """Marks of lines, for eyes that do not tell the colours apart."""
 _HEADING, _CAPTION = 8, 6
-"""Width of a letter of a title and of what stands below it, in pixels."""
+"""Width of a letter of a title and of a caption, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Panel:
         draw: Makes the Altair chart, without its title, in the colours of a palette.
         width: In pixels, without the axes.
         grows: On a page it takes the width that there is; for charts of one view.
-        fold: Heading of the fold on the board that it stands in; without one it is in sight.
+        fold: Heading of the fold on the board that holds it; empty for none.
     """
 
     title: str

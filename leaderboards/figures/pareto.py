@@ -103,7 +103,7 @@ def _lines(standings: Sequence[Standing], against: str) -> Mapping[str, Sequence
 
 
 def _costs(section: Section, against: str) -> Mapping[str, float]:
-    """Cell -> where it stands on the axis; a cell whose cost or score is not known is left out."""
+    """Cell -> its position on the axis; a cell whose cost or score is not known is left out."""
     if against == "flops":
         return {point.standing.name: point.cost.value for point in flops_plot(section).points}
     known = [standing for standing in section.standings if standing.comparable and standing.headline]

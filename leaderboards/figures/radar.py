@@ -33,7 +33,7 @@ def radar(request: FigureRequest, *, base: str = "", centre: float | None = None
     Args:
         request: Runs of three tasks or more.
         base: Model whose scores are 100 %; default the best of each task.
-        centre: Share that the centre stands for; default just below the lowest.
+        centre: Share at the centre; default just below the lowest.
 
     Raises:
         UserError: There are too few tasks, too many models, or no such base.
@@ -112,7 +112,7 @@ def _polygons(shares: Shares, units: Mapping[str, str], centre: float, palette: 
 def _web(
     alt: Any, units: Mapping[str, str], ends: tuple[float, float], palette: Palette
 ) -> tuple[list[Any], list[Any]]:
-    """What stands below the polygons, rings and spokes; and above them, their shares and tasks."""
+    """What is drawn below the polygons: rings and spokes; and above them: shares and tasks."""
     count, (centre, outer) = len(units), ends
     steps = range(1, _RINGS + 1)
     rings = [{"of": ring, "order": i, **_place(i, count, ring / _RINGS)} for ring in steps for i in range(count + 1)]

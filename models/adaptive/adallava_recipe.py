@@ -47,7 +47,7 @@ class Training:
             ``shapes`` are drawn.
         images: Folder that the paths of the images start from; default the one of the JSON file.
         scenes: How many to draw.
-        history: Whether a question stands after those before it in its conversation, or as if it were alone.
+        history: Whether a question follows the earlier ones of its conversation, or is asked alone.
         steps: Of the optimizer.
         batch: Images, or texts without one, a step on each device.
         questions: Of an image, at most; each with a budget of its own.

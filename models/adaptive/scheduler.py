@@ -207,7 +207,7 @@ def opened(file: Path, where: str) -> Iterator[Any]:
 
 
 def own_name(name: str) -> str | None:
-    """Return the scheduler's own name of a tensor, whatever stands before it; none if it is not the scheduler's."""
+    """Return the scheduler's own name of a tensor, without any prefix; none if it is not the scheduler's."""
     _, mark, own = f".{name}".rpartition(f".{_PREFIX}")
     return own if mark else None
 
@@ -264,7 +264,7 @@ def latency_penalty(
 
 
 class ContentNoise:
-    """Gumbel noise that is drawn from what a prompt says, so that it does not depend on the batch it stands in.
+    """Gumbel noise that is drawn from what a prompt says, so that it does not depend on the batch.
 
     For any prompt, the draws of all seeds are independent; so the best k of noise are a uniform choice, and the best k
     of logits and noise are k draws without replacement.

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .training_data import Questions
 
 IGNORED = -100
-"""Label of what stands after an answer."""
+"""Label of what follows an answer."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Trainee(nn.Module):
             pixels: As in `forward`, and so are the others.
             starts: As there.
             ends: As there.
-            answers: As there. What stands where a shorter answer is over means nothing.
+            answers: As there; padding after shorter answers is ignored.
             start_of: As there.
             planner: ``None`` to run everything, without latency token.
         """

@@ -122,7 +122,7 @@ class Questions(torch.utils.data.Dataset[Item]):
         k: Fewest and most units that a plan opens; budgets are drawn uniformly between them.
         length: Items.
         questions: Of an item, at most; drawn from its record.
-        history: Whether a question stands after those before it in its record, or as if it were alone.
+        history: Whether a question follows the earlier ones of its record, or is asked alone.
         seed: Of all that is drawn.
     """
 
@@ -183,7 +183,7 @@ def said(loaded: Checkpoint, pairs: Sequence[Turn], with_image: bool) -> Said:
     Args:
         loaded: The model that is asked.
         pairs: Messages and their answers.
-        with_image: Whether there is an image; it stands before the first message.
+        with_image: Whether there is an image; it comes before the first message.
     """
     tokenizer = loaded.processor.tokenizer
     first, answer = pairs[0][0], pairs[-1][1]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RandomTokens(Selector):
-    """Keep some visual tokens of each image, in the order in which they stand in it."""
+    """Keep some visual tokens of each image, in their order in the image."""
 
     keep: int = Field(64, ge=1)
     """How many visual tokens of each image are kept."""

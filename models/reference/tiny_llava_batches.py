@@ -98,8 +98,8 @@ class Speech:
         Args:
             records: One conversation each.
             rng: Chooses the turns and their order.
-            together: Whether a turn sees those before it. If not, it sees the image and itself and stands where the
-                first turn would: many questions share one image, and each is asked as if it were alone.
+            together: Whether a turn sees those before it. If not, it sees the image and itself, at the positions of
+                the first turn: many questions share one image, and each is asked as if it were alone.
         """
         rows = [self._row(record["conversations"], rng, together) for record in records]
         length = max(len(ids) for ids, *_ in rows)

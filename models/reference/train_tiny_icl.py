@@ -105,7 +105,7 @@ class Batches:
 
 
 def labels_of(ids: torch.Tensor, answer: int, end: int) -> torch.Tensor:
-    """Return the ids of what stands after ``answer`` up to ``end``, this included, and `IGNORED` elsewhere.
+    """Return the ids of what follows ``answer`` up to ``end``, this included, and `IGNORED` elsewhere.
 
     Args:
         ids: [n, length].

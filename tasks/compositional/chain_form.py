@@ -131,7 +131,7 @@ class _Reader:
         return self._words[self._place] if self._place < len(self._words) else ""
 
     def take(self, *expected: str) -> str:
-        """Return the next word if it is expected; the empty word stands for the end."""
+        """Return the next word if it is expected; the empty word means the end."""
         word = self.next
         if word not in expected:
             self._refuse(" or ".join(repr(item) if item else "the end" for item in expected))
@@ -242,7 +242,7 @@ class _Terms:
     def _noun(self, filler: str) -> str:
         if " " in filler and filler not in self._nouns:
             self._refuse(f"nothing is said of {filler!r}")
-        return self._nouns.get(filler, filler)  # a name stands for itself
+        return self._nouns.get(filler, filler)  # a name is its own noun
 
     def _event(self, event: str, verb: str) -> None:
         if self._verbs.setdefault(event, verb) != verb:

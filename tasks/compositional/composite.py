@@ -24,7 +24,7 @@ What: TypeAlias = Literal["first", "second", "composite"]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How inputs of a pair look: templates in which ``{0}``, ``{1}`` ... stand for the operands.
+    """How inputs of a pair look: templates in which ``{0}``, ``{1}`` ... are replaced by the operands.
 
     Attributes:
         first: Input of the first simple task.
@@ -193,7 +193,7 @@ def compose(first: Simple, second: Simple, by: Literal["parts", "steps"]) -> Pai
     other is not.
 
     Raises:
-        UserError: They do not compose by steps, or one symbol would stand for both.
+        UserError: They do not compose by steps, or both would have the same symbol.
     """
     pair = Pair(first, second, by)
     kinds = (_own_kind(first), _own_kind(second)) if by == "parts" else (pair.kind, pair.kind)

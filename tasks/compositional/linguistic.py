@@ -96,7 +96,7 @@ class _Item(NamedTuple):
         questions: ``first``, ``second``, ``composite`` -> what is asked.
         needs: Setting -> what its demonstrations must show.
         composed: Style of demonstrations of the composite itself.
-        subsets: As ``questions`` -> where it stands on the axes of the task.
+        subsets: As ``questions`` -> its subsets on the axes of the task.
     """
 
     questions: Mapping[str, Sentence]

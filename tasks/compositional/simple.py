@@ -24,7 +24,7 @@ Side: TypeAlias = Literal["demonstrations", "queries"]
 Bounds: TypeAlias = tuple[int, int]
 
 _QUERY_TENTHS = 3
-"""How many tenths of all operands stand in queries; the others stand in demonstrations."""
+"""How many tenths of all operands are in queries; the others are in demonstrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Kind:
 
     Attributes:
         pool: All there are, in an order that never changes.
-        key: Operands of one key stand on the same side: none is in a query that another of the key demonstrates.
+        key: Operands of one key are on the same side: none is in a query that another of the key demonstrates.
     """
 
     pool: Callable[[Ranges], Sequence[str]]
@@ -157,7 +157,7 @@ def on_side(key: str, side: Side) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Draws operands that stand on one side."""
+    """Draws operands of one side."""
 
     dice: Dice
     side: Side

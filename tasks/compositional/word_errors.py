@@ -1,4 +1,4 @@
-"""Word error rate of a translation (section B.2). Words stand between blanks; a bracket is a word."""
+"""Word error rate of a translation (section B.2). Words are separated by blanks; a bracket is a word."""
 
 from __future__ import annotations
 

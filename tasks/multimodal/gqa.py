@@ -292,7 +292,7 @@ def _entailed(row: Row, name: str) -> list[str]:
 
 
 def _subsets(row: Row, text: str) -> dict[str, str]:
-    """Where a question stands on the axes of the official script, as far as the data say."""
+    """A question's subsets on the axes of the official script, as far as the data say."""
     types = row.get("types") or {}
     subsets = {axis: str(types[axis]) for axis in ("structural", "semantic", "detailed") if types.get(axis)}
     if "structural" in subsets:

@@ -34,7 +34,7 @@ FAILED: Pair = (-1.0, -1.0)
 
 
 def mmvet_score(verdict: str) -> float | None:
-    """Return MM-Vet's score in [0, 1]: what stands before the first blank; ``None`` if that is no such number."""
+    """Return MM-Vet's score in [0, 1]: the text before the first blank; ``None`` if that is not a number in [0, 1]."""
     try:
         score = float(verdict.split(" ", maxsplit=1)[0].strip())
     except ValueError:
@@ -194,6 +194,6 @@ def judge_for(model: str, verdicts: str) -> Judge:
 
 
 def stored_output(answer: Any, verdicts: Sequence[str], place: str) -> Json:
-    """Return the raw output that stands for an answer and the verdicts on it, as far as they are there."""
+    """Return the raw output that holds an answer and the verdicts on it, as far as they are there."""
     text = as_text(answer, place)
     return {"answer": text, "verdicts": list(verdicts)} if verdicts else text

@@ -184,7 +184,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
 def _review(row: Mapping[str, Any], place: str) -> str | None:
     """The verdict in a row: its text where that says what its scores are, else the scores.
 
-    Scores stand in ``tuple`` (LLaVA) or in ``gpt4_score`` and ``score`` (VLMEvalKit); lmms-eval has the text.
+    Scores are in ``tuple`` (LLaVA) or in ``gpt4_score`` and ``score`` (VLMEvalKit); lmms-eval has the text.
     """
     judged = row.get("gpt_eval_llava_all")  # lmms-eval
     content = judged.get("review") if isinstance(judged, dict) else row.get("content")

@@ -1,4 +1,4 @@
-"""Predictions that others made: their rows, whatever file they stand in, matched with the questions of a task.
+"""Predictions that others made: their rows, from any file format, matched with the questions of a task.
 
 Files are what people have: LLaVA's ``answers.jsonl``, result files of the official scripts, lmms-eval's sample logs,
 VLMEvalKit's sheets. Byte-order marks, mixed line ends, blank lines and blanks around names are read over; anything that

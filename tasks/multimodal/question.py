@@ -24,9 +24,9 @@ class Question:
         image: May be given as the path of a file; ``None`` for a question without one.
         target: What the scoring rule needs: the answer, ten human answers, a letter.
         options: Texts of the choices, in order: A, B, ...
-        hint: Text that stands before a multiple-choice question.
+        hint: Text before a multiple-choice question.
         ocr: Words that a reader found in the image.
-        subsets: Axis -> where the question stands on it.
+        subsets: Axis -> the question's subset.
         group: Name shared by questions that are not independent, such as the image's name in the data; without it,
             those on equal images are.
         sample: Name of the sample that it is a part of, where several questions are scored together; else its own.

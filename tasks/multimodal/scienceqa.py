@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PARTS = {"img": "ScienceQA-IMG", "full": "ScienceQA-FULL"}
 _LOWER_GRADES = 6
 _NO_PREDICTION = "FAILED"
-"""What stands in the files that LLaVA's script makes for a question that it found no prediction for."""
+"""The answer in the files of LLaVA's script for a question without a prediction."""
 
 
 def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec

@@ -210,7 +210,7 @@ def test_a_token_that_spans_context_and_continuation_is_the_contexts_as_in_lm_ev
         model.loglikelihood(pairs), theirs.loglikelihood(requests, disable_tqdm=True), strict=True
     ):
         assert found == (pytest.approx(wanted[0], rel=1e-4), wanted[1])
-    with pytest.raises(BadSample, match="no token of the continuation 'e' stands apart from its context 'th'"):
+    with pytest.raises(BadSample, match="no token of the continuation 'e' is separate from its context 'th'"):
         model.loglikelihood([("a", "b"), ("th", "e")])
 
 

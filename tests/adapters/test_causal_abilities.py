@@ -166,5 +166,5 @@ def test_what_cannot_read_a_text_by_itself_is_refused(own_language, monkeypatch)
         raise ValueError("images are needed\nas well")
 
     monkeypatch.setattr(hf.LlamaForCausalLM, "forward", forward)
-    with pytest.raises(UserError, match="a llama cannot read a text by itself: images are needed as well; try"):
+    with pytest.raises(UserError, match="a llama cannot read a text alone: images are needed as well; try"):
         HFCausalLM(str(folder))

@@ -126,7 +126,7 @@ def test_a_template_that_writes_the_date_is_told(talking):
 
 def test_what_lm_eval_cannot_have_put_into_a_template_is_told(talking, language):
     message = [{"role": "user", "content": "a"}]
-    with pytest.raises(UserError, match="it applies its chat template by itself; leave out chat=true or lm-eval's"):
+    with pytest.raises(UserError, match="it applies its own chat template; leave out chat=true or lm-eval's"):
         serve(f"hf-lm:{talking()}(chat=true)").apply_chat_template(message)
     with pytest.raises(UserError, match="it has no chat template"):
         serve(f"hf-lm:{language('llama')}").apply_chat_template(message)

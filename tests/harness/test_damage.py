@@ -231,7 +231,7 @@ def test_a_file_of_somebody_else_in_the_way(command, broken, whole, written, mod
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
     folder.touch()
-    refused(command("run", *WHOLE, "--out", broken), str(folder), "a file stands where a folder is needed")
+    refused(command("run", *WHOLE, "--out", broken), str(folder), "a file is where a folder is needed")
     folder.unlink()
     assert command("run", *WHOLE, "--out", broken)[0] == 0
     assert written(broken) == whole

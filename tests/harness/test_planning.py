@@ -156,7 +156,7 @@ class TestBudgets:
             plan(registry, Request(["plain+free@0.5"], ["look"]))
 
     def test_one_in_parentheses_is_refused(self, registry):
-        with pytest.raises(UserError, match=r"a budget stands after '@'; write it as in spend@0.5"):
+        with pytest.raises(UserError, match=r"a budget is written after '@'; write it as in spend@0.5"):
             plan(registry, Request(["plain+spend(budget=0.5)"], ["look"]))
 
     def test_a_method_that_claims_to_take_one_must_have_the_field(self, registry):
@@ -268,7 +268,7 @@ class TestObjects:
             ([Embeds], ["look"], r"Embeds is a class; give an object: Embeds\(...\)"),
             (["plain"], [object()], "a task needs an attribute card"),
             (["plain"], [Looks], r"Looks is a class"),
-            ([Embeds(), Embeds()], ["look"], "asked for twice: Embeds on look.*attribute name"),
+            ([Embeds(), Embeds()], ["look"], "asked for twice: Embeds on look.*`name` attributes"),
         ],
     )
     def test_that_cannot_be_planned(self, registry, models, tasks, why):

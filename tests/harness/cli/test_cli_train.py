@@ -65,7 +65,7 @@ def test_wrong_options_are_one_line_that_names_those_that_exist(cli, tmp_path):
     for arguments, message in [
         (["toy", "--step", "1"], "unknown argument 'step' (did you mean 'steps'?); it takes steps, rate"),
         (["toy", "--steps"], "--steps has no value; write --steps VALUE"),
-        (["toy", "7"], "'7' stands alone; write --name value"),
+        (["toy", "7"], "'7' has no name; write --name value"),
         (["toy(steps=1)", "--steps", "2"], "argument 'steps' is given twice"),
     ]:
         done = cli("train", *arguments, "--out", "here", "--plugin", "small.py")

@@ -69,7 +69,7 @@ def test_a_block_with_too_few_vectors_is_not_taken(tmp_path):
 
 def test_a_disk_that_cannot_be_written_is_an_error_of_the_user(tmp_path):
     (tmp_path / "features").touch()
-    with pytest.raises(UserError, match=r"a file stands where a folder is needed"):
+    with pytest.raises(UserError, match=r"a file is where a folder is needed"):
         FeatureStore(tmp_path / "features", "e" * 64).put(DIGESTS, VECTORS)
 
 

@@ -26,9 +26,9 @@ def test_an_error_of_the_disk_says_where_and_what_to_do(tmp_path, code, advice):
 
 def test_a_file_where_a_folder_is_needed_is_an_error_of_the_user(tmp_path):
     (tmp_path / "x").touch()
-    with pytest.raises(UserError, match=r"a file stands where a folder is needed"):
+    with pytest.raises(UserError, match=r"a file is where a folder is needed"):
         make_folder(tmp_path / "x" / "y")
-    with pytest.raises(UserError, match=r"a file stands where a folder is needed"):
+    with pytest.raises(UserError, match=r"a file is where a folder is needed"):
         make_folder(tmp_path / "x")
 
 
