@@ -61,7 +61,7 @@ class Execution:
             )
         )
 
-    def open_heads(self, stack: Stack, *, units: int, rank: int, prefix: int) -> Execution:
+    def with_active_heads(self, stack: Stack, *, units: int, rank: int, prefix: int) -> Execution:
         """Open ``units`` groups of ``rank`` heads and their MLP channels, evenly over the layers from ``prefix`` on.
 
         Every such layer keeps at least its norms and residual additions if one head is open; a layer with none is
@@ -70,7 +70,7 @@ class Execution:
         switchable = [w for w in self.layers if w.layer >= prefix]
         most = stack.heads // rank * len(switchable)
         if not 0 <= units <= most:
-            raise UserError(f"cannot open {units} of {most} groups of heads", todo=f"give 0 to {most}")
+            raise UserError(f"cannot turn on {units} of {most} groups of heads", todo=f"give 0 to {most}")
         base, more = divmod(units, len(switchable)) if switchable else (0, 0)
         open_of = {w.layer: rank * (base + (place < more)) for place, w in enumerate(switchable)}
         kept = []

@@ -44,9 +44,9 @@ class Convention:
         activation_width: Whether the activation works on the MLP's width, or (a slip that the published tables
             contain) on the hidden width.
         addends: Operands of a residual addition that are read.
-        traffic: What moves. ``open``: what the open heads and channels need, and a fused kernel reads keys and values
+        traffic: What moves. ``open``: what the active heads and channels need, and a fused kernel reads keys and values
             once. ``analyser``: as LLM-Viewer and AdaLLaVA's analyser on top of it have it: a block's linear layers move
-            the open share of all that they read and write, but keys and values are written whole; in the prefill as
+            the active share of all that they read and write, but keys and values are written whole; in the prefill as
             many keys and values are read as there are query heads; and a fused kernel reads them anew for every block
             of queries and writes its scores twice. Their memory footprint has no head.
         on_chip: Numbers that fit on the chip, from which the analyser's block of queries in a fused kernel follows.
@@ -259,7 +259,7 @@ def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Co
 
 
 def _kv_heads(stack: Stack, heads: int) -> int:
-    """Key and value heads that a number of open query heads needs."""
+    """Key and value heads that a number of active query heads needs."""
     return -(-stack.kv_heads * heads // stack.heads)
 
 

@@ -184,10 +184,10 @@ class AdaLlavaH(AdaLlava):
         """
         stack, execution = work.language
         if self.scheduler == "first":
-            opened = Execution(tuple(_in_order(execution, stack, config, units)))
+            active = Execution(tuple(_in_order(execution, stack, config, units)))
         else:
-            opened = execution.open_heads(stack, units=units, rank=config.rank, prefix=config.prefix)
-        return work.with_execution(opened, always=self.whole_blocks(config, units))
+            active = execution.with_active_heads(stack, units=units, rank=config.rank, prefix=config.prefix)
+        return work.with_execution(active, always=self.whole_blocks(config, units))
 
 
 def _in_order(execution: Execution, stack: Stack, config: SchedulerConfig, units: int) -> list[LayerWork]:

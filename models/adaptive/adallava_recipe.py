@@ -62,7 +62,7 @@ class Training:
         least: Smallest budget that a question draws; default the floor, where nothing but the prefix runs.
         most: Greatest.
         prefix: Blocks that always run; default the first half.
-        rank: Heads that one switch opens; default 8 where they make several groups, else 1.
+        rank: Heads that one switch turns on; default 8 where they make several groups, else 1.
         accumulate: Batches a step.
         precision: ``float32``; ``bfloat16`` or ``float16`` for mixed precision.
         workers: Processes that read data.
@@ -207,7 +207,7 @@ def _scheduler(model: HFMultimodal, training: Training) -> Scheduler:
 
 
 def _units(switches: Switches, training: Training) -> tuple[int, int]:
-    """How many units the smallest and the greatest budget open."""
+    """How many units the smallest and the greatest budget turn on."""
     least = switches.floor if training.least is None else training.least
     fewest, most = switches.k(least), switches.k(training.most)
     if fewest > most:

@@ -56,7 +56,7 @@ class Scheduler(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def token(self, k: Sequence[int]) -> torch.Tensor:
-        """Return the latency tokens [B, d] of budgets that open ``k`` units each."""
+        """Return the latency tokens [B, d] of budgets that turn on ``k`` units each."""
         weight = self.mlp_head.weight
         codes = torch.tensor([self.config.code(units) for units in k], dtype=torch.float64, device=weight.device)
         steps = torch.arange(CODE // 2, dtype=torch.float64, device=weight.device)
@@ -91,7 +91,7 @@ class Scheduler(nn.Module):
 
         Args:
             logits: From `logits`.
-            k: Units that each prompt opens.
+            k: Units that are on in each prompt.
             tau: Temperature of the softmax that gives the gradient; what is drawn does not depend on it.
             generator: Of the noise; default torch's own.
         """
@@ -105,7 +105,7 @@ class Scheduler(nn.Module):
         return _sample_blocks(logits, counts, draw) if logits.ndim == 2 else self._sample_heads(logits, counts, draw)
 
     def _sample_heads(self, logits: torch.Tensor, k: torch.Tensor, draw: _Draw) -> torch.Tensor:
-        """Open unit by unit: draw a block by its entries that are still inactive, then r heads and r groups of it."""
+        """Turn on unit by unit: draw a block by its entries that are inactive, then r heads and r groups of it."""
         gates, rows = torch.zeros_like(logits), torch.arange(len(logits), device=logits.device)
         for unit in range(int(k.max())):
             inactive = gates.detach() < 0.5
@@ -226,25 +226,25 @@ def _tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
 
 
 def best(logits: torch.Tensor, k: Sequence[int], switches: Switches) -> torch.Tensor:
-    """Return the most probable switches, bool: exactly ``k`` units of each prompt are open.
+    """Return the most probable switches, bool: exactly ``k`` units of each prompt are on.
 
     AdaLLaVA-H activates, ``k`` times, the best ``rank`` heads and the best ``rank`` groups that are still inactive, in
     the block with the best inactive entry; the first of equal ones.
 
     Args:
         logits: [B, S] or [B, S, 2, H], finite.
-        k: Units that each prompt opens.
+        k: Units that are on in each prompt.
         switches: Says the rank.
     """
     counts = torch.tensor(list(k), device=logits.device)
     if logits.ndim == 2:
         return _places(logits) < counts[:, None]
-    # A block opens its entries in order of their score, rank by rank, so its n-th unit is as good as its best entry
+    # A block turns on its entries in order of their score, rank by rank, so its n-th unit is as good as its best entry
     # after (n - 1) rank of them: the greedy choice is the best k of these.
     ordered = logits.sort(dim=-1, descending=True, stable=True).values
     units = ordered[..., :: switches.rank].amax(dim=2)
-    opened = (_places(units.flatten(1)) < counts[:, None]).view_as(units).sum(dim=-1)
-    return _places(logits) < switches.rank * opened[..., None, None]
+    active = (_places(units.flatten(1)) < counts[:, None]).view_as(units).sum(dim=-1)
+    return _places(logits) < switches.rank * active[..., None, None]
 
 
 def latency_penalty(
@@ -288,7 +288,7 @@ class ContentNoise:
 
 
 def in_order(shape: tuple[int, ...]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return logits [B, *shape] that open block after block, whatever the prompts [B, d] say."""
+    """Return logits [B, *shape] that turn on block after block, for all prompts [B, d]."""
     scores = -torch.arange(math.prod(shape), dtype=torch.float32).view(shape)
     return lambda hidden: scores.to(hidden.device).expand(len(hidden), *shape)
 
@@ -300,7 +300,7 @@ class _Draw:
         self._noisy, self._tau, self._generator = noisy, tau, generator
 
     def scores(self, logits: torch.Tensor, inactive: torch.Tensor) -> torch.Tensor:
-        """Return perturbed logits over tau, and minus infinity where open."""
+        """Return perturbed logits over tau, and minus infinity where active."""
         if self._noisy:
             waits = torch.empty_like(logits).exponential_(generator=self._generator)
             logits = logits - waits.clamp(min=torch.finfo(waits.dtype).tiny).log()

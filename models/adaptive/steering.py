@@ -101,20 +101,20 @@ class Steering:
     def units(self, plan: Plan) -> tuple[int, int]:
         """Return the units that run under a plan, those of the prefix included, and all there are.
 
-        A unit of AdaLLaVA-H is ``rank`` heads and ``rank`` groups of channels. A deterministic scheduler may open other
-        numbers of the two; then two of either count for one of both, and a unit that has started counts.
+        A unit of AdaLLaVA-H is ``rank`` heads and ``rank`` groups of channels. A deterministic scheduler may turn on
+        other numbers of the two; then two of either count for one of both, and a unit that has started counts.
         """
-        switches, opened = self.switches, 0
+        switches, active = self.switches, 0
         for block in (plan.get(index, WHOLE) for index in range(switches.layers)):
             if switches.switch == "layers":
-                opened += not block.skipped
+                active += not block.skipped
             else:
-                opened += switches.heads if block.heads is None else len(block.heads)
-                opened += self._open_groups(block)
+                active += switches.heads if block.heads is None else len(block.heads)
+                active += self._active_groups(block)
         each = 1 if switches.switch == "layers" else 2 * switches.rank
-        return -(-opened // each), switches.total
+        return -(-active // each), switches.total
 
-    def _open_groups(self, block: Block) -> int:
+    def _active_groups(self, block: Block) -> int:
         if block.channels is None:
             return len(self._groups)
         return sum(any(group.start in run for run in block.channels) for group in self._groups)

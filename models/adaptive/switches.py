@@ -37,7 +37,7 @@ FILES = (CONFIG, "*config.json", "*.safetensors", "*.safetensors.index.json")
 
 
 def default_rank(heads: int) -> int:
-    """Heads that one switch of AdaLLaVA-H opens if nothing is said: 8 where they make several groups, else 1."""
+    """Default number of heads that one switch of AdaLLaVA-H turns on: 8 where they make several groups, else 1."""
     return _RANK if heads > _RANK and heads % _RANK == 0 else 1
 
 
@@ -49,7 +49,7 @@ class Switches(BaseModel):
         layers: Blocks of the decoder.
         heads: Query heads of a block; its MLP channels fall into as many groups.
         prefix: Blocks that always run whole.
-        rank: Heads, and groups of channels, that a unit of AdaLLaVA-H opens.
+        rank: Heads, and groups of channels, that a unit of AdaLLaVA-H turns on.
 
     Raises:
         UserError: The prefix leaves nothing to switch, or the heads do not fall into groups of ``rank``.
@@ -107,7 +107,7 @@ class Switches(BaseModel):
         return [Fraction(units, self.total) for units in range(self.always, self.total + 1)]
 
     def k(self, budget: Budget) -> int:
-        """Return how many units a budget opens: floor(U b) - U0, the most that do not exceed it.
+        """Return how many units a budget turns on: floor(U b) - U0, the most that do not exceed it.
 
         Raises:
             UserError: The budget is not in (0, 1], or below the floor.
@@ -123,7 +123,7 @@ class Switches(BaseModel):
         return units
 
     def code(self, k: int) -> float:
-        """Return what the latency encoder is told for k open units: k / (S + 1)."""
+        """Return the latency encoder's input for k active units: k / (S + 1)."""
         return k / (self.switched + 1)
 
     def share(self, k: int) -> Fraction:

@@ -88,7 +88,7 @@ class Planner:
 
     Args:
         scheduler: Which learns.
-        k: Units that each prompt may open.
+        k: Units that may be on in each prompt.
         channels: MLP channels of a block.
         chance: Of the draw.
         tau: As in `Recipe`.
@@ -178,7 +178,7 @@ class Trainee(nn.Module):
             ends: Ids of what follows, of each of B questions; maybe none.
             answers: Their answers' ids, with the end.
             start_of: The beginning of each question.
-            k: Units that each may open.
+            k: Units that may be on in each.
             seed: Of their plans.
         """
         chance = torch.Generator(device=answers[0].device).manual_seed(seed)

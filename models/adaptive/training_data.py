@@ -46,7 +46,7 @@ class Item(NamedTuple):
     Attributes:
         pixels: [1, 3, h, w]; ``None`` without an image.
         questions: At least one.
-        k: Units that each may open.
+        k: Units that may be on in each.
         seed: Of the plans that are drawn.
     """
 
@@ -119,7 +119,7 @@ class Questions(torch.utils.data.Dataset[Item]):
     Args:
         source: What is asked.
         loaded: The model that is asked.
-        k: Fewest and most units that a plan opens; budgets are drawn uniformly between them.
+        k: Fewest and most units that a plan turns on; budgets are drawn uniformly between them.
         length: Items.
         questions: Of an item, at most; drawn from its record.
         history: Whether a question follows the earlier ones of its record, or is asked alone.

@@ -97,7 +97,7 @@ def half_open(convention: Convention) -> dict[str, Operator]:
     return by_name(prefill(SEVEN, execution, convention))
 
 
-def test_the_analyser_scales_a_partly_open_block_but_for_written_keys_norms_and_additions() -> None:
+def test_the_analyser_scales_a_partly_active_block_but_for_written_keys_norms_and_additions() -> None:
     whole, half = by_name(prefill(SEVEN, full(SEVEN, 100), LLM_VIEWER)), half_open(LLM_VIEWER)
     for name in ("norm_1", "norm_2", "add_1", "add_2"):
         assert half[name] == whole[name]
@@ -108,7 +108,7 @@ def test_the_analyser_scales_a_partly_open_block_but_for_written_keys_norms_and_
         assert 2 * half[name].weights == whole[name].weights
 
 
-def test_what_really_runs_of_a_partly_open_block_reads_the_whole_stream_and_keeps_open_heads() -> None:
+def test_what_really_runs_of_a_partly_active_block_reads_the_whole_stream_and_keeps_active_heads() -> None:
     half = half_open(DEFAULT)
     assert half["q"].read == half["gate"].read == half["out"].written == half["down"].written == 100 * 4096
     assert half["k"].written == half["q"].written == half["out"].read == 100 * 2048
@@ -150,7 +150,7 @@ def test_a_skipped_layer_costs_nothing_and_the_rest_the_same(keep: int, n: int) 
 
 @given(st.integers(0, 64))
 def test_units_of_heads_cost_their_share_of_the_contractions(units: int) -> None:
-    execution = full(SEVEN, 100).open_heads(SEVEN.language.stack, units=units, rank=8, prefix=16)
+    execution = full(SEVEN, 100).with_active_heads(SEVEN.language.stack, units=units, rank=8, prefix=16)
     opened = sum(work.heads for work in execution.layers)
     assert opened == 16 * 32 + 8 * units
     whole = flops(SEVEN, full(SEVEN, 100), COUNTED, head_positions=0)
@@ -198,7 +198,7 @@ def test_the_published_efficiency_table(
         execution = execution.keep_layers(half + (stack.layers * budget // 100 - half))
     if method == "H":
         units = stack.layers * stack.heads // 8
-        execution = execution.open_heads(stack, units=units * budget // 100 - units // 2, rank=8, prefix=half)
+        execution = execution.with_active_heads(stack, units=units * budget // 100 - units // 2, rank=8, prefix=half)
     operators = list(prefill(model, execution, LLM_VIEWER))
     assert round(sum(o.flops for o in operators) / 1e12, 1) == teraflops
     assert abs(round(1e3 * predict(operators, find_accelerator("V100"))) - milliseconds) <= 1
@@ -220,7 +220,7 @@ MAMBA = {"model_type": "mamba", "hidden_size": 8, "num_attention_heads": 1, "num
         lambda: Execution.full(SEVEN.language.stack, 0),
         lambda: full(SEVEN, 9).keep_layers(0),
         lambda: full(SEVEN, 9).keep_layers(33),
-        lambda: full(SEVEN, 9).open_heads(SEVEN.language.stack, units=65, rank=8, prefix=16),
+        lambda: full(SEVEN, 9).with_active_heads(SEVEN.language.stack, units=65, rank=8, prefix=16),
         lambda: read_architecture(MAMBA),
         lambda: read_architecture({"model_type": "llama", "num_hidden_layers": 0}),
         lambda: read_architecture({"model_type": "llama", "hidden_size": "4096"}),
