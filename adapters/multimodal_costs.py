@@ -6,13 +6,13 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..harness.execution import Execution
 from ..harness.measure.closed_form import COUNTED, prefill, projector
 from ..harness.prefill_cost import Units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..harness.execution import Execution
     from ..harness.transformer import Architecture
     from .decoder import Method, Plan
 
@@ -48,13 +48,6 @@ def projector_flops(architecture: Architecture, tokens: int) -> int:
 def language_flops(architecture: Architecture, execution: Execution) -> int:
     """Count the FLOPs of the language model for what ran of it."""
     return sum(operator.flops for operator in prefill(architecture, execution, COUNTED))
-
-
-@functools.lru_cache(_KEPT)
-def base_flops(architecture: Architecture, tokens: int) -> int:
-    """Count the FLOPs of the language model on a prompt of ``tokens`` tokens, without any method."""
-    language = architecture.language
-    return language_flops(architecture, Execution.full(language.stack, tokens)) if language else 0
 
 
 def opened_units(methods: Sequence[Method], plan: Plan) -> Units | None:

@@ -160,11 +160,8 @@ class HFCausalLM:
             costs = [self._cost(window.ids[:-1], window.cut, window.new) for window in those]
             logprob = sum((value for value, _ in values), 0.0)
             flops = [cost.flops for cost in costs if cost.flops is not None]
-            total = PrefillCost(
-                sum(cost.text_tokens for cost in costs),
-                cut_tokens=sum(cost.cut_tokens for cost in costs),
-                flops=sum(flops) if flops else None,
-            )
+            read, cut = sum(cost.text_tokens for cost in costs), sum(cost.cut_tokens for cost in costs)
+            total = PrefillCost(read, cut_tokens=cut, flops=sum(flops) if flops else None)
             found.append(Likelihood(logprob, all(greedy for _, greedy in values), total))
         return found
 

@@ -11,11 +11,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..harness.contracts import Answer
+from ..harness.execution import Execution, LayerWork
 from ..harness.prefill_cost import LanguageFlops, PrefillCost
 from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
-from .multimodal_costs import base_flops, language_flops, opened_units, projector_flops, vision_flops
+from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..harness.contracts import Prompt
-    from ..harness.execution import Execution
     from ..harness.figures import AttentionMaps
-    from ..harness.prefill_cost import Units
     from ..harness.transformer import Architecture
     from .decoder import Cache, Decoder, Method, PartialPrefill
     from .decoder_state import Row
@@ -239,33 +238,25 @@ class HFMultimodal:
         return read_architecture(self._loaded.model.config.to_dict())
 
     def _costs(self, prompts: Sequence[Prompt], cache: Cache) -> list[PrefillCost]:
-        """What the prefills of prompts cost, which have just left the cache, one in each row."""
-        sizes = {"heads": self.decoder.blocks.heads, "channels": self.decoder.blocks.channels}
-        added = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
-        return [
-            self._cost(
-                prompt,
-                cache.work(row, **sizes),
-                cache.whole(row, heads=sizes["heads"], added=added),
-                opened_units(self.methods, cache.plans[row]),
-            )
-            for row, prompt in enumerate(prompts)
-        ]
+        """The costs of prefills, of which the cache holds one in each row, as they left it."""
+        extras = self.decoder.extras(self.methods, 1)
+        added = sum(extra.shape[1] for extra in extras), sum(getattr(method, "flops", 0) for method in self.methods)
+        return [self._cost(prompt, cache, row, *added) for row, prompt in enumerate(prompts)]
 
-    def _cost(self, prompt: Prompt, ran: Execution, full: Execution, units: Units | None) -> PrefillCost:
-        architecture = self.architecture
+    def _cost(self, prompt: Prompt, cache: Cache, row: int, tokens: int, flops: int) -> PrefillCost:
+        """The cost of a prefill, to which methods added tokens after the prompt and FLOPs of their own."""
+        blocks, images = self.decoder.blocks, len(prompt.images)
         text, visual = self.token_counts(prompt)
-        given = text + len(prompt.images) * architecture.visual_tokens
-        spent = language_flops(architecture, ran) + sum(getattr(method, "flops", 0) for method in self.methods)
-        seen = len(prompt.images) * self._vision_flops() + projector_flops(architecture, visual)
-        return PrefillCost(
-            text,
-            visual,
-            flops=seen + spent,
-            language=LanguageFlops(spent, language_flops(architecture, full), base_flops(architecture, given)),
-            units=units,
-            ran=ran if self.methods else None,
-        )
+        language = functools.partial(language_flops, self.architecture)
+        ran = cache.work(row, heads=blocks.heads, channels=blocks.channels)
+        full = cache.whole(row, heads=blocks.heads, added=tokens)
+        given = text + images * self.architecture.visual_tokens
+        base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
+        spent = language(ran) + flops
+        seen = images * self._vision_flops() + projector_flops(self.architecture, visual)
+        shares = LanguageFlops(spent, language(full), language(base))
+        units = opened_units(self.methods, cache.plans[row])
+        return PrefillCost(text, visual, 0, seen + spent, shares, units, ran if self.methods else None)
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch

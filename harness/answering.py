@@ -206,11 +206,9 @@ class Generation:
         faults = [next((self._faults[i] for i in s.inputs if i in self._faults), "") for s in samples]
         whole = [sample for sample, fault in zip(samples, faults, strict=True) if not fault]
         outputs = self._task.outputs(whole, self._contents) if whole else ()
-        said = {s.id: self._outcome(s, output) for s, output in zip(whole, outputs, strict=True)}
+        costs = {s.id: tuple(cost for place in s.inputs for cost in self._answers[place].costs) for s in whole}
+        said = {s.id: Outcome(output, costs[s.id]) for s, output in zip(whole, outputs, strict=True)}
         return [said.get(s.id) or Outcome(None, fault=fault) for s, fault in zip(samples, faults, strict=True)]
-
-    def _outcome(self, sample: Sample, output: Json) -> Outcome:
-        return Outcome(output, tuple(cost for place in sample.inputs for cost in self._answers[place].costs))
 
     def _asked(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
         """Answers to a batch; inputs that the model cannot read are found by halving; the others still get answers."""

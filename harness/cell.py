@@ -160,8 +160,7 @@ class CellWork:
                 parsed = None if fault else task.parse(sample, output)
                 scores = None if fault else checked_scores(self.card, sample.id, task.score(sample, parsed))
                 if flops_per_input is not None:
-                    counted = PrefillCost(flops=flops_per_input * len(sample.inputs))
-                    costs = (counted,)  # noqa: PLW2901 - counted, not answered
+                    costs = (PrefillCost(flops=flops_per_input * len(sample.inputs)),)  # noqa: PLW2901 - counted
                 records.append(Record(sample.id, content, output, parsed, scores, costs, sample.group, fault))
         return records
 

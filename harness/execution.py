@@ -6,7 +6,7 @@ an execution has a cost before there is a model that runs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -54,12 +54,7 @@ class Execution:
 
     def drop_tokens(self, dropped: int, *, before: int) -> Execution:
         """From layer ``before`` on, ``dropped`` tokens fewer are read (FastV: section 5.3.1; K is ``before``)."""
-        return Execution(
-            tuple(
-                LayerWork(w.layer, w.tokens - dropped if w.layer >= before else w.tokens, w.heads, w.mlp)
-                for w in self.layers
-            )
-        )
+        return Execution(tuple(replace(w, tokens=w.tokens - dropped) if w.layer >= before else w for w in self.layers))
 
     def with_active_heads(self, stack: Stack, *, units: int, rank: int, prefix: int) -> Execution:
         """Open ``units`` groups of ``rank`` heads and their MLP channels, evenly over the layers from ``prefix`` on.

@@ -19,23 +19,12 @@ if TYPE_CHECKING:
 
     from .cards import TaskCard
     from .contracts import Json, Record, Sample
-    from .prefill_cost import PrefillCost
     from .results import Estimate
     from .stats import Values
 
 _TODO = "fix the task"
-_COSTS: dict[str, Callable[[PrefillCost], int | None]] = {
-    "flops": lambda cost: cost.flops,
-    "text_tokens": lambda cost: cost.text_tokens,
-    "visual_tokens": lambda cost: cost.visual_tokens,
-    "cut_tokens": lambda cost: cost.cut_tokens,
-    "language_flops": lambda cost: cost.language and cost.language.spent,
-    "whole_language_flops": lambda cost: cost.language and cost.language.full,
-    "base_language_flops": lambda cost: cost.language and cost.language.base,
-    "units": lambda cost: cost.units and cost.units.on,
-    "all_units": lambda cost: cost.units and cost.units.all,
-}
-"""Name in ``result.json`` -> that cost of an answer, ``None`` if it does not tell."""
+_COSTS = ("flops", "text_tokens", "visual_tokens", "cut_tokens")
+"""Fields of a `PrefillCost` whose means a result states; what is compared with a budget is in its `Spending`."""
 
 
 class Summary(TypedDict):
@@ -172,8 +161,8 @@ class _Estimator:
 def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:
     """Mean of each cost over the samples whose answers tell it; what no prefill has is left out."""
     found = {}
-    for name, cost_of in _COSTS.items():
-        told = [[value for cost in record.costs if (value := cost_of(cost)) is not None] for record in records]
+    for name in _COSTS:
+        told = [[value for c in record.costs if (value := getattr(c, name)) is not None] for record in records]
         rows = [row for row, values in enumerate(told) if values]
         sums = np.array([sum(told[row]) for row in rows], dtype=np.float64)
         if sums.any():

@@ -55,8 +55,8 @@ def spent_table(section: Section) -> SpentTable | None:
         cells = [
             Cell(f"{100 * standing.row.result.cell.budget:g}", standing.row.result.cell.budget),
             _quantity(flops.mean if flops else None),
-            _per_cent(spending.of_base, 2),
-            _per_cent(kept, 1),
+            _per_cent(spending.of_base),
+            _per_cent(kept),
             _share(full.of_full if full else None),
         ]
         for account in accounts:
@@ -90,8 +90,8 @@ def _quantity(value: float | None, unit: str = "") -> Cell:
     return Cell(wording.si(value, unit), "" if value is None else value)
 
 
-def _per_cent(share: float | None, digits: int) -> Cell:
-    return Cell(wording.MISSING) if share is None else Cell(f"{100 * share:.{digits}f}", share)
+def _per_cent(share: float | None) -> Cell:
+    return Cell(wording.MISSING) if share is None else Cell(f"{100 * share:.1f}", share)
 
 
 def _share(found: Estimate | None) -> Cell:

@@ -94,9 +94,7 @@ class Work:
 
     def with_one_more_token(self) -> Work:
         """The same prompt with one more token, which every layer that runs reads."""
-        longer = self.execution and Execution(
-            tuple(dataclasses.replace(layer, tokens=layer.tokens + 1) for layer in self.execution.layers)
-        )
+        longer = self.execution and self.execution.drop_tokens(-1, before=0)
         return dataclasses.replace(self, text_tokens=self.text_tokens + 1, execution=longer)
 
     def with_execution(self, execution: Execution, *, always: int | None = None) -> Work:
