@@ -49,16 +49,17 @@ def run_command(options: RunOptions) -> None:
     plugins = load_plugins(options.plugins)
     spec = _spec(plugins, options)
     cells = [cell.id for cell in spec.plan.cells]
+    count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
     if options.dry_run:
         if options.as_json:
             write_json({"out": str(spec.out), "cells": [c.model_dump() for c in cells], "left_out": spec.plan.left_out})
         else:
-            _show(spec.plan, f"{len(cells)} cells would be run in {spec.out}")
+            _show(spec.plan, f"{count} would be run in {spec.out}")
         return
     from ..runner import execute
 
     if not options.as_json:
-        _show(spec.plan, f"{len(cells)} cells in {spec.out}")
+        _show(spec.plan, f"{count} in {spec.out}")
     with ExitStack() as stack:
         result = execute(plugins, spec, _progress(stack, len(cells)))
     if options.as_json:
