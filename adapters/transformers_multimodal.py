@@ -275,7 +275,7 @@ class HFMultimodal:
         return answers
 
     def _opened(self, prompts: Sequence[Prompt]) -> Iterator[tuple[list[int], torch.Tensor, Cache]]:
-        """Prefill prompts, those that share a beginning apart from the others.
+        """Prefill prompts; those that share a prefix run separately from the others.
 
         Yields:
             Places of the prompts, the logits of their first tokens, and their cache; once or twice.
@@ -354,8 +354,8 @@ class HFMultimodal:
         return partial
 
     def _name(self, ids: tuple[int, ...], digests: Sequence[str]) -> Hashable:
-        """What the beginning of a prompt depends on."""
-        return "beginning", self._selector, self.decoder.shared_depth(self.methods), ids, tuple(digests)
+        """The key of a prefix: all that it depends on."""
+        return "prefix", self._selector, self.decoder.shared_depth(self.methods), ids, tuple(digests)
 
     def _features(self, prompt: Prompt) -> list[torch.Tensor]:
         """The projected features [n, d] of each image of a prompt, image by image."""
