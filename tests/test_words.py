@@ -23,7 +23,7 @@ THEIRS = {
 # Phrases that are held by their pattern, not by their words alone.
 PATTERNS = {
     "is no number": r"(?<!here)\s(?:is|are|was|were)\s+no\s+(?!longer|more|less|other|such|further|two)[a-z]",
-    "is none": r"\b(?:text|spec) is none\b",
+    "is none": r"\b(?:text|spec|plan|that) is none\b",
     "one vector an image": r"\b(?:one|1) (?:\w+ )?(?:document|file|item|object|record|row|text|token|vector) an? \w+",
 }
 
