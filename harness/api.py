@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings
 from .planned_models import plan_model
@@ -85,7 +86,9 @@ def load(spec: str, *, device: str = "cpu", seed: int = 0, plugins: Sequence[str
     Raises:
         UserError: The spec is wrong, or the model cannot be built.
     """
-    model = plan_model(load_plugins(plugins).registry, parse(spec))
+    if not isinstance(spec, str):
+        raise UserError(f"a spec is a text, not a {type(spec).__name__}", where="load()", todo='write "tiny-llava"')
+    model = plan_model(load_plugins(plugins).registry, parse(spec)).seeded(seed)
     with blamed_on(f"model {model.spec}", "load()"):
         return BoundModel(model, model.bind(seed=seed, device=device)).load()
 

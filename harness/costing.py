@@ -100,6 +100,9 @@ class Costing:
         self.architecture = read_architecture(self.blueprint.config)
         self.counter = Counter(self.blueprint)
         self._methods(self._spec)
+        is_own = _is_architecture(registry, self._spec.base)
+        self.source = self.blueprint.source if is_own else str(self._spec.base)
+        """What is priced: a spec, or where the architecture comes from."""
 
     def cost(self, request: CostRequest, budget: float | None = None, *, count: bool = False) -> Cost:
         """Return the cost at a budget, or at the spec's own.
@@ -112,6 +115,10 @@ class Costing:
         Raises:
             UserError: An option or the budget does not suit this architecture, or a method has no cost model.
         """
+        if budget is not None and self._spec.budget is not None:
+            raise UserError(
+                f"the spec says @{self._spec.budget:g} already", where="budgets", todo="leave one of the two out"
+            )
         spec = self._spec if budget is None else self._spec.with_budget(budget)
         methods = self._methods(spec)
         whole = Work.whole(self.architecture, text_tokens=request.text_tokens, visual_tokens=request.visual_tokens)
@@ -181,7 +188,12 @@ class Costing:
 
 
 def _is_architecture(registry: Registry, base: Call) -> bool:
-    return base.name in [entry.name for entry in registry.entries("architecture")]
+    """Whether a base is an architecture; where a model has the same name, its own options make it the model."""
+    named = {entry.name: entry for entry in registry.entries("architecture")}
+    if base.name not in named:
+        return False
+    models = [entry.name for entry in registry.entries("model")]
+    return base.name not in models or {name for name, _ in base.args} <= set(named[base.name].takes())
 
 
 def _blueprint(registry: Registry, base: Call) -> Blueprint:

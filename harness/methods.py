@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from . import budgets
 from .errors import MissingArgument, UserError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Budget: TypeAlias = Annotated[float, AfterValidator(budgets.checked)]
 """The field of a method that takes a budget: ``budget: Budget = 1.0``, where 1.0 is what it spends if none is said."""
+
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**64)]
+"""The field of a method that draws: ``seed: Seed = 0``. No generator takes a larger one."""
 
 Stage: TypeAlias = Literal["images", "vision", "language"]
 """Where a method acts: on the images, between vision tower and language model, or in the language model."""
@@ -182,7 +185,7 @@ def expects(field: FieldInfo) -> str:
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     words = " or ".join(names.get(kind, str(kind)) for kind in kinds)
     bounds = [
-        f"{word} {getattr(rule, name):g}"
+        f"{word} {'2^64' if getattr(rule, name) == 2**64 else format(getattr(rule, name), 'g')}"
         for name, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
         for rule in field.metadata
         if getattr(rule, name, None) is not None

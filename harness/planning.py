@@ -143,8 +143,9 @@ def _check_numbers(request: Request) -> None:
     for budget in request.budgets:
         checked(budget, "budgets")
     for seed in request.seeds:
-        if seed < 0:
-            raise UserError(f"seed {seed} is negative", where="seeds", todo="give 0 or more")
+        if not 0 <= seed < 2**64:
+            what = f"seed {seed} is negative" if seed < 0 else f"seed {seed} is not below 2^64"
+            raise UserError(what, where="seeds", todo="give 0 or more, and less than 2^64")
 
 
 def _models(registry: Registry, request: Request) -> Iterator[PlannedModel]:

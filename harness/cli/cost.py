@@ -58,7 +58,7 @@ def show_cost(options: CostOptions) -> None:
     if options.count:
         reconcile(costing.counter, costing.blueprint)
     timings = [costing.measure(request, budget) for budget in budgets] if options.measure else []
-    title = f"{costing.blueprint.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
+    title = f"{costing.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
     if options.out:
         drawing = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
         write_content(options.out, plugins.registry.find("figure", "costs").factory()(drawing))

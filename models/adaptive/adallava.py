@@ -14,7 +14,7 @@ from pydantic import Field
 from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import MissingArgument, UserError
 from ...harness.execution import Execution, LayerWork
-from ...harness.methods import Budget, Method
+from ...harness.methods import Budget, Method, Seed
 from .switches import SchedulerConfig, channel_groups, default_rank, read_config
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class AdaLlava(Method):
     latency_token: bool | None = None
     """Whether a latency token follows the prompt; by default only with a checkpoint, as it would be untrained without
     one."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """The seed of what is drawn, and of an untrained latency encoder."""
     budget: Budget = 1.0
 

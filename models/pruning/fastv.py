@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ...harness.errors import UserError
-from ...harness.methods import Method
+from ...harness.methods import Method, Seed
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ class FastV(Method):
     """The positions of the kept tokens."""
     select: Literal["attention", "random"] = "attention"
     """How tokens are chosen; random is the baseline: equal places in equally long prompts."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """The seed of the random places."""
 
     def apply(self, model: Any) -> Any:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ...adapters.tower_features import patch_features
 from ...harness.errors import UserError
-from ...harness.methods import Selector
+from ...harness.methods import Seed, Selector
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ class RandomTokens(Selector):
 
     keep: int = Field(64, ge=1)
     """How many visual tokens of each image are kept."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """The seed of the places."""
 
     def kept(self, given: int) -> int:

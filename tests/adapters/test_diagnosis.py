@@ -137,7 +137,9 @@ def test_codes_are_never_taken_for_weights(llama: Path, told: bool) -> None:
     if told:
         changed(llama, quantization_config={"quant_method": "modelopt", "quant_algo": "FP8"})
     message = said(llama)
-    assert "its weights are quantised (modelopt)" in message if told else f"{name}_scale is stored beside them" in message
+    assert (
+        "its weights are quantised (modelopt)" in message if told else f"{name}_scale is stored beside them" in message
+    )
     assert "does not know how to read them" in message
 
 

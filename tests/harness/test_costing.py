@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
+import adaptbench
 import pytest
 from adaptbench import Method, MethodCard, hookimpl
 from adaptbench.harness.costing import Costing, CostRequest
@@ -162,3 +164,16 @@ def test_a_method_may_have_only_a_cost_model_or_none():
     assert cost.work.visual_tokens == 288
     with pytest.raises(UserError, match=r"^method mystery: it has no cost model; run it: its cost is measured"):
         Costing(registry, "tiny-llava+mystery").cost(CostRequest(10))
+
+
+def test_a_budget_is_said_once(registry):
+    with pytest.raises(UserError, match=r"^budgets: the spec says @0.5 already"):
+        Costing(registry, "llava-1.5-7b+adallava-l@0.5").cost(CostRequest(10), 0.6)
+
+
+def test_options_of_a_model_that_is_named_like_an_architecture_make_it_the_model(registry):
+    weights = f"{Path(adaptbench.__file__).parent}/models/reference/weights/vit-glyphs"
+    plain, half = (Costing(registry, f"hf:{weights}{more}").cost(CostRequest(0)) for more in ("", "(dtype=float16)"))
+    assert plain.flops == half.flops
+    with pytest.raises(UserError, match=r"unknown argument 'dtyp'.*did you mean 'dtype'"):
+        Costing(registry, f"hf:{weights}(dtyp=float16)")

@@ -194,6 +194,8 @@ class TestRefusedBeforeAnythingLoads:
     def test_numbers(self, registry):
         with pytest.raises(UserError, match="seed -1 is negative"):
             plan(registry, Request(["plain"], ["look"], seeds=(0, -1)))
+        with pytest.raises(UserError, match=r"is not below 2\^64"):
+            plan(registry, Request(["plain"], ["look"], seeds=(2**64,)))
         with pytest.raises(UserError, match="asked for twice"):
             plan(registry, Request(["plain"], ["look"], seeds=(1, 1)))
         assert "planned_factories" not in sys.modules

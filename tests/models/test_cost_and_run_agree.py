@@ -39,7 +39,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
         "latency_token": ["true", "false"], "budget": [0.5],
     },
     "adallava-h": {"rank": [0, 1, 2, 3], "scheduler": ["first", "full"], "checkpoint": ["none"]},
-    "random-tokens": {"keep": [0, 1, 64, 65], "seed": [-1, 4]},
+    "random-tokens": {"keep": [0, 1, 64, 65], "seed": [-1, 4, 2**64 - 1, 2**64]},
     "pooled-tokens": {"grid": [0, 3, 8, 9]},
     "smaller-images": {"side": [0, 30]},
     "blind": {"colour": ["red"]},
