@@ -109,7 +109,7 @@ class Replayed(Protocol):
 
 @runtime_checkable
 class HasNotes(Protocol):
-    """A model that says what readers of its results must know, such as settings of its checkpoint that it ignores."""
+    """A model or a task that says what readers of its results must know, such as settings or images that it ignores."""
 
     notes: Sequence[str]
     """They come into ``result.json`` and onto the board."""

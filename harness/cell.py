@@ -183,7 +183,7 @@ class CellWork:
             flops=flops,
             flops_missing=uncounted(counted, self._model) if flops is None else "",
             parameters=counted.parameters,
-            notes=tuple(model.notes) if isinstance(model, HasNotes) else (),
+            notes=tuple(note for told in (model, chosen.task) if isinstance(told, HasNotes) for note in told.notes),
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
             **summarise(self.card, chosen.samples, records, aggregate),

@@ -144,6 +144,17 @@ def data_digest(images: Sequence[str], labels: IntArray) -> str:
     )
 
 
+def large_classes(labels: IntArray, protocol: Protocol) -> IntArray:
+    """Return the classes that have the images for an episode, shots + queries.
+
+    Args:
+        labels: Class of each image, int64 [n]; each image is another content.
+        protocol: What to draw.
+    """
+    titles, counts = np.unique(labels, return_counts=True)
+    return titles[counts >= protocol.shots + protocol.queries]
+
+
 def draw(labels: IntArray, protocol: Protocol, *, seed: int, split: str, data: str) -> Manifest:
     """Draw the episodes.
 
@@ -160,7 +171,7 @@ def draw(labels: IntArray, protocol: Protocol, *, seed: int, split: str, data: s
         UserError: Fewer classes than ``ways`` have enough images.
     """
     each = protocol.shots + protocol.queries
-    members = [rows for rows in (np.flatnonzero(labels == label) for label in np.unique(labels)) if len(rows) >= each]
+    members = [np.flatnonzero(labels == label) for label in large_classes(labels, protocol)]
     if len(members) < protocol.ways:
         raise UserError(
             f"only {len(members)} classes have the {each} images that {protocol.shots} shots and {protocol.queries} "

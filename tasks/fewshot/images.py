@@ -29,12 +29,14 @@ class ImageSet:
         labels: int64 array of shape [n]: the class of each image, non-decreasing.
         images: n inputs whose ``load()`` gives a PIL image in mode RGB. Order is part of the data: it never depends on
             the platform or on the order in which a file system lists a folder.
+        notes: What readers of results must know, such as how many images were left out.
     """
 
     name: str
     classes: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     images: Sequence[Input]
+    notes: tuple[str, ...] = ()
 
 
 def collect(name: str, classes: Iterable[tuple[str, Iterable[Input]]], *, where: str) -> ImageSet:

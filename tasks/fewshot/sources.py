@@ -10,6 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
+from .choosing import leave_out_unreadable, limit_classes, with_possible_ways
 from .digits import digits
 from .episodes import Manifest
 from .folders import image_folder
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from .images import ImageSet
 
 _PROTOCOL = ("ways", "shots", "queries", "episodes")
-_OWN: dict[str, Any] = dict.fromkeys((*_PROTOCOL, "manifest")) | {"centroid": "mean"}
+_OWN: dict[str, Any] = dict.fromkeys((*_PROTOCOL, "manifest", "classes")) | {
+    "class_order": "random",
+    "reduce_ways": False,
+    "skip_unreadable": False,
+    "centroid": "mean",
+}
 
 
 def few_shot(source: Callable[..., ImageSet]) -> Callable[..., FewShot]:
@@ -34,6 +40,9 @@ def few_shot(source: Callable[..., ImageSet]) -> Callable[..., FewShot]:
     - ``seed``: of the episodes, and of the images too if the source draws them.
     - ``ways``, ``shots``, ``queries``, ``episodes``: see `Protocol`, whose defaults they have.
     - ``manifest``: a file of stored episodes to replay. What else is said of the protocol must be true of them.
+    - ``classes``, ``class_order``: see `limit_classes`.
+    - ``reduce_ways``: see `with_possible_ways`; else too few classes are an error.
+    - ``skip_unreadable``: see `leave_out_unreadable`; else such an image ends the run when a model is shown it.
     - ``centroid``: see `predict`.
     """
     own = inspect.signature(source).parameters
@@ -49,8 +58,15 @@ def few_shot(source: Callable[..., ImageSet]) -> Callable[..., FewShot]:
         asked = {name: values[name] for name in _PROTOCOL if values[name] is not None}
         stored = _stored(values["manifest"], asked) if values["manifest"] is not None else None
         images = source(**{name: values[name] for name in own})
+        seed = values["seed"]
+        if values["classes"] is not None:
+            images = limit_classes(images, values["classes"], order=values["class_order"], seed=seed)
+        if values["skip_unreadable"]:
+            images = leave_out_unreadable(images)
         protocol = stored.protocol if stored else Protocol(**asked)
-        return FewShot(images, protocol, seed=values["seed"], manifest=stored, centroid=values["centroid"])
+        if values["reduce_ways"] and not stored:
+            images, protocol = with_possible_ways(images, protocol)
+        return FewShot(images, protocol, seed=seed, manifest=stored, centroid=values["centroid"])
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
     return factory

@@ -10,14 +10,14 @@ import numpy as np
 
 from ...harness.contracts import Input, Json, Sample, Task
 from .centroid import Centroid, predict
-from .episodes import Manifest, data_digest, draw
+from .choosing import distinct
+from .episodes import Manifest, data_digest, draw, large_classes
 from .protocol import Protocol, few_shot_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...harness.contracts import FloatArray
-    from .episodes import IntArray
     from .images import ImageSet
 
 
@@ -25,7 +25,7 @@ class FewShot(Task):
     """N-way K-shot episodes over a set of images.
 
     Args:
-        images: What to draw from. Images of equal content count once.
+        images: What to draw from; see `distinct`.
         protocol: Ways, shots, queries, episodes.
         seed: Of the draw.
         manifest: Stored episodes to replay instead of drawing; the protocol is then theirs.
@@ -47,17 +47,22 @@ class FewShot(Task):
         self.card = few_shot_card(images.name, self.protocol)
 
     @functools.cached_property
-    def _first(self) -> IntArray:
-        """Positions of the first image of each content."""
-        seen: dict[str, int] = {}
-        for position, image in enumerate(self.images.images):
-            seen.setdefault(image.digest, position)
-        return np.fromiter(seen.values(), dtype=np.int64)
+    def _distinct(self) -> ImageSet:
+        return distinct(self.images)
 
-    @functools.cached_property
+    @property
     def inputs(self) -> Sequence[Input]:
-        """The images, each content once."""
-        return [self.images.images[position] for position in self._first]
+        """The images, each content once; none that several classes have."""
+        return self._distinct.images
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What of the images takes no part."""
+        labels = self._distinct.labels
+        small = len(self.images.classes) - len(large_classes(labels, self.protocol))
+        each = self.protocol.shots + self.protocol.queries
+        note = f"{small} of {len(self.images.classes)} classes have fewer than {each} images and take no part"
+        return [*self._distinct.notes, *([note] if small else [])]
 
     @functools.cached_property
     def manifest(self) -> Manifest:
@@ -66,7 +71,7 @@ class FewShot(Task):
         Raises:
             UserError: There are too few classes, or the stored episodes are of other images.
         """
-        labels = self.images.labels[self._first]
+        labels = self._distinct.labels
         data = data_digest([image.digest for image in self.inputs], labels)
         if self._stored is None:
             return draw(labels, self.protocol, seed=self._seed, split=self.images.name, data=data)
