@@ -17,6 +17,7 @@ def register(registry: Registrar) -> None:
         "seeds": "methods by budget over several trainings: mean, interval and range",
         "findings": "the dissertation's findings on adaptive inference beside those of the runs",
         "efficiency": "Table C.2 of the dissertation computed again; it needs no run",
+        "diversity": "the linear case study of chapter 3, as printed and as computed; it needs no run",
     }
     for name, summary in reports.items():
         target = f"{__name__}.{name}:{name}"
