@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, fields
 from inspect import Parameter, Signature, signature
@@ -15,11 +14,10 @@ from ...harness.identity import BoundModel
 from ...harness.planned_models import plan_model
 from ...harness.plugins import load_plugins
 from ...harness.specs import parse
+from ..finetuning.asked import same
 from ..reference.tiny_llava_recipe import draw_scenes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...adapters.transformers_multimodal import HFMultimodal
     from .scheduler import Scheduler
     from .switches import Rule, Switches
@@ -122,7 +120,7 @@ def train_adallava(out: Path, **asked: Any) -> None:
     _check(training)
     model, weights = _model(training.spec)
     source = _source(training, out)
-    _same(out, {**_decisive(training), "data": sha256_file(source.file), "weights": weights})
+    same(out, {**_decisive(training), "data": sha256_file(source.file), "weights": weights})
 
     import torch
 
@@ -227,17 +225,3 @@ def _source(training: Training, out: Path) -> Source:
         todo = "name a JSON file in LLaVA's format, or a folder with instruct.json"
         raise UserError("there are no conversations", where=str(file), todo=todo)
     return Source(file, Path(training.images).expanduser() if training.images else file.parent)
-
-
-def _same(out: Path, asked: Mapping[str, Any]) -> None:
-    """Note what is asked for, or refuse to go on with something else."""
-    file, text = out / "recipe.json", json.dumps(asked, indent=2, sort_keys=True) + "\n"
-    if not file.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        return
-    before = json.loads(file.read_text())
-    other = [name for name in sorted({*before, *asked}) if before.get(name) != asked.get(name)]
-    if other:
-        changes = ", ".join(f"{name} {before.get(name)}" for name in other)
-        raise UserError(f"another training is there, with {changes}", where=str(out), todo="give another --out")

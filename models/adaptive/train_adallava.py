@@ -7,19 +7,16 @@ A question runs as it does at inference: the prompt, the latency token, then the
 token selectors and FastV act here as they do there. What the questions of an image begin with alike runs once, up to
 the first block that a method steers.
 
-`transformers.Trainer` does the rest: devices, mixed precision, accumulation, checkpoints.
+`finetuning.loop` does the rest: devices, mixed precision, accumulation, checkpoints.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import transformers
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -28,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ...adapters.decoder import PartialPrefill
 from ...adapters.kv_cache import pad
 from ...harness.errors import UserError
+from ..finetuning.loop import Loop, fit, leads
 from .scheduler import Scheduler, latency_penalty, save
 from .steering import gates
 from .training_data import collate
@@ -265,25 +263,42 @@ def train(model: HFMultimodal, scheduler: Scheduler, questions: Questions, recip
         out: Folder.
 
     Raises:
-        UserError: One process sees several GPUs.
+        UserError: A loss is not finite, or one process sees several GPUs.
     """
     trainee = Trainee(model, scheduler, recipe)
-    trainer = _Trainer(
-        trainee, _arguments(recipe, out), data_collator=collate, train_dataset=questions, callbacks=[_Log(out)]
+    loop = Loop(
+        steps=recipe.steps,
+        rate=recipe.rate,
+        rates={"scheduler.": recipe.rate if recipe.scheduler_rate is None else recipe.scheduler_rate},
+        optimizer="adamw",
+        decay=recipe.decay,
+        schedule="cosine",
+        warmup=recipe.warmup,
+        clip=1.0,
+        accumulate=recipe.accumulate,
+        precision=recipe.precision,
+        workers=recipe.workers,
+        save_every=recipe.save_every,
+        log_every=recipe.log_every,
+        seed=recipe.seed,
     )
-    trainer.scheduler_rate = recipe.rate if recipe.scheduler_rate is None else recipe.scheduler_rate
-    trainer.remove_callback(transformers.PrinterCallback)
-    if sys.stderr.isatty():
-        trainer.add_callback(_Bar)
-    trainer.train(resume_from_checkpoint=_last(out / "checkpoints"))
-    if trainer.is_world_process_zero():
+    fit(trainee, _Batches(questions, recipe.batch), loop, out)
+    if leads():
         write(trainee, out / "model")
 
 
-def _last(folder: Path) -> str | None:
-    """The last checkpoint that is whole: the state of the trainer is the last file of one."""
-    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+class _Batches:
+    """Questions in batches of one size."""
+
+    def __init__(self, questions: Questions, size: int) -> None:
+        self._questions, self._size = questions, size
+
+    def __len__(self) -> int:
+        return len(self._questions) // self._size
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        first = number * self._size
+        return collate([self._questions[item] for item in range(first, first + self._size)])
 
 
 def write(trainee: Trainee, folder: Path) -> None:
@@ -296,85 +311,3 @@ def write(trainee: Trainee, folder: Path) -> None:
     }
     if tensors:
         save_file(tensors, folder / "model.safetensors")
-
-
-class _Trainer(transformers.Trainer):  # type: ignore[misc]
-    """Reads the data in their order, which is drawn already, and has a learning rate of its own for the scheduler."""
-
-    scheduler_rate = 0.0
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Make AdamW, with a group of parameters for each rate."""
-        if self.optimizer is None:
-            learns = [(name, part) for name, part in (model or self.model).named_parameters() if part.requires_grad]
-            groups = [
-                {"params": [part for name, part in learns if ("scheduler." in name) == own], "lr": rate}
-                for own, rate in ((False, self.args.learning_rate), (True, self.scheduler_rate))
-            ]
-            self.optimizer: Any = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
-        made: torch.optim.Optimizer = self.optimizer
-        return made
-
-
-class _Log(transformers.TrainerCallback):  # type: ignore[misc]
-    """Writes the log anew at each line, so that one that is resumed holds no step twice."""
-
-    def __init__(self, out: Path) -> None:
-        self._file = out / "log.jsonl"
-
-    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 - names of the library
-        """Write what has been logged so far: step, loss, norm of the gradient, learning rate."""
-        if state.is_world_process_zero:
-            lines = (
-                {
-                    "step": note["step"],
-                    "loss": note["loss"],
-                    "grad_norm": note["grad_norm"],
-                    "rate": note["learning_rate"],
-                }
-                for note in state.log_history
-                if "loss" in note
-            )
-            self._file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-class _Bar(transformers.ProgressCallback):  # type: ignore[misc]
-    """A bar on the standard error, which leaves the standard output alone."""
-
-    def on_log(self, *_: Any, **__: Any) -> None:
-        """Say nothing: the log is a file."""
-
-
-def _arguments(recipe: Recipe, out: Path) -> Any:
-    arguments = transformers.TrainingArguments(
-        output_dir=str(out / "checkpoints"),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.batch,
-        gradient_accumulation_steps=recipe.accumulate,
-        learning_rate=recipe.rate,
-        weight_decay=recipe.decay,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.warmup * recipe.steps),
-        bf16=recipe.precision == "bfloat16",
-        fp16=recipe.precision == "float16",
-        logging_steps=recipe.log_every,
-        save_steps=recipe.save_every,
-        save_total_limit=1,
-        dataloader_num_workers=recipe.workers,
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=True,
-        disable_tqdm=True,
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-        seed=recipe.seed,
-    )
-    if arguments.n_gpu > 1:
-        raise UserError(
-            f"one process sees {arguments.n_gpu} GPUs",
-            where="recipe adallava",
-            todo="start one for each: torchrun --no-python --nproc-per-node N adaptbench train ...",
-        )
-    return arguments
