@@ -58,7 +58,7 @@ def register(registry: Registrar) -> None:
         "adaptbench.adapters.replay:Replay",
         card=ModelCard(
             summary="Predictions made elsewhere: replay:answers.jsonl, in any format that `adaptbench score` reads",
-            capabilities=("embed", "generate", "language"),
+            capabilities=("embed", "generate", "language", "masked"),
             replays=True,
         ),
     )
@@ -74,6 +74,17 @@ def _register_language(registry: Registrar) -> None:
             capabilities=("generate", "language"),
             prompts="as they stand; chat=true: in the checkpoint's chat template, system=: a system prompt",
             decoding=_DECODING,
+            source="https://huggingface.co/docs/transformers",
+        ),
+    )
+    registry.model(
+        "hf-mlm",
+        "adaptbench.adapters.transformers_masked:HFMaskedLM",
+        card=ModelCard(
+            summary="Any transformers masked language model, by local path or hub id: hf-mlm:FacebookAI/roberta-large",
+            capabilities=("masked",),
+            prompts="pieces tokenised apart and joined, one separator at the end",
+            offers=frozenset({"network"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )

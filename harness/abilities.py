@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .cards import ModelCard, TaskCard
-    from .contracts import Answer, Json, Likelihood, Predictions, Prompt, Sample, Scores, Task
+    from .contracts import (
+        Answer,
+        Json,
+        Likelihood,
+        MaskedPrompt,
+        Predictions,
+        Prompt,
+        Sample,
+        Scores,
+        Task,
+        WordLogits,
+    )
     from .measure.counting import Blueprint
     from .transformer import Architecture
 
@@ -57,7 +68,7 @@ class Prefilling(Protocol):
 
 @runtime_checkable
 class SaysWhyUncounted(Protocol):
-    """A `Prefilling` model whose answers may come without ``flops``."""
+    """A model that counts what its answers cost, which may come without ``flops``."""
 
     uncounted: str
     """The reason; empty if there is none."""
@@ -72,6 +83,22 @@ class CountedLanguageModel(Protocol):
 
     def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:
         """Return what `LanguageModel.loglikelihood` returns, with the cost of each."""
+        ...
+
+
+@runtime_checkable
+class CountedMaskedModel(Protocol):
+    """A `MaskedModel` whose pass over a prompt is counted and timed."""
+
+    convention: Mapping[str, Any]
+    """As that of `Prefilling`."""
+
+    def filled(self, prompts: Sequence[MaskedPrompt]) -> Sequence[WordLogits]:
+        """Return what `MaskedModel.fill_mask` returns, with the cost of each."""
+        ...
+
+    def prefill(self, prompts: Sequence[MaskedPrompt]) -> Callable[[], object]:
+        """Return what runs these prompts once."""
         ...
 
 

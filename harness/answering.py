@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .abilities import CountedLanguageModel, Prefilling
-from .contracts import Answer, Likelihood
+from .abilities import CountedLanguageModel, CountedMaskedModel, Prefilling
+from .contracts import Answer, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .prefill_cost import PrefillCost
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .batching import Batches
-    from .contracts import FloatArray, Input, Json, Sample, Task
+    from .contracts import FloatArray, Input, Json, MaskedPrompt, Sample, Task
     from .store import FeatureStore
 
 
@@ -231,6 +231,13 @@ class Likelihoods(Generation):
         return [Outcome([found.logprob, found.greedy], _told(model, found)) for found in _likelihoods(model, batch)]
 
 
+class MaskFilling(Generation):
+    """Capability ``masked``: as texts are, logits are kept in the records."""
+
+    def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
+        return [Outcome(list(found.logits), _told(model, found)) for found in _filled(model, batch)]
+
+
 def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:
     counted = isinstance(model, Prefilling)
     texts = list(model.answer(prompts) if counted else model.generate(prompts))
@@ -257,7 +264,20 @@ def _likelihoods(model: Any, pairs: Sequence[tuple[str | None, str]]) -> list[Li
     return found
 
 
-def _told(model: Any, answer: Answer | Likelihood) -> tuple[PrefillCost, ...]:
+def _filled(model: Any, prompts: Sequence[MaskedPrompt]) -> list[WordLogits]:
+    if isinstance(model, CountedMaskedModel):
+        found = list(model.filled(prompts))
+    else:
+        found = [WordLogits(tuple(map(float, logits))) for logits in model.fill_mask(prompts)]
+    if [len(one.logits) for one in found] != [len(prompt.words) for prompt in prompts]:
+        raise UserError(
+            f"fill_mask() of {type(model).__name__} did not return a logit for each word of {len(prompts)} prompts",
+            todo="return one per label word",
+        )
+    return found
+
+
+def _told(model: Any, answer: Answer | Likelihood | WordLogits) -> tuple[PrefillCost, ...]:
     """The cost of an answer, if the model tells it."""
     if isinstance(answer.cost, PrefillCost):
         return (answer.cost,)

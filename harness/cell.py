@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import hooks
 from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes
-from .answering import Answering, Embedding, Generation, Likelihoods, Replay, blocks_of
+from .answering import Answering, Embedding, Generation, Likelihoods, MaskFilling, Replay, blocks_of
 from .batching import Batches
 from .contracts import Record
 from .costs import Costs, Counted, answered_flops, uncounted
@@ -116,6 +116,8 @@ class CellWork:
             return Generation(self._model, task, batches)
         if self.card.capability == "language":
             return Likelihoods(self._model, task, batches)
+        if self.card.capability == "masked":
+            return MaskFilling(self._model, task, batches)
         features = self.space.directory.features(self.model_key)
         with self._of_task():
             blocks = blocks_of(self.chosen.positions, self.chosen.samples, batches.size)

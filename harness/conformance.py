@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .abilities import Replayed
-from .contracts import Embedder, Generator, LanguageModel, Prompt, Record
+from .contracts import Embedder, Generator, LanguageModel, MaskedModel, MaskedPrompt, Piece, Prompt, Record
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .methods import bind
@@ -212,11 +212,18 @@ def _model_looks(entry: Entry) -> tuple[_Look, ...]:
         return (_replays,)
     embeds = "embed" in entry.card.capabilities
     generates = "generate" in entry.card.capabilities
-    return (*((_embeds, _embeds_alike, _embeds_again) if embeds else ()), *((_generates,) if generates else ()))
+    masked = "masked" in entry.card.capabilities
+    return (
+        *((_embeds, _embeds_alike, _embeds_again) if embeds else ()),
+        *((_generates,) if generates else ()),
+        *((_fills_masks,) if masked else ()),
+    )
 
 
 def _answers(entry: Entry, model: Any) -> Any:
-    return _vectors(model) if "embed" in entry.card.capabilities else _texts(model)
+    if "embed" in entry.card.capabilities:
+        return _vectors(model)
+    return _logits(model) if "masked" in entry.card.capabilities else _texts(model)
 
 
 def _vectors(model: Any, images: Sequence[Image] | None = None) -> FloatArray:
@@ -260,6 +267,24 @@ def _texts(model: Any) -> list[Any]:
     return list(model.generate([Prompt("What is this?", images) for images in shown]))
 
 
+def _logits(model: Any, prompts: int = 3) -> FloatArray:
+    _require(isinstance(model, MaskedModel), "it has no method fill_mask")
+    texts = ("It was cold.", "We went there and it was very cold.", "No.")[:prompts]
+    asked = [MaskedPrompt((Piece(text),), (Piece("."),), ("yes", "no")) for text in texts]
+    logits = np.asarray(model.fill_mask(asked), dtype=np.float32)
+    _require(logits.shape == (prompts, 2), f"{prompts} prompts with 2 words gave {list(logits.shape)}")
+    return logits
+
+
+def _fills_masks(model: Any, _build: Callable[[], Any]) -> None:
+    """fill_mask(prompts) gives one finite logit per word, the same each time, alone or in a batch."""
+    once = _logits(model)
+    _require(bool(np.isfinite(once).all()), "a logit is NaN or infinite")
+    _require(bool(np.array_equal(once, _logits(model))), "the same call twice gave different logits")
+    apart = float(np.abs(_logits(model, 1) - once[:1]).max())
+    _require(apart <= _TOLERANCE * (float(np.abs(once).max()) or 1.0), "a prompt's logits depend on its batch")
+
+
 def _replays(model: Any, _build: Callable[[], Any]) -> None:
     """It looks answers up."""
     _require(isinstance(model, Replayed), "its card says that it replays, and it has no method replay")
@@ -300,6 +325,8 @@ def _task_answers(task: Task, _build: Callable[[], Any]) -> None:
         answers: Any = rng.standard_normal((len(task.inputs), 8)).astype(np.float32)
     elif task.card.capability == "language":
         answers = [[-1.0, True]] * len(task.inputs)
+    elif task.card.capability == "masked":
+        answers = [[float(n) for n in range(len(item.load().words))] for item in task.inputs]
     else:
         answers = ["yes"] * len(task.inputs)
     once, twice = (_scored(task, samples, task.outputs(samples, answers)) for _ in range(2))

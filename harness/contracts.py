@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from .lazy import Lazy
 
@@ -37,7 +37,7 @@ class Input:
         digest: Hash of the content; equal content has an equal digest, and features are cached by it. May be given as
             a function that returns it.
         load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``, a
-            pair (context or None, continuation) for ``language``.
+            pair (context or None, continuation) for ``language``, a `MaskedPrompt` for ``masked``.
     """
 
     digest: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
@@ -66,6 +66,38 @@ class Prompt:
     stop: tuple[str, ...] = ()
 
 
+class Piece(NamedTuple):
+    """A part of a `MaskedPrompt`.
+
+    Attributes:
+        text: Tokenised by itself, without special tokens.
+        limit: Tokens of it that are read, the first ones; all if ``None``.
+    """
+
+    text: str
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedPrompt:
+    """What a `MaskedModel` is asked: which of a few words stands at the mask.
+
+    The model's first special token, the tokens of the pieces with the mask between them, and one separator are joined
+    as they are.
+
+    Attributes:
+        before: What comes before the mask.
+        after: What comes after it.
+        words: Label words. With a blank before it, each is one token to the model.
+        max_tokens: Of the whole; what is beyond is cut off at the end.
+    """
+
+    before: tuple[Piece, ...]
+    after: tuple[Piece, ...]
+    words: tuple[str, ...]
+    max_tokens: int = 128
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with what it cost.
@@ -91,6 +123,19 @@ class Likelihood:
 
     logprob: float
     greedy: bool
+    cost: PrefillCost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WordLogits:
+    """What a model says of each label word, with what it cost to find out.
+
+    Attributes:
+        logits: One per word, in their order.
+        cost: As that of an `Answer`.
+    """
+
+    logits: tuple[float, ...]
     cost: PrefillCost | None = None
 
 
@@ -192,6 +237,19 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class MaskedModel(Protocol):
+    """Capability ``masked``."""
+
+    def fill_mask(self, prompts: Sequence[MaskedPrompt]) -> Sequence[Sequence[float]]:
+        """Return for each prompt the logits of its label words at the mask.
+
+        Raises:
+            UserError: A label word is not one token to the model.
+        """
+        ...
+
+
 class Task(Protocol):
     """Samples, what a model is asked for them, and how its answers are scored.
 
@@ -223,7 +281,7 @@ class Task(Protocol):
             samples: Some of ``self.samples``.
             answers: ``answers[i]`` is the model's answer to ``inputs[i]``: for ``embed`` a float32 array
                 [len(inputs), d], for ``generate`` a list of texts, for ``language`` a list of [log-probability,
-                greedy]. Only the rows that ``samples`` name are filled.
+                greedy], for ``masked`` a list of lists of logits. Only the rows that ``samples`` name are filled.
         """
         return [answers[sample.inputs[0]] for sample in samples]
 

@@ -6,7 +6,7 @@ import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .abilities import HasModule, Prefilling, SaysWhyUncounted, Traceable
+from .abilities import CountedMaskedModel, HasModule, Prefilling, SaysWhyUncounted, Traceable
 from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
@@ -65,7 +65,7 @@ class Costs:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
         if capability != "embed":
-            if isinstance(model, Prefilling):
+            if isinstance(model, Prefilling | CountedMaskedModel):
                 return Counted(None, "not counted: no answer came with its FLOPs", _size(model), model.convention)
             return Counted(None, "not counted: the model does not say what its prefill costs", None)
         if not isinstance(model, Traceable):
@@ -93,7 +93,7 @@ class Costs:
 
         model = self._model()
         if capability != "embed":
-            if not isinstance(model, Prefilling):
+            if not isinstance(model, Prefilling | CountedMaskedModel):
                 return None
             prefill = _prefill(model, _askable(inputs))
             if prefill is None:
@@ -139,7 +139,9 @@ def _askable(inputs: Sequence[Input]) -> list[Any]:
     return prompts
 
 
-def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], object], str, str] | None:
+def _prefill(
+    model: Prefilling | CountedMaskedModel, prompts: Sequence[Any]
+) -> tuple[Callable[[], object], str, str] | None:
     """What to time of a generator, its name, and the device that it is on; ``None`` if it can read no prompt."""
     if not prompts:
         return None
@@ -151,7 +153,7 @@ def _prefill(model: Prefilling, prompts: Sequence[Any]) -> tuple[Callable[[], ob
     return call, f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
 
 
-def _reads(model: Prefilling, prompt: Any) -> bool:
+def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:
     return _prefill(model, [prompt]) is not None
 
 

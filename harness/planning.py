@@ -9,7 +9,7 @@ from . import specs
 from .abilities import HasCard, HasName
 from .budgets import checked
 from .cards import ModelCard, TaskCard
-from .contracts import Embedder, Generator, LanguageModel
+from .contracts import Embedder, Generator, LanguageModel, MaskedModel
 from .errors import UserError
 from .faults import blamed_on
 from .planned_models import PlannedModel, Step, plan_model, takes_budget
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .registry import Registry
+
+_CONTRACTS = {"embed": Embedder, "generate": Generator, "language": LanguageModel, "masked": MaskedModel}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +193,7 @@ def _object_step(kind: Literal["model", "task"], value: Any, card_of: Callable[[
 def _model_card(model: Any) -> ModelCard:
     if isinstance(model, HasCard) and isinstance(model.card, ModelCard):
         return model.card
-    capabilities = tuple(
-        name
-        for name, contract in (("embed", Embedder), ("generate", Generator), ("language", LanguageModel))
-        if isinstance(model, contract)
-    )
+    capabilities = tuple(name for name, contract in _CONTRACTS.items() if isinstance(model, contract))
     if not capabilities:
         raise UserError(
             f"a model needs a method embed(images) or generate(prompts); {type(model).__name__} has neither",

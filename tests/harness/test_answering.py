@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from adaptbench import Input, Sample, UserError
-from adaptbench.harness.answering import Embedding, Generation, Outcome, Replay, blocks_of
+from adaptbench import Input, MaskedPrompt, Piece, Sample, UserError
+from adaptbench.harness.answering import Embedding, Generation, MaskFilling, Outcome, Replay, blocks_of
 from adaptbench.harness.batching import Batches
 from adaptbench.harness.contracts import Answer
 from adaptbench.harness.errors import BadSample
@@ -245,3 +245,20 @@ def test_stored_outputs_are_looked_up():
     asked = Replay(Stored, Asking(inputs(2)), [sample(0), sample(1)])
     asked.ask([sample(0), sample(1)])
     assert asked.outcomes([sample(0), sample(1)]) == [Outcome("yes"), Outcome(None, fault="no prediction")]
+
+
+def test_logits_are_asked_for_each_label_word():
+    class Masked:
+        def __init__(self, logits):
+            self.logits = logits
+
+        def fill_mask(self, prompts):
+            return [self.logits[: len(prompt.words)] for prompt in prompts]
+
+    prompts = [MaskedPrompt((Piece("it"),), (), words) for words in (("yes", "no"), ("a", "b", "c"))]
+    task, samples = Asking([Input(f"{n}", lambda n=n: prompts[n]) for n in range(2)]), [sample(0), sample(1)]
+    asked = MaskFilling(lambda: Masked([0.5, 1.0, 2.0]), task, Batches(2, "m"))
+    asked.ask(samples)
+    assert [outcome.output for outcome in asked.outcomes(samples)] == [[[0.5, 1.0], [0.5, 1.0, 2.0]]] * 2
+    with pytest.raises(UserError, match="a logit for each word of 2 prompts"):
+        MaskFilling(lambda: Masked([0.5]), task, Batches(2, "m")).ask(samples)
