@@ -24,7 +24,7 @@ def register(registry: Registrar) -> None:
         card=ModelCard(
             summary="Any transformers vision encoder, by local path or hub id: hf:facebook/dinov2-small",
             capabilities=("embed",),
-            offers=frozenset({"layers"}),
+            offers=frozenset({"layers", "network"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )
@@ -36,7 +36,7 @@ def register(registry: Registrar) -> None:
             capabilities=("generate",),
             prompts=_CONVERSATION,
             decoding=_DECODING,
-            offers=frozenset({"decoder", "images", "visual-tokens"}),
+            offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )
@@ -48,7 +48,7 @@ def register(registry: Registrar) -> None:
             capabilities=("generate",),
             prompts=_CONVERSATION,
             decoding=_DECODING,
-            offers=frozenset({"images"}),
+            offers=frozenset({"images", "network"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )
@@ -74,6 +74,7 @@ def _register_language(registry: Registrar) -> None:
             capabilities=("generate", "language"),
             prompts="as they stand; chat=true: in the checkpoint's chat template, system=: a system prompt",
             decoding=_DECODING,
+            offers=frozenset({"network"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )

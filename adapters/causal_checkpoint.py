@@ -63,6 +63,15 @@ class LanguageCheckpoint(NamedTuple):
     attention: str
     notes: tuple[str, ...] = ()
 
+    def with_model(self, model: Any) -> LanguageCheckpoint:
+        """The same around a model of the same kind with other weights; what it can do is found out anew."""
+        from .causal_abilities import abilities
+        from .causal_reading import Reader
+
+        reader = Reader(model.eval())
+        able = abilities(reader, _ordinary(self.tokenizer, self.vocabulary), f"hf:{model.name_or_path}")
+        return self._replace(model=model, reader=reader, abilities=able, decoding=self.decoding.around(model))
+
 
 def fingerprint(path: str, revision: str | None = None) -> str:
     """Identify a checkpoint without loading it: hash of a file or of a folder's files, or the commit of a hub id."""

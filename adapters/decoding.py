@@ -17,6 +17,7 @@ search - beams, guidance and the like - is left out, and said.
 
 from __future__ import annotations
 
+import copy
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,12 @@ class Decoding:
             self._stops = (stops,) if isinstance(stops, str) else tuple(stops)
             self.notes = _left_out(asked)
         self._changes = bool(self._settings) and self._are_processors(where)
+
+    def around(self, model: Any) -> Decoding:
+        """The same for a model of other weights."""
+        other = copy.copy(self)
+        other._model = model
+        return other
 
     def change(self, prompts: Iterable[Ids], limits: Iterable[int]) -> Change | None:
         """Return what changes the logits of prompts, each by its own processors; ``None`` if nothing does.

@@ -54,6 +54,10 @@ class Checkpoint(NamedTuple):
         said = conversations.notes(self.processor) if self.conversation == conversations.TEMPLATE else ()
         return (*self.decoding.notes, *said)
 
+    def with_model(self, model: Any) -> Checkpoint:
+        """The same around a model of the same kind with other weights."""
+        return self._replace(model=model.eval(), decoding=self.decoding.around(model))
+
     def render(self, prompt: Prompt) -> str:
         """Return the text that a prompt becomes, with one placeholder for each image."""
         return conversations.render(self.conversation, prompt, self.processor, self.system)

@@ -7,8 +7,9 @@ assistant's. What all prompts of a batch begin with - the demonstrations of an i
 
 from __future__ import annotations
 
+import copy
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..harness.contracts import Answer, Likelihood
 from ..harness.errors import BadSample, UserError
@@ -54,6 +55,7 @@ class HFCausalLM:
 
     Attributes:
         module: The library's model.
+        network: That too.
         chat: Whether it puts texts into its chat template.
         chat_template: As it is written; ``None`` if it has none.
         convention: How ``flops`` are counted.
@@ -82,8 +84,8 @@ class HFCausalLM:
         if system and not chat:
             raise UserError("a system prompt is a part of a chat", where=f"hf-lm:{path}", todo="add chat=true")
         options = {"dtype": dtype, "attention": attention, "decoding": decoding}
-        self._loaded: LanguageCheckpoint = load(path, revision, device, **options)
-        self.module = self._loaded.model
+        self._path, self._share = path, share
+        self._take(load(path, revision, device, **options))
         self.notes = self._loaded.notes
         self.chat, self._system = chat, system
         self.chat_template = getattr(self._loaded.tokenizer, "chat_template", None)
@@ -91,17 +93,27 @@ class HFCausalLM:
             self._put("")  # which refuses a checkpoint whose template is missing or has no place for a system prompt
             self.notes += conversations.notes(self._loaded.tokenizer)
 
-        from .causal_batches import Batches
-
         self.convention: Mapping[str, str] = {
             "phase": "prefill", "counter": "closed-form", "attention": self._loaded.attention
         }  # fmt: skip
-        self._path, self._batches = path, Batches(self._loaded.reader, self._loaded.abilities, share=share)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
         """Identify the weights without loading them: hash of a folder's files, or the commit of a hub id."""
         return fingerprint(path, revision)
+
+    def with_network(self, network: Any) -> Self:
+        """The same model around another network of the same kind; this one stays as it is."""
+        other = copy.copy(self)
+        other._take(self._loaded.with_model(network))
+        return other
+
+    def _take(self, loaded: LanguageCheckpoint) -> None:
+        """Become a model that runs a checkpoint."""
+        from .causal_batches import Batches
+
+        self._loaded, self.module, self.network = loaded, loaded.model, loaded.model
+        self._batches = Batches(loaded.reader, loaded.abilities, share=self._share)
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Return one answer per prompt, as the model goes on: without special tokens, up to the first stop text."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..harness.batching import out_of_memory
 from ..harness.contracts import Answer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..harness.contracts import Prompt
+    from .multimodal_checkpoint import Checkpoint
 
 _NOT_READ = frozenset({"labels"})
 """What a processor makes for training."""
@@ -48,6 +50,7 @@ class HFImageTextToText:
 
     Attributes:
         module: The library's model; takes what `prepare` returns.
+        network: That too.
         notes: What a reader of its answers must know.
         convention: How ``flops`` are counted.
 
@@ -74,21 +77,31 @@ class HFImageTextToText:
     ) -> None:
         options = {"conversation": conversation, "dtype": dtype, "attention": attention}
         options |= {"decoding": decoding, "system": system}
-        self._loaded = load(path, revision, device, options, llava=False)
-        self.module = self._loaded.model
+        self._waive, self._counts = waive, flops
+        self._take(load(path, revision, device, options, llava=False))
         self.notes = self._loaded.notes
         self.convention: Mapping[str, Any] = {
             "phase": "prefill", "counter": "fvcore", "attention": attention, "waived": tuple(waive)
         }  # fmt: skip
         self._image_token: Any = image_token(self.module.config)
-        self._prefill = _prefill_module(self.module)
-        self._flops = PrefillFlops(self._prefill, waive) if flops else None
         self._try_out(path)
 
     @classmethod
     def fingerprint(cls, path: str, *, revision: str | None = None, **_: Any) -> str:
         """Identify the weights without loading them: hash of a folder's files, or the commit of a hub id."""
         return fingerprint(path, revision)
+
+    def with_network(self, network: Any) -> Self:
+        """The same model around another network of the same kind; this one stays as it is."""
+        other = copy.copy(self)
+        other._take(self._loaded.with_model(network))
+        return other
+
+    def _take(self, loaded: Checkpoint) -> None:
+        """Become a model that runs a checkpoint."""
+        self._loaded, self.module, self.network = loaded, loaded.model, loaded.model
+        self._prefill = _prefill_module(loaded.model)
+        self._flops = PrefillFlops(self._prefill, self._waive) if self._counts else None
 
     @property
     def uncounted(self) -> str:

@@ -117,6 +117,19 @@ class HFMultimodal:
         """The same model with a selector of visual tokens between its tower and its projector."""
         return self._changed(_selector=selector)
 
+    @property
+    def network(self) -> Any:
+        """The library's model."""
+        return self._loaded.model
+
+    def with_network(self, network: Any) -> HFMultimodal:
+        """The same model around another network of the same kind, sharing no work; this one stays as it is."""
+        from .decoder import Decoder
+
+        memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
+        loaded = self._loaded.with_model(network)
+        return self._changed(_loaded=loaded, decoder=Decoder(network), _memory=memory, _grown=grown)
+
     def with_weights(self, tensors: Mapping[str, torch.Tensor]) -> HFMultimodal:
         """The same model with other weights of its language model, its head or its projector; the rest is shared.
 
@@ -126,11 +139,7 @@ class HFMultimodal:
         Raises:
             UserError: A name or a shape is not the model's, or belongs to its tower.
         """
-        from .decoder import Decoder
-
-        loaded = self._loaded._replace(model=with_parameters(self._loaded.model, tensors))
-        memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
-        return self._changed(_loaded=loaded, decoder=Decoder(loaded.model), _memory=memory, _grown=grown)
+        return self.with_network(with_parameters(self.network, tensors))
 
     def once(self, key: Hashable, make: Callable[[], HFMultimodal]) -> HFMultimodal:
         """Return what is made of this model, made again only if the key is another than the last time.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
@@ -75,15 +75,15 @@ class HFVisionEncoder:
         self.module = pooled_module(encoder, pooling).to(device).eval()
 
     @property
-    def encoder(self) -> torch.nn.Module:
+    def network(self) -> torch.nn.Module:
         """The transformers model inside `module`."""
-        encoder: torch.nn.Module = self.module.encoder
-        return encoder
+        network: torch.nn.Module = self.module.network
+        return network
 
-    def with_encoder(self, encoder: torch.nn.Module) -> HFVisionEncoder:
-        """The same adapter around another encoder of the same kind; this one stays as it is."""
+    def with_network(self, network: torch.nn.Module) -> Self:
+        """The same model around another network of the same kind; this one stays as it is."""
         other = copy.copy(self)
-        other.module = pooled_module(encoder, self.module.pooling).eval()
+        other.module = pooled_module(network, self.module.pooling).eval()
         return other
 
     @classmethod
@@ -116,11 +116,11 @@ def pooled_module(encoder: torch.nn.Module, pooling: Pooling) -> Any:
     class Pooled(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = encoder
+            self.network = encoder
             self.pooling = pooling
 
         def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-            output = self.encoder(pixel_values=pixel_values)
+            output = self.network(pixel_values=pixel_values)
             return _pool(output, pooling, _leading(output.last_hidden_state, pixel_values, encoder))
 
     return Pooled()

@@ -5,7 +5,7 @@ As with contracts, a class has an ability by having its methods and attributes; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +36,18 @@ class HasModule(Protocol):
     """A model that one ``torch.nn.Module`` does the work of; it tells the parameters and the device."""
 
     module: Any
+
+
+@runtime_checkable
+class HasNetwork(Protocol):
+    """A model whose weights other methods may change: one ``torch.nn.Module`` holds them all."""
+
+    network: Any
+    """That module. Of a model that embeds images, ``module`` wraps it, and gradients go through both."""
+
+    def with_network(self, network: Any) -> Self:
+        """Return the same model around another network of the same kind; this one stays as it is."""
+        ...
 
 
 @runtime_checkable

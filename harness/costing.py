@@ -218,7 +218,7 @@ def _blueprint(registry: Registry, base: Call) -> Blueprint:
 
 def _offers(architecture: Architecture) -> set[str]:
     """What methods may act on of an architecture without weights."""
-    offers = {"layers"}
+    offers = {"layers", "network"}
     if architecture.language is not None:
         offers |= {"decoder"} if architecture.language.causal else set()
         offers |= {"images", "visual-tokens"} if architecture.vision is not None else set()

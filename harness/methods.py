@@ -23,8 +23,9 @@ Budget: TypeAlias = Annotated[float, AfterValidator(budgets.checked)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**64)]
 """The field of a method that draws: ``seed: Seed = 0``. No generator takes a larger one."""
 
-Stage: TypeAlias = Literal["images", "vision", "language"]
-"""Where a method acts: on the images, between vision tower and language model, or in the language model."""
+Stage: TypeAlias = Literal["images", "vision", "language", "weights"]
+"""Where a method acts: on the images, between vision tower and language model, in the language model, or on the weights
+that all of these run with."""
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 

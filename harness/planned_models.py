@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .specs import Call, Spec
 
 
+_APPLIED = {"weights": -1, "images": 1}
+"""Stages whose methods are applied before or after those of the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A registered name with the arguments that the user gave it."""
@@ -77,8 +81,8 @@ class PlannedModel:
 
     @property
     def as_applied(self) -> tuple[PlannedMethod, ...]:
-        """Its methods in the order in which they modify the model: what changes its images is put around it last."""
-        return tuple(sorted(self.methods, key=lambda planned: planned.method.stage == "images"))
+        """Its methods in the order in which they modify the model: what changes its weights first, its images last."""
+        return tuple(sorted(self.methods, key=lambda planned: _APPLIED.get(planned.method.stage, 0)))
 
     @property
     def takes_budget(self) -> bool:

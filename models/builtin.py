@@ -120,7 +120,7 @@ def register(registry: Registrar) -> None:
             licence="Apache-2.0",
             source="models/reference/weights/vit-glyphs",
             training_data="glyphs, base scripts",
-            offers=frozenset({"layers"}),
+            offers=frozenset({"layers", "network"}),
         ),
     )
     _register_generators(registry)
@@ -151,6 +151,7 @@ def _register_generators(registry: Registrar) -> None:
             source="models/reference/weights/tiny-icl",
             training_data="prompts of the simple tasks A to H and of other functions, no composites; opposites and "
             "irregular pasts of all words, of the rest what is in no question",
+            offers=frozenset({"network"}),
         ),
     )
     registry.recipe("tiny-icl", f"{_HERE}.tiny_icl_recipe:train_tiny_icl")
@@ -180,7 +181,7 @@ def _register_generators(registry: Registrar) -> None:
             licence="Apache-2.0",
             source="models/reference/weights/tiny-llava",
             training_data="shapes, split train",
-            offers=frozenset({"decoder", "images", "visual-tokens"}),
+            offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")

@@ -38,7 +38,7 @@ class Layers(Method):
 
     def apply(self, model: Any) -> Any:
         """Return the encoder cut after its first blocks; it shares its weights with the given one."""
-        return model.with_encoder(_cut(model.encoder, self.kept(len(find_blocks(model.encoder)[1]))))
+        return model.with_network(_cut(model.network, self.kept(len(find_blocks(model.network)[1]))))
 
     def leaves(self, work: Work) -> Work:
         """Return the work of the first blocks: the language model's, or of an encoder of images the tower's."""

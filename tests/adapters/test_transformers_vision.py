@@ -101,8 +101,8 @@ def test_auto_is_the_pooler_if_it_was_trained_else_the_cls_token(
 
 def test_auto_falls_back_to_the_mean_where_there_is_neither(saved: Callable, images: list[Image]) -> None:
     encoder = HFVisionEncoder(str(saved("swin").folder))
-    encoder.encoder.pooler = None
-    states, _ = outputs("siglip-vision", encoder.encoder, encoder.prepare(images)["pixel_values"])
+    encoder.network.pooler = None
+    states, _ = outputs("siglip-vision", encoder.network, encoder.prepare(images)["pixel_values"])
     assert same(encoder.embed(images), states.mean(dim=1))
 
 
@@ -155,7 +155,7 @@ def test_loading_says_nothing(saved: Callable, capfd: pytest.CaptureFixture[str]
 def test_another_encoder_leaves_the_first_as_it_is(saved: Callable, images: list[Image]) -> None:
     first, second = (HFVisionEncoder(str(saved(kind).folder), pooling="mean") for kind in ("vit", "vit-classifier"))
     before = first.embed(images)
-    assert np.array_equal(first.with_encoder(second.encoder).embed(images), second.embed(images))
+    assert np.array_equal(first.with_network(second.network).embed(images), second.embed(images))
     assert np.array_equal(first.embed(images), before)
 
 

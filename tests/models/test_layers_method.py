@@ -98,21 +98,21 @@ def test_the_output_is_that_of_the_stock_model_cut_by_hand(
         "dinov2": lambda encoder: encoder.encoder.layer,
         "clip": lambda encoder: encoder.vision_model.encoder.layers,
         "siglip": lambda encoder: encoder.encoder.layers,
-    }[kind](by_hand.encoder)
+    }[kind](by_hand.network)
     del blocks[keep:]
     assert np.array_equal(Layers(keep=keep).apply(model).embed(images), by_hand.embed(images))
 
 
 def test_the_stock_model_stays_and_every_tensor_is_shared(load: Callable, images: list[Image.Image]) -> None:
     model = load("vit")
-    before, weights = model.embed(images), copy.deepcopy(model.encoder.state_dict())
+    before, weights = model.embed(images), copy.deepcopy(model.network.state_dict())
     cut = Layers(keep=2).apply(model)
     assert not np.allclose(cut.embed(images), before)
     assert np.array_equal(model.embed(images), before)
-    assert all(torch.equal(value, weights[name]) for name, value in model.encoder.state_dict().items())
-    whole = {tensor.data_ptr() for tensor in model.encoder.state_dict().values()}
-    assert {tensor.data_ptr() for tensor in cut.encoder.state_dict().values()} < whole
-    assert len(find_blocks(model.encoder)[1]) == 5
+    assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
+    whole = {tensor.data_ptr() for tensor in model.network.state_dict().values()}
+    assert {tensor.data_ptr() for tensor in cut.network.state_dict().values()} < whole
+    assert len(find_blocks(model.network)[1]) == 5
 
 
 def test_keeping_all_changes_nothing(load: Callable, images: list[Image.Image]) -> None:
@@ -139,20 +139,20 @@ class Counted(torch.nn.Module):
 def wrapped(count: int) -> HFVisionEncoder:
     model = object.__new__(HFVisionEncoder)
     model.module = torch.nn.Module()
-    model.module.encoder, model.module.pooling = Counted(count), "cls"
+    model.module.network, model.module.pooling = Counted(count), "cls"
     return model
 
 
 @given(hundredths=st.integers(1, 100), count=st.integers(1, 48))
 def test_a_budget_is_the_share_of_blocks_rounded_down_in_exact_arithmetic(hundredths: int, count: int) -> None:
     cut = Layers(budget=hundredths / 100).apply(wrapped(count))
-    assert len(find_blocks(cut.encoder)[1]) == max(1, hundredths * count // 100)
+    assert len(find_blocks(cut.network)[1]) == max(1, hundredths * count // 100)
 
 
 def test_floating_point_would_have_rounded_wrong() -> None:
     """0.29 x 100 is 28.999999999999996 in floating point."""
     assert int(0.29 * 100) == 28
-    assert len(find_blocks(Layers(budget=0.29).apply(wrapped(100)).encoder)[1]) == 29 == Fraction("0.29") * 100
+    assert len(find_blocks(Layers(budget=0.29).apply(wrapped(100)).network)[1]) == 29 == Fraction("0.29") * 100
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_either_keep_or_a_budget_is_given(method: Callable) -> None:
 
 
 def test_without_either_all_blocks_are_kept(load: Callable) -> None:
-    assert len(find_blocks(Layers().apply(load("vit")).encoder)[1]) == 5
+    assert len(find_blocks(Layers().apply(load("vit")).network)[1]) == 5
 
 
 @pytest.mark.parametrize(("kind", "found"), [("resnet", "none"), ("swin", "2")])
@@ -184,7 +184,7 @@ def test_an_encoder_without_one_list_of_blocks_is_refused(kind: str, found: str,
 
 
 def test_a_model_that_is_no_encoder_is_refused() -> None:
-    with pytest.raises(UserError, match="'layers' needs layers; 'tiny-llava' offers decoder, images, visual-tokens"):
+    with pytest.raises(UserError, match="needs layers; 'tiny-llava' offers decoder, images, network, visual-tokens"):
         plan_model(load_plugins().registry, parse("tiny-llava+layers(keep=1)"))
 
 

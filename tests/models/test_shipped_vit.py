@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_its_vector_is_the_mean_of_the_patches() -> None:
     model = vit_glyphs()
     image = Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint32).astype(np.uint8).reshape(32, 32, 3))
-    states = model.encoder(**model.prepare([image])).last_hidden_state.detach().numpy()
+    states = model.network(**model.prepare([image])).last_hidden_state.detach().numpy()
     assert states.shape == (1, 1 + 16, 128)
     assert np.allclose(model.embed([image]), states[:, 1:].mean(axis=1), atol=1e-5)
 
