@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .contrasts import Contrast, Term
+    from .pairs import Pair
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = VERDICTS
 _ROUNDING = 1e-9
@@ -30,19 +31,23 @@ class _Data(BaseModel):
 
 
 class Claim(_Data):
-    """A comparison, or one for each budget; the head of ``findings.yaml`` says what each field means."""
+    """A comparison, or several alike; the head of ``findings-5.yaml`` says what each field means."""
 
     of: str
     against: str = ""
     trained: dict[str, str] = {}
     trained_against: dict[str, str] = {}
+    along: Literal["", "tasks", "samples", "split", "classes"] = ""
     budgets: tuple[float, ...] = ()
     bound: float | tuple[float, ...] = 0.0
+    margin: float = 0.0
 
     @model_validator(mode="after")
     def _fits(self) -> Claim:
         if isinstance(self.bound, tuple) and len(self.bound) != len(self.budgets):
             raise ValueError("give one bound, or one for each budget")
+        if self.margin < 0 or (self.margin and self.bound):
+            raise ValueError("give a bound, or a margin above 0")
         return self
 
     @property
@@ -65,9 +70,17 @@ class Finding(_Data):
     why: str = ""
 
 
-class File(_Data):
-    """A file of findings."""
+class Chapter(_Data):
+    """A file of findings.
 
+    Attributes:
+        about: What the dissertation finds them for.
+        usual: What a side was trained with, unless it says otherwise.
+    """
+
+    chapter: int
+    about: str
+    usual: dict[str, str] = {}
     findings: tuple[Finding, ...]
 
 
@@ -99,6 +112,7 @@ class Comparison:
         against: What that is compared with; empty if the claim is about ``of`` alone.
         bound: The claim is that the value is not below it.
         task: The only one; empty for the average.
+        on: The tasks that were averaged.
         lacks: What was not run.
         value: In the unit of the bound, or a number of answers; ``None`` if something was not run.
         ends: Of the 95 % interval.
@@ -111,6 +125,7 @@ class Comparison:
     against: tuple[Side, ...]
     bound: float
     task: str = ""
+    on: tuple[str, ...] = ()
     lacks: str = ""
     value: float | None = None
     ends: tuple[float, float] | None = None
@@ -122,9 +137,16 @@ class Comparison:
         """The same, which cannot be made."""
         return replace(self, lacks=what)
 
-    def resting_on(self, trainings: tuple[int, ...]) -> Comparison:
-        """The same, with that many trainings on either side."""
-        return replace(self, trainings=trainings)
+    def resting_on(self, tasks: Sequence[str], trainings: tuple[int, ...]) -> Comparison:
+        """The same, with these tasks, and that many trainings on either side."""
+        return replace(self, on=tuple(tasks), trainings=trainings)
+
+    @property
+    def where(self) -> str:
+        """On what it is made, as shown."""
+        if len(self.on) > 1:
+            return f"average of {len(self.on)}"
+        return self.on[0] if self.on else self.task or "average"
 
     def named(self, base: str) -> str:
         """As shown, on a base."""
@@ -149,19 +171,35 @@ class Comparison:
         return FAILS if high is not None and high[1] < bound else UNDECIDED
 
 
-def planned(finding: Finding, tasks: Sequence[str]) -> list[Comparison]:
-    """The comparisons of a finding, none of them made; with ``by: task`` one for each task."""
+def planned(finding: Finding, tasks: Sequence[str], pairs: Callable[[Claim], Sequence[Pair]]) -> list[Comparison]:
+    """The comparisons of a finding, none of them made; with ``by: task`` one for each task.
+
+    Args:
+        finding: The finding.
+        tasks: Those that it may be about.
+        pairs: What both sides of a claim were trained with, once for each time that it is compared.
+    """
     found = []
     for claim in finding.comparisons:
-        budgets = claim.budgets or (1.0,)
-        of = tuple(_side(claim.of, budget, claim.trained) for budget in budgets)
-        against = tuple(_side(claim.against, b, claim.trained_against) for b in budgets if claim.against)
-        if finding.measure == "spread":
-            found.append(Comparison(of, against, claim.bounds[0]))
-            continue
-        for place, bound in enumerate(claim.bounds):
-            pair = of[place : place + 1], against[place : place + 1]
-            found += [Comparison(*pair, bound, task) for task in (tasks if finding.by == "task" else ("",))]
+        for trained, other in pairs(claim):
+            found += _compared(finding, claim, trained, other, tasks)
+    return found
+
+
+def _compared(
+    finding: Finding, claim: Claim, trained: Mapping[str, str], other: Mapping[str, str], tasks: Sequence[str]
+) -> list[Comparison]:
+    """The comparisons of a claim whose sides were trained with this."""
+    budgets = claim.budgets or (1.0,)
+    of = tuple(_side(claim.of, budget, trained) for budget in budgets)
+    against = tuple(_side(claim.against, b, other) for b in budgets if claim.against)
+    if finding.measure == "spread":
+        return [Comparison(of, against, claim.bounds[0])]
+    found = []
+    for place, bound in enumerate(claim.bounds):
+        pair = of[place : place + 1], against[place : place + 1]
+        both = [(*pair, -claim.margin), (*pair[::-1], -claim.margin)] if claim.margin else [(*pair, bound)]
+        found += [Comparison(*one, task) for one in both for task in (tasks if finding.by == "task" else ("",))]
     return found
 
 

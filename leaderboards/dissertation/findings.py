@@ -1,8 +1,8 @@
-"""``adaptbench report RUN --table findings``: the dissertation's findings of chapter 5 beside what runs say.
+"""``adaptbench report RUN --table findings``: the dissertation's findings beside what runs say.
 
-``findings.yaml`` says what is claimed, and which comparison decides it. A verdict is what an interval says:
-the claim holds if the whole of it is on the claimed side of the bound, does not hold if the whole is on the other side,
-and is undecided else.
+``findings-3.yaml`` and ``findings-5.yaml`` say what is claimed, and which comparison decides it. A verdict is what an
+interval says: the claim holds if the whole of it is on the claimed side of the bound, does not hold if the whole is on
+the other side, and is undecided else.
 """
 
 from __future__ import annotations
@@ -10,45 +10,50 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
+from ...harness.errors import UserError
 from ...harness.specs import parse
 from ...harness.yaml_files import read_yaml, validated
 from .. import wording
 from ..board import make_board
-from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File, Finding, Side, decide, planned
+from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Chapter, Comparison, Finding, Side, decide, planned
 from .contrasts import LEVEL
+from .pairs import fits, matched, steps
 from .seeds import INTERVALS, facts, percentages
 from .study import VERDICTS, Number, Study, Table, Verdict, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ...harness.outputs import ReportRequest
+    from ...harness.registry import Registry
     from ..board import Board
+    from .claims import Claim
     from .contrasts import Term
+    from .pairs import Pair
     from .study import Item
     from .trainings import Group
 
-_USUAL = {"scheduler": "probabilistic", "pruning": "none"}
-"""What a side was trained with, unless it says otherwise."""
+CHAPTERS = (3, 5)
 _UNITS = {"relative": "%", "spread": "times"}
-_CAPTION = "What the dissertation finds for models of 7 and 3 billion parameters, and what these runs say of it."
 _DECIDES = (
-    "Each comparison with its 95 % interval over images and trainings. A change in % is relative to what is compared "
-    "with, task by task, and averaged; other differences are in percentage points; spread is a ratio of standard "
-    "deviations."
+    "Each comparison with its 95 % interval over images or episodes, and trainings. A change in % is relative to what "
+    "is compared with, task by task, and averaged; other differences are in percentage points; spread is a ratio of "
+    "standard deviations."
 )
 _HEADS = ("finding", "compared", "on", "here", "claimed", "trainings", "verdict")
 _NOTES = (
     "Holds: the whole interval is on the claimed side. Does not hold: the whole is on the other side. Undecided: the "
     "bound lies inside, which says that questions and trainings are too few to tell, not that there is no difference. "
     "Not run: cells are missing.",
-    "A finding about every budget holds if each of its comparisons does, and does not hold if one of them does not; "
-    "with a finding that something happens sometimes it is the other way about. Where one comparison decides for a "
-    "whole finding, its interval is widened for their number (Bonferroni). Nothing is corrected for the number of "
-    "findings: each verdict other than undecided has its own chance, of up to one in 20, to be wrong.",
-    "Differences are taken question by question, and training by training where both sides are the same trainings.",
+    "A finding about every budget, task or step holds if each of its comparisons does, and does not hold if one of "
+    "them does not; with a finding that something happens sometimes it is the other way about. Where one comparison "
+    "decides for a whole finding, its interval is widened for their number (Bonferroni). Nothing is corrected for the "
+    "number of findings: each verdict other than undecided has its own chance, of up to one in 20, to be wrong.",
+    "Differences are taken question by question or episode by episode, on the tasks that both sides were run on, and "
+    "training by training where both sides are the same trainings. Where several trainings of a method fit, the ones "
+    "with the most seeds, then with the most tasks, then with the most common recipe are meant.",
 )
 
 
@@ -56,50 +61,78 @@ def findings(request: ReportRequest) -> str:
     """Return the findings, theirs beside ours.
 
     Raises:
-        UserError: No cell is complete.
+        UserError: No cell is complete, or no finding is about a model of these runs.
     """
-    return render(findings_study(make_board(request.runs, request.plugins), load_findings()), request.form)
+    board = make_board(request.runs, request.plugins)
+    chapters = [load_chapter(number) for number in CHAPTERS]
+    return render(findings_study(board, request.plugins.registry, chapters), request.form)
 
 
-def load_findings(path: Path | None = None) -> tuple[Finding, ...]:
-    """Read findings.
-
-    Args:
-        path: The file; default the dissertation's.
+def load_chapter(chapter: int | Path) -> Chapter:
+    """Read the findings of a chapter of the dissertation, or a file of others.
 
     Raises:
         UserError: It cannot be read, or holds something else.
     """
-    if path is None:
-        with as_file(files(__package__) / "findings.yaml") as shipped:
-            return load_findings(shipped)
-    content = read_yaml(path, kind="findings", fields="a list of findings")
-    return validated(File, content, where=str(path), todo="see the head of findings.yaml").findings
+    if isinstance(chapter, int):
+        with as_file(files(__package__) / f"findings-{chapter}.yaml") as shipped:
+            return load_chapter(shipped)
+    content = read_yaml(chapter, kind="findings", fields="chapter, about and findings")
+    return validated(Chapter, content, where=str(chapter), todo="see the head of findings-5.yaml")
 
 
-def findings_study(board: Board, found: Sequence[Finding]) -> Study:
-    """The findings on a board, base by base."""
-    runs = _Runs(board)
+def findings_study(board: Board, registry: Registry, chapters: Sequence[Chapter]) -> Study:
+    """The findings on a board, of the chapters that its models' methods are from.
+
+    Raises:
+        UserError: There is no such chapter.
+    """
+    found = groups(board.sections, registry)
     tables: list[Table] = []
     values: list[dict[str, Any]] = []
-    for base in runs.bases:
-        decided = [(finding, runs.compare(base, finding)) for finding in found]
-        of = f" ({base})" if len(runs.bases) > 1 else ""
-        summary: list[list[Item]] = [
-            [finding.statement, finding.source, finding.theirs, Verdict(verdict(finding.rule, comparisons))]
-            for finding, comparisons in decided
+    notes = [*_NOTES, *INTERVALS]
+    for chapter in chapters:
+        runs = _Runs(board, found, chapter)
+        if runs.bases:
+            made, rows = _chapter(runs, chapter)
+            tables += made
+            values += rows
+            reasons = "; ".join(f"{finding.id}: {finding.why}" for finding in chapter.findings if finding.why)
+            notes.append(f"Where bounds of chapter {chapter.chapter} come from, if they are not 0. {reasons}.")
+    if not tables:
+        raise UserError(
+            "no finding is about a model of these runs", where=board.title, todo="run adaptive-seeds or fewshot-glyphs"
+        )
+    decided = [cell for table in tables if table.heads != _HEADS for row in table.rows for cell in row]
+    told = [cell.text for cell in decided if isinstance(cell, Verdict)]
+    counts = ", ".join(f"{word}: {told.count(word)}" for word in VERDICTS if word in told)
+    made_of = f"{sum(value['value'] is not None for value in values)} comparisons"
+    return Study("Findings", (f"{len(told)} verdicts ({counts})", made_of, *facts(board)), tables, notes, values)
+
+
+def _chapter(runs: _Runs, chapter: Chapter) -> tuple[list[Table], list[dict[str, Any]]]:
+    """The tables of a chapter - a verdict for each base, then what decides it base by base - and rows for programs."""
+    title = f"Findings of chapter {chapter.chapter}"
+    compared = {(finding.id, base): runs.compare(base, finding) for finding in chapter.findings for base in runs.bases}
+    summary: list[list[Item]] = [
+        [
+            finding.statement,
+            finding.source,
+            finding.theirs,
+            *(Verdict(verdict(finding.rule, compared[finding.id, base])) for base in runs.bases),
         ]
-        rows = [_row(finding, base, one) for finding, comparisons in decided for one in comparisons]
-        tables.append(Table(f"Findings{of}", _CAPTION, ("finding", "where", "theirs", "here"), summary))
-        tables.append(Table(f"What decides{of}", _DECIDES, _HEADS, rows))
-        values += [_value(finding, base, one) for finding, comparisons in decided for one in comparisons]
-    told = [row[-1].text for table in tables[::2] for row in table.rows if isinstance(row[-1], Verdict)]
-    counts = [f"{word}: {told.count(word)}" for word in VERDICTS if word in told]
-    made = sum(value["value"] is not None for value in values)
-    said = (f"{len(told)} findings ({', '.join(counts)})", f"{made} comparisons", *facts(board))
-    reasons = "; ".join(f"{finding.id}: {finding.why}" for finding in found if finding.why)
-    notes = (*_NOTES, *INTERVALS, f"Where bounds come from, if they are not 0. {reasons}.")
-    return Study("Findings of chapter 5", said, tables, notes, values)
+        for finding in chapter.findings
+    ]
+    heads = ("finding", "where", "theirs", *(runs.bases if len(runs.bases) > 1 else ("here",)))
+    tables = [Table(title, chapter.about, heads, summary)]
+    values = []
+    for base in runs.bases:
+        of = f" ({base})" if len(runs.bases) > 1 else ""
+        rows = [(finding, one) for finding in chapter.findings for one in compared[finding.id, base]]
+        shown = [_row(finding, base, one) for finding, one in rows]
+        tables.append(Table(f"What decides the findings of chapter {chapter.chapter}{of}", _DECIDES, _HEADS, shown))
+        values += [{"chapter": chapter.chapter, **_value(finding, base, one)} for finding, one in rows]
+    return tables, values
 
 
 def verdict(rule: str, comparisons: Sequence[Comparison]) -> str:
@@ -114,24 +147,36 @@ def verdict(rule: str, comparisons: Sequence[Comparison]) -> str:
 
 
 class _Runs:
-    """The cells that findings are about."""
+    """The cells that the findings of a chapter are about.
 
-    def __init__(self, board: Board) -> None:
-        self._groups, self._clusters = groups(board.sections), clusters(board.sections)
+    Attributes:
+        bases: Models that a method of the chapter was put on.
+    """
+
+    def __init__(self, board: Board, found: Sequence[Group], chapter: Chapter) -> None:
+        self._groups, self._clusters, self._usual = found, clusters(board.sections), chapter.usual
         self._tasks = percentages(board.sections)
-        self.bases = list(dict.fromkeys(group.base for group in self._groups))
+        named = {name for finding in chapter.findings for name in _methods(finding)}
+        self.bases = list(dict.fromkeys(group.base for group in found if named & _names(group.model)))
 
     def compare(self, base: str, finding: Finding) -> list[Comparison]:
         """Make the comparisons of a finding."""
-        wanted = planned(finding, self._tasks)
+        wanted = planned(finding, self._tasks, lambda claim: self._pairs(base, claim))
         level = 1 - (1 - LEVEL) / max(1, len(wanted))
         return [self._made(base, finding, comparison, level) for comparison in wanted]
 
+    def _pairs(self, base: str, claim: Claim) -> Sequence[Pair]:
+        """What both sides of a claim were trained with."""
+        of, against = (self._fitting(base, spec, {}) for spec in (claim.of, claim.against or claim.of))
+        if claim.along:
+            return steps(claim.along, of) or [({claim.along: "more"}, {claim.along: "less"})]
+        return matched(claim.trained, claim.trained_against, of, against)
+
     def _made(self, base: str, finding: Finding, comparison: Comparison, level: float) -> Comparison:
-        tasks = [comparison.task] if comparison.task else self._tasks
         sides = (*comparison.of, *comparison.against)
         found = [self._group(base, side) for side in sides]
         chosen = {side: group for side, group in zip(sides, found, strict=True) if group is not None}
+        tasks = [comparison.task] if comparison.task else self._common(chosen)
         seeds = {side: self._seeds(chosen, group, tasks) for side, group in chosen.items()}
         lacks = dict.fromkeys(
             (side if side in chosen else side._replace(budget=1.0)).named(base) for side in sides if not seeds.get(side)
@@ -145,34 +190,64 @@ class _Runs:
         ends = (comparison.of[0], *comparison.against[:1])
         trainings = tuple(len(seeds[side]) if chosen[side].methods else 0 for side in ends)
         try:
-            return decide(finding, comparison, term, self._clusters, level).resting_on(trainings)
+            return decide(finding, comparison, term, self._clusters, level).resting_on(tasks, trainings)
         except KeyError:
             return comparison.lacking("what the answers spent")
         except ValueError:
             return comparison.lacking("samples that were scored on both sides")
 
-    def _seeds(self, chosen: dict[Side, Group], group: Group, tasks: Sequence[str]) -> list[str]:
+    def _common(self, chosen: Mapping[Side, Group]) -> list[str]:
+        """The tasks that all sides were run on; all if there is none, so that what is missing is said."""
+        common = [
+            task
+            for task in self._tasks
+            if all(Place(side.budget, task) in group.cells for side, group in chosen.items())
+        ]
+        return common or self._tasks
+
+    def _seeds(self, chosen: Mapping[Side, Group], group: Group, tasks: Sequence[str]) -> list[str]:
         """Trainings of a group that have all cells which the comparison takes of it."""
         places = [Place(side.budget, task) for side, other in chosen.items() if other is group for task in tasks]
         return group.trainings(places)
 
-    def _group(self, base: str, side: Side) -> Group | None:
-        """The method of a side; that of the most trainings, if several fit."""
-        methods, wanted = tuple(map(str, parse(side.model).methods)), {**_USUAL, **dict(side.trained)}
-        fit = [
+    def _fitting(self, base: str, spec: str, trained: Mapping[str, str]) -> list[Group]:
+        """The trainings of a method that were trained so."""
+        methods = tuple(map(str, parse(spec).methods))
+        return [
             group
             for group in self._groups
             if (group.base, group.methods) == (base, methods)
-            and all(group.recipe.get(name, _USUAL.get(name)) == value for name, value in wanted.items())
+            and fits({**self._usual, **group.recipe}, {**self._usual, **trained})
         ]
-        return max(fit, key=lambda group: max(map(len, group.cells.values())), default=None)
+
+    def _group(self, base: str, side: Side) -> Group | None:
+        """The method of a side."""
+        of_base = [group.recipe for group in self._groups if group.base == base]
+
+        def preference(group: Group) -> tuple[int, int, int]:
+            seeds = max(map(len, group.cells.values()))
+            common = sum(recipe.get(name) == value for name, value in group.recipe.items() for recipe in of_base)
+            return seeds, len(group.cells), common
+
+        return max(self._fitting(base, side.model, dict(side.trained)), key=preference, default=None)
+
+
+def _names(spec: str) -> set[str]:
+    """The names of a model's methods."""
+    return {call.name for call in parse(spec).methods}
+
+
+def _methods(finding: Finding) -> set[str]:
+    return {
+        name for claim in finding.comparisons for side in (claim.of, claim.against) if side for name in _names(side)
+    }
 
 
 def _row(finding: Finding, base: str, one: Comparison) -> list[Item]:
     return [
         finding.id,
         one.named(base),
-        one.task or "average",
+        one.where,
         f"lacks {one.lacks}" if one.lacks else Number(_shown(finding, one)),
         Number(_claimed(finding, one)),
         Number(" / ".join(str(count) if count else wording.MISSING for count in one.trainings) or wording.MISSING),
@@ -203,8 +278,9 @@ def _value(finding: Finding, base: str, one: Comparison) -> dict[str, Any]:
         "finding": finding.id,
         "rule": finding.rule,
         "measure": finding.measure,
+        "base": base,
         "compared": one.named(base),
-        "task": one.task or "average",
+        "task": one.where,
         "value": one.value,
         "low": low,
         "high": high,

@@ -1,12 +1,14 @@
-"""``adaptbench report RUN --table seeds``: methods x budgets over several trainings (Tables 5.1-5.3 and 5.5)."""
+"""``adaptbench report RUN --table seeds``: methods x budgets over several trainings (Tables 3.2, A.13, 5.1-5.3)."""
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ...harness.cards import Metric
+from ...harness.errors import UserError
 from .. import wording
 from ..board import make_board
 from .contrasts import contrast
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ...harness.outputs import ReportRequest
+    from ...harness.registry import Registry
     from ...harness.results import Spending
     from ..board import Board
     from ..ranking import Section
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from .trainings import Group
 
 AVERAGE = "average"
+SPREADS = ("range", "deviation")
 _SPENT: dict[str, tuple[str, Callable[[Spending], float | None]]] = {
     "flops": ("FLOPs, % of the base model", lambda spent: spent.of_base),
     "success": ("success, %", lambda spent: spent.units.success.value if spent.units else None),
@@ -32,13 +36,15 @@ _SPENT: dict[str, tuple[str, Callable[[Spending], float | None]]] = {
 }
 """What was used -> heading, and where a cell tells it."""
 INTERVALS = (
-    "81.8 ± 4.0 is a mean over trainings and questions with the half-width of its 95 % t interval; brackets are the "
-    "lowest and the highest training. The interval has two sources of error, whose variances are added up: images, "
-    "by which questions are clustered, also across tasks that ask about the same ones; and trainings, by the variance "
-    "of their means. Degrees of freedom are Satterthwaite's.",
-    "What it can cover: another draw of images, and another seed of the same training. With one training it covers "
-    "images alone. With two or three, the variance between trainings is itself known by a factor of several only, "
-    "which the t quantile pays for by a wide interval. What it cannot: other data, other recipes, another base.",
+    "81.8 ± 4.0 is a mean over trainings and questions or episodes with the half-width of its 95 % t interval; "
+    "brackets are the lowest and the highest training, parentheses the standard deviation over trainings. The "
+    "interval has two sources of error, whose variances are added up: episodes, or images, by which questions are "
+    "clustered, also across tasks that ask about the same ones; and trainings, by the variance of their means. "
+    "Degrees of freedom are Satterthwaite's.",
+    "What it can cover: another draw of images or episodes, and another seed of the same training. With one training "
+    "it covers the draw alone. With two or three, the variance between trainings is itself known by a factor of "
+    "several only, which the t quantile pays for by a wide interval. What it cannot: other data, other recipes, "
+    "another base.",
 )
 """What the intervals of a table over trainings mean."""
 _NOTES = (
@@ -66,21 +72,28 @@ class _Row(NamedTuple):
     spent: dict[str, list[float]]
 
 
-def seeds(request: ReportRequest) -> str:
+def seeds(request: ReportRequest, *, spread: str = "range") -> str:
     """Return the table.
 
+    Args:
+        request: The runs.
+        spread: What is told of the trainings beside their mean: ``range``, or ``deviation`` as in Table A.13.
+
     Raises:
-        UserError: No cell is complete.
+        UserError: No cell is complete, or there is no such spread.
     """
-    return render(seeds_study(make_board(request.runs, request.plugins)), request.form)
+    if spread not in SPREADS:
+        raise UserError(f"there is no spread {spread!r}", where="seeds", todo=f"use {' or '.join(SPREADS)}")
+    board = make_board(request.runs, request.plugins)
+    return render(seeds_study(board, request.plugins.registry, spread), request.form)
 
 
-def seeds_study(board: Board) -> Study:
-    """The table of a board."""
+def seeds_study(board: Board, registry: Registry, spread: str = "range") -> Study:
+    """The table of a board, without columns that are empty."""
     metrics = {section.title: section.metric for section in board.sections}
     if len(percentages(board.sections)) > 1:
         metrics[AVERAGE] = Metric(name=AVERAGE)
-    rows = list(_rows(board.sections, AVERAGE in metrics))
+    rows = list(_rows(board.sections, groups(board.sections, registry), AVERAGE in metrics))
     heads = ["model", "budget, %", "trainings"]
     heads += [title if title == AVERAGE else f"{title}: {m.name}" for title, m in metrics.items()]
     heads += ["retained, %", *(head for head, _ in _SPENT.values())]
@@ -91,17 +104,17 @@ def seeds_study(board: Board) -> Study:
             row.group.name,
             Number(f"{100 * row.budget:g}"),
             Number(str(len(row.seeds)) if row.group.methods else wording.MISSING),
-            *(_scored(row, place, metric) for place, metric in metrics.items()),
+            *(_scored(row, place, metric, spread) for place, metric in metrics.items()),
             _retained(row, base.get(row.group.base), headline, metrics[headline]),
             *(_ranged([100 * value for value in values]) for values in row.spent.values()),
         ]
         for row in rows
     ]
+    full = [place for place in range(len(heads)) if any(row[place] != Number(wording.MISSING) for row in shown)]
     caption = "Each row: the same trainings on all tasks."
+    table = Table("Methods by budget", caption, [heads[i] for i in full], [[row[i] for i in full] for row in shown])
     values = [value for row in rows for value in _values(row)]
-    return Study(
-        "Over several trainings", facts(board), [Table("Methods by budget", caption, heads, shown)], _NOTES, values
-    )
+    return Study("Over several trainings", facts(board), [table], _NOTES, values)
 
 
 def facts(board: Board) -> list[str]:
@@ -119,9 +132,9 @@ def percentages(sections: Sequence[Section]) -> list[str]:
     return [s.title for s in sections if s.metric.unit == "%" and s.metric.better == "higher"]
 
 
-def _rows(sections: Sequence[Section], averaged: bool) -> Iterator[_Row]:
+def _rows(sections: Sequence[Section], every: Sequence[Group], averaged: bool) -> Iterator[_Row]:
     """Group by group, by falling budget."""
-    names, every = clusters(sections), groups(sections)
+    names = clusters(sections)
     sets = {section.title: [section.title] for section in sections}
     if averaged:
         sets[AVERAGE] = percentages(sections)
@@ -152,14 +165,16 @@ def _spent(group: Group, budget: float, tasks: Sequence[str], seeds: Sequence[st
     return found
 
 
-def _scored(row: _Row, place: str, metric: Metric) -> Number:
+def _scored(row: _Row, place: str, metric: Metric, spread: str) -> Number:
     if place not in row.scored:
         return Number(wording.MISSING)
     score, each = row.scored[place]
     factor, form = wording.scale(metric), ".1f" if metric.unit == "%" else ".4g"
     half = score.half()
     text = f"{factor * score.value:{form}}" + ("" if half is None else f" ± {factor * half:{form}}")
-    if len(each) > 1:
+    if len(each) > 1 and spread == "deviation":
+        text += f" ({factor * statistics.stdev(each):{form}})"
+    elif len(each) > 1:
         text += f" [{factor * min(each):{form}}, {factor * max(each):{form}}]"
     return Number(text, ", ".join(f"seed {s}: {factor * v:{form}}" for s, v in zip(row.seeds, each, strict=True) if s))
 
@@ -187,8 +202,10 @@ def _values(row: _Row) -> Iterator[dict[str, Any]]:
     for place, (score, each) in row.scored.items():
         low, high = score.ends() or (None, None)
         ends = {"low": low, "high": high, "least": min(each), "most": max(each), "clusters": score.images}
+        ends["deviation"] = statistics.stdev(each) if len(each) > 1 else None
         yield {**here, "measure": "score", "task": place, "value": score.value, **ends}
     for name, values in row.spent.items():
         if values:
             ends = {"low": None, "high": None, "least": min(values), "most": max(values), "clusters": None}
+            ends["deviation"] = statistics.stdev(values) if len(values) > 1 else None
             yield {**here, "measure": name, "task": AVERAGE, "value": float(np.mean(values)), **ends}

@@ -1,8 +1,9 @@
 """Which cells are of the same method, trained several times.
 
-`adaptbench train` notes in ``recipe.json`` what was asked for, beside the folder with the model. A method whose
-argument ``checkpoint`` is such a folder is known by its recipe: cells whose specs differ in the checkpoint alone, and
-whose recipes differ in the seed alone, are trainings of one method.
+`adaptbench train` notes in ``recipe.json`` what was asked for, beside the folder with the model; what ships with a
+model has it inside. A method whose argument ``checkpoint`` is such a folder, or the name of one that ships, is known by
+its recipe: cells whose specs differ in the checkpoint alone, and whose recipes differ in the seed alone, are trainings
+of one method.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ...harness.abilities import ShipsCheckpoints
 from ...harness.budgets import exact
+from ...harness.errors import UserError
 from ...harness.specs import parse
 from ...harness.spending import beyond, of_full, share, units
 from ..ranking import commonest
 from .contrasts import Term
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from ...harness.contracts import Record
+    from ...harness.registry import Registry
     from ...harness.specs import Spec
     from ...harness.spending import Accounting
     from ..ranking import Section, Standing
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 _CHECKPOINT, _SEED, _DATA = "checkpoint", "seed", "data"
+_EPISODE = ("ways", "shots", "queries")
+SAMPLES = "samples"
+"""Of recipes that train on episodes: images of a task, m, which stands for the queries."""
 _ACCOUNTINGS: dict[str, Accounting] = {"over": units, "utilisation": units, "flops": of_full}
 MEASURES = ("accuracy", *_ACCOUNTINGS)
 """What may be asked of a cell, sample by sample: its headline metric; share of answers beyond the budget, counted in
@@ -54,19 +61,24 @@ class Group:
     Attributes:
         model: Its spec, without the checkpoint if the recipe is known.
         recipe: What it was trained with, but for the seed; empty if that is not known, or nothing was trained.
-        told_by: What tells it from other trainings of the same spec: ``scheduler=random``.
+        told: What of the recipe tells it from other trainings of the same spec.
         cells: Where -> seed of the training -> its cell; the seed is an empty text if it is not known.
     """
 
     model: str
     recipe: Recipe
-    told_by: tuple[str, ...] = ()
+    told: Recipe = field(default_factory=dict)
     cells: dict[Place, dict[str, Standing]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """As shown, unique."""
-        return ", ".join([self.model, *([f"trained with {', '.join(self.told_by)}"] if self.told_by else [])])
+        return ", ".join([self.model, *([f"trained with {', '.join(self.told_by)}"] if self.told else [])])
+
+    @property
+    def told_by(self) -> tuple[str, ...]:
+        """What tells it from other trainings, as texts: ``scheduler=random``."""
+        return tuple(f"{name}={value}" for name, value in self.told.items())
 
     @property
     def base(self) -> str:
@@ -103,31 +115,37 @@ class Group:
         )
 
 
-def groups(sections: Sequence[Section]) -> list[Group]:
-    """Put cells together, but for baselines and for what may not be compared; each method follows what it builds on."""
+def groups(sections: Sequence[Section], registry: Registry) -> list[Group]:
+    """Put cells together, but for baselines and for what may not be compared; each method follows what it builds on.
+
+    Args:
+        sections: Of a board.
+        registry: Has the models with which checkpoints ship.
+    """
     standings = [
         (section.title, standing)
         for section in sections
         for standing in section.standings
         if standing.comparable and not standing.baseline
     ]
-    recipes = _recipes(parse(standing.row.result.cell.model) for _, standing in standings)
+    folders = {name: _checkpoint(parse(name), registry) for name in {s.row.result.cell.model for _, s in standings}}
+    recipes = _recipes(folders.values())
     found: dict[tuple[str, str], Group] = {}
     for task, standing in standings:
         cell = standing.row.result.cell
         spec = parse(cell.model)
-        recipe = dict(recipes.get(_checkpoint(spec), {}))
+        recipe = dict(recipes.get(folders[cell.model], {}))
         seed = recipe.pop(_SEED, "")
         model = str(_without_checkpoint(spec)) if recipe else cell.model
         group = found.setdefault((model, json.dumps(recipe, sort_keys=True)), Group(model, recipe))
         group.cells.setdefault(Place(cell.budget, task), {}).setdefault(seed, standing)
     for group in found.values():
         rivals = [other.recipe for other in found.values() if other.model == group.model]
-        group.told_by = tuple(
-            f"{name}={value}"
+        group.told = {
+            name: value
             for name, value in sorted(group.recipe.items())
             if any(rival.get(name) != value for rival in rivals)
-        )
+        }
         group.cells = {place: dict(sorted(cells.items())) for place, cells in group.cells.items()}
     return sorted(found.values(), key=lambda group: (group.base, group.methods, group.told_by))
 
@@ -169,24 +187,31 @@ def measured(standing: Standing, measure: str) -> Values:
     return values
 
 
-def _recipes(specs: Iterable[Spec]) -> dict[str, Recipe]:
+def _recipes(checkpoints: Iterable[str]) -> dict[str, Recipe]:
     """Checkpoint -> its recipe. What a recipe of an earlier version does not name is as it is in most of the others."""
-    found = {path: _read(path) for path in dict.fromkeys(map(_checkpoint, specs)) if path}
+    found = {path: _read(path) for path in dict.fromkeys(checkpoints) if path}
     known = [recipe for recipe in found.values() if recipe]
     usual = {name: commonest(r[name] for r in known if name in r) or "" for name in {n for r in known for n in r}}
     return {path: {**usual, **recipe} for path, recipe in found.items() if recipe}
 
 
 def _read(checkpoint: str) -> Recipe:
-    folder = Path(checkpoint).expanduser().parent
-    try:
-        content = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    folder = Path(checkpoint).expanduser()
+    for place in (folder, folder.parent):
+        try:
+            content = json.loads((place / "recipe.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and _SEED in content:
+            break
+    else:
         return {}
-    if not isinstance(content, dict) or _SEED not in content:
-        return {}
-    if (folder / _DATA).is_dir():  # drawn for this training, by its seed
+    if (place / _DATA).is_dir():  # drawn for this training, by its seed
         content[_DATA] = "drawn"
+    ways, shots, queries = (content.get(name) for name in _EPISODE)
+    if isinstance(ways, int) and isinstance(shots, int) and isinstance(queries, int):
+        del content[_EPISODE[-1]]
+        content[SAMPLES] = ways * (shots + queries)
     return {name: _text(value) for name, value in content.items()}
 
 
@@ -196,9 +221,25 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _checkpoint(spec: Spec) -> str:
+def _checkpoint(spec: Spec, registry: Registry) -> str:
     """The folder of what was trained; empty if there is none."""
-    return next((str(dict(call.args)[_CHECKPOINT]) for call in spec.methods if _CHECKPOINT in dict(call.args)), "")
+    for call in spec.methods:
+        if name := str(dict(call.args).get(_CHECKPOINT, "")):
+            return (
+                name
+                if Path(name).expanduser().is_dir()
+                else _shipped(spec, registry).get(call.name, {}).get(name, name)
+            )
+    return ""
+
+
+def _shipped(spec: Spec, registry: Registry) -> Mapping[str, Mapping[str, str]]:
+    """Method -> name -> folder of the checkpoints that ship with a model."""
+    try:
+        factory = registry.find("model", spec.base.name).factory()
+    except UserError:  # a run that others made may hold any name
+        return {}
+    return factory.checkpoints if isinstance(factory, ShipsCheckpoints) else {}
 
 
 def _without_checkpoint(spec: Spec) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,14 +16,16 @@ from adaptbench.harness.results import CellId, CellResult
 from adaptbench.harness.spending import spending
 from adaptbench.harness.summary import summarise
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.dissertation.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Comparison, File
-from adaptbench.leaderboards.dissertation.findings import findings, findings_study, load_findings, verdict
+from adaptbench.leaderboards.dissertation.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Chapter, Comparison
+from adaptbench.leaderboards.dissertation.findings import CHAPTERS, findings, findings_study, load_chapter, verdict
 from adaptbench.leaderboards.dissertation.published import read
 from adaptbench.leaderboards.dissertation.study import Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-SHIPPED = {finding.id: finding for finding in load_findings()}
+LOADED = {number: load_chapter(number) for number in CHAPTERS}
+SHIPPED = {finding.id: finding for finding in LOADED[5].findings}
+THIRD = {finding.id: finding for finding in LOADED[3].findings}
 CARD = TaskCard(summary="Toy", capability="generate", rule="exact", sample_noun="question", licence="CC0-1.0")
 L, N = "toy+adallava-l", 100
 
@@ -167,11 +170,10 @@ class TestTheFile:
 
     def test_what_is_wrong_is_said(self, tmp_path):
         path = tmp_path / "mine.yaml"
-        path.write_text(
-            "findings:\n- {id: a, statement: s, source: t, theirs: u, comparisons: [{of: base, budget: 1}]}\n"
-        )
-        with pytest.raises(UserError, match=r"mine.yaml: .*budget.*findings.yaml"):
-            load_findings(path)
+        finding = "{id: a, statement: s, source: t, theirs: u, comparisons: [{of: base, budget: 1}]}"
+        path.write_text(f"chapter: 1\nabout: a\nfindings: [{finding}]\n")
+        with pytest.raises(UserError, match=r"mine.yaml: .*budget.*findings-5.yaml"):
+            load_chapter(path)
 
 
 def cost(units):
@@ -229,7 +231,9 @@ def decided(plugins):
     """Finding -> its verdict and its comparisons as rows for programs."""
 
     def verdicts(run, *ids):
-        made = findings_study(make_board([run.directory], plugins), [SHIPPED[name] for name in ids])
+        own = LOADED[3 if ids[0] in THIRD else 5]
+        chosen = own.model_copy(update={"findings": [one for one in own.findings if one.id in ids]})
+        made = findings_study(make_board([run.directory], plugins), plugins.registry, [chosen])
         said = [row[-1].text for row in made.tables[0].rows]
         assert all(isinstance(row[-1], Verdict) for row in made.tables[0].rows)
         return said, made.values
@@ -341,9 +345,11 @@ class TestOnRuns:
     def test_each_base_has_its_own(self, study, plugins):
         study.add("L", (0.8,), budgets=FOUR, **PROBABILISTIC)
         study.add("M", (0.8,), model="other+adallava-l", budgets=FOUR, **PROBABILISTIC)
-        made = findings_study(make_board([study.directory], plugins), load_findings())
+        made = findings_study(make_board([study.directory], plugins), plugins.registry, LOADED.values())
+        assert made.tables[0].heads[3:] == ("other", "toy")
         assert [table.title for table in made.tables] == [
-            f"{title} ({base})" for base in ("other", "toy") for title in ("Findings", "What decides")
+            "Findings of chapter 5",
+            *(f"What decides the findings of chapter 5 ({base})" for base in ("other", "toy")),
         ]
 
     def test_every_format_has_every_finding(self, study, write, tmp_path):
@@ -359,8 +365,229 @@ class TestOnRuns:
         assert f"{sum(row['value'] != '' for row in rows)} comparisons" in text
 
 
+@pytest.fixture
+def episodes(new_run, make, tmp_path):
+    """A run of chapter 3 that is filled with trainings: ``add("multitask-ft", mean, ...)``."""
+    run = new_run("episodes")
+    count = iter(range(1000))
+
+    def add(method, mean, *, on=("glyphs",), **recipe):
+        for seed in (0, 1) if method else [0]:
+            model = "vit"
+            if method:
+                folder = tmp_path / str(next(count))
+                folder.mkdir()
+                told = {
+                    "tasks": 200,
+                    "ways": 15,
+                    "shots": 1,
+                    "queries": 9,
+                    "classes": None,
+                    "source": "glyphs",
+                } | recipe
+                (folder / "recipe.json").write_text(json.dumps({"seed": seed, **told}))
+                model += f'+{method}(checkpoint="{folder}/model")'
+            for task in on:
+                shift = 0.001 * (2 * seed - 1) if method else 0
+                run.cell(model, make.scores(mean + shift, n=40, noise=0.01, seed=next(count)), task=task)
+
+    run.add = add
+    return run
+
+
+class TestChapter3:
+    def test_methods_are_held_against_the_base_and_each_other_target_by_target(self, episodes, decided):
+        for method, mean in (("", 0.5), ("multitask-ft", 0.7), ("standard-ft", 0.6), ("maml", 0.4)):
+            episodes.add(method, mean, on=("digits", "glyphs"))
+        said, rows = decided(
+            episodes, "multitask-over-direct", "multitask-over-lp-ft", "standard-over-direct", "maml-varies"
+        )
+        assert said == [HOLDS, NOT_RUN, HOLDS, FAILS]
+        assert [row["task"] for row in rows[:2]] == ["digits", "glyphs"]
+        assert (rows[0]["value"], rows[0]["trainings"]) == (pytest.approx(20), "2 0")
+
+    GRID = ("more-tasks", "more-samples", "total-decides", "more-classes")
+
+    def test_a_grid_is_compared_step_by_step(self, episodes, decided):
+        for tasks, queries, mean in ((100, 4, 0.5), (100, 9, 0.6), (200, 4, 0.6), (200, 9, 0.7)):
+            episodes.add("multitask-ft", mean, tasks=tasks, queries=queries)
+        said, rows = decided(episodes, *self.GRID)
+        assert said == [HOLDS, HOLDS, HOLDS, NOT_RUN]
+        told = [(row["finding"], row["compared"].replace("vit+multitask-ft, trained with ", "")) for row in rows]
+        one, two = "samples=75, tasks=100", "samples=150, tasks=200"
+        assert told == [
+            ("more-tasks", f"{two} against samples=150, tasks=100"),
+            ("more-tasks", f"samples=75, tasks=200 against {one}"),
+            ("more-samples", f"samples=150, tasks=100 against {one}"),
+            ("more-samples", f"{two} against samples=75, tasks=200"),
+            ("total-decides", "samples=150, tasks=100 against samples=75, tasks=200"),
+            ("total-decides", "samples=75, tasks=200 against samples=150, tasks=100"),
+            ("more-classes", "classes=more against classes=less"),
+        ]
+        assert [row["bound"] for row in rows[4:6]] == [-1, -1]
+
+    def test_a_grid_that_does_not_rise(self, episodes, decided):
+        for tasks, queries, mean in ((100, 4, 0.7), (100, 9, 0.6), (200, 4, 0.5), (200, 9, 0.4)):
+            episodes.add("multitask-ft", mean, tasks=tasks, queries=queries)
+        assert decided(episodes, *self.GRID)[0] == [FAILS, FAILS, FAILS, NOT_RUN]
+
+    def test_no_limit_of_classes_is_the_largest(self, episodes, decided):
+        for classes, mean in ((None, 0.7), (100, 0.6), (25, 0.5)):
+            episodes.add("multitask-ft", mean, classes=classes)
+        said, rows = decided(episodes, "more-classes")
+        told = [row["compared"].replace("vit+multitask-ft, trained with ", "") for row in rows]
+        assert told == ["classes=100 against classes=25", "classes=none against classes=100"]
+        assert said == [HOLDS]
+
+    def test_selections_are_compared_target_by_target(self, episodes, decided):
+        for target in ("greek", "hebrew", "thai"):
+            for mode, mean in (("selected", 0.6), ("all", 0.5), ("random", 0.7)):
+                if (target, mode) != ("thai", "all"):
+                    episodes.add("multitask-ft", mean, on=(target,), source=f"task-list:{target}/{mode}/tasks.json")
+        said, rows = decided(episodes, "selected-over-all", "selected-over-random", "selected-over-first")
+        assert said == [HOLDS, FAILS, NOT_RUN]
+        assert [row["task"] for row in rows] == ["greek", "hebrew", "greek", "hebrew", "thai", "average"]
+
+    def test_other_sources_are_told_by_their_names(self, episodes, decided):
+        episodes.add("", 0.5)
+        for source, mean in (("glyphs", 0.7), ("digits(ways=10)", 0.45), ("glyphs;digits(ways=10)", 0.6)):
+            episodes.add("multitask-ft", mean, source=source)
+        episodes.add("standard-ft", 0.6)
+        said, _ = decided(episodes, "related-over-unrelated", "unrelated-little", "mixing-hurts",
+                          "unrelated-standard-hurts")  # fmt: skip
+        assert said == [HOLDS, HOLDS, HOLDS, NOT_RUN]
+
+    def test_of_several_trainings_the_common_recipe_is_meant(self, episodes, decided):
+        episodes.add("", 0.5)
+        episodes.add("multitask-ft", 0.3, tasks=50)
+        for method in ("multitask-ft", "standard-ft"):
+            episodes.add(method, 0.7)
+        assert decided(episodes, "multitask-over-direct")[0] == [HOLDS]
+
+    def test_tasks_that_one_side_lacks_are_left_out(self, episodes, decided):
+        episodes.add("multitask-ft", 0.6, classes=10, on=("digits", "glyphs"))
+        episodes.add("multitask-ft", 0.7)
+        assert [row["task"] for row in decided(episodes, "more-classes")[1]] == ["glyphs"]
+
+    def test_a_run_without_the_methods_is_one_clear_line(self, episodes, plugins):
+        episodes.add("", 0.5)
+        with pytest.raises(UserError, match="no finding is about a model"):
+            findings_study(make_board([episodes.directory], plugins), plugins.registry, LOADED.values())
+
+
+def by(table):
+    return {(cell.row, cell.column): cell.value for cell in read(table)}
+
+
+def gains(table, ours, theirs, within=""):
+    """What one method gains over another in every row and column of a table."""
+    cells = by(table)
+    return [
+        round(value - cells[f"{row.removesuffix(f' | {ours}')} | {theirs}", column], 2)
+        for (row, column), value in cells.items()
+        if row.endswith(f" | {ours}") and within in column
+    ]
+
+
+def between(values):
+    """As the file writes it: ``+0.3 to +17.5``."""
+    return f"{min(values):+.1f} to {max(values):+.1f}"
+
+
+class TestTheFileOfChapter3:
+    def test_quotes_the_tables_of_methods(self):
+        for finding, theirs, within in (
+            ("multitask-over-direct", "Adaptation", ("1-shot", "5-shot")),
+            ("multitask-over-standard", "Standard FT", ("1-shot", "5-shot")),
+        ):
+            one, five = (between(gains("3.2", "Ours", theirs, shots)) for shots in within)
+            assert THIRD[finding].theirs == f"{one} points with 1 shot, {five} with 5"
+        assert THIRD["multitask-over-maml"].theirs == f"{between(gains('A.12', 'Ours', 'MAML'))} points"
+        maml = gains("A.12", "MAML", "Adaptation")
+        better = sum(gain > 1e-9 for gain in maml)
+        assert THIRD["maml-varies"].theirs == f"better in {better} of {len(maml)} settings, {between(maml)} points"
+        assert THIRD["standard-over-direct"].theirs == f"{between(gains('3.2', 'Standard FT', 'Adaptation'))} points"
+
+    def test_quotes_the_grid(self):
+        cells = {(int(row), int(column.split("| ")[1])): value for (row, column), value in by("A.11").items()}
+        sizes = (200, 400, 600, 800), (150, 300, 450, 600)
+        tasks = [cells[high, m] - cells[low, m] for low, high in pairwise(sizes[0]) for m in sizes[1]]
+        samples = [cells[M, high] - cells[M, low] for low, high in pairwise(sizes[1]) for M in sizes[0]]
+        assert THIRD["more-tasks"].theirs.startswith(between(tasks))
+        assert THIRD["more-samples"].theirs.startswith(between(samples))
+        totals = {}
+        for (count, size), value in cells.items():
+            totals.setdefault(count * size, []).append(value)
+        assert f"{max(max(v) - min(v) for v in totals.values()):.2f}" in THIRD["total-decides"].theirs
+        doubled = [np.mean(totals[2 * t]) - np.mean(v) for t, v in totals.items() if 2 * t in totals]
+        assert f"{min(doubled):.1f} to {max(doubled):.1f} points" in THIRD["total-decides"].why
+        assert THIRD["total-decides"].comparisons[0].margin < min(doubled)
+
+    def test_quotes_the_studies_of_data(self):
+        rows = [by(table) for table in ("A.1", "A.2")] + [
+            {column: value for (own, column), value in by("A.3").items() if own == row}
+            for row in ("DINOv2", "CLIP", "Supervised")
+        ]
+        limited = [[value for name, value in row.items() if not str(name).endswith("| 0')")] for row in rows]
+        steps = [high - low for values in limited for high, low in pairwise(values)]
+        assert f"+{min(steps):.2f} to +{max(steps):.1f} points" in THIRD["more-classes"].theirs
+        related = gains("A.4", "DomainNet", "ImageNet")
+        assert THIRD["related-over-unrelated"].theirs == f"{between(related)} points"
+        adapted = {row: value for (row, column), value in by("3.2").items() if column == "DomainNet | 1-shot"}
+        unrelated = {row.removesuffix(" | ImageNet"): value for (row, _), value in by("A.4").items() if "Image" in row}
+        gained = [
+            round(value - adapted[f"{row.replace('Supervised', 'Supervised pretraining on ImageNet')} | Adaptation"], 2)
+            for row, value in unrelated.items()
+        ]
+        assert THIRD["unrelated-little"].theirs.startswith(f"{between(gained)} points")
+        assert -THIRD["unrelated-little"].comparisons[0].bound == pytest.approx(max(gained), abs=0.05)
+        mixed, studies = by("A.5"), by("A.6")
+        lost = [
+            mixed[row, "DomainNet + ImageNet"] - mixed[row, "DomainNet"] for row in ("DINOv2", "CLIP", "Supervised")
+        ]
+        assert THIRD["mixing-hurts"].theirs == "{:+.1f}, {:+.1f} and {:+.1f} points".format(*lost)
+        standard = [studies[row, "2 ImageNet (SFT)"] - studies[row, "1 Adaptation"] for row, _ in list(mixed)[::2]]
+        assert THIRD["unrelated-standard-hurts"].theirs.startswith("{:+.1f}, {:+.1f} and {:+.1f}".format(*standard))
+
+    def test_quotes_selection(self):
+        for finding, other in (("selected-over-random", "Random"), ("selected-over-first", "No Div.")):
+            gained = gains("3.1", "Selected", other)
+            above = f"above in {sum(gain > 0 for gain in gained)} of 27, by {np.mean(gained):.1f} points on average"
+            assert THIRD[finding].theirs == above
+        gained, task_level = gains("3.1", "Selected", "No Con."), gains("A.7", "Selected", "All")
+        assert THIRD["selected-over-all"].theirs == (
+            f"{between(gained)} points, above in {sum(g > 0 for g in gained)} and equal in {gained.count(0)} of 27 "
+            f"(Table 3.1); above in {sum(g > 0 for g in task_level)} and equal in {task_level.count(0)} (Table A.7)"
+        )
+
+    def test_quotes_prompts(self):
+        multi, selected = "Multitask Prompt-based FT", "Multitask Prompt-based FT | + task selection"
+        cells = by("A.16")
+
+        def better(ours, theirs):
+            gained = [cells[ours, column] - cells[theirs, column] for row, column in cells if row == ours]
+            return f"{sum(gain > 1e-9 for gain in gained)} of 15", f"by {np.mean(gained):.1f}"
+
+        zero = "Multitask FT zero-shot"
+        for finding, pairs in (
+            ("prompts-zero-shot", [(zero, "Prompt-based zero-shot")]),
+            ("prompts-few-shot", [(multi, "Prompt-based FT")]),
+            ("prompts-selected", [(selected, multi), (f"{zero} | + task selection", zero)]),
+        ):
+            assert all(text in THIRD[finding].theirs for pair in pairs for text in better(*pair)), finding
+        best = {
+            c: max(cells[multi, c], cells[selected, c]) - cells["Prompt-based FT", c] for r, c in cells if r == multi
+        }
+        assert f"({sum(gain > 0 for gain in best.values())} if the better" in THIRD["prompts-few-shot"].theirs
+
+    def test_every_bound_has_a_reason(self):
+        for finding in THIRD.values():
+            if any(claim.margin or any(claim.bounds) for claim in finding.comparisons):
+                assert finding.why, finding.id
+
+
 def test_a_file_needs_one_bound_or_one_for_each_budget():
     claim = {"of": "base", "budgets": [0.5, 1], "bound": [1]}
     finding = {"id": "a", "statement": "s", "source": "t", "theirs": "u", "comparisons": [claim]}
     with pytest.raises(ValueError, match="one for each budget"):
-        File.model_validate({"findings": [finding]})
+        Chapter.model_validate({"chapter": 1, "about": "a", "findings": [finding]})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from adaptbench.harness.errors import UserError
 from adaptbench.harness.specs import parse
 from adaptbench.harness.stats import mean_interval
 from adaptbench.leaderboards.board import make_board
@@ -116,7 +118,9 @@ def trained(tmp_path):
 
 @pytest.fixture
 def found(plugins):
-    return lambda run: {group.name: group for group in groups(make_board([run.directory], plugins).sections)}
+    return lambda run: {
+        group.name: group for group in groups(make_board([run.directory], plugins).sections, plugins.registry)
+    }
 
 
 class TestGroups:
@@ -142,6 +146,21 @@ class TestGroups:
         run.cell(trained("cold", seed=3, tau=1.0), make.scores(0.5))
         trainings = {name: group.trainings([Place(1, "toy")]) for name, group in found(run).items()}
         assert trainings == {f"{L}, trained with tau=5.0": ["0", "1", "2"], f"{L}, trained with tau=1.0": ["3"]}
+
+    def test_what_ships_is_known_by_its_name(self, new_run, make, plugins, tmp_path):
+        shipped = {"multitask-ft": {f"seed{seed}": str(tmp_path / f"seed{seed}") for seed in (0, 1)}}
+        factory = SimpleNamespace(checkpoints=shipped)
+        run = new_run()
+        for seed in (0, 1):
+            (tmp_path / f"seed{seed}").mkdir()
+            recipe = {"seed": seed, "ways": 15, "shots": 1, "queries": 9}
+            (tmp_path / f"seed{seed}" / "recipe.json").write_text(json.dumps(recipe))
+            run.cell(f"vit+multitask-ft(checkpoint=seed{seed})", make.scores(0.5))
+        registry = SimpleNamespace(find=lambda kind, name: SimpleNamespace(factory=lambda: factory))
+        (group,) = groups(make_board([run.directory], plugins).sections, registry)
+        assert group.model == "vit+multitask-ft"
+        assert group.trainings([Place(1, "toy")]) == ["0", "1"]
+        assert group.recipe == {"ways": "15", "shots": "1", "samples": "150"}
 
     def test_scenes_that_a_seed_drew_do_not_part_its_training_from_others(
         self, new_run, make, trained, found, tmp_path
@@ -188,7 +207,7 @@ def study(new_run, make, trained):
 
 class TestTable:
     def test_mean_interval_and_range_over_trainings(self, study, plugins):
-        (table,) = seeds_study(make_board([study.directory], plugins)).tables
+        (table,) = seeds_study(make_board([study.directory], plugins), plugins.registry).tables
         assert table.heads[:6] == ["model", "budget, %", "trainings", "riddles: accuracy", "toy: accuracy", "average"]
         rows = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in table.rows]
         assert [(row[0], row[1], row[2]) for row in rows] == [("toy", "100", "–"), (L, "100", "3"), (L, "50", "3")]
@@ -204,7 +223,7 @@ class TestTable:
         study.cell(one, make.scores(0.1), task="toy", budget=0.25)
         study.cell(one.replace("L2", "L1"), make.scores(0.1), task="toy", budget=0.25)
         study.cell(one, make.scores(0.1), task="riddles", budget=0.25)
-        (table,) = seeds_study(make_board([study.directory], plugins)).tables
+        (table,) = seeds_study(make_board([study.directory], plugins), plugins.registry).tables
         assert [row[2].text for row in table.rows if row[1].text == "25"] == ["1"]
 
     def test_every_format_says_the_same(self, study, write, tmp_path):
@@ -220,9 +239,21 @@ class TestTable:
         assert shown in (tmp_path / "t.html").read_text("utf-8")
         assert shown.replace("[", "\\[").replace("]", "\\]") in (tmp_path / "t.md").read_text("utf-8")
 
+    def test_spread_may_be_a_standard_deviation(self, study, write, tmp_path):
+        text = write(seeds, tmp_path / "t.md", study, spread="deviation").read_text("utf-8")
+        assert "(10.0)" in text
+        assert "\\[60.0" not in text
+        with pytest.raises(UserError, match=r"no spread 'sd'; use range or deviation"):
+            write(seeds, tmp_path / "t.md", study, spread="sd")
+
+    def test_columns_that_no_row_fills_are_left_out(self, new_run, make, plugins):
+        run = new_run().cell("good", make.scores(0.5)).cell("better", make.scores(0.6))
+        (table,) = seeds_study(make_board([run.directory], plugins), plugins.registry).tables
+        assert table.heads == ["model", "budget, %", "toy: accuracy", "retained, %"]
+
     def test_names_are_shown_as_text(self, new_run, make, plugins):
         run = new_run("<b>x</b>").cell('m:"<script>alert(1)</script>|*"', make.scores(0.5))
-        made = seeds_study(make_board([run.directory], plugins))
+        made = seeds_study(make_board([run.directory], plugins), plugins.registry)
         assert "<script>" not in html(made)
         assert "&lt;script&gt;" in html(made)
         assert "<script>" not in markdown(made)
