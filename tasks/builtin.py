@@ -34,7 +34,14 @@ _YOURS = {
     "image-csv": "Images that a csv file lists",
     "image-json": "Images of the classes that a json file lists",
     "hf-images": "Images of a Hugging Face data set",
+    "mini-imagenet": "miniImageNet, 64/16/20 classes",
+    "tiered-imagenet": "tieredImageNet, 351/97/160 classes",
+    "domainnet": "A domain of DomainNet, 180/65/100 classes",
+    "omniglot": "Characters of Omniglot, in one of three splits",
+    "cub": "Birds of CUB-200-2011, 140/30/30 classes",
+    "meta-dataset": "One of the ten sources of Meta-Dataset",
 }
+"""Images that the user has."""
 
 
 def _benchmarks() -> Iterator[tuple[Benchmark, str]]:

@@ -51,14 +51,15 @@ def file_input(path: str) -> Input:
     return encoded_input(functools.partial(read, path), path)
 
 
-def encoded_input(fetch: Callable[[], bytes], where: str) -> Input:
+def encoded_input(fetch: Callable[[], bytes], where: str, *, data: bytes | None = None) -> Input:
     """Return an encoded image as an input.
 
     Args:
         fetch: Returns its bytes, the same whenever it is called: once now, once for each time that it is loaded.
         where: What messages call it.
+        data: What ``fetch`` returns, where it is at hand.
     """
-    digest = _digest(fetch())
+    digest = _digest(fetch() if data is None else data)
     return Input(digest, functools.partial(_load, fetch, where, digest))
 
 

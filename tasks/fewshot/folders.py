@@ -48,7 +48,7 @@ def image_folder(path: str, *, split: str = "") -> ImageSet:
         raise UserError(
             f"its folders are splits, not classes: {', '.join(folders)}", where=str(root), todo="add split=NAME"
         )
-    classes = ((name, map(file_input, files)) for name, files in _classes(str(root), "", frozenset()))
+    classes = ((name, map(file_input, files)) for name, files in class_folders(str(root)))
     return collect(f"image-folder/{split}".rstrip("/"), classes, where=str(root))
 
 
@@ -58,7 +58,10 @@ def class_files(path: str) -> list[str]:
     Raises:
         UserError: There are none, or there are folders beside them.
     """
-    files, folders = listing(path)
+    return _of_one_class(path, *listing(path))
+
+
+def _of_one_class(path: str, files: list[str], folders: list[str]) -> list[str]:
     if files and folders:
         raise UserError(
             f"it holds images and also folders such as {Path(folders[0]).name!r}: which is the class?",
@@ -106,15 +109,24 @@ def listing(path: str) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def _classes(path: str, name: str, above: frozenset[str]) -> Iterator[tuple[str, list[str]]]:
-    """Walk through the folders below ``path`` and yield each class with its files."""
+def class_folders(path: str, name: str = "", above: frozenset[str] = frozenset()) -> Iterator[tuple[str, list[str]]]:
+    """Walk through the folders below ``path`` and yield each class with its files.
+
+    Args:
+        path: The folder.
+        name: Its class name; empty at the start.
+        above: The folders that it lies in.
+
+    Raises:
+        UserError: A class is empty, or a link leads back to a folder that it lies in.
+    """
     real = os.path.realpath(path)
     if real in above:
         raise UserError("the link leads back to a folder that it lies in", where=path, todo="remove the link")
-    folders = listing(path)[1]
-    if name and (not folders or listing(path)[0]):
-        yield name, class_files(path)
+    files, folders = listing(path)
+    if name and (files or not folders):
+        yield name, _of_one_class(path, files, folders)
         return
     for below in folders:
         title = Path(below).name
-        yield from _classes(below, f"{name}/{title}" if name else title, above | {real})
+        yield from class_folders(below, f"{name}/{title}" if name else title, above | {real})

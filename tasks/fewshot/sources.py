@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
 from .choosing import leave_out_unreadable, limit_classes, with_possible_ways
+from .cub import cub
 from .digits import digits
+from .domainnet import domainnet
 from .episodes import Manifest
 from .folders import image_folder
 from .glyphs import glyphs
 from .hub import hf_images
+from .meta_dataset import meta_dataset
+from .mini_imagenet import mini_imagenet
+from .omniglot import omniglot
 from .protocol import Protocol
 from .splits import image_csv, image_json
 from .task import FewShot
+from .tiered_imagenet import tiered_imagenet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,3 +93,9 @@ image_folder_task = few_shot(image_folder)
 image_csv_task = few_shot(image_csv)
 image_json_task = few_shot(image_json)
 hf_images_task = few_shot(hf_images)
+mini_imagenet_task = few_shot(mini_imagenet)
+tiered_imagenet_task = few_shot(tiered_imagenet)
+domainnet_task = few_shot(domainnet)
+omniglot_task = few_shot(omniglot)
+cub_task = few_shot(cub)
+meta_dataset_task = few_shot(meta_dataset)

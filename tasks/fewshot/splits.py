@@ -1,6 +1,7 @@
 """Split files: which classes or images of a data set make a split, as its authors published it.
 
-The files say what belongs together, the user says where the images lie (``root``).
+The files say what belongs together, the user says where the images lie (``root``). What a file names and the folder
+lacks is an error, or with ``complete=False`` left out and counted in the notes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +19,7 @@ from .folders import class_files, folder
 from .images import ImageSet, collect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 Candidates: TypeAlias = "dict[str, list[str]]"
 """Class -> the folders below the root to look for it in, the likeliest first."""
@@ -31,7 +33,7 @@ _FORMATS = """one of
 (that of Omniglot), {"split_subgraphs": {..}} (that of ILSVRC 2012)"""
 
 
-def image_csv(path: str, *, root: str = "") -> ImageSet:
+def image_csv(path: str, *, root: str = "", complete: bool = True) -> ImageSet:
     """Read a table with a line for each image: the columns ``class_name,image_name`` or ``filename,label``.
 
     An image lies at ``ROOT/<class>/<image>`` or at ``ROOT/<image>``; the first line decides.
@@ -39,31 +41,33 @@ def image_csv(path: str, *, root: str = "") -> ImageSet:
     Args:
         path: The csv file; miniImageNet's is one a split.
         root: Folder of the images; without it, the folder of the csv file.
+        complete: Whether a missing image is an error.
 
     Raises:
         UserError: The table is not of this form, or an image is missing.
     """
     table = Path(path).expanduser()
     base = _root(root, table)
-    images: dict[str, list[str]] = {}
-    for title, image in _rows(table):
-        images.setdefault(title, []).append(image)
-    if not images:
-        raise UserError("the table has no lines", where=path, todo="restore the file")
+    images = csv_classes(table)
     first = next(iter(images))
     nested, flat = base / first / images[first][0], base / images[first][0]
-    if not (nested.is_file() or flat.is_file()):
+    if complete and not (nested.is_file() or flat.is_file()):
         raise UserError(
             f"its first image is neither {nested} nor {flat}",
             where=path,
             todo="write root=FOLDER, where the images lie",
         )
-    below = {title: base / title if nested.is_file() else base for title in images}
-    classes = ((title, (file_input(str(below[title] / name)) for name in names)) for title, names in images.items())
-    return collect(f"image-csv/{table.stem}", classes, where=path)
+    by_class = (base / first).is_dir()
+    files = {title: [base / title / name if by_class else base / name for name in images[title]] for title in images}
+    listed = sum(map(len, files.values()))
+    if not complete:
+        files = {title: there for title in files if (there := [file for file in files[title] if file.is_file()])}
+    classes = ((title, (file_input(str(file)) for file in there)) for title, there in files.items())
+    found = collect(f"image-csv/{table.stem}", classes, where=path)
+    return _counted(found, listed - len(found.images), f"of {listed} images are missing")
 
 
-def image_json(path: str, *, root: str = "", split: str = "") -> ImageSet:
+def image_json(path: str, *, root: str = "", split: str = "", complete: bool = True) -> ImageSet:
     """Read a json file that lists classes; each class is a folder of images below the root.
 
     The formats are told apart by their keys; the message about an unknown one shows them. Where a file names the
@@ -73,22 +77,76 @@ def image_json(path: str, *, root: str = "", split: str = "") -> ImageSet:
         path: The json file.
         root: Folder of the class folders; without it, the folder of the json file.
         split: Which split of the file, where it has several.
+        complete: Whether a missing folder is an error.
 
     Raises:
         UserError: The file is of no known format, the split is not one of its splits, or a class has no folder.
     """
     table = Path(path).expanduser()
     base = _root(root, table)
+    splits = json_splits(table)
+    name = chosen_split(splits, split, path)
+    folders = {title: _found(base, candidates) for title, candidates in splits[name].items()}
+    missing = [title for title, found in folders.items() if found is None]
+    if missing and complete:
+        looked = ", ".join(str(base / candidate) for candidate in dict.fromkeys(splits[name][missing[0]]))
+        raise UserError(
+            f"class {missing[0]!r} has no folder; looked for {looked}",
+            where=path,
+            todo="write root=FOLDER, where they lie",
+        )
+    classes = ((title, map(file_input, class_files(found))) for title, found in folders.items() if found)
+    images = collect(f"image-json/{table.stem}/{name}".rstrip("/"), classes, where=path)
+    return _counted(images, len(missing), f"of {len(folders)} classes have no folder")
+
+
+def csv_classes(table: Path) -> dict[str, list[str]]:
+    """Return the images of each class that a csv file lists.
+
+    Raises:
+        UserError: The table is not of a known form.
+    """
+    images: dict[str, list[str]] = {}
+    for title, image in _rows(table):
+        images.setdefault(title, []).append(image)
+    if not images:
+        raise UserError("the table has no lines", where=str(table), todo="restore the file")
+    return images
+
+
+def json_splits(table: Path) -> Mapping[str, Candidates]:
+    """Return the splits of a json file; a file of one split calls it by an empty name.
+
+    Raises:
+        UserError: The file is of no known format, or two of its splits share a class.
+    """
     try:
         splits = _splits(json.loads(table.read_bytes()))
     except OSError as error:
-        raise UserError(f"cannot read it: {error.strerror}", where=path, todo="name a json file of classes") from error
+        where = str(table)
+        raise UserError(f"cannot read it: {error.strerror}", where=where, todo="name a json file of classes") from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise UserError(f"not a list of classes: {error}", where=path, todo=f"give {_FORMATS}") from error
-    name, wanted = _chosen(splits, split, path)
-    folders = {title: _found(base, title, candidates, path) for title, candidates in wanted.items()}
-    classes = ((title, map(file_input, class_files(found))) for title, found in folders.items())
-    return collect(f"image-json/{table.stem}/{name}".rstrip("/"), classes, where=path)
+        raise UserError(f"not a list of classes: {error}", where=str(table), todo=f"give {_FORMATS}") from error
+    refuse_overlap(splits, str(table))
+    return splits
+
+
+def refuse_overlap(splits: Mapping[str, Iterable[str]], where: str) -> None:
+    """Refuse splits that share a class.
+
+    Raises:
+        UserError: Two do.
+    """
+    of_class: dict[str, str] = {}
+    for split, titles in splits.items():
+        for title in titles:
+            other = of_class.setdefault(title, split)
+            if other != split:
+                raise UserError(f"class {title!r} is in the splits {other} and {split}", where=where, todo="fix one")
+
+
+def _counted(images: ImageSet, missing: int, what: str) -> ImageSet:
+    return replace(images, notes=(*images.notes, f"{missing} {what}")) if missing else images
 
 
 def _root(root: str, table: Path) -> Path:
@@ -193,24 +251,22 @@ def _ends(path: str) -> list[str]:
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
-def _chosen(splits: Mapping[str, Candidates], split: str, path: str) -> tuple[str, Candidates]:
-    """Return the split that the user asks for; how it is capitalised does not matter."""
-    known = {name.lower(): (name, classes) for name, classes in splits.items()}
+def chosen_split(splits: Mapping[str, Collection[Any]], split: str, where: str) -> str:
+    """Return the name of the split that the user asks for; how it is capitalised does not matter.
+
+    Raises:
+        UserError: There is none of that name, or it has no classes.
+    """
+    known = {name.lower(): name for name in splits}
     asked = next(iter(known)) if len(known) == 1 and not split else split.lower()
     if asked not in known:
         there = f"choose split= from {', '.join(splits)}" if "" not in known else "leave split out: it is of one split"
-        raise UserError(f"no split {split!r}" if split else "it has several splits", where=path, todo=there)
-    if not known[asked][1]:
-        raise UserError(f"its split {asked!r} has no classes", where=path, todo="choose another split")
+        raise UserError(f"no split {split!r}" if split else "it has several splits", where=where, todo=there)
+    if not splits[known[asked]]:
+        raise UserError(f"its split {asked!r} has no classes", where=where, todo="choose another split")
     return known[asked]
 
 
-def _found(base: Path, title: str, candidates: list[str], path: str) -> str:
-    """Return the folder of a class."""
-    for candidate in candidates:
-        if (base / candidate).is_dir():
-            return str(base / candidate)
-    looked = ", ".join(str(base / candidate) for candidate in dict.fromkeys(candidates))
-    raise UserError(
-        f"class {title!r} has no folder; looked for {looked}", where=path, todo="write root=FOLDER, where they lie"
-    )
+def _found(base: Path, candidates: list[str]) -> str | None:
+    """Return the folder of a class, if there is one."""
+    return next((str(base / name) for name in candidates if (base / name).is_dir()), None)

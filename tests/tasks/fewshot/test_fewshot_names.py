@@ -16,7 +16,10 @@ from adaptbench.harness.specs import parse_call
 from adaptbench.tasks import fewshot
 from adaptbench.tasks.fewshot.protocol import Protocol, few_shot_card
 
-SOURCES = ("glyphs", "digits", "image-folder", "image-csv", "image-json", "hf-images")
+SOURCES = (
+    *("glyphs", "digits", "image-folder", "image-csv", "image-json", "hf-images"),
+    *("mini-imagenet", "tiered-imagenet", "domainnet", "omniglot", "cub", "meta-dataset"),
+)
 FIXED = {
     "glyphs-15way-1shot": (15, 1),
     "glyphs-15way-5shot": (15, 5),
