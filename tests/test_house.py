@@ -82,8 +82,12 @@ class TestEveryFile:
             assert (calls(path) | set(imports(path))) & clocks == set()
 
     def test_neither_pickles_nor_evaluates(self, path):
-        assert {name.partition(".")[0] for name in imports(path)} & {"pickle", "marshal", "shelve", "dill"} == set()
-        assert calls(path) & {"eval", "exec", "compile", "__import__", "torch.load"} == set()
+        # Published caches are pickles; an allow-list says what they may ask for.
+        allowed = {"pickle"} if named(path) == "tasks/fewshot/old_pickles.py" else set()
+        used = {name.partition(".")[0] for name in imports(path)} & {"pickle", "marshal", "shelve", "dill"}
+        assert used == allowed
+        loads = {"pickle.load", "pickle.loads", "torch.load"}
+        assert calls(path) & ({"eval", "exec", "compile", "__import__"} | loads) == set()
 
     def test_imports_its_own_package_relatively(self, path):
         assert [name for name in imports(path) if name.partition(".")[0] == "adaptbench"] == []
