@@ -29,6 +29,17 @@ def register(registry: Registrar) -> None:
         ),
     )
     registry.model(
+        "hf-dual",
+        "adaptbench.adapters.transformers_dual:HFDualEncoder",
+        card=ModelCard(
+            summary="A CLIP, a SigLIP or the like, by local path or hub id: hf-dual:openai/clip-vit-base-patch32",
+            capabilities=("embed", "dual"),
+            prompts="the texts of the task as they stand",
+            offers=frozenset({"dual", "network"}),
+            source="https://huggingface.co/docs/transformers",
+        ),
+    )
+    registry.model(
         "llava",
         "adaptbench.adapters.transformers_multimodal:HFMultimodal",
         card=ModelCard(
@@ -58,7 +69,7 @@ def register(registry: Registrar) -> None:
         "adaptbench.adapters.replay:Replay",
         card=ModelCard(
             summary="Predictions made elsewhere: replay:answers.jsonl, in any format that `adaptbench score` reads",
-            capabilities=("embed", "generate", "language", "masked"),
+            capabilities=("embed", "dual", "generate", "language", "masked"),
             replays=True,
         ),
     )

@@ -8,7 +8,9 @@ says what things are called, and a call that works, and comes to something else,
 - what a causal language model heeds: `heeded`
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
-- what can be loaded, and with what: `builds`, `attention_of`, `image_processor`, `processor`, `pil_image_processor`
+- what a model of images and texts embeds them as: `features`
+- what can be loaded, and with what: `builds`, `class_for`, `attention_of`, `image_processor`, `processor`,
+  `pil_image_processor`
 
 To import this is to import transformers, so it is imported in the functions that use it.
 """
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from .kv_cache import AttentionContext
 
 __all__ = [
-    "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "heeded",
+    "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "class_for", "features",
+    "heeded",
     "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor",
     "processor", "run_attention", "run_block", "states",
 ]  # fmt: skip
@@ -157,8 +160,25 @@ def logits_processors(model: Any, config: Any, ids: Sequence[int]) -> Any:
 
 def builds(auto: str, config: Any) -> bool:
     """Whether an Auto class, such as ``AutoModelForCausalLM``, is there and has a model for a config."""
+    return class_for(auto, config) is not None
+
+
+def class_for(auto: str, config: Any) -> Any:
+    """The class of model that an Auto class has for a config; ``None`` if there is none."""
     kind = getattr(transformers, auto, None)
-    return kind is not None and type(config) in kind._model_mapping
+    return kind._model_mapping[type(config)] if kind is not None and type(config) in kind._model_mapping else None
+
+
+def features(output: Any) -> torch.Tensor:
+    """What ``get_image_features`` or ``get_text_features`` returned, as vectors [n, d].
+
+    Raises:
+        UserError: It is something else.
+    """
+    found = output if isinstance(output, torch.Tensor) else getattr(output, "pooler_output", None)
+    if found is None or found.ndim != 2:
+        raise UserError("this architecture does not give one vector per image and per text", todo="name another")
+    return found
 
 
 def attention_of(config: Any) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .cards import ModelCard, TaskCard
     from .contracts import (
         Answer,
+        Embedder,
         Json,
         Likelihood,
         MaskedPrompt,
@@ -154,7 +155,25 @@ class HasNotes(Protocol):
     """They come into ``result.json`` and onto the board."""
 
 
+@runtime_checkable
+class PromptsClasses(Protocol):
+    """A `contracts.DualEncoder` with prompts of its own, such as CoCoOp's: it is given names of classes, not texts."""
+
+    def for_classes(self, names: Sequence[str]) -> Embedder:
+        """Return what embeds an image as its scores for classes, the larger the likelier: [images, classes]."""
+        ...
+
+
 # Of tasks
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A task of the capability ``dual``: besides inputs, it asks for each of its templates with each name, once."""
+
+    class_names: Sequence[str]
+    templates: Sequence[str]
+    """Each has one ``{}``, where the name goes."""
 
 
 @runtime_checkable

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .abilities import CountedLanguageModel, CountedMaskedModel, Prefilling
-from .contracts import Answer, Likelihood, WordLogits
+from .abilities import CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling
+from .contracts import Aligned, Answer, DualEncoder, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
+from .hashing import canonical_json, sha256_hex
 from .prefill_cost import PrefillCost
 from .samples import input_positions
 
@@ -103,16 +104,19 @@ class Embedding:
     ) -> None:
         self._model, self._batches, self._store, self._progress = model, batches, store, progress
         self._task, self._inputs, self._blocks = task, task.inputs, blocks
-        self._vectors: FloatArray | None = None
+        self._answers: FloatArray | Aligned | None = None
 
     def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - they are among the cell's
         """Encode all blocks that the cell needs, unless that was done."""
-        if self._vectors is None:
-            self._vectors = self._encode()
+        if self._answers is None:
+            self._answers = self._answer()
 
     def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
         """Hand float32 [len(inputs), d] to the task; rows of blocks that no sample of the cell needs are zero."""
-        return [Outcome(output) for output in self._task.outputs(samples, self._vectors)]
+        return [Outcome(output) for output in self._task.outputs(samples, self._answers)]
+
+    def _answer(self) -> FloatArray | Aligned:
+        return self._encode()
 
     def _encode(self) -> FloatArray:
         done, total = 0, sum(map(len, self._blocks))
@@ -128,16 +132,47 @@ class Embedding:
         return vectors
 
     def _block(self, inputs: Sequence[Input]) -> FloatArray:
-        digests = [item.digest for item in inputs]
+        return self._stored([item.digest for item in inputs], lambda: _loaded(inputs), _embed)
+
+    def _stored(
+        self, digests: Sequence[str], load: Callable[[], list[Any]], embed: Callable[[Any, Sequence[Any]], FloatArray]
+    ) -> FloatArray:
+        """Return the vectors of a block: those that are stored, or what ``embed`` makes of it."""
         vectors = self._store.get(digests)
         if vectors is None:
             model = self._model()
-            first, *others = self._batches(lambda batch: _embed(model, batch), _loaded(inputs))
+            first, *others = self._batches(lambda batch: embed(model, batch), load())
             for other in others:
                 _same_width(other, first)
             vectors = np.concatenate([first, *others])
             self._store.put(digests, vectors)
         return vectors
+
+
+class Aligning(Embedding):
+    """Capability ``dual``: images as for ``embed``, and each template with each name of a class, once.
+
+    Of a model with prompts of its own, an image's vector holds its scores for the classes; a class's is then the unit
+    vector of its own score, so that the nearest class is the one with the highest score.
+    """
+
+    def _answer(self) -> Aligned:
+        if not isinstance(self._task, NamesClasses):
+            raise UserError("a task that needs dual has class_names and templates", todo="see docs/plugins.md")
+        images = self._encode()
+        return Aligned(images, self._encode_texts(self._task.class_names, self._task.templates, images))
+
+    def _encode_texts(self, names: Sequence[str], templates: Sequence[str], images: FloatArray) -> FloatArray:
+        if not isinstance(self._model(), DualEncoder):
+            return np.repeat(np.eye(len(names), dtype=np.float32)[:, np.newaxis], len(templates), axis=1)
+        texts = [template.replace("{}", name) for name in names for template in templates]
+        blocks = [texts[start : start + self._batches.size] for start in range(0, len(texts), self._batches.size)]
+        vectors = np.concatenate([self._block_of_texts(block) for block in blocks])
+        _same_width(vectors, images)
+        return vectors.reshape(len(names), len(templates), -1)
+
+    def _block_of_texts(self, texts: list[str]) -> FloatArray:
+        return self._stored([sha256_hex(b"text", canonical_json(text)) for text in texts], lambda: texts, _embed_texts)
 
 
 def _loaded(inputs: Sequence[Input]) -> list[Any]:
@@ -149,11 +184,19 @@ def _loaded(inputs: Sequence[Input]) -> list[Any]:
 
 
 def _embed(model: Any, images: Sequence[Any]) -> FloatArray:
-    vectors = np.asarray(model.embed(images), dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(images):
+    return _vectors(model, "embed", images, "images")
+
+
+def _embed_texts(model: Any, texts: Sequence[str]) -> FloatArray:
+    return _vectors(model, "embed_texts", texts, "texts")
+
+
+def _vectors(model: Any, method: str, items: Sequence[Any], noun: str) -> FloatArray:
+    vectors = np.asarray(getattr(model, method)(items), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(items):
         raise UserError(
-            f"embed() of {type(model).__name__} returned shape {list(vectors.shape)} for {len(images)} images",
-            todo=f"return [{len(images)}, d]",
+            f"{method}() of {type(model).__name__} returned shape {list(vectors.shape)} for {len(items)} {noun}",
+            todo=f"return [{len(items)}, d]",
         )
     return vectors
 

@@ -6,9 +6,10 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Capability: TypeAlias = Literal["embed", "generate", "language", "masked"]
-"""The contract that a task needs: ``embed`` (image -> vector), ``generate`` (text and images -> text), ``language``
-(context and continuation -> log-probability) or ``masked`` (text with a mask -> logits of label words)."""
+Capability: TypeAlias = Literal["embed", "dual", "generate", "language", "masked"]
+"""The contract that a task needs: ``embed`` (image -> vector), ``dual`` (images and texts -> vectors of one space),
+``generate`` (text and images -> text), ``language`` (context and continuation -> log-probability) or ``masked`` (text
+with a mask -> logits of label words)."""
 
 
 class Card(BaseModel):

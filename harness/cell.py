@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import hooks
-from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes
-from .answering import Answering, Embedding, Generation, Likelihoods, MaskFilling, Replay, blocks_of
+from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes, NamesClasses, PromptsClasses
+from .answering import Aligning, Answering, Embedding, Generation, Likelihoods, MaskFilling, Replay, blocks_of
 from .batching import Batches
 from .contracts import Record
 from .costs import Costs, Counted, answered_flops, uncounted
 from .errors import UserError
 from .faults import blamed_on
+from .hashing import canonical_json, sha256_hex
 from .identity import BoundModel, cell_key
 from .prefill_cost import PrefillCost
 from .progress import describe
@@ -118,10 +119,11 @@ class CellWork:
             return Likelihoods(self._model, task, batches)
         if self.card.capability == "masked":
             return MaskFilling(self._model, task, batches)
-        features = self.space.directory.features(self.model_key)
         with self._of_task():
             blocks = blocks_of(self.chosen.positions, self.chosen.samples, batches.size)
-        return Embedding(self._model, task, blocks, batches, features, self.space.progress.answered)
+        features, told = self.space.directory.features(self._encoder()), self.space.progress.answered
+        kind = Aligning if self.card.capability == "dual" else Embedding
+        return kind(self._asked, task, blocks, batches, features, told)
 
     def _resume(self, chunk: int) -> list[Record]:
         samples = self.chosen.samples
@@ -144,7 +146,10 @@ class CellWork:
         """FLOPs of the cell's first input; those of a `Prefilling` model come with its answers."""
         if self.cell.model.card.replays:
             return None, Counted(None, "not counted: the answers were given elsewhere", None)
-        costs = self.space.costs(self.bound, self.model_key)
+        if self.card.capability == "dual":  # what runs for an image may depend on the classes
+            costs = Costs(self._asked, self.settings.waive)
+        else:
+            costs = self.space.costs(self.bound, self.model_key)
         with self.of_model():
             return costs, costs.count(self.chosen.inputs(1), self.card.capability)
 
@@ -193,6 +198,23 @@ class CellWork:
 
     def _model(self) -> Any:
         return self.space.models.get(self.bound, self.model_key)
+
+    def _asked(self) -> Any:
+        """The model, or what a model with prompts of its own makes of the classes."""
+        model, task = self._model(), self.chosen.task
+        if isinstance(model, PromptsClasses) and isinstance(task, NamesClasses):
+            return model.for_classes(task.class_names)
+        return model
+
+    def _encoder(self) -> str:
+        """Key of what embeds the inputs: of the model, and of the classes if its prompts are its own."""
+        task = self.chosen.task
+        if self.card.capability != "dual" or not isinstance(task, NamesClasses):
+            return self.model_key
+        with self.of_model():
+            if not isinstance(self._model(), PromptsClasses):
+                return self.model_key
+        return sha256_hex(self.model_key.encode(), canonical_json(list(task.class_names)))
 
     def of_model(self) -> AbstractContextManager[None]:
         """Blame the model for what fails within."""

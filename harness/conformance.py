@@ -18,8 +18,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .abilities import Replayed
-from .contracts import Embedder, Generator, LanguageModel, MaskedModel, MaskedPrompt, Piece, Prompt, Record
+from .abilities import NamesClasses, PromptsClasses, Replayed
+from .contracts import (
+    Aligned,
+    DualEncoder,
+    Embedder,
+    Generator,
+    LanguageModel,
+    MaskedModel,
+    MaskedPrompt,
+    Piece,
+    Prompt,
+    Record,
+)
 from .errors import MissingArgument, UserError
 from .hashing import canonical_json
 from .methods import bind
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from .cards import Capability
     from .contracts import FloatArray, Sample, Task
     from .plugins import Plugins
     from .registry import Entry, Kind
@@ -210,18 +222,17 @@ def _images() -> list[Image]:
 def _model_looks(entry: Entry) -> tuple[_Look, ...]:
     if entry.card.replays:
         return (_replays,)
-    embeds = "embed" in entry.card.capabilities
-    generates = "generate" in entry.card.capabilities
-    masked = "masked" in entry.card.capabilities
-    return (
-        *((_embeds, _embeds_alike, _embeds_again) if embeds else ()),
-        *((_generates,) if generates else ()),
-        *((_fills_masks,) if masked else ()),
-    )
+    looks: dict[Capability, tuple[_Look, ...]] = {
+        "embed": (_embeds, _embeds_alike, _embeds_again),
+        "dual": (_embeds_texts,),
+        "generate": (_generates,),
+        "masked": (_fills_masks,),
+    }
+    return tuple(look for capability, some in looks.items() if capability in entry.card.capabilities for look in some)
 
 
 def _answers(entry: Entry, model: Any) -> Any:
-    if "embed" in entry.card.capabilities:
+    if {"embed", "dual"} & {*entry.card.capabilities}:
         return _vectors(model)
     return _logits(model) if "masked" in entry.card.capabilities else _texts(model)
 
@@ -257,6 +268,22 @@ def _embeds_again(model: Any, build: Callable[[], Any]) -> None:
     """Building it twice gives the same vectors."""
     one, two = _vectors(model), _vectors(build())
     _require(bool(np.array_equal(one, two)), "two builds with the same seed gave different vectors")
+
+
+def _embeds_texts(model: Any, _build: Callable[[], Any]) -> None:
+    """embed_texts(texts) gives each text a vector as long as an image's, alone or in a batch."""
+    names = ["cat", "a photo of a sea lion", "x"]
+    if isinstance(model, PromptsClasses):
+        scores = _vectors(model.for_classes(names))
+        _require(scores.shape[1] == len(names), f"{len(names)} classes gave {scores.shape[1]} scores")
+        return
+    _require(isinstance(model, DualEncoder), "it has no method embed_texts")
+    once, width = np.asarray(model.embed_texts(names), dtype=np.float32), _vectors(model).shape[1]
+    _require(once.shape == (len(names), width), f"texts gave shape {list(once.shape)}, not [{len(names)}, {width}]")
+    _require(bool(np.isfinite(once).all()), "a vector holds NaN or infinity")
+    alone = np.concatenate([np.asarray(model.embed_texts([name]), dtype=np.float32) for name in names])
+    scale = float(np.abs(once).max()) or 1.0
+    _require(bool(np.abs(alone - once).max() <= _TOLERANCE * scale), "a text's vector depends on the rest of its batch")
 
 
 def _texts(model: Any) -> list[Any]:
@@ -303,7 +330,7 @@ def _task_samples(task: Task, _build: Callable[[], Any]) -> None:
     ids = [sample.id for sample in task.samples]
     _require(len(set(ids)) == len(ids), "two samples have the same id")
     digests = [item.digest for item in task.inputs]
-    kept = task.card.capability == "embed"
+    kept = task.card.capability in {"embed", "dual"}
     _require(not kept or len(set(digests)) == len(digests), "two inputs have the same digest")
     for sample in task.samples:
         for position in (int(min(sample.inputs)), int(max(sample.inputs))) if len(sample.inputs) else ():
@@ -321,8 +348,13 @@ def _task_answers(task: Task, _build: Callable[[], Any]) -> None:
     """A model's answers are scored in every metric, the same each time."""
     samples = task.samples[:3]
     rng = np.random.Generator(np.random.PCG64(0))
+    images = rng.standard_normal((len(task.inputs), 8)).astype(np.float32)
     if task.card.capability == "embed":
-        answers: Any = rng.standard_normal((len(task.inputs), 8)).astype(np.float32)
+        answers: Any = images
+    elif task.card.capability == "dual":
+        _require(isinstance(task, NamesClasses), "it has no class_names and templates")
+        asked = (len(task.class_names), len(task.templates), 8)  # type: ignore[attr-defined]
+        answers = Aligned(images, rng.standard_normal(asked).astype(np.float32))
     elif task.card.capability == "language":
         answers = [[-1.0, True]] * len(task.inputs)
     elif task.card.capability == "masked":

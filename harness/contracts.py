@@ -36,8 +36,8 @@ class Input:
     Attributes:
         digest: Hash of the content; equal content has an equal digest, and features are cached by it. May be given as
             a function that returns it.
-        load: Returns what the capability takes: a PIL image in mode RGB for ``embed``, a `Prompt` for ``generate``, a
-            pair (context or None, continuation) for ``language``, a `MaskedPrompt` for ``masked``.
+        load: Returns what the capability takes: a PIL image in mode RGB for ``embed`` and ``dual``, a `Prompt` for
+            ``generate``, a pair (context or None, continuation) for ``language``, a `MaskedPrompt` for ``masked``.
     """
 
     digest: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
@@ -215,6 +215,27 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class DualEncoder(Embedder, Protocol):
+    """Capability ``dual``: an `Embedder` that embeds texts in the same space."""
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return one vector per text: float array of shape [len(texts), d], with the d of `embed`."""
+        ...
+
+
+class Aligned(NamedTuple):
+    """Answers to a task of the capability ``dual``, whose `abilities.NamesClasses` says what the texts are.
+
+    Attributes:
+        images: ``images[i]`` embeds ``inputs[i]``: float32 [len(inputs), d]. Only rows that samples name are filled.
+        texts: ``texts[c, t]`` embeds template t with the name of class c: float32 [classes, templates, d].
+    """
+
+    images: FloatArray
+    texts: FloatArray
+
+
+@runtime_checkable
 class Generator(Protocol):
     """Capability ``generate``."""
 
@@ -266,7 +287,7 @@ class Task(Protocol):
 
     @functools.cached_property
     def inputs(self) -> Sequence[Input]:
-        """All that a model may be asked; for ``embed`` each content once, since vectors are kept by it."""
+        """All that a model may be asked; for ``embed`` and ``dual`` each content once: vectors are kept by it."""
         ...
 
     @functools.cached_property
@@ -281,7 +302,8 @@ class Task(Protocol):
             samples: Some of ``self.samples``.
             answers: ``answers[i]`` is the model's answer to ``inputs[i]``: for ``embed`` a float32 array
                 [len(inputs), d], for ``generate`` a list of texts, for ``language`` a list of [log-probability,
-                greedy], for ``masked`` a list of lists of logits. Only the rows that ``samples`` name are filled.
+                greedy], for ``masked`` a list of lists of logits. Only the rows that ``samples`` name are filled. For
+                ``dual`` they are `Aligned`.
         """
         return [answers[sample.inputs[0]] for sample in samples]
 
@@ -314,8 +336,8 @@ class Record:
         output: Raw output, as the model gave it.
         parsed: What the scoring rule read out of it.
         scores: Metric -> value; ``None`` when the sample could not be scored.
-        costs: Of each of the sample's answers that tells its cost, in the order of its inputs. For ``embed`` a single
-            one, with the FLOPs of all inputs.
+        costs: Of each of the sample's answers that tells its cost, in the order of its inputs. For ``embed`` and
+            ``dual`` a single one, with the FLOPs of all inputs.
         group: Name shared by samples that are not independent.
         fault: Why the model was not asked, such as an image that cannot be read.
     """

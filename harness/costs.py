@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .results import Timing
 
 
+OF_IMAGES: tuple[Capability, ...] = ("embed", "dual")
+"""Capabilities whose cost is that of embedding images. The texts of ``dual`` are embedded once, however many images."""
+
+
 class Counted(NamedTuple):
     """FLOPs of one input and parameters of the module.
 
@@ -64,7 +68,7 @@ class Costs:
     def count(self, inputs: Sequence[Input], capability: Capability = "embed") -> Counted:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
-        if capability != "embed":
+        if capability not in OF_IMAGES:
             if isinstance(model, Prefilling | CountedMaskedModel):
                 return Counted(None, "not counted: no answer came with its FLOPs", _size(model), model.convention)
             return Counted(None, "not counted: the model does not say what its prefill costs", None)
@@ -92,7 +96,7 @@ class Costs:
         from .measure.timing import TooShort, measure
 
         model = self._model()
-        if capability != "embed":
+        if capability not in OF_IMAGES:
             if not isinstance(model, Prefilling | CountedMaskedModel):
                 return None
             prefill = _prefill(model, _askable(inputs))
@@ -108,7 +112,7 @@ class Costs:
             timing = measure(call, what=what, inputs=len(inputs), device=device)
         except TooShort:
             return None
-        if capability == "embed" and not isinstance(model, Traceable):
+        if capability in OF_IMAGES and not isinstance(model, Traceable):
             return timing
         from .measure.memory import peak_memory
 

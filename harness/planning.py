@@ -9,7 +9,7 @@ from . import specs
 from .abilities import HasCard, HasName
 from .budgets import checked
 from .cards import ModelCard, TaskCard
-from .contracts import Embedder, Generator, LanguageModel, MaskedModel
+from .contracts import DualEncoder, Embedder, Generator, LanguageModel, MaskedModel
 from .errors import UserError
 from .faults import blamed_on
 from .planned_models import PlannedModel, Step, plan_model, takes_budget
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
     from .registry import Registry
 
-_CONTRACTS = {"embed": Embedder, "generate": Generator, "language": LanguageModel, "masked": MaskedModel}
+_CONTRACTS = {
+    "embed": Embedder,
+    "dual": DualEncoder,
+    "generate": Generator,
+    "language": LanguageModel,
+    "masked": MaskedModel,
+}
 
 
 @dataclass(frozen=True, slots=True)

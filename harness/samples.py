@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .abilities import NamesClasses
 from .errors import UserError
 from .hashing import canonical_json, sha256_hex
 
@@ -48,11 +49,16 @@ class SampleLimit:
 
 
 def sample_digests(task: Task, samples: Sequence[Sample]) -> list[str]:
-    """The content of each sample's inputs, as records state it. No other inputs are read."""
+    """The content of each sample's inputs, as records state it. No other inputs are read.
+
+    What a task asks of classes belongs to all of its samples.
+    """
     inputs, used = task.inputs, input_positions(samples)
     raw = np.zeros(len(inputs), dtype="S32")
     raw[used] = [bytes.fromhex(sha256_hex(inputs[position].digest.encode())) for position in used.tolist()]
-    return [sha256_hex(raw[np.asarray(sample.inputs, dtype=np.int64)].tobytes()) for sample in samples]
+    named = [list(task.class_names), list(task.templates)] if isinstance(task, NamesClasses) else []
+    shared = [canonical_json(named)] if named else []
+    return [sha256_hex(raw[np.asarray(sample.inputs, dtype=np.int64)].tobytes(), *shared) for sample in samples]
 
 
 def input_positions(samples: Iterable[Sample]) -> npt.NDArray[np.int64]:

@@ -56,7 +56,7 @@ def _benchmarks() -> Iterator[tuple[Benchmark, str]]:
 @hookimpl
 def register(registry: Registrar) -> None:
     """Register few-shot tasks and the suites."""
-    from .fewshot.protocol import Protocol, few_shot_card
+    from .fewshot.protocol import Protocol, few_shot_card, zero_shot_card
 
     for name, (all_ways, summary, fields) in _SHIPPED.items():
         target = f"{_SOURCES}:{name}_task"
@@ -68,6 +68,9 @@ def register(registry: Registrar) -> None:
                 registry.task(f"{name}-{ways}way-{shots}shot", target, card=card, args=args)
     for name, summary in _YOURS.items():
         registry.task(name, f"{_SOURCES}:{name.replace('-', '_')}_task", card=few_shot_card(summary))
+    for name, summary in ({name: summary for name, (_, summary, _) in _SHIPPED.items()} | _YOURS).items():
+        target = f"{_SOURCES}:zero_shot_{name.replace('-', '_')}_task"
+        registry.task(f"zero-shot-{name}", target, card=zero_shot_card(summary))
     for benchmark, place in _benchmarks():
         registry.task(benchmark.name, f"adaptbench.tasks.multimodal.{place}", card=benchmark.card)
         if benchmark.name == "mmbench":

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 # Before NumPy and torch are imported: matrices are small here, and threads that wait for each other burn time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -54,3 +55,48 @@ def nothing_deprecated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logging.Logger, "warning_once", note)
     yield
     assert not [message for message in said if "deprecated" in message]
+
+
+@pytest.fixture(scope="session")
+def duals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Family, ``clip`` or ``siglip`` -> folder of a tiny model of images and texts, with a tokenizer of words."""
+    import torch
+    import transformers as hf
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = "a photo of the itap bad origami large small in video game art . red green blue yellow cyan magenta".split()
+    vocabulary = {word: number for number, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *words])}
+    tower = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+    vision = tower | {"image_size": 16, "patch_size": 8}
+    text = tower | {"vocab_size": len(vocabulary), "max_position_embeddings": 16}
+    text |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    square = {"height": 16, "width": 16}
+    made: dict[str, Path] = {}
+
+    def save(family: str) -> Path:
+        if family in made:
+            return made[family]
+        torch.manual_seed(0)
+        reader = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        reader.normalizer, reader.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+        if family == "clip":
+            reader.post_processor = processors.TemplateProcessing(
+                single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+            )
+            config = hf.CLIPConfig(vision_config=vision, text_config=text, projection_dim=8)
+            network, images = hf.CLIPModel(config), hf.CLIPImageProcessorPil(size=square, crop_size=square)
+        else:
+            network = hf.SiglipModel(hf.SiglipConfig(vision_config=vision, text_config=text))
+            images = hf.SiglipImageProcessorPil(size=square)
+        for parameter in network.parameters():  # what starts at zero would hide mistakes
+            if parameter.ndim:
+                torch.nn.init.normal_(parameter, std=0.2)
+        folder = made[family] = tmp_path_factory.mktemp(family)
+        network.save_pretrained(folder)
+        images.save_pretrained(folder)
+        hf.PreTrainedTokenizerFast(
+            tokenizer_object=reader, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+        ).save_pretrained(folder)
+        return folder
+
+    return save

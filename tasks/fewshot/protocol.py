@@ -15,7 +15,7 @@ class Protocol:
 
     Attributes:
         ways: Classes in an episode (N).
-        shots: Support images of each class (K).
+        shots: Support images of each class (K); 0 where texts stand for them.
         queries: Query images of each class (Q).
         episodes: How many to draw.
     """
@@ -26,7 +26,7 @@ class Protocol:
     episodes: int = 1500
 
     def __post_init__(self) -> None:
-        for name, least in (("ways", 2), ("shots", 1), ("queries", 1), ("episodes", 1)):
+        for name, least in (("ways", 2), ("shots", 0), ("queries", 1), ("episodes", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="episodes")
@@ -51,4 +51,24 @@ def few_shot_card(summary: str, protocol: Protocol | None = None, /, **fields: A
         chance=1 / protocol.ways if protocol else None,
         citation="dissertation section 3.4",
         **fields,
+    )
+
+
+def zero_shot_card(summary: str, protocol: Protocol | None = None) -> TaskCard:
+    """Return the card of a zero-shot task.
+
+    Args:
+        summary: What the images are.
+        protocol: Of its episodes; without it, each image is classified among all classes.
+    """
+    shape = f", {protocol.ways}-way" if protocol else ", among all classes"
+    return TaskCard(
+        summary=f"{summary}{shape}: nearest text centroid with cosine",
+        capability="dual",
+        metrics=(Metric(name="accuracy"),),
+        rule="nearest-text-centroid-cosine",
+        sample_noun="episode" if protocol else "image",
+        chance=1 / protocol.ways if protocol else None,
+        citation="dissertation A.7.1",
+        by_arguments=True,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...harness.contracts import Input, Json, Sample, Task
+from ...harness.errors import UserError
 from .centroid import Centroid, predict
 from .choosing import distinct
 from .episodes import Manifest, data_digest, draw, large_classes
@@ -43,6 +44,9 @@ class FewShot(Task):
     ) -> None:
         self.images = images
         self.protocol = manifest.protocol if manifest else protocol or Protocol()
+        if not self.protocol.shots:
+            todo = "ask for shots=1 or more, or name a zero-shot task"
+            raise UserError("episodes without shots have no centroids", where=images.name, todo=todo)
         self._seed, self._stored, self._centroid = seed, manifest, centroid
         self.card = few_shot_card(images.name, self.protocol)
 
