@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from .registry import Registry
 
-_CONTRACTS = {
+CONTRACTS = {
     "embed": Embedder,
     "dual": DualEncoder,
     "generate": Generator,
     "language": LanguageModel,
     "masked": MaskedModel,
 }
+"""Capability -> what a model that has it must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _object_step(kind: Literal["model", "task"], value: Any, card_of: Callable[[
 def _model_card(model: Any) -> ModelCard:
     if isinstance(model, HasCard) and isinstance(model.card, ModelCard):
         return model.card
-    capabilities = tuple(name for name, contract in _CONTRACTS.items() if isinstance(model, contract))
+    capabilities = tuple(name for name, contract in CONTRACTS.items() if isinstance(model, contract))
     if not capabilities:
         raise UserError(
             f"a model needs a method embed(images) or generate(prompts); {type(model).__name__} has neither",
