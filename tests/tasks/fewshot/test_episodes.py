@@ -146,7 +146,8 @@ def test_too_few_classes_are_refused_with_the_numbers():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"ways": 1}, {"shots": -1}, {"queries": 0}, {"episodes": 0}, {"ways": 2.0}, {"shots": True}, {"ways": "5"}]
+    "wrong",
+    [{"ways": 1}, {"shots": -1}, {"queries": 0}, {"episodes": 0}, {"ways": 2.0}, {"shots": True}, {"ways": "5"}],
 )
 def test_a_protocol_is_of_whole_positive_numbers(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
