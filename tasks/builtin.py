@@ -81,6 +81,7 @@ def register(registry: Registrar) -> None:
                 args={"language": "cn"},
             )
     _register_compositional(registry)
+    _register_prompting(registry)
     from .multimodal import shapes
 
     for factory, benchmark in shapes.FACTORIES.items():
@@ -104,3 +105,17 @@ def _register_compositional(registry: Registrar) -> None:
     registry.task("linguistic-t2", f"{here}.linguistic:linguistic_t2", card=linguistic.T2)
     registry.task("cogs", f"{here}.cogs:cogs_task", card=cogs.COGS)
     registry.task("cofe", f"{here}.cogs:cofe_task", card=cogs.COFE)
+
+
+def _register_prompting(registry: Registrar) -> None:
+    """Register the data sets of prompt-based finetuning, and the generated ones."""
+    from .prompting import factories
+    from .prompting.data_sets import DATA_SETS
+    from .prompting.words_tasks import TASKS
+
+    here = "adaptbench.tasks.prompting.factories"
+    for name in DATA_SETS:
+        card = factories.data_set_card(name)
+        registry.task(f"prompt-{name}", f"{here}:data_set_task", card=card, args={"name": name})
+    for name in TASKS:
+        registry.task(f"words-{name}", f"{here}:words_task", card=factories.words_card(name), args={"name": name})
