@@ -78,6 +78,8 @@ def meta_dataset(
     """
     if source not in SOURCES:
         raise UserError(f"no source {source!r}", where="meta-dataset", todo=f"choose from {', '.join(SOURCES)}")
+    if per_class < 0:
+        raise UserError(f"per_class={per_class} is less than 0", where="meta-dataset", todo="write 0 for all")
     published = SOURCES[source]
     split = published.split(split)
     base = folder(Path(root).expanduser() / source, "write root=FOLDER, where the sources lie")

@@ -39,6 +39,7 @@ _PROTOCOL = ("ways", "shots", "queries", "episodes")
 _CHOICE: dict[str, Any] = {"seed": 0, "classes": None, "class_order": "random", "skip_unreadable": False}
 _FEW_SHOT = dict.fromkeys((*_PROTOCOL, "manifest")) | _CHOICE | {"reduce_ways": False, "centroid": "mean"}
 _ZERO_SHOT = dict.fromkeys(("ways", "queries", "episodes", "manifest")) | _CHOICE | {"names": "", "templates": "clip"}
+_KINDS = {str: "text in double quotes", int: "a whole number", bool: "true or false"}
 
 
 def few_shot(source: Callable[..., ImageSet]) -> Callable[..., FewShot]:
@@ -127,6 +128,8 @@ def _factory(
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
         values = given.arguments
+        for name, value in values.items():
+            _check(name, value, signature.parameters[name].default)
         return build(lambda: _chosen(source(**{name: values[name] for name in own}), values), values)
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
@@ -144,6 +147,13 @@ def _episodes(values: Mapping[str, Any]) -> tuple[dict[str, int], Manifest | Non
     """What is said of the protocol, and the stored episodes if there are any."""
     asked = {name: values[name] for name in _PROTOCOL if values.get(name) is not None}
     return asked, None if values["manifest"] is None else _stored(values["manifest"], asked)
+
+
+def _check(name: str, value: Any, default: Any) -> None:
+    """Refuse a value that is of another kind than the default; an argument without one is a text."""
+    kind = str if default is inspect.Parameter.empty else type(default)
+    if kind in _KINDS and type(value) is not kind:
+        raise UserError(f"{name}={value!r} is not {_KINDS[kind]}", todo=f"change {name}")
 
 
 def _stored(path: str, asked: dict[str, int]) -> Manifest:

@@ -84,6 +84,20 @@ def test_the_options_of_every_source(tmp_path, image_files):
     assert len(set(seeds)) > 1
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": True}, "split=True is not text"),
+        ({"reduce_ways": "maybe"}, "reduce_ways='maybe' is not true or false"),
+        ({"seed": "x"}, "seed='x' is not a whole number"),
+        ({"class_order": 1}, "class_order=1 is not text"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        image_folder_task(str(tmp_path), **options)
+
+
 def test_unreadable_images_are_left_out_if_one_says_so(tmp_path, image_files):
     image_files.fill(tmp_path, "abc", each=4)
     whole = (tmp_path / "b" / "2.png").read_bytes()

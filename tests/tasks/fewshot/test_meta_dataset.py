@@ -155,6 +155,8 @@ def test_no_pattern_leads_out_of_the_folder(root, tmp_path):
 def test_an_unknown_source_a_split_without_classes_and_no_lists_are_refused(root):
     with pytest.raises(UserError, match="no source 'cub'; choose from ilsvrc_2012, omniglot"):
         meta_dataset(str(root), source="cub")
+    with pytest.raises(UserError, match="per_class=-1 is less than 0"):
+        signs(root, per_class=-1)
     with pytest.raises(UserError, match="its split 'val' has no classes"):
         signs(root, split="valid")
     (root / "dtd").mkdir()
