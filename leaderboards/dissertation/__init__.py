@@ -22,5 +22,10 @@ def register(registry: Registrar) -> None:
     for name, summary in reports.items():
         target = f"{__name__}.{name}:{name}"
         registry.report(name, target, formats=(".html", ".md", ".csv", ".json"), summary=summary)
-    summary = "accuracy against the size of models, in the four settings of a pair"
-    registry.figure("scale", f"{__name__}.scale:scale", summary=summary)
+    figures = {
+        "scale": "accuracy against the size of models, in the four settings of a pair",
+        "tasks-and-samples": "accuracy against the tasks that an encoder was finetuned on, and the samples of each",
+    }
+    for name, summary in figures.items():
+        module = name.replace("-", "_")
+        registry.figure(name, f"{__name__}.{module}:{module}", summary=summary)

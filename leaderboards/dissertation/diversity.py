@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...harness.errors import UserError
+from ...harness.selection.coverage import Moments, plain_coverage
 from . import linear_case as case
 from .study import VERDICTS, Number, Study, Table, Verdict, render
 
@@ -151,17 +152,24 @@ def _sizes() -> Table:
 
 
 def _shared() -> Table:
-    rows: list[Sequence[Item]] = []
     mean = np.zeros(_FEATURES)
     mean[1:4] = 1.0
+    dictionary = np.linalg.qr(np.random.default_rng(0).standard_normal((_FEATURES, _FEATURES)))[0]
+    rows: list[Sequence[Item]] = []
     for said, features in _POOLS.items():
+        pool = Moments(_FEATURES)
+        pool.add(case.samples(features, dictionary, _NOISE, _DRAWN, seed=1))
         kappa = case.printed_kappa(1, 4, int(0 in features), len(features))
-        rows.append([said, _number(kappa), _number(case.coverage(mean, features, _NOISE))])
+        seen = plain_coverage(pool, dictionary @ mean).value
+        exact = case.coverage(mean, features, _NOISE)
+        rows.append([said, _number(kappa), _number(exact), Number(f"{seen:.3f}")])
     caption = (
         f"Targets of four features whose classes differ in one, and finetuning tasks of four features with signs at "
-        f"random, x = Q z + e with noise of {_NOISE:g}."
+        f"random, x = Q z + e with noise of {_NOISE:g}. The last column is what task selection computes of "
+        f"{_DRAWN:,} samples."
     )
-    return Table("By the features that are shared", caption, ("shared", "kappa (A.72)", "coverage"), rows)
+    heads = ("shared", "kappa (A.72)", "coverage", "coverage of samples")
+    return Table("By the features that are shared", caption, heads, rows)
 
 
 def _number(value: float) -> Number:

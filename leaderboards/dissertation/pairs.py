@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .trainings import SAMPLES
+from .trainings import SAMPLES, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,11 +104,3 @@ def _texts(pattern: str, value: str) -> tuple[str, ...] | None:
     """What the asterisks of a pattern stand for; ``None`` if it does not fit."""
     fit = re.fullmatch("(.*?)".join(map(re.escape, pattern.split("*"))), value)
     return fit.groups() if fit else None
-
-
-def number(text: str) -> float:
-    """A number of a recipe; what is not one, such as ``none``, is above all."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.inf

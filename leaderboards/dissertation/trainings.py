@@ -9,6 +9,7 @@ of one method.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -147,7 +148,19 @@ def groups(sections: Sequence[Section], registry: Registry) -> list[Group]:
             if any(rival.get(name) != value for rival in rivals)
         }
         group.cells = {place: dict(sorted(cells.items())) for place, cells in group.cells.items()}
-    return sorted(found.values(), key=lambda group: (group.base, group.methods, group.told_by))
+    return sorted(found.values(), key=lambda group: (group.base, group.methods, _order(group.told)))
+
+
+def number(text: str) -> float:
+    """A number of a recipe; what is not one, such as ``none``, is above all."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
+
+
+def _order(recipe: Recipe) -> list[tuple[str, float, str]]:
+    return [(name, number(value), value) for name, value in recipe.items()]
 
 
 def clusters(sections: Sequence[Section]) -> dict[str, list[str]]:

@@ -1,5 +1,7 @@
 """Runs made by hand through the store, so that every number of a board is known."""
 
+import json
+
 import numpy as np
 import pytest
 from adaptbench.harness.cards import Metric, ModelCard, TaskCard
@@ -188,3 +190,33 @@ def write(plugins):
         return out
 
     return written
+
+
+@pytest.fixture
+def episodes(new_run, make, tmp_path):
+    """A run of chapter 3 that is filled with trainings: ``add("multitask-ft", mean, ...)``."""
+    run = new_run("episodes")
+    count = iter(range(1000))
+
+    def add(method, mean, *, on=("glyphs",), **recipe):
+        for seed in (0, 1) if method else [0]:
+            model = "vit"
+            if method:
+                folder = tmp_path / str(next(count))
+                folder.mkdir()
+                told = {
+                    "tasks": 200,
+                    "ways": 15,
+                    "shots": 1,
+                    "queries": 9,
+                    "classes": None,
+                    "source": "glyphs",
+                } | recipe
+                (folder / "recipe.json").write_text(json.dumps({"seed": seed, **told}))
+                model += f'+{method}(checkpoint="{folder}/model")'
+            for task in on:
+                shift = 0.001 * (2 * seed - 1) if method else 0
+                run.cell(model, make.scores(mean + shift, n=40, noise=0.01, seed=next(count)), task=task)
+
+    run.add = add
+    return run

@@ -365,36 +365,6 @@ class TestOnRuns:
         assert f"{sum(row['value'] != '' for row in rows)} comparisons" in text
 
 
-@pytest.fixture
-def episodes(new_run, make, tmp_path):
-    """A run of chapter 3 that is filled with trainings: ``add("multitask-ft", mean, ...)``."""
-    run = new_run("episodes")
-    count = iter(range(1000))
-
-    def add(method, mean, *, on=("glyphs",), **recipe):
-        for seed in (0, 1) if method else [0]:
-            model = "vit"
-            if method:
-                folder = tmp_path / str(next(count))
-                folder.mkdir()
-                told = {
-                    "tasks": 200,
-                    "ways": 15,
-                    "shots": 1,
-                    "queries": 9,
-                    "classes": None,
-                    "source": "glyphs",
-                } | recipe
-                (folder / "recipe.json").write_text(json.dumps({"seed": seed, **told}))
-                model += f'+{method}(checkpoint="{folder}/model")'
-            for task in on:
-                shift = 0.001 * (2 * seed - 1) if method else 0
-                run.cell(model, make.scores(mean + shift, n=40, noise=0.01, seed=next(count)), task=task)
-
-    run.add = add
-    return run
-
-
 class TestChapter3:
     def test_methods_are_held_against_the_base_and_each_other_target_by_target(self, episodes, decided):
         for method, mean in (("", 0.5), ("multitask-ft", 0.7), ("standard-ft", 0.6), ("maml", 0.4)):
@@ -416,8 +386,8 @@ class TestChapter3:
         told = [(row["finding"], row["compared"].replace("vit+multitask-ft, trained with ", "")) for row in rows]
         one, two = "samples=75, tasks=100", "samples=150, tasks=200"
         assert told == [
-            ("more-tasks", f"{two} against samples=150, tasks=100"),
             ("more-tasks", f"samples=75, tasks=200 against {one}"),
+            ("more-tasks", f"{two} against samples=150, tasks=100"),
             ("more-samples", f"samples=150, tasks=100 against {one}"),
             ("more-samples", f"{two} against samples=75, tasks=200"),
             ("total-decides", "samples=150, tasks=100 against samples=75, tasks=200"),

@@ -10,6 +10,7 @@ import adaptbench
 import numpy as np
 import pytest
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.selection.coverage import Moments, plain_coverage
 from adaptbench.leaderboards.dissertation import linear_case as case
 from adaptbench.leaderboards.dissertation.diversity import diversity
 from hypothesis import given, settings
@@ -165,10 +166,11 @@ class TestCoverage:
     @given(st.integers(0, 2**32 - 1), st.sets(st.integers(0, 7), min_size=1))
     def test_of_many_samples_is_the_exact_one_in_any_dictionary(self, seed, features):
         dictionary = np.linalg.qr(np.random.default_rng(seed).standard_normal((8, 8)))[0]
-        drawn = case.samples(sorted(features), dictionary, 0.5, 20_000, seed)
-        off = drawn.mean(axis=0) - dictionary @ self.MEAN
-        seen = 1 / (off @ np.linalg.solve(np.cov(drawn.T), off))
-        assert seen == pytest.approx(case.coverage(self.MEAN, sorted(features), 0.5), rel=0.1)
+        pool = Moments(8)
+        pool.add(case.samples(sorted(features), dictionary, 0.5, 20_000, seed))
+        assert plain_coverage(pool, dictionary @ self.MEAN).value == pytest.approx(
+            case.coverage(self.MEAN, sorted(features), 0.5), rel=0.1
+        )
 
     def test_grows_with_what_is_shared_but_for_the_feature_that_matters(self):
         none, one, two, three = (case.coverage(self.MEAN, range(4 - n, 8 - n), 0.3) for n in range(4))

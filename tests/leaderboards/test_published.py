@@ -134,6 +134,7 @@ REPEATED = [
 
 ONE_SHOT = "DomainNet | 1-shot"
 TIERED = "tieredImageNet | 1-shot"
+MINI = "miniImageNet | 1-shot"
 
 # The same number under two names.
 SAME = [
@@ -367,3 +368,95 @@ def test_an_unknown_table_is_one_clear_line():
 def test_a_path_is_no_table():
     with pytest.raises(UserError, match="no published table"):
         published.read("../published/table-5.1")
+
+
+def gain(table, row, other, column):
+    """By how much a row of a table is above another, in points with two decimals."""
+    return round(at(table, row, column).value - at(table, other, column).value, 2)
+
+
+class TestWhatTheTextOfChapter3Derives:
+    """Numbers of the text that its own tables give; the index notes where they do not."""
+
+    @pytest.mark.parametrize(
+        ("encoder", "quoted", "exact"), [("CLIP", 8.9, 8.88), ("DINOv2", 19.7, 19.69), ("MoCo v3", 2.4, 2.45)]
+    )
+    def test_gains_of_selection_on_omniglot(self, encoder, quoted, exact):
+        assert gain("3.1", f"{encoder} | Selected", f"{encoder} | Random", "Omglot") == exact
+        assert quoted == pytest.approx(exact, abs=0.051)
+
+    def test_selection_does_not_gain_everywhere(self):
+        shown = {column for _, column in cells("3.1")}
+        lost = {
+            (encoder, other, column)
+            for encoder in ("CLIP", "DINOv2", "MoCo v3")
+            for other in ("Random", "No Con.", "No Div.")
+            for column in shown
+            if gain("3.1", f"{encoder} | Selected", f"{encoder} | {other}", column) < 0
+        }
+        assert lost == {("CLIP", "No Con.", "Flower"), ("CLIP", "No Div.", "Flower")}
+        assert "Flower" in INDEX["3.1"]["note"]
+
+    def test_gains_of_multitask_finetuning(self):
+        small, base = "DINO v2 | ViT-S | {}", "DINO v2 | ViT-B | {}"
+        assert gain("3.2", small.format("Ours"), small.format("Standard FT"), ONE_SHOT) == 7.09
+        assert gain("3.2", small.format("Ours"), small.format("Adaptation"), ONE_SHOT) == 9.29
+        for model, quoted in ((f"{SUPERVISED} | ViT-B | {{}}", (67, 35)), (base, (10, 4))):
+            for shots, said in zip(("1-shot", "5-shot"), quoted, strict=True):
+                ours, theirs = (
+                    at("3.2", model.format(way), f"DomainNet | {shots}").value for way in ("Ours", "Adaptation")
+                )
+                assert int(100 * (ours / theirs - 1)) == said
+
+    def test_multitask_finetuning_is_above_all_baselines(self):
+        for table, ours, others in (
+            ("A.12", "Ours", ("Adaptation", "Standard FT", "MAML")),
+            ("A.8", "Multitask FT (Ours)", ("Direct Adaptation", "Standard FT")),
+        ):
+            rows = {row.removesuffix(f" | {ours}") for row, _ in cells(table) if row.endswith(f" | {ours}")}
+            columns = {column for _, column in cells(table)}
+            gains = [gain(table, f"{r} | {ours}", f"{r} | {o}", c) for r in rows for o in others for c in columns]
+            assert min(gains) > 0
+
+    def test_maml_is_above_standard_finetuning_where_the_text_says_that_it_is_not(self):
+        assert gain("A.12", f"{SUPERVISED} | ViT-B | MAML", f"{SUPERVISED} | ViT-B | Standard FT", MINI) == 0.07
+        assert gain("A.12", "DINO v2 | ViT-B | MAML", "DINO v2 | ViT-B | Standard FT", MINI) < 0
+        assert "less impressive" in INDEX["A.12"]["note"]
+
+    @pytest.mark.parametrize(("table", "quoted", "least", "mean"), [("A.1", 4, 4.04, 5.36), ("A.2", 5.5, 5.57, 16.0)])
+    def test_average_gains_of_classes_are_the_smallest(self, table, quoted, least, mean):
+        *values, before = [cell.value for cell in published.read(table)]
+        gains = [value - before for value in values]
+        assert min(gains) == pytest.approx(least)
+        assert sum(gains) / len(gains) == pytest.approx(mean, abs=0.01)
+        assert f"{quoted} %" in INDEX[table]["note"]
+
+    def test_gains_over_no_finetuning(self):
+        assert min(cell.value for cell in published.read("A.9") if cell.row != "0") - 83.03 == pytest.approx(6.04)
+        assert at("A.20", "ViT-B32", "Multitask finetune").value - at("A.20", "ViT-B32", "Zero-shot").value == (
+            pytest.approx(1.5)
+        )
+
+    def test_unrelated_data_loses_for_two_encoders(self):
+        lost = {
+            row.removesuffix(" | ImageNet")
+            for (row, _), cell in cells("A.4").items()
+            if "ImageNet" in row
+            and "Supervised |" not in row
+            and cell.value < at("3.2", row.replace("ImageNet", "Adaptation"), ONE_SHOT).value
+        }
+        assert lost == {"MoCo v3 | ResNet50", "DINO v2 | ViT-S"}
+
+    def test_prompts_gain_on_twelve_of_fifteen_only_with_the_better_of_two_rows(self):
+        found = cells("A.13")
+        tasks = {column for _, column in found}
+        plain, chosen, before = (
+            {task: found[row, task].value for task in tasks} for row in (MULTITASK, SELECTED, "Prompt-based FT")
+        )
+        assert sum(plain[task] > before[task] for task in tasks) == 10
+        assert sum(chosen[task] > before[task] for task in tasks) == 11
+        assert {task.split()[0] for task in tasks if max(plain[task], chosen[task]) <= before[task]} == {
+            "SST-2", "Subj", "CoLA",
+        }  # fmt: skip
+        assert "12 of 15" in INDEX["A.13"]["note"]
+        assert {task.split()[0] for task in tasks if chosen[task] > plain[task]} > {"MR", "CR", "TREC", "MNLI", "QQP"}

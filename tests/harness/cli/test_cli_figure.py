@@ -21,7 +21,18 @@ ROOT = Path(adaptbench.__file__).parent
 DOCS = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 MODEL, TASK = "tiny-llava+adallava-l(scheduler=random)", "shapes-pope(scenes=1)"
 PAIRS = ("compositional", "gap", "mistakes", "scale")
-FIGURES = {"ablation", "answers", "attention", "costs", "pareto", "plans", "radar", "random", *PAIRS}
+FIGURES = {
+    "ablation",
+    "answers",
+    "attention",
+    "costs",
+    "pareto",
+    "plans",
+    "radar",
+    "random",
+    "tasks-and-samples",
+    *PAIRS,
+}
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +151,9 @@ def test_a_run_with_no_complete_cell_is_refused(cli, tmp_path):
 
 class TestDocs:
     def test_name_every_figure_and_every_argument(self):
-        rows = set(re.findall(r"^\| `(\w+)` \| (?!`)", DOCS, re.MULTILINE))
+        rows = set(re.findall(r"^\| `([\w-]+)` \| (?!`)", DOCS, re.MULTILINE))
         assert rows == FIGURES
-        shown = set(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", DOCS, re.MULTILINE))
+        shown = set(re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|", DOCS, re.MULTILINE))
         entries = load_plugins().registry.entries("figure")
         assert shown == {(entry.name, argument) for entry in entries for argument in entry.takes()}
 
