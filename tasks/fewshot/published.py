@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,4 +114,4 @@ def _lists(published: Published, lists: Path, ending: str) -> Mapping[str, Colle
     files = {split: lists / f"{split}{ending}" for split in published.classes if (lists / f"{split}{ending}").is_file()}
     if ending == ".csv":
         return {split: csv_classes(file) for split, file in files.items()}
-    return {split: json_splits(file)[""] for split, file in files.items()}
+    return {split: list(chain.from_iterable(json_splits(file).values())) for split, file in files.items()}
