@@ -153,7 +153,7 @@ def bind(entry: Entry, call: Call, **offered: Any) -> Method:
     try:
         return kind(**given)
     except ValidationError as error:
-        raise _readable(error, kind, where) from error
+        raise readable(error, kind, where) from error
     except UserError as error:
         raise type(error)(error.what, where=where, todo=error.todo) from error
 
@@ -173,7 +173,7 @@ def method_class(entry: Entry) -> type[Method]:
     return kind
 
 
-def options(kind: type[Method]) -> dict[str, FieldInfo]:
+def options(kind: type[BaseModel]) -> dict[str, FieldInfo]:
     """The options that a spec may give in parentheses: all fields but the budget."""
     return {name: field for name, field in kind.model_fields.items() if name != "budget"}
 
@@ -200,8 +200,14 @@ def meaning(name: str, field: FieldInfo) -> str:
     return f"{name}: {text[0].lower()}{text[1:]}" if text else ""
 
 
-def _readable(error: ValidationError, kind: type[Method], where: str) -> UserError:
-    """The first thing that pydantic finds wrong, in one line."""
+def readable(error: ValidationError, kind: type[BaseModel], where: str) -> UserError:
+    """Return the first thing that pydantic finds wrong with options, in one line.
+
+    Args:
+        error: What it found.
+        kind: The class whose fields they are.
+        where: What the message is about.
+    """
     found, known = error.errors(include_url=False)[0], options(kind)
     name = str(found["loc"][0]) if found["loc"] else ""
     if found["type"] == "extra_forbidden":

@@ -83,6 +83,14 @@ _PRUNING_AND_SCHEDULING = {
 }
 
 
+_FINETUNING = {
+    "lp-ft": ("LpFT", "Linear probing, then finetuning, by `train lp-ft`"),
+    "maml": ("Maml", "First-order MAML, by `train maml`"),
+    "multitask-ft": ("MultitaskFT", "Multitask finetuning: trained on few-shot tasks, by `train multitask-ft`"),
+    "standard-ft": ("StandardFT", "Standard finetuning: trained with a head over all classes, by `train standard-ft`"),
+}
+
+
 def _baseline(summary: str, capability: Capability = "embed") -> ModelCard:
     return ModelCard(
         summary=summary, capabilities=(capability,), licence="Apache-2.0", training_data="none", reference=True
@@ -123,6 +131,7 @@ def register(registry: Registrar) -> None:
             offers=frozenset({"layers", "network"}),
         ),
     )
+    _register_finetuning(registry)
     _register_generators(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
         registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
@@ -137,6 +146,15 @@ def register(registry: Registrar) -> None:
             takes_budget=True,
         ),
     )
+
+
+def _register_finetuning(registry: Registrar) -> None:
+    """Register what chapter 3 makes of an encoder of images, and how."""
+    network, weights = frozenset({"network"}), frozenset({"weights"})
+    for name, (kind, summary) in _FINETUNING.items():
+        card = _method(summary, network, weights, frozenset())
+        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
+        registry.recipe(name, f"adaptbench.models.finetuning.recipes:{name.replace('-', '_')}")
 
 
 def _register_generators(registry: Registrar) -> None:

@@ -14,24 +14,23 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from ...adapters.decoder import PartialPrefill
 from ...adapters.kv_cache import pad
-from ...harness.errors import UserError
 from ..finetuning.loop import Loop, fit, leads
+from ..finetuning.trainee import Trainee
 from .scheduler import Scheduler, latency_penalty, save
 from .steering import gates
 from .training_data import collate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ...adapters.decoder import State
@@ -117,7 +116,7 @@ class Planner:
         return dataclasses.replace(state, gates=gates(self.drawn, self._scheduler.config, self._channels))
 
 
-class Trainee(nn.Module):
+class LlavaTrainee(Trainee):
     """A LLaVA and its scheduler. The LLaVA is trained in place; its tower is not.
 
     Args:
@@ -136,26 +135,9 @@ class Trainee(nn.Module):
         for part in (one for one in self.llava.parameters() if not one.requires_grad):
             part.data = part.data.clone()  # it may be mapped from its file, which may be replaced while this runs
 
-    def train(self, mode: bool = True) -> Trainee:  # noqa: ARG002 - the name of torch
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the name of torch
         """Stay in evaluation mode: the decoder runs without dropout."""
         return super().train(False)
-
-    def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:  # type: ignore[override]
-        """Return what is trained: the rest is the base's, and need not be in every checkpoint."""
-        return dict(self.trained())
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load what `state_dict` returns."""
-        known = dict(self.trained())
-        own = super().load_state_dict(state_dict, strict=False, assign=assign)
-        missing, unexpected = sorted(known.keys() - state_dict.keys()), own.unexpected_keys
-        if strict and (missing or unexpected):
-            raise UserError("a checkpoint does not fit", where=str((missing + unexpected)[0]), todo="start anew")
-        return type(own)(missing, unexpected)
-
-    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield what learns, by name; a tensor with two names has the first."""
-        return ((name, part) for name, part in self.named_parameters() if part.requires_grad)
 
     def forward(  # noqa: PLR0913 - what `collate` returns
         self,
@@ -265,7 +247,7 @@ def train(model: HFMultimodal, scheduler: Scheduler, questions: Questions, recip
     Raises:
         UserError: A loss is not finite, or one process sees several GPUs.
     """
-    trainee = Trainee(model, scheduler, recipe)
+    trainee = LlavaTrainee(model, scheduler, recipe)
     loop = Loop(
         steps=recipe.steps,
         rate=recipe.rate,
@@ -301,7 +283,7 @@ class _Batches:
         return collate([self._questions[item] for item in range(first, first + self._size)])
 
 
-def write(trainee: Trainee, folder: Path) -> None:
+def write(trainee: LlavaTrainee, folder: Path) -> None:
     """Write what ``adallava-l(checkpoint=FOLDER)`` reads: the scheduler, and what else was trained, as float16."""
     save(trainee.scheduler, folder)
     tensors = {

@@ -204,7 +204,7 @@ def said(loaded: Checkpoint, pairs: Sequence[Turn], with_image: bool) -> Said:
 
 
 def collate(items: Sequence[Item]) -> dict[str, Any]:
-    """Return the arguments of `train_adallava.Trainee`'s forward pass.
+    """Return the arguments of `train_adallava.LlavaTrainee`'s forward pass.
 
     What the questions of an image begin with alike, the image included, stands once.
     """

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def same(out: Path, asked: Mapping[str, Any]) -> None:
+def same(out: Path, asked: Mapping[str, Any], name: str = "recipe.json") -> None:
     """Write ``out/recipe.json``, or refuse to go on with something else.
 
     Args:
         out: Folder of the training; made if it is missing.
         asked: What has an influence on the result, as JSON can hold it.
+        name: Of the file.
 
     Raises:
-        UserError: The folder holds another training, or a ``recipe.json`` that cannot be read.
+        UserError: The folder holds another training, or a file that cannot be read.
     """
-    file = out / "recipe.json"
+    file = out / name
     if not file.exists():
         write_atomic(file, (json.dumps(asked, indent=2, sort_keys=True) + "\n").encode())
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...harness.contracts import FloatArray
+    from .episodes import IntArray
     from .images import ImageSet
 
 
@@ -58,6 +59,11 @@ class FewShot(Task):
     def inputs(self) -> Sequence[Input]:
         """The images, each content once; none that several classes have."""
         return self._distinct.images
+
+    @property
+    def labels(self) -> IntArray:
+        """Class of each input, int64 [n]: a position in ``images.classes``."""
+        return self._distinct.labels
 
     @property
     def notes(self) -> Sequence[str]:

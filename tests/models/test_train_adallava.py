@@ -18,7 +18,7 @@ from adaptbench.models.adaptive.adallava_recipe import train_adallava
 from adaptbench.models.adaptive.scheduler import Scheduler, load
 from adaptbench.models.adaptive.steering import plans
 from adaptbench.models.adaptive.switches import SchedulerConfig
-from adaptbench.models.adaptive.train_adallava import Planner, Recipe, Trainee, write
+from adaptbench.models.adaptive.train_adallava import LlavaTrainee, Planner, Recipe, write
 from adaptbench.models.adaptive.training_data import Questions, Source, collate, said, turns
 from adaptbench.models.pruning.fastv import FastV
 from adaptbench.models.pruning.prumerge import PruMergePlus
@@ -87,7 +87,7 @@ def _batch(data: Path, model: HFMultimodal, scheduler: Scheduler, count: int = 3
     return collate([questions[number] for number in range(count)])
 
 
-def _hidden(trainee: Trainee, batch: dict[str, Any], planner: Planner | None) -> torch.Tensor:
+def _hidden(trainee: LlavaTrainee, batch: dict[str, Any], planner: Planner | None) -> torch.Tensor:
     parts = {name: value for name, value in batch.items() if name not in ("k", "seed")}
     return trainee.hidden(**parts, planner=planner)
 
@@ -95,7 +95,7 @@ def _hidden(trainee: Trainee, batch: dict[str, Any], planner: Planner | None) ->
 def test_without_a_planner_it_is_the_plain_model(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers")
     batch = _batch(data, fresh, scheduler)
-    trainee = Trainee(fresh, scheduler, Recipe(1))
+    trainee = LlavaTrainee(fresh, scheduler, Recipe(1))
     with torch.no_grad():
         found = fresh.decoder.logits(_hidden(trainee, batch, None))
         images = iter(batch["pixels"])
@@ -116,7 +116,7 @@ def test_training_runs_what_inference_runs(
 ) -> None:
     """The logits of a drawn plan's gates are those of the plan, carried out by leaving things out."""
     model, scheduler = PRUNING[pruning](fresh), _scheduler(switch)
-    batch, trainee, config = _batch(data, fresh, scheduler), Trainee(model, scheduler, Recipe(1)), scheduler.config
+    batch, trainee, config = _batch(data, fresh, scheduler), LlavaTrainee(model, scheduler, Recipe(1)), scheduler.config
     planner = Planner(scheduler, batch["k"], 48, torch.Generator().manual_seed(0))
     with torch.no_grad():
         found = _hidden(trainee, batch, planner)
@@ -138,7 +138,7 @@ def test_what_is_written_answers_as_the_trainee_does(
 ) -> None:
     scheduler = _scheduler(switch)
     model = PRUNING[pruning](fresh)
-    trainee = Trainee(model, scheduler, Recipe(1))
+    trainee = LlavaTrainee(model, scheduler, Recipe(1))
     for _, part in trainee.trained():
         part.data = part.data.half().float()  # as it is written
     write(trainee, tmp_path)
@@ -177,7 +177,7 @@ def test_gradients_reach_all_that_learns_and_nothing_else(
     scheduler = _scheduler(switch, rule)
     torch.nn.init.normal_(scheduler.mlp_head.weight, std=1e-5)  # every block is drawn by some
     torch.nn.init.constant_(scheduler.mlp_head.bias, 0.5)
-    trainee = Trainee(fresh, scheduler, Recipe(1))
+    trainee = LlavaTrainee(fresh, scheduler, Recipe(1))
     batch = _batch(data, fresh, scheduler, count=7)
     batch["k"] = [1 if rule == "probabilistic" else scheduler.config.switched] * len(batch["k"])
     trainee(**batch)["loss"].backward()
@@ -193,7 +193,7 @@ def test_gradients_reach_all_that_learns_and_nothing_else(
 def test_a_base_that_is_replaced_on_disk_stays_as_it_was(llava_folder: Callable[..., Path], tmp_path: Path) -> None:
     shutil.copytree(llava_folder(), tmp_path / "base")
     model = HFMultimodal(str(tmp_path / "base"), conversation="plain")
-    Trainee(model, _scheduler("layers"), Recipe(1))
+    LlavaTrainee(model, _scheduler("layers"), Recipe(1))
     before = [part.clone() for part in model.loaded.model.model.vision_tower.parameters()]
     with (tmp_path / "base" / "model.safetensors").open("r+b") as file:
         size = file.seek(0, 2)
@@ -205,7 +205,7 @@ def test_a_base_that_is_replaced_on_disk_stays_as_it_was(llava_folder: Callable[
 def test_a_random_plan_teaches_the_scheduler_nothing(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers", "random")
     batch = _batch(data, fresh, scheduler)
-    Trainee(fresh, scheduler, Recipe(1))(**batch)["loss"].backward()
+    LlavaTrainee(fresh, scheduler, Recipe(1))(**batch)["loss"].backward()
     assert scheduler.mlp_head.weight.grad is None or not scheduler.mlp_head.weight.grad.any()
     assert scheduler.scheduler_up_proj["net"][3].weight.grad.abs().sum() > 0
 
@@ -216,13 +216,15 @@ def test_a_deterministic_scheduler_pays_for_what_it_spends_beyond_the_budget(dat
     torch.nn.init.ones_(scheduler.mlp_head.bias)  # everything is on
     batch = _batch(data, fresh, scheduler)
     batch["k"] = [0] * len(batch["k"])
-    losses = [Trainee(fresh, scheduler, Recipe(1, penalty=penalty))(**batch)["loss"].item() for penalty in (0.0, 3.0)]
+    losses = [
+        LlavaTrainee(fresh, scheduler, Recipe(1, penalty=penalty))(**batch)["loss"].item() for penalty in (0.0, 3.0)
+    ]
     assert losses[1] - losses[0] == pytest.approx(3.0 * 0.5, abs=1e-4)
 
 
 def test_the_scheduler_reads_the_latency_token_and_not_the_answer(data: Path, fresh: HFMultimodal) -> None:
     scheduler = _scheduler("layers")
-    trainee = Trainee(fresh, scheduler, Recipe(1))
+    trainee = LlavaTrainee(fresh, scheduler, Recipe(1))
     batch, read = _batch(data, fresh, scheduler), []
     scheduler.mlp_head.register_forward_hook(lambda _, given, __: read.append(given[0].detach()))
     trainee(**batch)
@@ -349,15 +351,15 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_end(
     switch: str, asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_adallava(tmp_path / "whole", switch=switch, **asked)
-    forward, calls = Trainee.forward, []
+    forward, calls = LlavaTrainee.forward, []
 
-    def torn(self: Trainee, **batch: Any) -> dict[str, torch.Tensor]:
+    def torn(self: LlavaTrainee, **batch: Any) -> dict[str, torch.Tensor]:
         calls.append(1)
         if len(calls) == 5:
             raise KeyboardInterrupt
         return forward(self, **batch)
 
-    monkeypatch.setattr(Trainee, "forward", torn)
+    monkeypatch.setattr(LlavaTrainee, "forward", torn)
     with pytest.raises(KeyboardInterrupt):
         train_adallava(tmp_path / "torn", switch=switch, **asked)
     assert not (tmp_path / "torn" / "model").exists()
@@ -398,13 +400,13 @@ def test_a_frozen_backbone_stays_as_it_was(asked: dict[str, Any], data: Path, tm
 def test_the_range_of_budgets_may_be_chosen(
     asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forward, drawn = Trainee.forward, []
+    forward, drawn = LlavaTrainee.forward, []
 
-    def noted(self: Trainee, **batch: Any) -> dict[str, torch.Tensor]:
+    def noted(self: LlavaTrainee, **batch: Any) -> dict[str, torch.Tensor]:
         drawn.extend(batch["k"])
         return forward(self, **batch)
 
-    monkeypatch.setattr(Trainee, "forward", noted)
+    monkeypatch.setattr(LlavaTrainee, "forward", noted)
     train_adallava(tmp_path, **asked | {"least": 0.75, "steps": 8})
     assert set(drawn) == {1, 2}
 
@@ -415,7 +417,7 @@ def test_tau_changes_the_gradient_and_not_the_draw(data: Path, fresh: HFMultimod
     batch["k"] = [1] * len(batch["k"])
     for tau in (1.0, 5.0):
         scheduler.zero_grad()
-        loss = Trainee(fresh, scheduler, Recipe(1, tau=tau))(**batch)["loss"]
+        loss = LlavaTrainee(fresh, scheduler, Recipe(1, tau=tau))(**batch)["loss"]
         loss.backward()
         found.append((loss.item(), scheduler.mlp_head.weight.grad.clone()))
     assert found[0][0] == found[1][0]

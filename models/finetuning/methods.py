@@ -1,0 +1,72 @@
+"""Finetuned models: a base with what a training of chapter 3 made of its weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ...harness.abilities import ShipsCheckpoints
+from ...harness.errors import MissingArgument, UserError
+from ...harness.methods import Method
+from . import checkpoints
+
+if TYPE_CHECKING:
+    from ...harness.measure.work import Work
+
+
+class Finetuned(Method):
+    """What all of them have in common: other weights, at the same cost."""
+
+    stage = "weights"
+    name: ClassVar[str]
+
+    checkpoint: str = "auto"
+    """The folder DIR/model of a training, or a name under which the model ships one; auto is the usual one."""
+
+    def for_base(self, factory: object) -> Self:
+        """Return the method with the checkpoint that ships for the base under the name given."""
+        every = factory.checkpoints if isinstance(factory, ShipsCheckpoints) else {}
+        shipped = every.get(self.name, {})
+        if self.checkpoint == "auto" and "auto" not in shipped:
+            todo = f"train one: adaptbench train {self.name} --base ... --source ... --out DIR"
+            raise MissingArgument("it needs a checkpoint", where=f"method {self.name}", todo=todo)
+        return self.model_copy(update={"checkpoint": shipped.get(self.checkpoint, self.checkpoint)})
+
+    def fingerprint(self) -> str:
+        """Identify the weights."""
+        return checkpoints.fingerprint(self.checkpoint)
+
+    def apply(self, model: Any) -> Any:
+        """Return the model with the weights of the checkpoint."""
+        where = f"method {self.name}"
+        made_by = checkpoints.read_card(self.checkpoint, where).get("method")
+        if made_by != self.name:
+            raise UserError(f"{self.checkpoint} is of {made_by}", where=where, todo=f"write {made_by} instead")
+        return model.with_network(checkpoints.finetuned(model.network, self.checkpoint, where))
+
+    def leaves(self, work: Work) -> Work:
+        """Return the work as it is: other weights cost the same, and an adapter is merged."""
+        return work
+
+
+class MultitaskFT(Finetuned):
+    """Multitask finetuning (dissertation, Algorithm 2)."""
+
+    name = "multitask-ft"
+
+
+class StandardFT(Finetuned):
+    """Standard finetuning: a head over all classes, dropped afterwards."""
+
+    name = "standard-ft"
+
+
+class LpFT(Finetuned):
+    """Linear probing, then finetuning."""
+
+    name = "lp-ft"
+
+
+class Maml(Finetuned):
+    """First-order MAML; its answers are those of the nearest centroid, as of the others."""
+
+    name = "maml"
