@@ -67,7 +67,7 @@ def steps(along: str, found: Iterable[Group]) -> list[Pair]:
 def matched(
     of: Mapping[str, str], against: Mapping[str, str], found: Sequence[Group], others: Sequence[Group]
 ) -> list[Pair]:
-    """Return pairs of recipes of which an asterisk stands for any text, the same on both sides.
+    """Return pairs of recipes of which an asterisk stands for any text without ``;``, the same on both sides.
 
     Args:
         of: Field of the recipe -> value, with or without asterisks.
@@ -90,7 +90,7 @@ def matched(
 
 
 def fits(recipe: Recipe, wanted: Mapping[str, str]) -> bool:
-    """Whether a recipe has the values that are wanted of it, in which an asterisk stands for any text."""
+    """Whether a recipe has the values that are wanted of it, in which an asterisk stands for any text without ``;``."""
     return all(_texts(value, recipe.get(name, "")) is not None for name, value in wanted.items())
 
 
@@ -102,5 +102,5 @@ def _filled(wanted: Mapping[str, str], texts: Iterable[str]) -> Recipe:
 
 def _texts(pattern: str, value: str) -> tuple[str, ...] | None:
     """What the asterisks of a pattern stand for; ``None`` if it does not fit."""
-    fit = re.fullmatch("(.*?)".join(map(re.escape, pattern.split("*"))), value)
+    fit = re.fullmatch("([^;]*?)".join(map(re.escape, pattern.split("*"))), value)
     return fit.groups() if fit else None

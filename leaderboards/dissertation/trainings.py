@@ -3,7 +3,7 @@
 `adaptbench train` notes in ``recipe.json`` what was asked for, beside the folder with the model; what ships with a
 model has it inside. A method whose argument ``checkpoint`` is such a folder, or the name of one that ships, is known by
 its recipe: cells whose specs differ in the checkpoint alone, and whose recipes differ in the seed alone, are trainings
-of one method.
+of one method. Of methods on each other the recipes are put together.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     Values = npt.NDArray[np.float64]
 
 _CHECKPOINT, _SEED, _DATA = "checkpoint", "seed", "data"
+_FOLLOWS = ("base", "budget", "method", "weights")
+"""What recipes note that follows from the rest, or that the spec says."""
 _EPISODE = ("ways", "shots", "queries")
+_OF_TASKS, OWN = ("source", "target"), "own"
+"""Fields that name tasks, and what stands there if it is the task that a model was asked."""
 SAMPLES = "samples"
 """Of recipes that train on episodes: images of a task, m, which stands for the queries."""
 _ACCOUNTINGS: dict[str, Accounting] = {"over": units, "utilisation": units, "flops": of_full}
@@ -129,13 +133,15 @@ def groups(sections: Sequence[Section], registry: Registry) -> list[Group]:
         for standing in section.standings
         if standing.comparable and not standing.baseline
     ]
-    folders = {name: _checkpoint(parse(name), registry) for name in {s.row.result.cell.model for _, s in standings}}
-    recipes = _recipes(folders.values())
+    models = dict.fromkeys(standing.row.result.cell.model for _, standing in standings)
+    recipes = _recipes({model: _checkpoints(parse(model), registry) for model in models})
     found: dict[tuple[str, str], Group] = {}
     for task, standing in standings:
         cell = standing.row.result.cell
         spec = parse(cell.model)
-        recipe = dict(recipes.get(folders[cell.model], {}))
+        recipe = dict(recipes[cell.model])
+        if standing.row.result.task_card.capability == "masked":  # one training for each target, by prompts
+            recipe |= {name: OWN for name in _OF_TASKS if recipe.get(name) == cell.task}
         seed = recipe.pop(_SEED, "")
         model = str(_without_checkpoint(spec)) if recipe else cell.model
         group = found.setdefault((model, json.dumps(recipe, sort_keys=True)), Group(model, recipe))
@@ -200,12 +206,17 @@ def measured(standing: Standing, measure: str) -> Values:
     return values
 
 
-def _recipes(checkpoints: Iterable[str]) -> dict[str, Recipe]:
-    """Checkpoint -> its recipe. What a recipe of an earlier version does not name is as it is in most of the others."""
-    found = {path: _read(path) for path in dict.fromkeys(checkpoints) if path}
-    known = [recipe for recipe in found.values() if recipe]
+def _recipes(checkpoints: Mapping[str, Sequence[str]]) -> dict[str, Recipe]:
+    """Model -> its recipe. What a recipe of an earlier version does not name is as it is in most of the others."""
+    read = {path: _read(path) for paths in checkpoints.values() for path in paths}
+    known = [recipe for recipe in read.values() if recipe]
     usual = {name: commonest(r[name] for r in known if name in r) or "" for name in {n for r in known for n in r}}
-    return {path: {**usual, **recipe} for path, recipe in found.items() if recipe}
+    found: dict[str, Recipe] = {}
+    for model, paths in checkpoints.items():
+        found[model] = {name: value for path in reversed(paths) for name, value in read[path].items()}
+        if found[model]:
+            found[model] = {**usual, **found[model]}
+    return found
 
 
 def _read(checkpoint: str) -> Recipe:
@@ -225,7 +236,7 @@ def _read(checkpoint: str) -> Recipe:
     if isinstance(ways, int) and isinstance(shots, int) and isinstance(queries, int):
         del content[_EPISODE[-1]]
         content[SAMPLES] = ways * (shots + queries)
-    return {name: _text(value) for name, value in content.items()}
+    return {name: _text(value) for name, value in content.items() if name not in _FOLLOWS}
 
 
 def _text(value: object) -> str:
@@ -234,16 +245,14 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _checkpoint(spec: Spec, registry: Registry) -> str:
-    """The folder of what was trained; empty if there is none."""
+def _checkpoints(spec: Spec, registry: Registry) -> list[str]:
+    """The folders of what was trained, method by method."""
+    found = []
     for call in spec.methods:
         if name := str(dict(call.args).get(_CHECKPOINT, "")):
-            return (
-                name
-                if Path(name).expanduser().is_dir()
-                else _shipped(spec, registry).get(call.name, {}).get(name, name)
-            )
-    return ""
+            local = Path(name).expanduser().is_dir()
+            found.append(name if local else _shipped(spec, registry).get(call.name, {}).get(name, name))
+    return found
 
 
 def _shipped(spec: Spec, registry: Registry) -> Mapping[str, Mapping[str, str]]:

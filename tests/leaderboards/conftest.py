@@ -198,25 +198,23 @@ def episodes(new_run, make, tmp_path):
     run = new_run("episodes")
     count = iter(range(1000))
 
-    def add(method, mean, *, on=("glyphs",), **recipe):
+    def training(method, seed, **recipe):
+        folder = tmp_path / str(next(count))
+        folder.mkdir()
+        told = {"tasks": 200, "ways": 15, "shots": 1, "queries": 9, "classes": None, "source": "glyphs"} | recipe
+        told["budget"] = f"{told['tasks']} tasks"
+        (folder / "recipe.json").write_text(json.dumps({"seed": seed, **told}))
+        return f'+{method}(checkpoint="{folder}/model")'
+
+    def add(method, mean, *, on=("glyphs",), then="", capability="embed", **recipe):
+        card = TASK_CARD.model_copy(update={"capability": capability})
         for seed in (0, 1) if method else [0]:
-            model = "vit"
-            if method:
-                folder = tmp_path / str(next(count))
-                folder.mkdir()
-                told = {
-                    "tasks": 200,
-                    "ways": 15,
-                    "shots": 1,
-                    "queries": 9,
-                    "classes": None,
-                    "source": "glyphs",
-                } | recipe
-                (folder / "recipe.json").write_text(json.dumps({"seed": seed, **told}))
-                model += f'+{method}(checkpoint="{folder}/model")'
+            model = "vit" + (training(method, seed, **recipe) if method else "")
+            if then:
+                model += training(then, seed, source=on[0])
             for task in on:
                 shift = 0.001 * (2 * seed - 1) if method else 0
-                run.cell(model, make.scores(mean + shift, n=40, noise=0.01, seed=next(count)), task=task)
+                run.cell(model, make.scores(mean + shift, n=40, noise=0.01, seed=next(count)), task=task, card=card)
 
     run.add = add
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from itertools import pairwise
 
@@ -419,13 +420,27 @@ class TestChapter3:
         assert [row["task"] for row in rows] == ["greek", "hebrew", "greek", "hebrew", "thai", "average"]
 
     def test_other_sources_are_told_by_their_names(self, episodes, decided):
+        like, other = (f"glyphs(split=base,scripts={name},per_class=10)" for name in ("cyrillic", "canadian-syllabics"))
         episodes.add("", 0.5)
-        for source, mean in (("glyphs", 0.7), ("digits(ways=10)", 0.45), ("glyphs;digits(ways=10)", 0.6)):
+        for source, mean in ((like, 0.7), (f"{like};{other}", 0.6), (other, 0.51)):
             episodes.add("multitask-ft", mean, source=source)
         episodes.add("standard-ft", 0.6)
-        said, _ = decided(episodes, "related-over-unrelated", "unrelated-little", "mixing-hurts",
-                          "unrelated-standard-hurts")  # fmt: skip
+        ids = ("related-over-unrelated", "unrelated-little", "mixing-hurts", "unrelated-standard-hurts")
+        said, rows = decided(episodes, *ids)
         assert said == [HOLDS, HOLDS, HOLDS, NOT_RUN]
+        assert [round(row["value"]) for row in rows[:3]] == [19, -1, 10]
+
+    def test_prompts_are_compared_over_targets_each_with_trainings_of_its_own(self, episodes, decided):
+        for task in ("tense", "topic"):
+            add = functools.partial(episodes.add, on=(task,), capability="masked")
+            add("", 0.4)
+            add("prompt-ft", 0.6, source=task)
+            for target, mean in (("", 0.7), (task, 0.65)):
+                add("multitask-prompt-ft", 0.5, source="a;b", target=target)
+                add("multitask-prompt-ft", mean, then="prompt-ft", source="a;b", target=target)
+        said, rows = decided(episodes, "prompts-zero-shot", "prompts-few-shot", "prompts-selected")
+        assert said == [HOLDS, HOLDS, FAILS]
+        assert {row["task"] for row in rows} == {"average of 2"}
 
     def test_of_several_trainings_the_common_recipe_is_meant(self, episodes, decided):
         episodes.add("", 0.5)
