@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .contracts import (
         Answer,
         Embedder,
+        Input,
         Json,
         Likelihood,
         MaskedPrompt,
@@ -243,6 +244,26 @@ class HasEpisodes(Protocol):
     """A task whose draws are kept in the run directory, to be replayed."""
 
     manifest: Episodes
+
+
+@runtime_checkable
+class FewShotTask(Protocol):
+    """A task whose episodes can be selected, and finetuned on."""
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """The images, each content once."""
+        ...
+
+    @property
+    def input_classes(self) -> Sequence[str]:
+        """Class of each input."""
+        ...
+
+    @property
+    def manifest(self) -> Any:
+        """The episodes, as positions in ``inputs``: ``support`` [episodes, ways, shots] and ``query`` [.., queries]."""
+        ...
 
 
 # Of models, tasks and their factories

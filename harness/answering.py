@@ -78,6 +78,40 @@ def blocks_of(offered: npt.NDArray[np.int64], samples: Sequence[Sample], size: i
     return [offered[start : start + size] for start in starts.tolist()]
 
 
+class Encoder:
+    """Has a model embed blocks of images and of texts, each once.
+
+    Args:
+        model: Returns the model; called only when something has to be encoded.
+        store: Where the vectors of a block are kept.
+    """
+
+    def __init__(self, model: Callable[[], Any], batches: Batches, store: FeatureStore) -> None:
+        self._model, self._batches, self._store = model, batches, store
+
+    def images(self, inputs: Sequence[Input]) -> FloatArray:
+        """Return the vectors of a block of images, float32 [len(inputs), d]."""
+        return self._stored([item.digest for item in inputs], lambda: _loaded(inputs), _embed)
+
+    def texts(self, texts: list[str]) -> FloatArray:
+        """Return the vectors of a block of texts, float32 [len(texts), d]."""
+        return self._stored([sha256_hex(b"text", canonical_json(text)) for text in texts], lambda: texts, _embed_texts)
+
+    def _stored(
+        self, digests: Sequence[str], load: Callable[[], list[Any]], embed: Callable[[Any, Sequence[Any]], FloatArray]
+    ) -> FloatArray:
+        """Return the vectors of a block: those that are stored, or what ``embed`` makes of it."""
+        vectors = self._store.get(digests)
+        if vectors is None:
+            model = self._model()
+            first, *others = self._batches(lambda batch: embed(model, batch), load())
+            for other in others:
+                _same_width(other, first)
+            vectors = np.concatenate([first, *others])
+            self._store.put(digests, vectors)
+        return vectors
+
+
 class Embedding:
     """Capability ``embed``: each block of inputs is encoded once, whatever task or resumed run asks for it.
 
@@ -102,7 +136,8 @@ class Embedding:
         store: FeatureStore,
         progress: Callable[[int, int], None],
     ) -> None:
-        self._model, self._batches, self._store, self._progress = model, batches, store, progress
+        self._model, self._batches, self._progress = model, batches, progress
+        self._encoder = Encoder(model, batches, store)
         self._task, self._inputs, self._blocks = task, task.inputs, blocks
         self._answers: FloatArray | Aligned | None = None
 
@@ -122,30 +157,13 @@ class Embedding:
         done, total = 0, sum(map(len, self._blocks))
         vectors = np.zeros((0, 0), dtype=np.float32)
         for block in self._blocks:
-            encoded = self._block([self._inputs[position] for position in block.tolist()])
+            encoded = self._encoder.images([self._inputs[position] for position in block.tolist()])
             if done == 0:
                 vectors = np.zeros((len(self._inputs), encoded.shape[1]), dtype=np.float32)
             _same_width(encoded, vectors)
             vectors[block] = encoded
             done += len(block)
             self._progress(done, total)
-        return vectors
-
-    def _block(self, inputs: Sequence[Input]) -> FloatArray:
-        return self._stored([item.digest for item in inputs], lambda: _loaded(inputs), _embed)
-
-    def _stored(
-        self, digests: Sequence[str], load: Callable[[], list[Any]], embed: Callable[[Any, Sequence[Any]], FloatArray]
-    ) -> FloatArray:
-        """Return the vectors of a block: those that are stored, or what ``embed`` makes of it."""
-        vectors = self._store.get(digests)
-        if vectors is None:
-            model = self._model()
-            first, *others = self._batches(lambda batch: embed(model, batch), load())
-            for other in others:
-                _same_width(other, first)
-            vectors = np.concatenate([first, *others])
-            self._store.put(digests, vectors)
         return vectors
 
 
@@ -167,12 +185,9 @@ class Aligning(Embedding):
             return np.repeat(np.eye(len(names), dtype=np.float32)[:, np.newaxis], len(templates), axis=1)
         texts = [template.replace("{}", name) for name in names for template in templates]
         blocks = [texts[start : start + self._batches.size] for start in range(0, len(texts), self._batches.size)]
-        vectors = np.concatenate([self._block_of_texts(block) for block in blocks])
+        vectors = np.concatenate([self._encoder.texts(block) for block in blocks])
         _same_width(vectors, images)
         return vectors.reshape(len(names), len(templates), -1)
-
-    def _block_of_texts(self, texts: list[str]) -> FloatArray:
-        return self._stored([sha256_hex(b"text", canonical_json(text)) for text in texts], lambda: texts, _embed_texts)
 
 
 def _loaded(inputs: Sequence[Input]) -> list[Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .costing import Cost
     from .plugins import Plugins
+    from .selecting import Selected
     from .store import RunDirectory
 
 FIGURE_FORMATS = (".svg", ".pdf", ".png", ".html")
@@ -45,6 +46,7 @@ class FigureRequest(ReportRequest):
         sample: Id of the sample, for figures of one.
         costs: What ``adaptbench cost --out`` draws.
         title: Of the drawing of costs.
+        selection: What ``adaptbench select --figure`` draws.
     """
 
     task: str | None = None
@@ -52,6 +54,7 @@ class FigureRequest(ReportRequest):
     sample: str | None = None
     costs: tuple[Cost, ...] = ()
     title: str = ""
+    selection: Selected | None = None
 
 
 def file_form(out: Path, formats: Sequence[str], what: str) -> str:

@@ -23,6 +23,7 @@ _FIGURES = {
     "gap": "a composite after the simple tasks beside its in-context gold standard, with the difference",
     "mistakes": "what answers show to have been done: both operations, one of them, none, or something else",
     "costs": "FLOPs and predicted time of architectures: adaptbench cost --out",
+    "selection": "similarity and coverage of candidate tasks: adaptbench select --figure",
 }
 _SECTIONS = {
     "pareto": "Cost",

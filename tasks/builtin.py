@@ -71,6 +71,9 @@ def register(registry: Registrar) -> None:
     for name, summary in ({name: summary for name, (_, summary, _) in _SHIPPED.items()} | _YOURS).items():
         target = f"{_SOURCES}:zero_shot_{name.replace('-', '_')}_task"
         registry.task(f"zero-shot-{name}", target, card=zero_shot_card(summary))
+    registry.task(
+        "task-list", "adaptbench.tasks.fewshot.task_lists:task_list", card=few_shot_card("Few-shot tasks of a list")
+    )
     for benchmark, place in _benchmarks():
         registry.task(benchmark.name, f"adaptbench.tasks.multimodal.{place}", card=benchmark.card)
         if benchmark.name == "mmbench":

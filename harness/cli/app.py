@@ -362,6 +362,71 @@ def train(
 
 
 @app.command()
+def select(
+    target: Annotated[
+        list[str],
+        typer.Option(help="Few-shot task to prepare for; may be given several times.", autocompletion=_names("task")),
+    ],
+    candidates: Annotated[
+        list[str],
+        typer.Option(help="Few-shot task to select from; may be given several times.", autocompletion=_names("task")),
+    ],
+    encoder: Annotated[str, typer.Option(help="Model whose embeddings decide.", autocompletion=_names("model"))],
+    out: Annotated[Path, typer.Option(help="Folder for embeddings and results; resumed if it exists.")],
+    level: Annotated[str, typer.Option(help="What a candidate is: task (an episode) or dataset (a source).")] = "task",
+    mode: Annotated[
+        str, typer.Option(help="selected (Algorithm 1), all, first-k (most similar) or random; see --count.")
+    ] = "selected",
+    threshold: Annotated[float, typer.Option(help="How much a task must raise the coverage, as a share.")] = 0.01,
+    min_tasks: Annotated[int, typer.Option(help="Select no fewer candidates.")] = 1,
+    max_tasks: Annotated[Optional[int], typer.Option(help="Select no more candidates.")] = None,  # noqa: UP045
+    count: Annotated[Optional[int], typer.Option(help="Candidates of first-k and random.")] = None,  # noqa: UP045
+    similarity: Annotated[
+        str, typer.Option(help="Of means (mean), or of first principal components (component).")
+    ] = "mean",
+    coverage: Annotated[
+        str, typer.Option(help="What decides: projected, or the dissertation's formula (plain).")
+    ] = "projected",
+    compare: Annotated[bool, typer.Option(help="Also show the plain formula: an inverse for each candidate.")] = True,
+    figure: Annotated[Optional[Path], typer.Option(help="Also draw it, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(min=0, help="Of what sources draw, and of random.")] = 0,
+    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Images per batch; default 64.")] = None,  # noqa: UP045
+    device: Annotated[Optional[str], typer.Option(help="Where the encoder runs: cpu (default), cuda, cuda:1.")] = None,  # noqa: UP045
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Select the tasks to finetune on for a target.
+
+    OUT/tasks.json lists them for the task `task-list:OUT/tasks.json`.
+    """
+    from .selecting import SelectOptions, select_command
+
+    select_command(
+        SelectOptions(
+            targets=tuple(target),
+            candidates=tuple(candidates),
+            encoder=encoder,
+            out=out,
+            level=level,
+            mode=mode,
+            threshold=threshold,
+            min_tasks=min_tasks,
+            max_tasks=max_tasks,
+            count=count,
+            similarity=similarity,
+            coverage=coverage,
+            compare=compare,
+            figure=figure,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            plugins=tuple(plugin or ()),
+            as_json=json,
+        )
+    )
+
+
+@app.command()
 def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
     cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine on known cases instead.")] = False,

@@ -7,7 +7,7 @@ raises the coverage by a factor of 1 + p at least, and the first that does not e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 
@@ -29,6 +29,18 @@ Coverage: TypeAlias = Literal["projected", "plain"]
 _WHERE = "selection"
 _ROWS = 1024
 """Samples whose moments are added together: one large product of matrices is faster than several small ones."""
+
+
+class Pool(Protocol):
+    """Embeddings of candidates, such as a list of arrays; or what makes or reads them when they are asked for."""
+
+    def __len__(self) -> int:
+        """How many candidates there are."""
+        ...
+
+    def __getitem__(self, place: int, /) -> npt.NDArray[Any]:
+        """Return the embeddings of a candidate's samples, [n_i, d]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +133,15 @@ class Selection:
 
 def select(
     target: npt.NDArray[Any],
-    pool: Sequence[npt.NDArray[Any]],
+    pool: Pool,
     options: Options | None = None,
     names: Sequence[str] = (),
 ) -> Selection:
     """Select candidate tasks for a target.
 
-    Each candidate is read twice and none is kept, so a pool may make or read its arrays when they are asked for.
-
     Args:
         target: Embeddings of the target's samples, [n, d].
-        pool: Embeddings of each candidate's samples, [n_i, d].
+        pool: The candidates; each is read twice, and none is kept.
         options: How.
         names: What messages call the candidates.
 
@@ -175,7 +185,7 @@ def select(
 class _Candidates:
     """The pool, each of whose arrays is checked when it is read."""
 
-    def __init__(self, pool: Sequence[npt.NDArray[Any]], names: Sequence[str], width: int) -> None:
+    def __init__(self, pool: Pool, names: Sequence[str], width: int) -> None:
         self._pool, self.names, self._width = pool, names, width
 
     def __len__(self) -> int:

@@ -66,6 +66,11 @@ class FewShot(Task):
         return self._distinct.labels
 
     @property
+    def input_classes(self) -> Sequence[str]:
+        """Class of each of ``inputs``."""
+        return [self.images.classes[label] for label in self.labels.tolist()]
+
+    @property
     def notes(self) -> Sequence[str]:
         """What of the images takes no part."""
         labels = self._distinct.labels

@@ -113,7 +113,7 @@ class TestAblations:
 
 
 class TestCoverage:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.integers(0, 2**32), st.integers(3, 40), st.integers(5, 60), st.integers(1, 6))
     def test_it_is_positive_and_finite_however_few_the_samples(self, seed, width, count, tasks):
         pool = [gaussian([seed, i], i / 3, count, width, 10.0 ** (i - 2)) for i in range(tasks)]
@@ -123,7 +123,7 @@ class TestCoverage:
         assert (found.conditions >= 1).all()
         assert found.axes <= max(1, count // 5)
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=6, deadline=None)
     @given(st.integers(0, 2**32))
     def test_a_rotation_of_all_embeddings_changes_nothing(self, planted, seed):
         target, pool = planted
@@ -138,7 +138,7 @@ class TestCoverage:
         scaled = select(scale * target, [scale * one for one in pool])
         np.testing.assert_allclose(scaled.coverages, select(target, pool).coverages, rtol=1e-9)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.integers(0, 2**32), st.integers(30, 200))
     def test_a_duplicate_adds_no_more_than_its_samples_explain(self, seed, count):
         task, target = gaussian(seed, count=count), gaussian(seed + 1, 0.5)
