@@ -112,7 +112,7 @@ def _show(found: Selected) -> None:
     faulty = [fault for fault in result.plain.faults if fault] if result.plain else []
     if faulty:
         kinds = " and ".join(f"{faulty.count(kind)} {kind}" for kind in dict.fromkeys(faulty))
-        typer.echo(f"the plain formula means nothing for {len(faulty)} of {len(found.pool)} prefixes: {kinds}")
+        typer.echo(f"the plain formula cannot be trusted for {len(faulty)} of {len(found.pool)} prefixes: {kinds}")
 
 
 def _rows(found: Selected) -> Iterator[list[str]]:

@@ -84,7 +84,7 @@ def _labels(names: Sequence[str]) -> list[str]:
     shared = set.intersection(*(set(call.args) for call in calls)) if len(calls) > 1 else set()
     brief = [str(Call(call.name, call.target, tuple(set(call.args) - shared))) for call in calls]
     tails = [name.partition(" episode-")[2].lstrip("0") for name in names]
-    return [shown(f"{text} {tail}".strip(), 32) for text, tail in zip(brief, tails, strict=True)]
+    return [shown(f"{text} {tail}".strip(), 48) for text, tail in zip(brief, tails, strict=True)]
 
 
 def _panel(line: _Line, labels: Sequence[str]) -> Panel:
@@ -102,7 +102,7 @@ def _curve(line: _Line, labels: Sequence[str], palette: Palette) -> Any:
     ]
     base = alt.Chart(alt.Data(values=rows))
     if named:
-        axis = alt.Axis(title=None, labelAngle=-40, labelLimit=220, grid=False, ticks=False)
+        axis = alt.Axis(title=None, labelAngle=-40, labelLimit=320, grid=False, ticks=False)
         x = alt.X("label:N", sort=[row["label"] for row in rows], axis=axis)
     else:
         axis = alt.Axis(title="candidates, the most similar first", grid=False, tickMinStep=1, format="d")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,9 +80,3 @@ def test_without_the_plain_formula_there_are_two_panels() -> None:
 def test_runs_have_no_selection() -> None:
     with pytest.raises(UserError, match="shows a selection, not runs; adaptbench select --figure"):
         selection(FigureRequest(runs=(), plugins=Plugins(), form=".svg"))
-
-
-def test_it_is_written_as_svg(tmp_path: Path) -> None:
-    content = selection(FigureRequest(runs=(), plugins=Plugins(), form=".svg", selection=selected(3)))
-    assert isinstance(content, str)
-    assert "Tasks for glyphs" in content

@@ -92,7 +92,7 @@ def test_it_is_drawn(select, tmp_path, monkeypatch):
     [
         ({"encoder": "says"}, "model says: it does not embed images"),
         ({"encoder": "pixles"}, "unknown model 'pixles' (did you mean 'pixels'?)"),
-        ({"target": "shapes-pope"}, "it is not a few-shot task; name one"),
+        ({"target": "logical-ab"}, "it is not a few-shot task; name one"),
         ({"target": "digts"}, "unknown task 'digts' (did you mean 'digits'?)"),
     ],
 )
