@@ -318,7 +318,10 @@ class Blocks:
 
     def _rows(self, index: int, name: str, runs: Runs | None, states: torch.Tensor, views: bool) -> torch.Tensor:
         """Multiply with rows of a linear layer's weight, and add their bias."""
-        each = [(run,) for run in runs] if views and runs else [runs]  # one run is a view
+        if runs is None:
+            whole: torch.Tensor = self._linear(index, name)(states)
+            return whole
+        each = [(run,) for run in runs] if views else [runs]  # one run is a view
         pieces = [functional.linear(states, *self._cut(index, name, some, dim=0)) for some in each]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
 
@@ -349,6 +352,9 @@ class Blocks:
     def _cut(self, index: int, name: str, runs: Runs | None, *, dim: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return rows (dim 0) or columns (dim 1) of a linear layer's weight, and the bias that belongs to them."""
         linear = self._linear(index, name)
+        if hasattr(linear, "base_layer"):
+            what = f"a live adapter is on {name} of block {index}, of which only a part is to run"
+            raise UserError(what, todo="merge it into the weights")
         weight, bias = linear.weight, linear.bias
         if runs is None:
             return weight, bias

@@ -134,7 +134,7 @@ def loading(path: str, folder: Path | None = None, todo: str = "") -> Iterator[N
     """
     where = f"hf:{path}"
     try:
-        with _quiet():
+        with quiet():
             yield
     except UserError:
         raise
@@ -159,7 +159,7 @@ def _told(error: Exception, folder: Path | None) -> tuple[str, str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the warnings and progress bars of transformers."""
     from transformers.utils import logging
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from ..harness.contracts import Answer, Likelihood
 from ..harness.errors import BadSample, UserError
 from ..harness.prefill_cost import PrefillCost
-from . import conversations
+from . import conversations, live_adapters
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
 from .transformers_meta import blueprint_of
 
@@ -114,6 +114,7 @@ class HFCausalLM:
 
         self._loaded, self.module, self.network = loaded, loaded.model, loaded.model
         self._batches = Batches(loaded.reader, loaded.abilities, share=self._share)
+        self._live = live_adapters.targets(live_adapters.shapes(loaded.model))
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """Return one answer per prompt, as the model goes on: without special tokens, up to the first stop text."""
@@ -213,7 +214,8 @@ class HFCausalLM:
         if model is None or model.language is None:
             return None
         execution = Execution.full(model.language.stack, tokens)
-        return sum(op.flops for op in prefill(model, execution, COUNTED, head_positions=positions))
+        live = live_adapters.beside(self._live, tower=None, visual_tokens=0, blocks=execution, head=positions)
+        return live.language + sum(op.flops for op in prefill(model, execution, COUNTED, head_positions=positions))
 
     def _cost(self, ids: Row, cut: int = 0, positions: int = 1) -> PrefillCost:
         """The cost of a prefill whose last ``positions`` positions go through the head."""

@@ -11,8 +11,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ..harness.contracts import Answer
+from ..harness.errors import UserError
 from ..harness.execution import Execution, LayerWork
+from ..harness.measure.work import Work
 from ..harness.prefill_cost import LanguageFlops, PrefillCost
+from . import live_adapters
 from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
@@ -91,6 +94,8 @@ class HFMultimodal:
         self.methods: tuple[Method, ...] = ()
         self.convention: Mapping[str, str] = {"phase": "prefill", "counter": "closed-form", "attention": attention}
         self.notes = self._loaded.notes
+        self._changed_weights = False
+        self._live: tuple[live_adapters.Target, ...] = ()
         self._selector: Selector | None = None
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
         self._grown = ByteLru(0)
@@ -128,7 +133,10 @@ class HFMultimodal:
 
         memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
         loaded = self._loaded.with_model(network)
-        return self._changed(_loaded=loaded, decoder=Decoder(network), _memory=memory, _grown=grown)
+        live = live_adapters.targets(live_adapters.shapes(network))
+        return self._changed(
+            _loaded=loaded, decoder=Decoder(network), _changed_weights=True, _live=live, _memory=memory, _grown=grown
+        )
 
     def with_weights(self, tensors: Mapping[str, torch.Tensor]) -> HFMultimodal:
         """The same model with other weights of its language model, its head or its projector; the rest is shared.
@@ -137,8 +145,11 @@ class HFMultimodal:
             tensors: Those that differ, by the names of the loaded model's parameters.
 
         Raises:
-            UserError: A name or a shape is not the model's, or belongs to its tower.
+            UserError: A name or a shape is not the model's, or belongs to its tower; or its weights were changed.
         """
+        if self._changed_weights:
+            what = "another method has changed its weights, which those that are given here would replace"
+            raise UserError(what, todo="leave one of the two methods out")
         return self.with_network(with_parameters(self.network, tensors))
 
     def once(self, key: Hashable, make: Callable[[], HFMultimodal]) -> HFMultimodal:
@@ -261,11 +272,20 @@ class HFMultimodal:
         full = cache.whole(row, heads=blocks.heads, added=tokens)
         given = text + images * self.architecture.visual_tokens
         base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
-        spent = language(ran) + flops
         seen = images * self._vision_flops() + projector_flops(self.architecture, visual)
-        shares = LanguageFlops(spent, language(full), language(base))
+        beside = functools.partial(
+            live_adapters.beside, self._live, tower=self._tower, visual_tokens=visual, images=images
+        )
+        spent = language(ran) + beside(blocks=ran).language + flops
+        shares = LanguageFlops(spent, language(full) + beside(blocks=full).language, language(base))
         units = opened_units(self.methods, cache.plans[row])
-        return PrefillCost(text, visual, 0, seen + spent, shares, units, ran if self.methods else None)
+        total = seen + beside(blocks=ran).vision + spent
+        return PrefillCost(text, visual, 0, total, shares, units, ran if self.methods else None)
+
+    @functools.cached_property
+    def _tower(self) -> Execution | None:
+        """All of the vision tower, for one image."""
+        return Work.whole(self.architecture, text_tokens=1).tower
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch

@@ -182,8 +182,9 @@ class Costing:
             else self.counter.count(phase, tokens[phase]).value
             for phase in self.counter.phases()
         }
-        if work.added:
-            counts["methods"] = work.added
+        own = work.added + work.beside.vision + work.beside.language
+        if own:
+            counts["methods"] = own
         return {phase: counts[phase] for phase in PHASES if phase in counts}
 
 

@@ -140,16 +140,20 @@ def bind(entry: Entry, call: Call, **offered: Any) -> Method:
 
     Args:
         entry: The registered method.
-        call: As the user wrote it.
+        call: As the user wrote it; its target is the first option, if that one must be given.
         offered: ``seed`` and ``budget``, for methods that have such a field, unless the user gave it.
 
     Raises:
         UserError: It is not a `Method`, or an option is unknown, missing, of the wrong type or out of range.
     """
     where, kind = f"method {call}", method_class(entry)
-    if call.target is not None:
-        raise UserError(f"{call.name!r} takes nothing after ':'", where=where, todo=f"write just {call.name!r}")
     given = {name: value for name, value in offered.items() if name in kind.model_fields} | dict(call.args)
+    if call.target is not None:
+        first, field = next(iter(kind.model_fields.items()), ("", None))
+        if field is None or not field.is_required() or first in given:
+            what = f"{call.name!r} takes nothing after ':', nor a value without a name"
+            raise UserError(what, where=where, todo="write name=value")
+        given[first] = call.target
     try:
         return kind(**given)
     except ValidationError as error:

@@ -101,7 +101,8 @@ class Entry:
         if call.target is not None:
             first = next(iter(named), None)
             if first is None or first in given:
-                raise UserError(f"{self.name!r} takes nothing after ':'", where=where, todo=f"write just {self.name!r}")
+                what = f"{self.name!r} takes nothing after ':', nor a value without a name"
+                raise UserError(what, where=where, todo="write name=value")
             given[first] = call.target
         for name in given:
             if name not in named and not open_ended:

@@ -4,7 +4,7 @@
 
     spec   = call { "+" call } [ "@" budget ]
     call   = name [ ":" target ] [ "(" [ arg { "," arg } ] ")" ]
-    arg    = key "=" value
+    arg    = key "=" value; the first one may be a value alone, which is the target
     name   = letters, digits, "-", "_", "."
     target = JSON string, or any characters but ( + @ " and blanks
     value  = JSON string, number, true, false, null, or a bare word of letters, digits, - _ . / :
@@ -188,7 +188,10 @@ class _Scanner:
         if self.take("("):
             more = not self.take(")")
             while more:
-                self._argument(args)
+                alone = self._alone() if target is None and not args else None
+                if alone is None:
+                    self._argument(args)
+                target = target if alone is None else alone
                 more = self.take(",")
                 if not more and not self.take(")"):
                     raise self._error("',' or ')'")
@@ -223,6 +226,15 @@ class _Scanner:
         if not self.take("="):
             raise self._error("'='")
         args[key] = self._value()
+
+    def _alone(self) -> str | None:
+        """Read a value that no key comes before, as it is written; ``None`` if there is a key."""
+        start = self._skip()
+        word = self._string() if self._next() == '"' else self._run(lambda c: c in _WORD)
+        if word and self._next() in (",", ")"):
+            return word
+        self._at = start
+        return None
 
     def _value(self) -> Value:
         if self._next() == '"':

@@ -146,6 +146,16 @@ def register(registry: Registrar) -> None:
             takes_budget=True,
         ),
     )
+    registry.method(
+        "lora",
+        "adaptbench.models.finetuning.lora:Lora",
+        card=MethodCard(
+            summary="An adapter that peft saved, LoRA or its kin, from a folder or the hub: lora(PATH)",
+            licence="Apache-2.0",
+            needs=frozenset({"network"}),
+            modifies=frozenset({"weights"}),
+        ),
+    )
 
 
 def _register_finetuning(registry: Registrar) -> None:

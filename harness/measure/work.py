@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UserError
 from ..execution import Execution
@@ -17,10 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..transformer import Architecture, Stack
-    from .closed_form import Convention
+    from .closed_form import Convention, Phase
 
 _CACHED = ("k", "v")
 """Operators whose result is kept for the tokens to come."""
+
+
+class Beside(NamedTuple):
+    """FLOPs of what methods put beside the weights, such as a LoRA that is not merged.
+
+    Attributes:
+        vision: In the vision tower and the projector.
+        language: In the language model and its head, up to the first answer token.
+        following: For each further token.
+    """
+
+    vision: int = 0
+    language: int = 0
+    following: int = 0
+
+
+_NOTHING = Beside()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class Work:
         execution: What runs of the language model; ``None`` for an architecture without one.
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
+        beside: FLOPs of what methods put beside the weights.
         assumed: What was assumed where the work depends on the image or the prompt, one sentence each.
     """
 
@@ -45,6 +63,7 @@ class Work:
     execution: Execution | None
     always: int | None = None
     added: int = 0
+    beside: Beside = _NOTHING
     assumed: tuple[str, ...] = ()
 
     @classmethod
@@ -109,6 +128,10 @@ class Work:
         """The same prompt with further FLOPs of a method's own."""
         return dataclasses.replace(self, added=self.added + flops)
 
+    def with_beside(self, flops: Beside) -> Work:
+        """The same prompt with layers beside those of the model."""
+        return dataclasses.replace(self, beside=flops)
+
     def assuming(self, what: str) -> Work:
         """The same prompt with a sentence that says what was assumed about it."""
         return dataclasses.replace(self, assumed=(*self.assumed, what))
@@ -117,16 +140,18 @@ class Work:
         """All operators up to the first answer token: vision tower, projector, prefill, one position of the head."""
         if self.tower is not None:
             yield from vision(self.model, self.tower, convention)
+            yield from _of_methods("vision", "adapter", self.beside.vision)
         yield from projector(self.model, self.visual_tokens if self.model.language else 1, convention)
         if self.execution is not None:
             yield from prefill(self.model, self.execution, convention)
-            if self.added:
-                yield Operator("prefill", "methods", "scheduler", self.added, 0, 0, 0)
+            yield from _of_methods("prefill", "adapter", self.beside.language)
+            yield from _of_methods("prefill", "scheduler", self.added)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token."""
         if self.execution is not None:
             yield from decode_step(self.model, self.execution, self.tokens + 1, convention)
+            yield from _of_methods("decode", "adapter", self.beside.following)
 
     def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1) -> int:
         """Bytes that the language model's prefill needs: weights, keys and values, and the largest block's activations.
@@ -148,3 +173,9 @@ class Work:
         sizes = [*blocks.values()] or [0]
         activations = sizes[-1] if analyser else max(sizes)
         return bytes_per_number * (weights + batch * (cached + activations))
+
+
+def _of_methods(phase: Phase, name: str, flops: int) -> Iterator[Operator]:
+    """What methods compute in one phase, if anything."""
+    if flops:
+        yield Operator(phase, "methods", name, flops, 0, 0, 0)

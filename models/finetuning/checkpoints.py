@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...adapters.peft_folder import CONFIG, WEIGHTS, adapted, read_adapter
 from ...harness.errors import UserError
 from ...harness.fingerprints import object_digest
 from ...harness.hashing import sha256_file, sha256_hex
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 CARD = "adaptation.json"
-_WEIGHTS, _ADAPTER, _ADAPTER_CONFIG = "model.safetensors", "adapter_model.safetensors", "adapter_config.json"
+_WEIGHTS = "model.safetensors"
 
 
 def weights_digest(network: torch.nn.Module) -> str:
@@ -49,7 +50,7 @@ def add_adapter(network: torch.nn.Module, rank: int, alpha: int, targets: str) -
     try:
         import peft
     except ImportError as error:
-        raise UserError("peft is needed", where="lora_r", todo="pip install peft") from error
+        raise UserError("peft is needed", where="lora_r", todo="pip install 'adaptbench[peft]'") from error
     names = targets if targets == "all-linear" else targets.split("/")
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=names)
     try:
@@ -102,7 +103,7 @@ def read_card(checkpoint: str, where: str) -> dict[str, Any]:
 
 def fingerprint(checkpoint: str) -> str:
     """Hash of the files of a checkpoint that decide what it answers."""
-    names = (CARD, _WEIGHTS, _ADAPTER, _ADAPTER_CONFIG)
+    names = (CARD, _WEIGHTS, WEIGHTS, CONFIG)
     files = [file for name in names if (file := Path(checkpoint).expanduser() / name).is_file()]
     return "files:" + sha256_hex(*(part.encode() for file in files for part in (file.name, sha256_file(file))))
 
@@ -113,14 +114,24 @@ def finetuned(network: torch.nn.Module, checkpoint: str, where: str) -> torch.nn
     Raises:
         UserError: The checkpoint is of another base, or damaged.
     """
-    folder, card = Path(checkpoint).expanduser(), read_card(checkpoint, where)
+    folder = Path(checkpoint).expanduser()
+    check_base(network, checkpoint, where)
+    if (folder / WEIGHTS).is_file():
+        merged: torch.nn.Module = adapted(network, read_adapter(checkpoint), merged=True)
+        return merged
+    return _loaded(copy.deepcopy(network), folder / _WEIGHTS, where)
+
+
+def check_base(network: torch.nn.Module, checkpoint: str, where: str) -> None:
+    """Refuse a network that a checkpoint was not trained from.
+
+    Raises:
+        UserError: It was not, or the folder holds no checkpoint.
+    """
+    card = read_card(checkpoint, where)
     if card.get("weights") != weights_digest(network):
         todo = f"name the base that it was trained from: {card.get('base')}"
         raise UserError(f"{checkpoint} was trained from other weights", where=where, todo=todo)
-    copied = copy.deepcopy(network)
-    if (folder / _ADAPTER).is_file():
-        return _merged(copied, folder, where)
-    return _loaded(copied, folder / _WEIGHTS, where)
 
 
 def _loaded(network: torch.nn.Module, file: Path, where: str) -> torch.nn.Module:
@@ -139,14 +150,3 @@ def _loaded(network: torch.nn.Module, file: Path, where: str) -> torch.nn.Module
         with torch.no_grad():
             own[name].copy_(tensor)
     return network
-
-
-def _merged(network: torch.nn.Module, folder: Path, where: str) -> torch.nn.Module:
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError("peft is needed", where=where, todo="pip install peft") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names that transformers will drop some day
-        merged: torch.nn.Module = peft.PeftModel.from_pretrained(network, str(folder)).merge_and_unload()
-    return merged

@@ -102,7 +102,7 @@ def test_values_have_the_types_of_json():
         ("a:+b", 3, "a value after ':'", "'+'"),
         ("a(", 3, "the name of an argument", "the end"),
         ("a(1=2)", 3, "the name of an argument", "'1'"),
-        ("a(k)", 4, "'='", "')'"),
+        ("a(k,l)", 6, "'='", "')'"),
         ("a(k=)", 5, "a value", "')'"),
         ("a(k=1", 6, "',' or ')'", "the end"),
         ("a(k=1;j=2)", 6, "',' or ')'", "';'"),
@@ -171,3 +171,12 @@ def test_nearest_names():
     assert nearest("zzz", ["pixels"]) == []
     assert did_you_mean("zzz", ["pixels"]) == ""
     assert did_you_mean("pixles", ["pixels"]) == " (did you mean 'pixels'?)"
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [("a+b(x/y)", "a+b:x/y"), ('a+b("x y",k=1)', 'a+b:"x y"(k=1)'), ("a+b( 7 )@0.5", "a+b:7@0.5"), ("a(k=1)", "a(k=1)")],
+)
+def test_a_first_value_without_a_key_is_the_target(text, means):
+    assert str(parse(text)) == means
+    assert parse(text) == parse(means)
