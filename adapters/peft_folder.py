@@ -156,9 +156,10 @@ def shared_copy(network: Any) -> Any:
 
 def _of_body(tensors: Mapping[str, Any], config: Any, network: Any) -> Mapping[str, Any]:
     """An adapter's tensors, for an encoder without the head that it was trained with; the head's are left out."""
-    around = f"base_model.model.{network.base_model_prefix}."
+    prefix = getattr(network, "base_model_prefix", "")
+    around = f"base_model.model.{prefix}."
     body = {name.replace(around, "base_model.model.", 1): each for name, each in tensors.items() if around in name}
-    if not body or hasattr(network, network.base_model_prefix):
+    if not prefix or not body or hasattr(network, prefix):
         return tensors
     config.modules_to_save = None
     return body

@@ -146,21 +146,13 @@ def register(registry: Registrar) -> None:
             takes_budget=True,
         ),
     )
-    registry.method(
-        "lora",
-        "adaptbench.models.finetuning.lora:Lora",
-        card=MethodCard(
-            summary="An adapter that peft saved, LoRA or its kin, from a folder or the hub: lora(PATH)",
-            licence="Apache-2.0",
-            needs=frozenset({"network"}),
-            modifies=frozenset({"weights"}),
-        ),
-    )
 
 
 def _register_finetuning(registry: Registrar) -> None:
-    """Register what chapter 3 makes of an encoder of images, and how."""
+    """Register what changes a model's weights: adapters, and what chapter 3 makes of an encoder of images."""
     network, weights = frozenset({"network"}), frozenset({"weights"})
+    lora = _method("An adapter that peft saved, LoRA or its kin: lora(PATH)", network, weights, frozenset())
+    registry.method("lora", "adaptbench.models.finetuning.lora:Lora", card=lora)
     for name, (kind, summary) in _FINETUNING.items():
         card = _method(summary, network, weights, frozenset())
         registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)

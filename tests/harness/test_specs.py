@@ -175,7 +175,7 @@ def test_nearest_names():
 
 @pytest.mark.parametrize(
     ("text", "means"),
-    [("a+b(x/y)", "a+b:x/y"), ('a+b("x y",k=1)', 'a+b:"x y"(k=1)'), ("a+b( 7 )@0.5", "a+b:7@0.5"), ("a(k=1)", "a(k=1)")],
+    [("a+b(x/y)", "a+b:x/y"), ('a+b("x y",k=1)', 'a+b:"x y"(k=1)'), ("a+b( 7 )@0.5", "a+b:7@0.5")],
 )
 def test_a_first_value_without_a_key_is_the_target(text, means):
     assert str(parse(text)) == means
