@@ -224,7 +224,7 @@ def _survey(goal: DoubleArray, candidates: _Candidates, options: Options) -> tup
         counts.append(len(samples))
         waiting.append(samples)
         if place == len(candidates) - 1 or sum(map(len, waiting)) >= _ROWS:
-            whole.add(np.concatenate(waiting))
+            whole.add(*waiting)
             waiting.clear()
     return similarities(own, vectors, options.similarity), np.array(counts, dtype=np.int64), whole
 

@@ -48,11 +48,11 @@ class Moments:
         self.mean: DoubleArray = np.zeros(width)
         self.scatter: DoubleArray = np.zeros((width, width))
 
-    def add(self, samples: npt.NDArray[Any]) -> None:
-        """Add samples, [n, d]."""
-        count = len(samples)
-        rows = np.empty((count + 1, samples.shape[1]))  # the last one is the step from the old mean to that of these
-        rows[:count] = samples
+    def add(self, *parts: npt.NDArray[Any]) -> None:
+        """Add samples, each part [n_i, d]."""
+        count = sum(map(len, parts))
+        rows = np.empty((count + 1, len(self.mean)))  # the last one is the step from the old mean to that of these
+        np.concatenate(parts, out=rows[:count])
         mean = rows[:count].mean(axis=0)
         rows[:count] -= mean
         step = mean - self.mean

@@ -21,6 +21,8 @@ whose sign is arbitrary (the dissertation's variant for language)."""
 
 _DIGITS = 12
 """Similarities that agree in these decimals are equal: the rest is rounding."""
+_ROUNDING = 16 * np.finfo(np.float64).eps
+"""A vector that is shorter than this, of the length of all embeddings together, is zero."""
 
 
 def describe(samples: npt.NDArray[Any], similarity: Similarity, name: str) -> DoubleArray:
@@ -40,7 +42,7 @@ def describe(samples: npt.NDArray[Any], similarity: Similarity, name: str) -> Do
     if similarity == "component":
         _, lengths, axes = np.linalg.svd(exact - mean, full_matrices=False)
         vector, size = axes[0], float(lengths[0])
-    if size <= len(exact) * np.finfo(np.float64).eps * np.abs(exact).max():
+    if size <= _ROUNDING * float(np.linalg.norm(exact)):
         problem = "its embeddings have the mean zero" if similarity == "mean" else "its embeddings are all equal"
         raise UserError(f"{problem}: nothing is similar to it", where=name, todo="leave it out")
     direction: DoubleArray = vector / np.linalg.norm(vector)

@@ -20,7 +20,7 @@ from adaptbench.harness.store import RunDirectory, Session
 ROOT = Path(adaptbench.__file__).parent
 DOCS = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
 MODEL, TASK = "tiny-llava+adallava-l(scheduler=random)", "shapes-pope(scenes=1)"
-PAIRS = ("compositional", "gap", "mistakes", "scale", "selection")
+PAIRS = ("compositional", "gap", "mistakes", "scale")
 FIGURES = {
     "ablation",
     "answers",
@@ -30,6 +30,7 @@ FIGURES = {
     "plans",
     "radar",
     "random",
+    "selection",
     "tasks-and-samples",
     *PAIRS,
 }
