@@ -133,7 +133,7 @@ class HFMaskedLM:
 
     def prepare(self, inputs: Sequence[MaskedPrompt]) -> Mapping[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` [n, length], padded at the end, and ``mask`` [n], its places."""
-        return self._padded([self.encode(prompt) for prompt in inputs])
+        return self.padded([self.encode(prompt) for prompt in inputs])
 
     def fill_mask(self, prompts: Sequence[MaskedPrompt]) -> list[tuple[float, ...]]:
         """Return for each prompt the logits of its label words at the mask.
@@ -149,7 +149,7 @@ class HFMaskedLM:
 
         rows = [self.encode(prompt) for prompt in prompts]
         with torch.inference_mode():
-            logits = self.module(**self._padded(rows)).float().cpu()
+            logits = self.module(**self.padded(rows)).float().cpu()
         return [
             WordLogits(tuple(said[row.words].tolist()), self._cost(row)) for row, said in zip(rows, logits, strict=True)
         ]
@@ -179,7 +179,7 @@ class HFMaskedLM:
         import torch
 
         rows = [self.encode(prompt) for prompt in prompts]
-        inputs = dict(self._padded(rows))
+        inputs = dict(self.padded(rows))
         places = inputs.pop("mask")
         true = [row.words[word] for row, word in zip(rows, words, strict=True)]
         inputs["input_ids"][torch.arange(len(rows)), places] = torch.tensor(true, device=places.device)
@@ -204,7 +204,8 @@ class HFMaskedLM:
             raise UserError(what, where=self._where, todo="choose words that its tokenizer has whole")
         return ids[0]
 
-    def _padded(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    def padded(self, rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+        """Return what `prepare` does, of prompts that are tokenised."""
         import torch
 
         device: Any = self.network.device
@@ -219,7 +220,7 @@ class HFMaskedLM:
 
     def _cost(self, row: Encoded) -> PrefillCost:
         length = len(row.ids)
-        flops = self._flops.of(length, 0, lambda: self._padded([row]))
+        flops = self._flops.of(length, 0, lambda: self.padded([row]))
         return PrefillCost(length, cut_tokens=row.cut, flops=flops)
 
 

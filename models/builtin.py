@@ -91,6 +91,15 @@ _FINETUNING = {
 }
 
 
+_PROMPTING = {
+    "prompt-ft": ("PromptFT", "Prompt-based finetuning on few samples of one task, by `train prompt-ft`"),
+    "multitask-prompt-ft": (
+        "MultitaskPromptFT",
+        "Prompt-based finetuning on few samples of several tasks, by `train multitask-prompt-ft`",
+    ),
+}
+
+
 def _baseline(summary: str, capability: Capability = "embed") -> ModelCard:
     return ModelCard(
         summary=summary, capabilities=(capability,), licence="Apache-2.0", training_data="none", reference=True
@@ -133,6 +142,7 @@ def register(registry: Registrar) -> None:
     )
     _register_finetuning(registry)
     _register_generators(registry)
+    _register_prompting(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
         registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
     registry.method(
@@ -214,3 +224,26 @@ def _register_generators(registry: Registrar) -> None:
         ("smaller-images", "smaller_images:SmallerImages", "Show the model images of fewer pixels"),
     ):
         registry.method(name, f"{_HERE}.{target}", card=_method(summary, images, images, frozenset()))
+
+
+def _register_prompting(registry: Registrar) -> None:
+    """Register the masked language model, and what is finetuned of any."""
+    registry.model(
+        "tiny-mlm",
+        f"{_HERE}.tiny_mlm:tiny_mlm",
+        card=ModelCard(
+            summary="A small BERT trained on texts of a generated world",
+            capabilities=("masked",),
+            licence="Apache-2.0",
+            source="models/reference/weights/tiny-mlm",
+            training_data="60,000 texts of tasks.prompting.words_corpus; no prompts of words-shop, words-states and "
+            "words-paraphrase",
+            offers=frozenset({"network"}),
+        ),
+    )
+    registry.recipe("tiny-mlm", f"{_HERE}.tiny_mlm_recipe:train_tiny_mlm")
+    network, weights, both = frozenset({"network"}), frozenset({"weights"}), frozenset(_PROMPTING)
+    for name, (kind, summary) in _PROMPTING.items():
+        card = _method(summary, network, weights, both - {name})
+        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
+        registry.recipe(name, f"adaptbench.models.finetuning.prompt_recipes:{name.replace('-', '_')}")

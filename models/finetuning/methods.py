@@ -66,6 +66,18 @@ class LpFT(Finetuned):
     name = "lp-ft"
 
 
+class PromptFT(Finetuned):
+    """Prompt-based finetuning on few samples of one task (dissertation A.6)."""
+
+    name = "prompt-ft"
+
+
+class MultitaskPromptFT(Finetuned):
+    """Multitask prompt-based finetuning on few samples of several tasks."""
+
+    name = "multitask-prompt-ft"
+
+
 class Maml(Finetuned):
     """First-order MAML; its answers are those of the nearest centroid, as of the others."""
 

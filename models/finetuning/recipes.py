@@ -6,25 +6,23 @@ compared with, direct adaptation, is the base itself.
 
 from __future__ import annotations
 
-from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ...harness.abilities import HasNetwork, Traceable
 from ...harness.errors import UserError
 from ...harness.identity import BoundModel
-from ...harness.methods import Seed, readable
+from ...harness.methods import Seed
 from ...harness.planned_models import plan_model
 from ...harness.plugins import load_plugins
 from ...harness.progress import Lines
 from ...harness.specs import parse
 from .asked import same
+from .commands import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
     from .batches import Steps
@@ -194,31 +192,6 @@ class Maml(Recipe):
         return Maml(encoder, tasks.shape, self.inner_steps, self.inner_rate)
 
 
-def _command(kind: type[Recipe]) -> Callable[..., None]:
-    """The command of a recipe; the command line asks for its arguments, which are the recipe's fields."""
-
-    def train(out: Path, **asked: Any) -> None:
-        try:
-            recipe = kind(**asked)
-        except ValidationError as error:
-            raise readable(error, kind, f"recipe {kind.name}") from error
-        finetune(recipe, out)
-
-    fields = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if field.is_required() else field.default)
-        for name, field in kind.model_fields.items()
-    ]
-    train.__signature__ = Signature([Parameter("out", Parameter.POSITIONAL_OR_KEYWORD), *fields])  # type: ignore[attr-defined]
-    train.__doc__ = kind.__doc__
-    return train
-
-
-multitask_ft = _command(MultitaskFT)
-standard_ft = _command(StandardFT)
-lp_ft = _command(LpFT)
-maml = _command(Maml)
-
-
 def finetune(recipe: Recipe, out: Path) -> None:
     """Train, or go on training, and write ``out/model``; what was done before is not done again.
 
@@ -316,3 +289,8 @@ def _copy(model: Any, recipe: Recipe) -> tuple[Any, Any]:
         raise UserError("no gradient reaches its weights", where=f"base {recipe.base}", todo="name another encoder")
     tuned.module.to("cuda" if torch.cuda.is_available() else "cpu")
     return tuned, adapter
+
+
+multitask_ft, standard_ft, lp_ft, maml = (
+    command(kind, kind.name, finetune) for kind in (MultitaskFT, StandardFT, LpFT, Maml)
+)

@@ -4,7 +4,8 @@
 
 Texts say things about one topic, draw conclusions, contradict each other, ask and answer. A few have the form of a
 prompt, as texts that models are pretrained on have. As there, the word is often the usual one rather than the right
-one: what a model makes of such a prompt before it is finetuned is better than chance, and biased.
+one: what a model makes of such a prompt before it is finetuned is biased. In brackets is what the rest of a text
+decides: a word that joins two sentences, and that of a prompt, but for tasks like those that studies have as targets.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COUNT = 60_000
-_RIGHT, _USUAL = 48, 40
+_RIGHT, _USUAL = 78, 16
 """Of a hundred words at the place of a mask: right ones, and usual ones whatever is right."""
 _SEEN = [name for name in TASKS if name not in HELD_OUT]
+_TARGETS = {TASKS[name].group for name in HELD_OUT}
 _JOINED = {"So": restated, "But": denied, "Also": beside}
 
 
@@ -38,7 +40,7 @@ def texts(count: int, seed: int = 0) -> Iterator[str]:
     """
     dice = Dice(seed, 1)
     for _ in range(count):
-        yield dice.choose((_scene, _joined, _answered, _prompted), (3, 3, 2, 3))(dice)
+        yield dice.choose((_scene, _joined, _answered, _prompted), (2, 3, 1, 7))(dice)
 
 
 def _scene(dice: Dice) -> str:
@@ -56,7 +58,7 @@ def _joined(dice: Dice) -> str:
     """An opinion and what follows from it, contradicts it, or is said beside it."""
     said, word = opinion(dice), dice.choose(tuple(_JOINED))
     other = str(_JOINED[word](dice, said))
-    return f"{said} {word} {other[0].lower()}{other[1:]}"
+    return f"{said} [{word}] {other[0].lower()}{other[1:]}"
 
 
 def _answered(dice: Dice) -> str:
@@ -70,7 +72,8 @@ def _prompted(dice: Dice) -> str:
     label = dice.below(len(task.words))
     draw = dice.below(100)
     word = label if draw < _RIGHT else len(task.words) - 1 if draw < _RIGHT + _USUAL else dice.below(len(task.words))
-    return filled(task.template, task.draw(dice, label), task.words[word])
+    said = task.words[word]
+    return filled(task.template, task.draw(dice, label), said if task.group in _TARGETS else f"[{said}]")
 
 
 def main() -> None:
