@@ -162,6 +162,8 @@ class _Runs:
     def compare(self, base: str, finding: Finding) -> list[Comparison]:
         """Make the comparisons of a finding."""
         wanted = planned(finding, self._tasks, lambda claim: self._pairs(base, claim))
+        if finding.by == "task":
+            wanted = [one for one in wanted if self._ran(base, one)] or wanted
         level = 1 - (1 - LEVEL) / max(1, len(wanted))
         return [self._made(base, finding, comparison, level) for comparison in wanted]
 
@@ -171,6 +173,11 @@ class _Runs:
         if claim.along:
             return steps(claim.along, of) or [({claim.along: "more"}, {claim.along: "less"})]
         return matched(claim.trained, claim.trained_against, of, against)
+
+    def _ran(self, base: str, one: Comparison) -> bool:
+        """Whether both sides were run on the only task of a comparison."""
+        found = [(side.budget, self._group(base, side)) for side in (*one.of, *one.against)]
+        return all(group is not None and Place(budget, one.task) in group.cells for budget, group in found)
 
     def _made(self, base: str, finding: Finding, comparison: Comparison, level: float) -> Comparison:
         sides = (*comparison.of, *comparison.against)

@@ -78,14 +78,14 @@ def matched(
     Returns:
         All that were trained on both sides; as they were given if there is none, or no asterisk in ``of``.
     """
-    pairs = []
+    pairs: list[Pair] = []
     for recipe in (group.recipe for group in found if any("*" in value for value in of.values())):
         texts = [_texts(value, recipe.get(name, "")) for name, value in of.items()]
         if None in texts:
             continue
-        other = _filled(against, [text for each in texts for text in each or ()])
-        if any(fits(group.recipe, other) for group in others):
-            pairs.append(({name: recipe[name] for name in of}, other))
+        pair = {name: recipe[name] for name in of}, _filled(against, [text for each in texts for text in each or ()])
+        if pair not in pairs and any(fits(group.recipe, pair[1]) for group in others):
+            pairs.append(pair)
     return pairs or [(dict(of), dict(against))]
 
 

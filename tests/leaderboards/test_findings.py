@@ -452,7 +452,9 @@ class TestChapter3:
     def test_tasks_that_one_side_lacks_are_left_out(self, episodes, decided):
         episodes.add("multitask-ft", 0.6, classes=10, on=("digits", "glyphs"))
         episodes.add("multitask-ft", 0.7)
-        assert [row["task"] for row in decided(episodes, "more-classes")[1]] == ["glyphs"]
+        episodes.add("", 0.5)
+        _, rows = decided(episodes, "more-classes", "multitask-over-direct")
+        assert [row["task"] for row in rows] == ["glyphs", "glyphs"]
 
     def test_a_run_without_the_methods_is_one_clear_line(self, episodes, plugins):
         episodes.add("", 0.5)
