@@ -199,7 +199,7 @@ def select_tasks(registry: Registry, asked: Asked, out: Path, progress: Callable
         tasks=_task_list([pool[position] for position in result.chosen.tolist()], sources),
         digests={
             "target": _digest(everything[row] for row in goal.tolist()),
-            "candidates": _digest(everything[row] for row in needed.tolist()),
+            "images": _digest(everything[row] for row in needed.tolist()),
         },
     )
 
@@ -319,34 +319,26 @@ def _encoded(
 
 def _task_list(chosen: Sequence[Candidate], sources: Sequence[_Built]) -> TaskList:
     """List the tasks of candidates, with the images that they use."""
-    numbers = sorted({candidate.source for candidate in chosen})
-    used = {
-        number: np.unique(
-            np.concatenate(
-                [
-                    part[list(candidate.episodes)].ravel()
-                    for candidate in chosen
-                    if candidate.source == number
-                    for part in (sources[number].task.manifest.support, sources[number].task.manifest.query)
-                ]
-            )
-        )
-        for number in numbers
-    }
-    listed = []
-    for number in numbers:
-        task = sources[number].task
-        names, inputs = task.input_classes, task.inputs
-        images = tuple((names[position], inputs[position].digest) for position in used[number].tolist())
-        listed.append(Source(spec=str(sources[number].call), images=images))
+    episodes: dict[int, list[int]] = {}
+    for candidate in chosen:
+        episodes.setdefault(candidate.source, []).extend(candidate.episodes)
+    listed, used = [], {}
+    for number, own in episodes.items():
+        task, call = sources[number].task, sources[number].call
+        parts = (task.manifest.support[own].ravel(), task.manifest.query[own].ravel())
+        used[number] = np.unique(np.concatenate(parts))
+        names = task.input_classes
+        images = tuple((names[position], task.inputs[position].digest) for position in used[number].tolist())
+        listed.append(Source(spec=str(call), images=images))
     tasks = []
     for candidate in chosen:
-        manifest, own = sources[candidate.source].task.manifest, used[candidate.source]
+        manifest, place = sources[candidate.source].task.manifest, list(used).index(candidate.source)
         for episode in candidate.episodes:
-            support, query = (np.searchsorted(own, part[episode]) for part in (manifest.support, manifest.query))
-            tasks.append(
-                ListedTask(source=numbers.index(candidate.source), support=support.tolist(), query=query.tolist())
+            support, query = (
+                np.searchsorted(used[candidate.source], part[episode]).tolist()
+                for part in (manifest.support, manifest.query)
             )
+            tasks.append(ListedTask(source=place, support=support, query=query))
     return TaskList(sources=tuple(listed), tasks=tuple(tasks))
 
 
