@@ -486,3 +486,25 @@ def test_a_processor_that_can_read_no_image_is_told_at_once(folder: Path, tmp_pa
     (spoilt / "processor_config.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match="its processor cannot read an image: ZeroDivisionError"):
         HFImageTextToText(str(spoilt))
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_with_an_adapter_it_answers_as_pefts_model(merged: bool, folder: Path, tmp_path: Path) -> None:
+    import peft
+    from adaptbench.adapters.peft_folder import adapted, read_adapter
+
+    base, asked = HFImageTextToText(str(folder)), prompts("qwen2-vl")[:1]
+    config = peft.LoraConfig(target_modules=["qkv", "q_proj"], r=2)
+    theirs = peft.get_peft_model(hf.AutoModelForImageTextToText.from_pretrained(folder).eval(), config)
+    for name, weight in theirs.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    theirs.save_pretrained(tmp_path)
+    before, given = base.answer(asked)[0], base.prepare(asked)
+    model = base.with_network(adapted(base.network, read_adapter(str(tmp_path)), merged=merged))
+    with torch.inference_mode():
+        expected, said = (module(**given).logits[:, -1] for module in (theirs, model.module))
+    torch.testing.assert_close(said, expected, rtol=0, atol=1e-5 if merged else 0)
+    after = model.answer(asked)[0]
+    assert (after.cost.flops == before.cost.flops) == merged
+    assert base.answer(asked)[0] == before
