@@ -83,7 +83,7 @@ class PromptRecipe(BaseModel):
         weights = checkpoints.weights_digest(model.network)
         shown = sum(len(task.samples) for task in tasks.values())
         budget = f"{shown} examples, {self.steps:,} steps of {self.batch} = {self.steps * self.batch:,} examples seen"
-        same(out, {"method": self.name, **asked, "weights": weights, "budget": budget})
+        same(out, {"method": self.name, **asked, "weights": weights})
         Lines(0).note(budget)
         if (out / "model" / checkpoints.CARD).exists():
             return

@@ -10,10 +10,13 @@ import pytest
 import torch
 from adaptbench.harness.contracts import MaskedPrompt, Piece
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.specs import parse
+from adaptbench.harness.suites import load_suite
 from adaptbench.models.finetuning.masked import Draws, Masked, Shown, padded
 from adaptbench.models.finetuning.methods import MultitaskPromptFT, PromptFT
 from adaptbench.models.finetuning.prompt_recipes import multitask_prompt_ft, prompt_ft
 from adaptbench.models.reference.tiny_mlm import tiny_mlm
+from adaptbench.tasks.builtin import SUITES
 from safetensors.torch import load_file
 
 PROMPTS = [
@@ -64,7 +67,10 @@ def test_a_training_leaves_a_checkpoint_of_what_learns(trained, model):
     assert tuned.fill_mask(PROMPTS) != model.fill_mask(PROMPTS)
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if "score" in line] == [2]
-    assert json.loads((trained / "recipe.json").read_text())["budget"] == "4 examples, 2 steps of 2 = 4 examples seen"
+    assert (
+        json.loads((trained / "model" / "adaptation.json").read_text())["budget"]
+        == "4 examples, 2 steps of 2 = 4 examples seen"
+    )
 
 
 def test_the_same_command_is_done_and_another_one_refused(trained):
@@ -87,7 +93,7 @@ def test_sources_are_selected_for_a_target_and_the_result_can_be_finetuned(tmp_p
     shown = 16 * found["selected"] + 8 * any(
         one["source"] == "words-entailment" for one in found["sources"][: found["selected"]]
     )
-    assert json.loads((tmp_path / "recipe.json").read_text())["budget"].startswith(f"{shown} examples")
+    assert json.loads((tmp_path / "model" / "adaptation.json").read_text())["budget"].startswith(f"{shown} examples")
     tuned = MultitaskPromptFT(checkpoint=str(tmp_path / "model")).apply(model)
     assert tuned.fill_mask(PROMPTS) != model.fill_mask(PROMPTS)
     with pytest.raises(UserError, match="is of multitask-prompt-ft"):
@@ -121,3 +127,16 @@ def test_the_shipped_model_is_a_whole_checkpoint_of_its_recipe():
     assert (config["num_hidden_layers"], config["hidden_size"]) == (Recipe.layers, Recipe.width)
     assert sum(part.numel() for part in tiny_mlm().network.parameters()) < 400_000
     assert all(torch.isfinite(part).all() for part in tiny_mlm().network.parameters())
+
+
+def test_what_the_suite_names_ships_and_fits(model):
+    suite = load_suite(SUITES / "fewshot-words.yaml")
+    named = {(call.name, dict(call.args)["checkpoint"]) for text in suite.models for call in parse(text).methods}
+    shipped = {(method, name) for method, names in tiny_mlm.checkpoints.items() for name in names if name != "auto"}
+    assert named == shipped
+    multitask = MultitaskPromptFT(checkpoint="seed13-all").for_base(tiny_mlm).apply(model)
+    tuned = PromptFT(checkpoint="seed13-states-all").for_base(tiny_mlm).apply(multitask)
+    assert len({tuple(map(tuple, one.fill_mask(PROMPTS))) for one in (model, multitask, tuned)}) == 3
+    for method, name in shipped:
+        recipe = json.loads((Path(tiny_mlm.checkpoints[method][name]) / "recipe.json").read_text())
+        assert name.startswith(f"seed{recipe['seed']}-")
