@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-TASKS, EPOCHS, MOST = 12, 2, 1.05
+TASKS, EPOCHS, MOST = 8, 2, 1.05
 
 
 def test_a_step_over_a_plain_loop(build: Any, task: Any, side_by_side: Any, report: Any, tmp_path: Path) -> None:

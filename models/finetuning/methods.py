@@ -29,7 +29,16 @@ class Finetuned(Method):
         if self.checkpoint == "auto" and "auto" not in shipped:
             todo = f"train one: adaptbench train {self.name} --base ... --source ... --out DIR"
             raise MissingArgument("it needs a checkpoint", where=f"method {self.name}", todo=todo)
-        return self.model_copy(update={"checkpoint": shipped.get(self.checkpoint, self.checkpoint)})
+        found = self.model_copy(update={"checkpoint": shipped.get(self.checkpoint, self.checkpoint)})
+        found.refuse_another()
+        return found
+
+    def refuse_another(self) -> None:
+        """Refuse a folder that holds no checkpoint, or that of another method."""
+        where = f"method {self.name}"
+        made_by = checkpoints.read_card(self.checkpoint, where).get("method")
+        if made_by != self.name:
+            raise UserError(f"{self.checkpoint} is of {made_by}", where=where, todo=f"write {made_by} instead")
 
     def fingerprint(self) -> str:
         """Identify the weights."""
@@ -37,11 +46,8 @@ class Finetuned(Method):
 
     def apply(self, model: Any) -> Any:
         """Return the model with the weights of the checkpoint."""
-        where = f"method {self.name}"
-        made_by = checkpoints.read_card(self.checkpoint, where).get("method")
-        if made_by != self.name:
-            raise UserError(f"{self.checkpoint} is of {made_by}", where=where, todo=f"write {made_by} instead")
-        return model.with_network(checkpoints.finetuned(model.network, self.checkpoint, where))
+        self.refuse_another()
+        return model.with_network(checkpoints.finetuned(model.network, self.checkpoint, f"method {self.name}"))
 
     def leaves(self, work: Work) -> Work:
         """Return the work as it is: other weights cost the same, and an adapter is merged."""

@@ -10,7 +10,7 @@ import torch
 
 from ...harness.errors import UserError
 from ...harness.plugins import load_plugins
-from ...harness.specs import parse
+from ...harness.specs import parse_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def read(spec: str, where: str, **offered: Any) -> FewShotTask:
     Raises:
         UserError: It is unknown, not a few-shot task, or has too few classes or images.
     """
-    call = parse(spec).base
+    call = parse_call(spec)
     entry = load_plugins().registry.find("task", call.name)
     arguments = entry.bind(call, **{name: value for name, value in offered.items() if value is not None})
     task = entry.factory()(**arguments)

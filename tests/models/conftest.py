@@ -125,6 +125,12 @@ def method() -> Callable[..., Method]:
 
 
 @pytest.fixture
+def without_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer collects garbage before it begins, which takes longer than a training of a few steps."""
+    monkeypatch.setattr("accelerate.utils.memory.clear_device_cache", lambda garbage_collection=False: None)
+
+
+@pytest.fixture
 def one_thread() -> Any:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for tensors this small, threads only wait for each other

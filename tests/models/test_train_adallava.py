@@ -34,7 +34,7 @@ PRUNING: dict[str, Callable[[HFMultimodal], HFMultimodal]] = {
     "prumerge-plus": lambda model: PruMergePlus(tokens=11).apply(model),
     "fastv": lambda model: FastV(k=1, r=0.5).apply(model),
 }
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "without_collection")
 
 
 @pytest.fixture(scope="module")
