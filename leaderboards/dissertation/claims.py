@@ -66,6 +66,7 @@ class Finding(_Data):
     measure: Literal["accuracy", "relative", "over", "utilisation", "flops", "spread"] = "accuracy"
     rule: Literal["every", "some", "never"] = "every"
     by: Literal["average", "task"] = "average"
+    targets: str = ""
     comparisons: tuple[Claim, ...] = Field(min_length=1)
     why: str = ""
 
@@ -76,11 +77,13 @@ class Chapter(_Data):
     Attributes:
         about: What the dissertation finds them for.
         usual: What a side was trained with, unless it says otherwise.
+        apart: Tasks that a finding is not about, unless it says so.
     """
 
     chapter: int
     about: str
     usual: dict[str, str] = {}
+    apart: str = ""
     findings: tuple[Finding, ...]
 
 

@@ -155,13 +155,13 @@ class _Runs:
 
     def __init__(self, board: Board, found: Sequence[Group], chapter: Chapter) -> None:
         self._groups, self._clusters, self._usual = found, clusters(board.sections), chapter.usual
-        self._tasks = percentages(board.sections)
+        self._tasks, self._apart = percentages(board.sections), chapter.apart
         named = {name for finding in chapter.findings for name in _methods(finding)}
         self.bases = list(dict.fromkeys(group.base for group in found if named & _names(group.model)))
 
     def compare(self, base: str, finding: Finding) -> list[Comparison]:
         """Make the comparisons of a finding."""
-        wanted = planned(finding, self._tasks, lambda claim: self._pairs(base, claim))
+        wanted = planned(finding, self._about(finding), lambda claim: self._pairs(base, claim))
         if finding.by == "task":
             wanted = [one for one in wanted if self._ran(base, one)] or wanted
         level = 1 - (1 - LEVEL) / max(1, len(wanted))
@@ -183,7 +183,7 @@ class _Runs:
         sides = (*comparison.of, *comparison.against)
         found = [self._group(base, side) for side in sides]
         chosen = {side: group for side, group in zip(sides, found, strict=True) if group is not None}
-        tasks = [comparison.task] if comparison.task else self._common(chosen)
+        tasks = [comparison.task] if comparison.task else self._common(chosen, self._about(finding))
         seeds = {side: self._seeds(chosen, group, tasks) for side, group in chosen.items()}
         lacks = dict.fromkeys(
             (side if side in chosen else side._replace(budget=1.0)).named(base) for side in sides if not seeds.get(side)
@@ -203,14 +203,18 @@ class _Runs:
         except ValueError:
             return comparison.lacking("samples that were scored on both sides")
 
-    def _common(self, chosen: Mapping[Side, Group]) -> list[str]:
+    def _about(self, finding: Finding) -> list[str]:
+        """The tasks that a finding is about."""
+        if finding.targets:
+            return [task for task in self._tasks if fits({"task": task}, {"task": finding.targets})]
+        return [task for task in self._tasks if not fits({"task": task}, {"task": self._apart})]
+
+    def _common(self, chosen: Mapping[Side, Group], tasks: list[str]) -> list[str]:
         """The tasks that all sides were run on; all if there is none, so that what is missing is said."""
         common = [
-            task
-            for task in self._tasks
-            if all(Place(side.budget, task) in group.cells for side, group in chosen.items())
+            task for task in tasks if all(Place(side.budget, task) in group.cells for side, group in chosen.items())
         ]
-        return common or self._tasks
+        return common or tasks
 
     def _seeds(self, chosen: Mapping[Side, Group], group: Group, tasks: Sequence[str]) -> list[str]:
         """Trainings of a group that have all cells which the comparison takes of it."""
