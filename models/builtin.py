@@ -141,6 +141,7 @@ def register(registry: Registrar) -> None:
         ),
     )
     _register_finetuning(registry)
+    _register_glyphs_encoders(registry)
     _register_generators(registry)
     _register_prompting(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
@@ -167,6 +168,25 @@ def _register_finetuning(registry: Registrar) -> None:
         card = _method(summary, network, weights, frozenset())
         registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
         registry.recipe(name, f"adaptbench.models.finetuning.recipes:{name.replace('-', '_')}")
+
+
+def _register_glyphs_encoders(registry: Registrar) -> None:
+    """Register three small encoders to adapt, and their recipe."""
+    for name, summary, data in (
+        ("glyphs-supervised", "A small ViT that learned letters by their labels", "glyphs, Latin letters"),
+        ("glyphs-contrastive", "A small ViT that learned letters without labels", "glyphs, Latin letters"),
+        ("glyphs-random", "A small ViT that was never trained", "none"),
+    ):
+        card = ModelCard(
+            summary=summary,
+            capabilities=("embed",),
+            licence="Apache-2.0",
+            source=f"models/reference/weights/{name}",
+            training_data=data,
+            offers=frozenset({"layers", "network"}),
+        )
+        registry.model(name, f"{_HERE}.glyphs_encoders:{name.replace('-', '_')}", card=card)
+    registry.recipe("glyphs-encoder", f"{_HERE}.glyphs_encoder_recipe:train_glyphs_encoder")
 
 
 def _register_generators(registry: Registrar) -> None:
