@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -62,10 +63,11 @@ def test_a_study_compares_its_trainings_with_their_base(registry, name, tmp_path
     bases = {text for text in suite.models if "+" not in text}
     trained = [text for text in suite.models if "+" in text]
     assert {text.partition("+")[0] for text in trained} == bases
-    for pattern in re.findall(r'checkpoint="(.+?)"', "".join(trained)):
+    for method, pattern in re.findall(r'\+([a-z-]+)\(checkpoint="(.+?)"', "".join(trained)):
         for training in ("one", "two"):
             folder = re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], pattern).replace("*", training)
             Path(folder).mkdir(parents=True)
+            (Path(folder) / "adaptation.json").write_text(json.dumps({"method": method}))
     there = filled(suite, environment)
     here = tuple(dict.fromkeys(re.sub("^hf:[^+]+", "vit-glyphs", text) for text in there.models))  # needs no hub
     assert len(planned(registry, here, there.tasks)) == 1 + 2 * len(trained)
