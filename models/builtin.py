@@ -89,6 +89,17 @@ _FINETUNING = {
     "multitask-ft": ("MultitaskFT", "Multitask finetuning: trained on few-shot tasks, by `train multitask-ft`"),
     "standard-ft": ("StandardFT", "Standard finetuning: trained with a head over all classes, by `train standard-ft`"),
 }
+_DUAL_FINETUNING = {
+    "cocoop": ("CoCoOp", "CoCoOp: learned prompts, shifted by the image, by `train cocoop`"),
+    "contrastive-ft": (
+        "ContrastiveFT",
+        "Images and texts trained together, by `train contrastive-ft`",
+    ),
+    "locked-text-ft": (
+        "LockedTextFT",
+        "Images trained towards the texts of classes, by `train locked-text-ft`",
+    ),
+}
 
 
 _PROMPTING = {
@@ -168,6 +179,11 @@ def _register_finetuning(registry: Registrar) -> None:
         card = _method(summary, network, weights, frozenset())
         registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
         registry.recipe(name, f"adaptbench.models.finetuning.recipes:{name.replace('-', '_')}")
+    for name, (kind, summary) in _DUAL_FINETUNING.items():
+        modifies = frozenset({"prompts"}) if name == "cocoop" else weights
+        card = _method(summary, network | {"dual"}, modifies, frozenset())
+        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
+        registry.recipe(name, f"adaptbench.models.finetuning.dual_recipes:{name.replace('-', '_')}")
 
 
 def _register_glyphs_encoders(registry: Registrar) -> None:

@@ -66,7 +66,7 @@ def duals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     words = "a photo of the itap bad origami large small in video game art . red green blue yellow cyan magenta".split()
     vocabulary = {word: number for number, word in enumerate(["<pad>", "<s>", "</s>", "<unk>", *words])}
-    tower = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+    tower = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 32}
     vision = tower | {"image_size": 16, "patch_size": 8}
     text = tower | {"vocab_size": len(vocabulary), "max_position_embeddings": 16}
     text |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -83,14 +83,15 @@ def duals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             reader.post_processor = processors.TemplateProcessing(
                 single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
             )
-            config = hf.CLIPConfig(vision_config=vision, text_config=text, projection_dim=8)
+            config = hf.CLIPConfig(vision_config=vision, text_config=text, projection_dim=32)
             network, images = hf.CLIPModel(config), hf.CLIPImageProcessorPil(size=square, crop_size=square)
         else:
             network = hf.SiglipModel(hf.SiglipConfig(vision_config=vision, text_config=text))
             images = hf.SiglipImageProcessorPil(size=square)
-        for parameter in network.parameters():  # what starts at zero would hide mistakes
-            if parameter.ndim:
-                torch.nn.init.normal_(parameter, std=0.2)
+        for parameter in network.parameters():  # as they are made, all texts are nearly one
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.constant_(network.logit_scale, 2.5)
         folder = made[family] = tmp_path_factory.mktemp(family)
         network.save_pretrained(folder)
         images.save_pretrained(folder)

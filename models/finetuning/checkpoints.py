@@ -119,7 +119,7 @@ def finetuned(network: torch.nn.Module, checkpoint: str, where: str) -> torch.nn
     if (folder / WEIGHTS).is_file():
         merged: torch.nn.Module = adapted(network, read_adapter(checkpoint), merged=True)
         return merged
-    return _loaded(copy.deepcopy(network), folder / _WEIGHTS, where)
+    return loaded(copy.deepcopy(network), checkpoint, where)
 
 
 def check_base(network: torch.nn.Module, checkpoint: str, where: str) -> None:
@@ -134,11 +134,13 @@ def check_base(network: torch.nn.Module, checkpoint: str, where: str) -> None:
         raise UserError(f"{checkpoint} was trained from other weights", where=where, todo=todo)
 
 
-def _loaded(network: torch.nn.Module, file: Path, where: str) -> torch.nn.Module:
+def loaded(network: torch.nn.Module, checkpoint: str, where: str) -> torch.nn.Module:
+    """Put the weights of a checkpoint into a module, and return it."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    file = Path(checkpoint).expanduser() / _WEIGHTS
     try:
         weights = load_file(file)
     except (OSError, SafetensorError) as error:

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from ...harness.measure.work import Work
 
 
-class Finetuned(Method):
-    """What all of them have in common: other weights, at the same cost."""
+class FromCheckpoint(Method):
+    """A method that a training made.
 
-    stage = "weights"
+    A class says with ``name`` which.
+    """
+
     name: ClassVar[str]
 
     checkpoint: str = "auto"
@@ -43,6 +45,12 @@ class Finetuned(Method):
     def fingerprint(self) -> str:
         """Identify the weights."""
         return checkpoints.fingerprint(self.checkpoint)
+
+
+class Finetuned(FromCheckpoint):
+    """What all other weights have in common: they cost the same."""
+
+    stage = "weights"
 
     def apply(self, model: Any) -> Any:
         """Return the model with the weights of the checkpoint."""
@@ -88,3 +96,39 @@ class Maml(Finetuned):
     """First-order MAML; its answers are those of the nearest centroid, as of the others."""
 
     name = "maml"
+
+
+class LockedTextFT(Finetuned):
+    """Locked-text tuning of a model of images and texts: its image side was trained."""
+
+    name = "locked-text-ft"
+
+
+class ContrastiveFT(Finetuned):
+    """Contrastive finetuning of a model of images and texts."""
+
+    name = "contrastive-ft"
+
+
+class CoCoOp(FromCheckpoint):
+    """Prompts whose first words are learned, and shifted by the image.
+
+    Texts are embedded anew for each image, so what it costs depends on the number of classes, and is measured.
+    """
+
+    name = "cocoop"
+
+    def apply(self, model: Any) -> Any:
+        """Return the model with the prompts of the checkpoint."""
+        from .cocoop import CoCoOpModel, new_context
+
+        where = f"method {self.name}"
+        self.refuse_another()
+        checkpoints.check_base(model.network, self.checkpoint, where)
+        recipe = checkpoints.read_card(self.checkpoint, where).get("recipe")
+        words = recipe.get("context") if isinstance(recipe, dict) else None
+        if not isinstance(words, str):
+            raise UserError(f"{self.checkpoint} does not say how it was made", where=where, todo="train again")
+        context = new_context(model, words, seed=0)
+        checkpoints.loaded(context, self.checkpoint, where)
+        return CoCoOpModel(model, context, words)

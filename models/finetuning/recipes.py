@@ -212,9 +212,9 @@ def finetune(recipe: Recipe, out: Path) -> None:
 
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    model = _encoder(recipe)
-    tuned, adapter = _copy(model, recipe)
-    sources, held_out = _tasks(recipe)
+    model = encoder(recipe)
+    tuned, adapter = copied(model, recipe)
+    sources, held_out = tasks_of(recipe)
     shown = sum(len(task.manifest.support) for task in sources.values())
     budget = Budget(shown, shape_of(sources).images, recipe.epochs)
     asked = recipe.model_dump(exclude={"save_every", "threads"})
@@ -241,7 +241,7 @@ def finetune(recipe: Recipe, out: Path) -> None:
         checkpoints.write(out / "model", tuned.network, {"method": recipe.name, **made}, half=half, adapter=adapter)
 
 
-def _encoder(recipe: Recipe) -> Any:
+def encoder(recipe: Recipe) -> Any:
     """Load the base, whose weights can be trained."""
     planned = plan_model(load_plugins().registry, parse(recipe.base))
     where = f"base {recipe.base}"
@@ -253,7 +253,7 @@ def _encoder(recipe: Recipe) -> Any:
     return model
 
 
-def _tasks(recipe: Recipe) -> tuple[dict[str, FewShotTask], dict[str, FewShotTask]]:
+def tasks_of(recipe: Recipe) -> tuple[dict[str, FewShotTask], dict[str, FewShotTask]]:
     """The sources, and what they are validated on, by their specs."""
     from .sources import read
 
@@ -268,10 +268,13 @@ def _tasks(recipe: Recipe) -> tuple[dict[str, FewShotTask], dict[str, FewShotTas
         spec: read(spec, "source", **shape, classes=recipe.classes, episodes=share)
         for spec, share in zip(specs, shares, strict=True)
     }
+    for spec, task in sources.items():
+        if recipe.shots and not task.manifest.support.shape[2]:
+            raise UserError(f"{spec} has no support images", where="source", todo="name a few-shot task")
     return sources, {recipe.val: read(recipe.val, "val", seed=recipe.seed)} if recipe.val else {}
 
 
-def _copy(model: Any, recipe: Recipe) -> tuple[Any, Any]:
+def copied(model: Any, recipe: Recipe) -> tuple[Any, Any]:
     """A copy of the base to train, and the adapter if one is trained in its place."""
     import copy
 

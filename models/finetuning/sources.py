@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...harness.abilities import Traceable
-    from ...harness.contracts import FloatArray, Input, Json, Sample
+    from ...harness.contracts import Aligned, FloatArray, Input, Json, Sample
 
     IntArray = npt.NDArray[np.int64]
 
@@ -219,7 +219,7 @@ class Validation:
         return mean_score(self._task, features)
 
 
-def mean_score(task: Any, features: FloatArray) -> float:
+def mean_score(task: Any, features: FloatArray | Aligned) -> float:
     """Return the mean of a task's first metric over its samples, from the embeddings of its inputs."""
     metric = task.card.metrics[0].name
     outputs = task.outputs(task.samples, features)

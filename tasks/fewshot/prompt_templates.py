@@ -21,15 +21,15 @@ _KNOWN = {"clip": CLIP, "photo": PHOTO}
 
 
 def prompt_templates(text: str, *, where: str) -> tuple[str, ...]:
-    """Return the templates that a text names: ``clip``, ``photo``, or templates themselves with ``;`` between them.
+    """Return the templates that a text names: ``clip``, ``photo``, or templates themselves with ``|`` between them.
 
     Raises:
         UserError: A template has no place for the name, or several.
     """
     if text in _KNOWN:
         return _KNOWN[text]
-    templates = tuple(part.strip() for part in text.split(";") if part.strip())
+    templates = tuple(part.strip() for part in text.split("|") if part.strip())
     if not templates or any(template.count("{}") != 1 for template in templates):
-        todo = f'choose {", ".join(_KNOWN)}, or write templates such as "a drawing of a {{}}; a {{}}"'
+        todo = f'choose {", ".join(_KNOWN)}, or write templates such as "a drawing of a {{}} | a {{}}"'
         raise UserError(f"templates={text!r} does not say where the name goes", where=where, todo=todo)
     return templates

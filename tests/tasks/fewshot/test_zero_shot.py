@@ -146,8 +146,8 @@ def test_templates_are_named_or_written():
     assert prompt_templates("clip", where="x") == CLIP
     assert len(CLIP) == 8
     assert prompt_templates("photo", where="x") == ("a photo of a {}",)
-    assert prompt_templates("a {}; the {}.;", where="x") == ("a {}", "the {}.")
-    for text in ("", "a photo", "{} {}", "a {}; the"):
+    assert prompt_templates("a {} | the {}.|", where="x") == ("a {}", "the {}.")
+    for text in ("", "a photo", "{} {}", "a {} | the"):
         with pytest.raises(UserError, match="does not say where the name goes; choose clip, photo, or write"):
             prompt_templates(text, where="x")
 
@@ -198,7 +198,7 @@ def photos(tmp_path_factory):
 
 def test_a_run_encodes_each_text_once_and_models_with_own_prompts_score_classes(photos, tmp_path):
     Colours.texts.clear()
-    spec = f'zero-shot-image-folder:{photos}(templates="a photo of a {{}}; the {{}}")'
+    spec = f'zero-shot-image-folder:{photos}(templates="a photo of a {{}} | the {{}}")'
     episodes = spec.replace("(", "(ways=2,queries=2,episodes=7,")
     done = run([Colours(), Scoring()], [spec, episodes], out=tmp_path / "run")
     found = {(one.cell.model, one.task_card.sample_noun): one for one in done.results}
