@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1)}
 TEMPLATES = 'templates="a photo of a {} | the {}."'
 ASKED = {"tasks": 10, "epochs": 4, "ways": 5, "optimizer": "adamw", "rate": 0.005, "threads": 1, "save_every": 100}
-OWN = {"cocoop": {"rate": 0.02, "warmup": 0.1}}
+OWN = {"cocoop": {"rate": 0.02, "warmup": 0.1}, "siglip": {"rate": 0.01, "epochs": 8}}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,13 @@ def trained(duals, task, tmp_path_factory):
     def get(family, name):
         if (family, name) not in done:
             out = done[family, name] = tmp_path_factory.mktemp("trained") / name
-            given = {"base": f'hf-dual:"{duals(family)}"', "source": task, "val": task, **ASKED, **OWN.get(name, {})}
+            given = {
+                "base": f'hf-dual:"{duals(family)}"',
+                "source": task,
+                "val": task,
+                **ASKED,
+                **OWN.get(name, OWN.get(family, {})),
+            }
             getattr(dual_recipes, name.replace("-", "_"))(out, **given)
         return done[family, name]
 
