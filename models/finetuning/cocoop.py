@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .sources import Shape
 
 _BOTTLENECK = 16
-"""An image's embedding has so many times the width of the net's hidden layer."""
+"""How much narrower the net's hidden layer is than an image's embedding."""
 _ROWS = 256
 """Texts to embed at a time; at least those of one image."""
 

