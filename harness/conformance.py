@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from .cards import Capability
     from .contracts import FloatArray, Sample, Task
+    from .methods import Method
     from .plugins import Plugins
     from .registry import Entry, Kind
 
@@ -142,13 +143,12 @@ def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
     if not method.can_run():
         yield Finding(f"{title}: not checked", True, "it has only a cost model")
         return
-    found = _base_for(plugins, entry)
+    found = _base_for(plugins, entry, method)
     if found is None:
         needs = ", ".join(sorted(entry.card.needs)) or "nothing"
         yield Finding(f"{title}: not checked", True, f"no model that can be built from its name alone offers {needs}")
         return
-    base, model, before = found
-    method = method.for_base(base.factory())
+    base, method, model, before = found
 
     def leaves_base_alone(_result: Any, _build: Callable[[], Any]) -> None:
         """The model that it is given stays as it was."""
@@ -158,14 +158,18 @@ def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
     yield from _look(title, lambda: method.apply(model), (*_model_looks(base), leaves_base_alone))
 
 
-def _base_for(plugins: Plugins, method: Entry) -> tuple[Entry, Any, Any] | None:
-    """A model to try a method on, built, and its answers. The plugin's own come before others, baselines last."""
-    offers = [e for e in plugins.registry.entries("model") if method.card.needs <= e.card.offers]
-    for entry in sorted(offers, key=lambda e: (e.owner != method.owner, e.card.reference, e.name)):
-        # One that wants arguments, or something that is not installed, is passed over.
+def _base_for(plugins: Plugins, tried: Entry, method: Method) -> tuple[Entry, Method, Any, Any] | None:
+    """A model to try a method on: the method for it, the model and its answers.
+
+    The plugin's own models come before others, baselines last.
+    """
+    offers = [e for e in plugins.registry.entries("model") if tried.card.needs <= e.card.offers]
+    for entry in sorted(offers, key=lambda e: (e.owner != tried.owner, e.card.reference, e.name)):
+        # One that wants arguments, a checkpoint of the method, or something that is not installed, is passed over.
         with contextlib.suppress(Exception, SystemExit):
+            own = method.for_base(entry.factory())
             model = entry.factory()(**entry.bind(Call(entry.name), seed=0, device="cpu"))
-            return entry, model, _answers(entry, model)
+            return entry, own, model, _answers(entry, model)
     return None
 
 
