@@ -188,6 +188,7 @@ def finetune(recipe: DualRecipe, out: Path) -> None:
     weights = checkpoints.weights_digest(model.network)
     asked = recipe.model_dump(exclude={"save_every", "threads"})
     same(out, {"method": recipe.name, **asked, "weights": weights, "budget": str(budget)})
+    # What it is validated on may be asked among all classes, and then has no episodes to tell it by.
     same(out, {spec: task.manifest.digest for spec, task in sources.items()}, "tasks.json")
     Lines(0).note(str(budget))
     if (out / "model" / checkpoints.CARD).exists():
