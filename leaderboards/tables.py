@@ -6,6 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..harness.markdown import markdown_table, plain
 from . import views
 from .board import need
 from .ranking import warnings
@@ -30,7 +31,6 @@ _INTEGERS = (
     "time_repeats", "time_warmup", "peak_memory_bytes", "rule_version",
 )  # fmt: skip
 """Columns of whole numbers, in which some are missing."""
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]#~"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
 
 
 def csv(board: Board) -> str:
@@ -105,20 +105,8 @@ def _bold(cell: Cell) -> str:
     return f"**{plain(cell.text)}**" if cell.best else plain(cell.text)
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Return a table of GitHub-flavoured Markdown; the rows are escaped, columns in ``numbers`` are right-aligned."""
-    rule = ["---:" if column in numbers else "---" for column in range(len(heads))]
-    lines = [[plain(head) for head in heads], rule, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     return [[plain(text) for text in row] for row in rows]
-
-
-def plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return text.translate(_SPECIAL)
 
 
 def _rows(board: Board) -> Iterator[dict[str, Any]]:
