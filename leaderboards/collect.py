@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
 from ..harness.spending import predicted_prefill
-from ..harness.store import Index
+from ..harness.store import read_cell
 from .wording import budgeted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..harness.contracts import Record
     from ..harness.measure.roofline import Accelerator
     from ..harness.results import CellId, CellResult, Timing
-    from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session
+    from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session, StoredCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,35 @@ class Row:
     """One complete cell.
 
     Attributes:
-        scores: The metric that ranks, sample by sample.
+        stored: What the run holds of it.
         predicted: Accelerator -> predicted seconds of the language model's prefill of one answer.
         also_in: Names of further runs that hold the very same cell.
     """
 
     run: Run
-    journal: Journal
-    result: CellResult
-    timing: Timing | None
-    scores: MetricColumn
+    stored: StoredCell
     predicted: Mapping[str, float] = field(default_factory=dict)
     also_in: tuple[str, ...] = ()
+
+    @property
+    def journal(self) -> Journal:
+        """Its records."""
+        return self.stored.journal
+
+    @property
+    def result(self) -> CellResult:
+        """What it came to."""
+        return self.stored.result
+
+    @property
+    def timing(self) -> Timing | None:
+        """How long it took."""
+        return self.stored.timing
+
+    @property
+    def scores(self) -> MetricColumn:
+        """The metric that ranks, sample by sample."""
+        return self.stored.scores
 
     @property
     def label(self) -> str:
@@ -137,14 +154,11 @@ def _runs(directories: Sequence[RunDirectory]) -> tuple[Run, ...]:
 
 
 def _read(run: Run, key: str, cell: CellId, hardware: Sequence[Accelerator]) -> Row | Missing:
-    journal = run.directory.journal(key)
     try:
-        result = journal.result()
-        if result is None:
-            return Missing(run.name, cell, f"not complete: {_recorded(journal)} recorded so far")
-        journal.check()
-        scores = Index(run.directory).scores(journal, result.task_card.metrics[0].name)
-        return Row(run, journal, result, journal.timing(), scores, _predicted(journal, result, hardware))
+        found = read_cell(run.directory, key)
+        if found is None:
+            return Missing(run.name, cell, f"not complete: {_recorded(run.directory.journal(key))} recorded so far")
+        return Row(run, found, _predicted(found.journal, found.result, hardware))
     except UserError as error:
         return Missing(run.name, cell, f"{error.what}; {error.todo}")
 

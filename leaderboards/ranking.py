@@ -202,8 +202,7 @@ def _own_fault(row: Row) -> str:
     if result.unscored > MOST_UNSCORED * result.samples:
         share = f"{100 * result.unscored / result.samples:.0f} %"
         return f"{share} of the samples could not be scored, a rank allows at most {100 * MOST_UNSCORED:g} %"
-    if score.method.endswith("groups") and all(group is None for group in row.scores.groups):
-        # Paired tests would have to be made by group, and records of an earlier version do not say which it is.
+    if row.stored.lacks_groups:  # paired tests would have to be made by group
         return "its samples are grouped, but its records do not name the groups"
     return ""
 

@@ -1,0 +1,186 @@
+"""From two sides to their comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UserError
+from ..stats import (
+    Values,
+    cluster_names,
+    detectable_difference,
+    detectable_mean_difference,
+    difference_interval,
+    holm,
+    mean_interval,
+    paired_p,
+    ratio_interval,
+    share_interval,
+)
+from ..stats.intervals import is_binary, variance_of_mean
+from .costs import cost_ratios
+from .result import Comparison, Flips, TaskComparison, Unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ..cards import Metric
+    from ..store import StoredCell
+    from .side import Side, SideCell
+
+
+def compare(baseline: Side, candidate: Side) -> Comparison:
+    """Compare what two sides hold, cell by cell.
+
+    A cell of the candidate is held against the baseline's cell of the same task, seed, model and budget. If the
+    baseline is one model, models need not be equal; and if it has one budget only, budgets need not be either.
+
+    Args:
+        baseline: What the candidate is measured by.
+        candidate: May be of the same run.
+
+    Raises:
+        UserError: The sides have no cell of the same task in common.
+    """
+    own, theirs = baseline.cells(), candidate.cells()
+    one_model, one_run = bool(baseline.model) or _lone_models(own, theirs), baseline.run.path == candidate.run.path
+    tasks, unpaired, partners = [], [], set()
+    for cell in theirs:
+        partner = _partner(cell, own, one_model=one_model)
+        if partner is None:
+            unpaired.append(Unpaired(side=candidate.name, cell=cell.id, reason=f"not in {baseline.name}"))
+            continue
+        partners.add(partner.id)
+        if one_run and partner.id == cell.id:
+            continue
+        if cell.stored and partner.stored:
+            tasks.append(compare_cells(partner.stored, cell.stored))
+        unpaired += [
+            Unpaired(side=side.name, cell=one.id, reason=one.reason)
+            for side, one in ((baseline, partner), (candidate, cell))
+            if one.stored is None
+        ]
+    unpaired += [
+        Unpaired(side=baseline.name, cell=cell.id, reason=f"not in {candidate.name}")
+        for cell in own
+        if cell.id not in partners and not one_run
+    ]
+    unpaired = list(dict.fromkeys(unpaired))
+    if not tasks:
+        reasons = "; ".join(f"{one.cell.model} on {one.cell.task}: {one.reason}" for one in unpaired[:3])
+        raise UserError(
+            f"there are no complete cells to compare{f' ({reasons})' if reasons else ''}",
+            where=f"{baseline.name} and {candidate.name}",
+            todo="name two runs of the same tasks, or two models of one run",
+        )
+    return Comparison(
+        baseline=baseline.name, candidate=candidate.name, tasks=_adjusted(tasks), unpaired=tuple(unpaired)
+    )
+
+
+def compare_cells(baseline: StoredCell, candidate: StoredCell) -> TaskComparison:
+    """Compare two complete cells. Where their accuracies cannot be compared, it says why, and gives the costs."""
+    result, cell = baseline.result, candidate.result.cell
+    card = candidate.result.task_card
+    stated = TaskComparison(
+        task=cell.task,
+        seed=cell.seed,
+        baseline=result.cell,
+        candidate=cell,
+        metric=card.metrics[0],
+        noun=card.sample_noun,
+        costs=cost_ratios(baseline, candidate),
+        refused=_refusal(baseline, candidate),
+    )
+    if stated.refused:
+        return stated
+    a, b = baseline.scores.values, candidate.scores.values
+    both = np.isfinite(a) & np.isfinite(b)
+    samples = [name for name, keep in zip(baseline.scores.samples, both, strict=True) if keep]
+    kept = [group for group, keep in zip(baseline.scores.groups, both, strict=True) if keep]
+    if not samples:
+        return stated.model_copy(update={"refused": f"no {stated.noun} has a score on both sides"})
+    notes = [f"partial: {result.partial}"] if result.partial else []
+    if len(samples) < len(both):
+        notes.append(f"{len(both) - len(samples):,} of {len(both):,} {stated.noun}s lack a score on one side")
+    measured = _measured(stated.metric, a[both], b[both], cluster_names(samples, kept), stated.noun)
+    return stated.model_copy(
+        update={**measured, "flips": _flips(stated.metric, samples, a[both], b[both]), "notes": tuple(notes)}
+    )
+
+
+def _measured(metric: Metric, a: Values, b: Values, groups: Sequence[str] | None, noun: str) -> dict[str, object]:
+    """What the paired scores say."""
+    shares = metric.unit == "%" and all(values.min() >= 0 and values.max() <= 1 for values in (a, b))
+    own = share_interval if shares else mean_interval
+    retained = ratio_interval(a, b, groups, shares=shares, noun=noun) if metric.better == "higher" else None
+    return {
+        "n": len(a),
+        "baseline_score": own(a, groups, noun=noun),
+        "candidate_score": own(b, groups, noun=noun),
+        "difference": difference_interval(a, b, groups, shares=shares, noun=noun),
+        "p": paired_p(a, b, groups),
+        "retained": retained,
+        "detectable": _detectable(a, b, groups),
+    }
+
+
+def _detectable(a: Values, b: Values, groups: Sequence[str] | None) -> float | None:
+    """The least difference that is found: of independent right and wrong answers exactly, else by what they vary."""
+    if groups is None and is_binary(a) and is_binary(b):
+        share = float(max(np.mean(a), np.mean(b)))
+        return detectable_difference(len(a), share) if share else None
+    variance, units = variance_of_mean(b - a, groups)
+    return detectable_mean_difference(float(np.sqrt(variance)), units) if units > 1 and variance > 0 else None
+
+
+def _flips(metric: Metric, samples: Sequence[str], a: Values, b: Values) -> Flips:
+    gains = (b - a) * (1 if metric.better == "higher" else -1)
+    return Flips(
+        gained=tuple(name for name, gain in zip(samples, gains, strict=True) if gain > 0),
+        lost=tuple(name for name, gain in zip(samples, gains, strict=True) if gain < 0),
+    )
+
+
+def _refusal(baseline: StoredCell, candidate: StoredCell) -> str:
+    """Why two cells cannot be compared; empty if they can."""
+    one, other = baseline.result, candidate.result
+    card, new = one.task_card, other.task_card
+    metric, its = card.metrics[0], new.metrics[0]
+    if one.partial != other.partial:
+        return f"one is partial: {one.partial or 'whole'}, and {other.partial or 'whole'}"
+    if one.samples_digest != other.samples_digest or baseline.scores.samples != candidate.scores.samples:
+        return f"other samples: {one.samples_digest[:8]}, and {other.samples_digest[:8]}"
+    if (card.rule, card.rule_version) != (new.rule, new.rule_version):
+        return f"other scoring rule: {card.rule} v{card.rule_version}, and {new.rule} v{new.rule_version}"
+    if metric != its:
+        return f"other metric: {metric.name} ({metric.better} is better), and {its.name} ({its.better} is better)"
+    if baseline.lacks_groups or candidate.lacks_groups:
+        return "the samples are grouped, but the records do not name the groups"
+    return ""
+
+
+def _partner(cell: SideCell, own: Sequence[SideCell], *, one_model: bool) -> SideCell | None:
+    """The baseline's cell that a cell is held against."""
+    same = [
+        other
+        for other in own
+        if (other.id.task, other.id.seed) == (cell.id.task, cell.id.seed)
+        and (one_model or other.id.model == cell.id.model)
+    ]
+    equal = next((other for other in same if other.id.budget == cell.id.budget), None)
+    return equal or (same[0] if one_model and len(same) == 1 else None)
+
+
+def _lone_models(own: Sequence[SideCell], theirs: Sequence[SideCell]) -> bool:
+    """Whether each side holds one model: then it is clear which is compared with which."""
+    return all(len({cell.id.model for cell in side}) == 1 for side in (own, theirs))
+
+
+def _adjusted(tasks: Iterable[TaskComparison]) -> tuple[TaskComparison, ...]:
+    """Adjust the p values for the number of tests."""
+    tasks = list(tasks)
+    adjusted = iter(holm([task.p for task in tasks if task.p is not None]))
+    return tuple(task if task.p is None else task.model_copy(update={"p_adjusted": next(adjusted)}) for task in tasks)

@@ -1,0 +1,49 @@
+"""A complete cell as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .index import Index
+
+if TYPE_CHECKING:
+    from ..results import CellResult, Timing
+    from .index import MetricColumn
+    from .journal import Journal
+    from .run import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCell:
+    """One complete cell.
+
+    Attributes:
+        scores: The metric that ranks, sample by sample.
+    """
+
+    journal: Journal
+    result: CellResult
+    timing: Timing | None
+    scores: MetricColumn
+
+    @property
+    def lacks_groups(self) -> bool:
+        """Its samples are grouped, but its records, of an earlier version, do not say which belong together."""
+        score = self.result.metrics.get(self.result.task_card.metrics[0].name)
+        grouped = score is not None and score.method.endswith("groups")
+        return grouped and all(group is None for group in self.scores.groups)
+
+
+def read_cell(run: RunDirectory, key: str) -> StoredCell | None:
+    """Read a cell; ``None`` while it is not complete.
+
+    Raises:
+        UserError: A file cannot be read, or the records are not those that the result was made from.
+    """
+    journal = run.journal(key)
+    result = journal.result()
+    if result is None:
+        return None
+    journal.check()
+    return StoredCell(journal, result, journal.timing(), Index(run).scores(journal, result.task_card.metrics[0].name))
