@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings
+from .measure.hardware import check_device
 from .planned_models import plan_model
 from .planning import Request, plan
 from .plugins import load_plugins
@@ -84,10 +85,11 @@ def load(spec: str, *, device: str = "cpu", seed: int = 0, plugins: Sequence[str
         The model: with ``embed(images)``, ``generate(prompts)`` or ``loglikelihood(pairs)``, as its card says.
 
     Raises:
-        UserError: The spec is wrong, or the model cannot be built.
+        UserError: The spec is wrong, the device is not here, or the model cannot be built.
     """
     if not isinstance(spec, str):
         raise UserError(f"a spec is a text, not a {type(spec).__name__}", where="load()", todo='write "tiny-llava"')
+    check_device(device)
     model = plan_model(load_plugins(plugins).registry, parse(spec)).seeded(seed)
     with blamed_on(f"model {model.spec}", "load()"):
         return BoundModel(model, model.bind(seed=seed, device=device)).load()

@@ -79,8 +79,8 @@ class Finding:
     """Why it failed, or why it was not checked."""
 
 
-def check(plugins: Plugins, name: str) -> list[Finding]:
-    """Check all that a plugin registered. It must be among the loaded ones.
+def check(plugins: Plugins, name: str, note: Callable[[str], object] = lambda _: None) -> list[Finding]:
+    """Check all that a plugin registered. It must be among the loaded ones; ``note`` is told what is checked next.
 
     A model or a task that cannot be built from its name alone is not checked; the finding says so. A method is tried
     on a model that offers what it needs, of its own plugin if there is one.
@@ -97,6 +97,7 @@ def check(plugins: Plugins, name: str) -> list[Finding]:
     findings = [Finding(f"plugin {name}: registers names", bool(plugin.names), "" if plugin.names else "it has none")]
     kinds: tuple[Kind, ...] = ("model", "method", "task", "figure", "report")
     for entry in (e for kind in kinds for e in plugins.registry.entries(kind) if e.owner == name):
+        note(f"checking {entry.kind} {entry.name}")
         if entry.kind == "method":
             findings += _check_method(plugins, entry)
         elif entry.kind in {"figure", "report"}:

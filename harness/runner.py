@@ -11,6 +11,7 @@ from . import hooks
 from .executor import InProcess
 from .identity import Settings
 from .jobs import RunContext, jobs_of
+from .measure.hardware import check_device
 from .samples import SampleLimit
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ class RunSpec:
     settings: Settings = field(default_factory=Settings)
     limit: SampleLimit = field(default_factory=SampleLimit)
     command: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a device that is not here, as planning refuses all else that cannot work.
+
+        Raises:
+            UserError: There is no such device.
+        """
+        check_device(self.settings.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,20 +109,34 @@ def run(
     suite: Annotated[
         str,
         typer.Argument(
-            help="Name of a suite, or a suite file; or use --model and --task.", autocompletion=_names("suite")
+            help="Name of a suite, or a suite file; none, if --model and --task say it all.",
+            autocompletion=_names("suite"),
         ),
     ] = "",
     model: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Model spec; may be given several times.", autocompletion=_names("model")),
+        typer.Option(
+            help="Model spec, besides those of the suite; may be given several times.", autocompletion=_names("model")
+        ),
     ] = None,
     task: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="Task; may be given several times.", autocompletion=_names("task")),
+        typer.Option(
+            help="Task, besides those of the suite; may be given several times.", autocompletion=_names("task")
+        ),
     ] = None,
-    budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1], for models that take one.")] = None,  # noqa: UP045
-    seed: Annotated[Optional[list[int]], typer.Option(min=0, help="Seed; may be given several times.")] = None,  # noqa: UP045
-    out: Annotated[Optional[Path], typer.Option(help="Run directory; default runs/SUITE.")] = None,  # noqa: UP045
+    budget: Annotated[
+        Optional[list[float]],  # noqa: UP045
+        typer.Option(help="Budget in (0, 1], for models that take one, instead of the suite's."),
+    ] = None,
+    seed: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(min=0, help="Seed, instead of the suite's; may be given several times."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Run directory; default runs/SUITE, or runs/latest without a suite."),
+    ] = None,
     limit: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Only the first N samples: a partial run, never ranked."),
@@ -469,10 +483,12 @@ def plugin_new(
 
     Several may be given; without any, it has a model and a benchmark. Each comes with a test, all with a README.
     """
-    from .plugin_new import DEFAULT, KINDS, write_package
+    from .plugin_new import DEFAULT, KINDS, next_steps, write_package
 
     chosen = [kind for kind, wanted in zip(KINDS, (model, method, benchmark, figure), strict=True) if wanted]
-    typer.echo(f"{write_package(name, folder, chosen or DEFAULT)}")
+    made = write_package(name, folder, chosen or DEFAULT)
+    typer.echo(f"{made}")
+    typer.echo("next:\n  " + "\n  ".join(next_steps(made)))
 
 
 @plugin_app.command("check")

@@ -9,6 +9,7 @@ import typer
 
 from ..conformance import check
 from ..plugins import is_path, load_plugins, plugin_name
+from ..progress import Lines
 from .output import write_columns, write_json
 
 
@@ -17,7 +18,7 @@ def check_plugin(name: str, *, as_json: bool) -> None:
     plugins = load_plugins()
     if name not in [plugin.name for plugin in plugins.loaded] and _can_be_loaded(name):
         plugins = load_plugins((name,), strict=False)
-    findings = check(plugins, plugin_name(name))
+    findings = check(plugins, plugin_name(name), Lines(0).note)
     if as_json:
         write_json([asdict(finding) for finding in findings])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shlex
 from importlib import resources
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -61,6 +62,16 @@ def write_package(name: str, folder: Path, kinds: Sequence[str] = DEFAULT) -> Pa
         make_folder((root / path).parent)
         write_atomic(root / path, text.encode())
     return root
+
+
+def next_steps(root: Path) -> list[str]:
+    """The commands to type after `write_package` made a folder; its README has more of them."""
+    return [
+        f"cd {shlex.quote(str(root))}",
+        "pip install -e .",
+        "python -m pytest",
+        f"adaptbench plugin check {root.name}",
+    ]
 
 
 def _files(package: str, kinds: Sequence[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..planning import Plan, Request, plan
 from ..plugins import Plugins, load_plugins
 from ..progress import Bars, Lines, Progress, describe, outcome
+from ..specs import parse, parse_call
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         path = Path(options.suite) if is_file else plugins.registry.find("suite", options.suite).factory()()
         suite = filled(load_suite(path), os.environ)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
-        models, tasks = (*suite.models, *models), (*suite.tasks, *tasks)
+        # What the suite has already is not asked for twice.
+        models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))
+        tasks = (*suite.tasks, *(task for task in tasks if str(parse_call(task)) not in suite.tasks))
         budgets, seeds = budgets or suite.budgets, seeds or suite.seeds
         batch_size, device = batch_size or suite.batch_size, device or suite.device
     elif not (models and tasks):

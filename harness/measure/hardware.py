@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,6 +29,32 @@ _PACKAGES = (
     "scikit-image",
     "matplotlib",
 )
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine does not have, before anything loads.
+
+    Args:
+        device: As torch calls it, such as ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UserError: There is no such device, or torch, which it needs, is not installed.
+    """
+    if device == "cpu":  # the usual one, which needs no torch
+        return
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise UserError("it needs torch", where=f"device {device}", todo="pip install torch, or use cpu") from error
+    try:
+        asked = torch.device(device)
+        count = torch.get_device_module(asked.type).device_count()
+    except (RuntimeError, AttributeError) as error:
+        raise UserError("there is no such kind of device", where=f"device {device}", todo="use cpu or cuda") from error
+    if (asked.index or 0) >= count:
+        has = f"{count or 'no'} {asked.type} device{'s' * (count != 1)}"
+        todo = f"use {asked.type}:0 to {asked.type}:{count - 1}" if count else "use cpu"
+        raise UserError(f"this machine has {has} that torch can use", where=f"device {device}", todo=todo)
 
 
 @functools.cache

@@ -69,7 +69,11 @@ def test_the_package_is_clean(package):
 @pytest.mark.parametrize("kind", ["", *KINDS])
 def test_a_package_of_one_kind_keeps_its_readme(cli, tmp_path, monkeypatch, kind):
     name = f"new_{kind or 'default'}"
-    assert cli("plugin", "new", name, *([f"--{kind}"] if kind else [])).status == 0
+    made = cli("plugin", "new", name, *([f"--{kind}"] if kind else []))
+    assert made.out.splitlines() == [
+        *(name, "next:", f"  cd {name}", "  pip install -e .", "  python -m pytest"),
+        f"  adaptbench plugin check {name}",
+    ]
     folder = tmp_path / name
     parts = [kind] if kind else ["model", "benchmark"]
     assert {path.stem for path in (folder / name).glob("*.py")} == {"__init__", *parts}

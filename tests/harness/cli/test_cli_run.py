@@ -73,6 +73,15 @@ def test_dry_run_shows_cells_and_what_is_left_out_and_writes_nothing(bench, tmp_
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("device", ["cuda:99", "warp", "cpu:7"])
+def test_a_device_that_is_not_here_is_refused_before_anything_loads(bench, tmp_path, device):
+    done = bench("--model", "m", "--task", "look", "--device", device, "--dry-run")
+    assert done.status == 2
+    assert done.err.startswith(f"error: device {device}: ")
+    assert bench("--model", "m", "--task", "look", "--device", device).status == 2
+    assert not (tmp_path / "runs").exists()
+
+
 def test_dry_run_as_json(bench):
     done = bench(
         "--model", "m+spend", "--task", "look", "--budget", 0.5, "--budget", 1, "--seed", 3, "--dry-run", "--json"
@@ -138,6 +147,11 @@ class TestSuites:
         out, cells = self.cells(bench, tmp_path, "--model", "m", "--budget", 0.9, "--seed", 7, "--out", "elsewhere")
         assert out == "elsewhere"
         assert cells == [("m+spend", "look", 0.9, 7), ("m", "look", 1.0, 7)]
+
+    def test_an_option_may_name_what_the_suite_has(self, bench, tmp_path):
+        asked = ("--model", "m + spend", "--model", "m", "--task", "look()")
+        _, cells = self.cells(bench, tmp_path, *asked)
+        assert cells == [("m+spend", "look", 0.5, 2), ("m", "look", 1.0, 2)]
 
 
 class TestReport:
