@@ -168,7 +168,8 @@ def select_tasks(registry: Registry, asked: Asked, out: Path, progress: Callable
         progress: Told (images encoded, images to encode).
 
     Raises:
-        UserError: A spec is wrong, the encoder's device is not here, tasks are not few-shot tasks of one shape, or nothing can be selected.
+        UserError: A spec is wrong, the device is not here, tasks are not few-shot tasks of one shape, or nothing can
+            be selected.
     """
     hardware.check_device(asked.settings.device)
     model = plan_model(registry, parse(asked.encoder)).seeded(asked.seed)

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
-from typer.core import TyperGroup
+
+from .groups import Group, show_help
+from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
+from .plugin_app import plugin_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..registry import Kind
 
-
-class _Group(TyperGroup):
-    """A group whose own flags are read without pydantic, which typer imports to convert anything but True and False."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Return the group's options, their flags off instead of unset."""
-        params = super().get_params(ctx)
-        for param in params:
-            if param.default is None and getattr(param, "is_flag", False):
-                param.default = False
-        return params
-
-
 app = typer.Typer(
     name="adaptbench",
-    cls=_Group,
+    cls=Group,
     help="What does this adapted model get right, and what does it cost?",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-plugin_app = typer.Typer(cls=_Group, help="List, make and check plugins.", rich_markup_mode=None)
 app.add_typer(plugin_app, name="plugin")
-
-Plugins = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads this at run time
-    typer.Option("--plugin", metavar="FILE|MODULE", help="Load this plugin too; may be given several times."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 def _version(wanted: bool) -> None:
@@ -64,13 +47,6 @@ def _names(kind: Kind) -> Callable[[str], list[str]]:
     return complete
 
 
-def _show_help(context: typer.Context) -> None:
-    """Show the help of a group that was called without a command: something is missing, so the status is 2."""
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
-        raise typer.Exit(2)
-
-
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
@@ -80,13 +56,7 @@ def root(
     ] = False,
 ) -> None:
     """Read the options before a command."""
-    _show_help(context)
-
-
-@plugin_app.callback(invoke_without_command=True)
-def plugin_root(context: typer.Context) -> None:
-    """List, make and check plugins."""
-    _show_help(context)
+    show_help(context)
 
 
 @app.command("list")
@@ -457,49 +427,3 @@ def doctor(
         examine_costs(plugin or (), as_json=json)
         return
     examine(runs or [], plugin or (), as_json=json)
-
-
-@plugin_app.command("list")
-def plugin_list(plugin: Plugins = None, json: Json = False) -> None:
-    """Show plugins and what they register.
-
-    Broken plugins are shown with their traceback.
-    """
-    from .listing import show_plugins
-
-    show_plugins(plugin or (), as_json=json)
-
-
-@plugin_app.command("new")
-def plugin_new(
-    name: Annotated[str, typer.Argument(help="Name of the new package, such as my-models.")],
-    folder: Annotated[Path, typer.Option("--in", help="Parent folder.")] = Path(),
-    model: Annotated[bool, typer.Option("--model", help="With a model.")] = False,
-    method: Annotated[bool, typer.Option("--method", help="With a method.")] = False,
-    benchmark: Annotated[bool, typer.Option("--benchmark", help="With a benchmark of images and questions.")] = False,
-    figure: Annotated[bool, typer.Option("--figure", help="With a figure, which is also shown on the board.")] = False,
-) -> None:
-    """Write a package with a model, a method, a benchmark or a figure.
-
-    Several may be given; without any, it has a model and a benchmark. Each comes with a test, all with a README.
-    """
-    from .plugin_new import DEFAULT, KINDS, next_steps, write_package
-
-    chosen = [kind for kind, wanted in zip(KINDS, (model, method, benchmark, figure), strict=True) if wanted]
-    made = write_package(name, folder, chosen or DEFAULT)
-    typer.echo(f"{made}")
-    typer.echo("next:\n  " + "\n  ".join(next_steps(made)))
-
-
-@plugin_app.command("check")
-def plugin_check(
-    name: Annotated[str, typer.Argument(help="An installed plugin, a file, or a module.")],
-    json: Json = False,
-) -> None:
-    """Check models, methods and tasks of a plugin.
-
-    Exit status 1 if one of them breaks its contract.
-    """
-    from .plugin_check import check_plugin
-
-    check_plugin(name, as_json=json)
