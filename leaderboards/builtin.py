@@ -44,6 +44,12 @@ def register(registry: Registrar) -> None:
         formats=(".html", ".md", ".csv", ".parquet", ".svg", ".pdf"),
         summary="models by tasks: ranks, intervals and costs; as .svg and .pdf its charts",
     )
+    registry.report(
+        "comparison",
+        f"{_HERE}.comparing:comparison",
+        formats=(".html", ".md", ".json", ".txt"),
+        summary="two runs, or models of one run: differences, costs, and the samples that flipped",
+    )
     for name, summary in _FIGURES.items():
         module, section = f"{_HERE}.figures.{name}", _SECTIONS.get(name, "")
         panels = f"{module}:on_board" if section else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from .board import need
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from PIL.Image import Image
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -53,3 +56,11 @@ def inline(script: str) -> str:
 def text(name: str) -> str:
     """The text of a file beside the templates."""
     return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def data_url(image: Image, largest: int = 640) -> str:
+    """An image as a URL that holds it, made smaller where a side has more than ``largest`` pixels."""
+    stream, small = io.BytesIO(), image.convert("RGB")
+    small.thumbnail((largest, largest))
+    small.save(stream, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"

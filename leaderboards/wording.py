@@ -35,16 +35,37 @@ def scale(metric: Metric) -> int:
     return 100 if metric.unit == "%" else 1
 
 
-def estimate(value: Estimate | None, metric: Metric) -> str:
-    """A metric with the half-width of its interval: ``63.21 ± 0.34``."""
+def estimate(value: Estimate | None, metric: Metric, sign: str = "") -> str:
+    """A metric with its interval: ``63.21 ± 0.34``, or with both ends where they are not equally far from it.
+
+    Args:
+        value: The metric.
+        metric: How it is shown.
+        sign: ``+`` to show the sign of a difference.
+    """
     if value is None:
         return MISSING
     factor = scale(metric)
     wide, fine = (".2f", ".2f") if metric.unit == "%" else (".4g", ".2g")
-    text = f"{factor * value.value:{wide}}"
+    text = f"{factor * value.value:{sign}{wide}}"
     if value.low is None or value.high is None:
         return text
-    return f"{text} ± {factor * (value.high - value.low) / 2:{fine}}"
+    below, above = (f"{factor * half:{fine}}" for half in (value.value - value.low, value.high - value.value))
+    if below == above:
+        return f"{text} ± {below}"
+    return f"{text} [{factor * value.low:{sign}{wide}}, {factor * value.high:{sign}{wide}}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p value: ``0.012``."""
+    if p is None:
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def ratio(value: float | None) -> str:
+    """A factor in three digits, such as 0.512, with the sign of a product."""
+    return MISSING if value is None else f"× {value:.3g}"
 
 
 def with_unit(metric: Metric) -> str:

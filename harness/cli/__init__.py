@@ -19,9 +19,9 @@ def main() -> None:
     """
     from typer import TyperException
 
+    from ..columns import printable
     from ..errors import UserError
     from .app import app
-    from .output import printable
 
     # It may come before or after the command.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]

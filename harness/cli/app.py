@@ -220,6 +220,7 @@ def report(
             autocompletion=_names("report"),
         ),
     ] = "",
+    baseline: Annotated[str, typer.Option(help="Compare every other model with this one instead.")] = "",
     hardware: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Predict prefill times for V100, A100-80G, ... or your own YAML file; may be repeated."),
@@ -239,8 +240,46 @@ def report(
             runs=runs or (),
             outs=out or (),
             name=table,
+            baseline=baseline,
             hardware=hardware or (),
             plugins=plugin or (),
+            as_json=json,
+        )
+    )
+
+
+@app.command()
+def compare(
+    baseline_run: Annotated[
+        str, typer.Argument(metavar="BASELINE", help="Run directory of the baseline; RUN#SPEC for one model of it.")
+    ],
+    candidate_run: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="Run of the candidate; default the same run.")
+    ] = "",
+    baseline: Annotated[str, typer.Option(help="Model of the baseline; default all.")] = "",
+    candidate: Annotated[str, typer.Option(help="Model of the candidate; default all.")] = "",
+    out: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(help="File to write: .html, .md, .json or .txt; default the terminal."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Samples that flipped to show, of each direction.")] = 10,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Compare two runs, or two models of one run.
+
+    Per task: difference with interval and p value, share retained, cost ratios, and the samples that flipped.
+    """
+    from .comparing import CompareOptions, compare_sides
+
+    compare_sides(
+        CompareOptions(
+            sides=tuple(filter(None, (baseline_run, candidate_run))),
+            baseline=baseline,
+            candidate=candidate,
+            outs=tuple(out or ()),
+            samples=samples,
+            plugins=tuple(plugin or ()),
             as_json=json,
         )
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..columns import columns
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,15 +20,5 @@ def write_json(value: Any) -> None:
 
 def write_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:
     """Write rows as aligned columns, of which the last may be long. Control characters are shown escaped."""
-    shown = [[printable(text) for text in row] for row in rows]
-    if not shown:
-        return
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = [text.ljust(width) for text, width in zip(row[:-1], widths, strict=False)]
-        typer.echo((indent + "  ".join([*cells, row[-1]])).rstrip())
-
-
-def printable(text: str) -> str:
-    """Return a text with its control characters escaped: what a file or a model says must not steer the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    for line in columns(rows, indent):
+        typer.echo(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..registry import Entry, Registry
 
 _BOARD = "leaderboard"
-"""The report that is meant if none is named."""
+"""The report that is meant if none is named; with a baseline it is the comparison."""
+_COMPARISON = "comparison"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class ReportOptions:
     Attributes:
         outs: Files to write; default RUN/REPORT.html, or the terminal if there is no run.
         name: The report with its arguments; empty for the leaderboard, or for what writes an ending that it lacks.
+        baseline: Model spec that every other model is compared with.
         hardware: Accelerators to predict the time of prefills for.
     """
 
     runs: Sequence[Path]
     outs: Sequence[Path] = ()
     name: str = ""
+    baseline: str = ""
     hardware: Sequence[str] = ()
     plugins: Sequence[str] = ()
     as_json: bool = False
@@ -45,6 +48,8 @@ class ReportOptions:
 def write_reports(asked: ReportOptions) -> None:
     """Write a report to each file and say where they are."""
     plugins = load_plugins(asked.plugins)
+    if asked.baseline and not asked.name:
+        asked = replace(asked, name=_COMPARISON)
     usual = plugins.registry.find("report", parse_call(asked.name or _BOARD).name)
     text = ".json" if asked.as_json and ".json" in usual.card.formats else ".md"
     default = asked.runs[0] / f"{usual.name}{usual.card.formats[0]}" if asked.runs else Path(f"{usual.name}{text}")
@@ -75,5 +80,8 @@ def _writer(registry: Registry, asked: ReportOptions, out: Path) -> tuple[Entry,
         entry = next(entry for entry in every if form in entry.card.formats)
     if asked.hardware and "hardware" not in entry.takes():
         raise UserError(f"the report {entry.name!r} has no predicted times", todo="leave --hardware out")
-    offered = {"hardware": tuple(asked.hardware)} if asked.hardware else {}
+    if asked.baseline and "baseline" not in entry.takes():
+        raise UserError(f"the report {entry.name!r} compares with no baseline", todo="leave --baseline or --table out")
+    given = {"hardware": tuple(asked.hardware), "baseline": asked.baseline}
+    offered = {name: value for name, value in given.items() if value}
     return entry, entry.bind(parse_call(asked.name or entry.name), **offered)

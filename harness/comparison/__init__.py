@@ -1,7 +1,19 @@
 """Two sides, and what the samples say of the difference between them: accuracy, costs, and what flipped."""
 
-from .compare import compare
-from .result import Comparison, CostRatio, Flips, TaskComparison, Unpaired
+from .compare import compare, compare_cells
+from .result import Comparison, CostRatio, FlippedSample, Flips, TaskComparison, Unpaired
+from .samples import SampleReader
 from .side import Side
 
-__all__ = ["Comparison", "CostRatio", "Flips", "Side", "TaskComparison", "Unpaired", "compare"]
+__all__ = [
+    "Comparison",
+    "CostRatio",
+    "FlippedSample",
+    "Flips",
+    "SampleReader",
+    "Side",
+    "TaskComparison",
+    "Unpaired",
+    "compare",
+    "compare_cells",
+]

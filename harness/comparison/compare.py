@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from ..cards import Metric
     from ..store import StoredCell
+    from .samples import SampleReader
     from .side import Side, SideCell
 
 
-def compare(baseline: Side, candidate: Side) -> Comparison:
+def compare(baseline: Side, candidate: Side, reader: SampleReader | None = None) -> Comparison:
     """Compare what two sides hold, cell by cell.
 
     A cell of the candidate is held against the baseline's cell of the same task, seed, model and budget. If the
@@ -40,6 +41,7 @@ def compare(baseline: Side, candidate: Side) -> Comparison:
     Args:
         baseline: What the candidate is measured by.
         candidate: May be of the same run.
+        reader: Reads the samples that flipped; without one, only their ids are given.
 
     Raises:
         UserError: The sides have no cell of the same task in common.
@@ -50,13 +52,15 @@ def compare(baseline: Side, candidate: Side) -> Comparison:
     for cell in theirs:
         partner = _partner(cell, own, one_model=one_model)
         if partner is None:
+            if baseline.model and not candidate.model:  # one model against all others: not all do its tasks
+                continue
             unpaired.append(Unpaired(side=candidate.name, cell=cell.id, reason=f"not in {baseline.name}"))
             continue
         partners.add(partner.id)
         if one_run and partner.id == cell.id:
             continue
         if cell.stored and partner.stored:
-            tasks.append(compare_cells(partner.stored, cell.stored))
+            tasks.append(compare_cells(partner.stored, cell.stored, reader))
         unpaired += [
             Unpaired(side=side.name, cell=one.id, reason=one.reason)
             for side, one in ((baseline, partner), (candidate, cell))
@@ -80,7 +84,7 @@ def compare(baseline: Side, candidate: Side) -> Comparison:
     )
 
 
-def compare_cells(baseline: StoredCell, candidate: StoredCell) -> TaskComparison:
+def compare_cells(baseline: StoredCell, candidate: StoredCell, reader: SampleReader | None = None) -> TaskComparison:
     """Compare two complete cells. Where their accuracies cannot be compared, it says why, and gives the costs."""
     result, cell = baseline.result, candidate.result.cell
     card = candidate.result.task_card
@@ -106,9 +110,11 @@ def compare_cells(baseline: StoredCell, candidate: StoredCell) -> TaskComparison
     if len(samples) < len(both):
         notes.append(f"{len(both) - len(samples):,} of {len(both):,} {stated.noun}s lack a score on one side")
     measured = _measured(stated.metric, a[both], b[both], cluster_names(samples, kept), stated.noun)
-    return stated.model_copy(
-        update={**measured, "flips": _flips(stated.metric, samples, a[both], b[both]), "notes": tuple(notes)}
-    )
+    flips = _flips(stated.metric, samples, a[both], b[both])
+    if reader is not None:
+        shown, unasked = reader.read(flips, baseline, candidate)
+        flips = flips.model_copy(update={"samples": tuple(shown), "unasked": unasked})
+    return stated.model_copy(update={**measured, "flips": flips, "notes": tuple(notes)})
 
 
 def _measured(metric: Metric, a: Values, b: Values, groups: Sequence[str] | None, noun: str) -> dict[str, object]:

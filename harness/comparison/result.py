@@ -35,13 +35,41 @@ class CostRatio(_Stated):
     reason: str = ""
 
 
+class FlippedSample(_Stated):
+    """A sample whose score changed.
+
+    Attributes:
+        gained: The candidate did better; otherwise the baseline did.
+        question: What was asked; empty if the task asks no texts or cannot be built here.
+        truth: The right answer; empty likewise.
+        baseline: Its raw output.
+        candidate: Likewise.
+        why: What changed.
+    """
+
+    sample: str
+    gained: bool
+    question: str
+    truth: str
+    baseline: str
+    candidate: str
+    why: str
+
+
 class Flips(_Stated):
-    """Samples, by id, that one side did better than the other; of right and wrong answers, alone got right."""
+    """Samples, by id, that one side did better than the other; of right and wrong answers, alone got right.
+
+    Attributes:
+        gained: By the candidate.
+        lost: By the candidate, for the baseline did better.
+        samples: Some of them, as they were answered, if they were asked for; those that were lost first.
+        unasked: Why their questions are not among them; empty if they are.
+    """
 
     gained: tuple[str, ...] = ()
-    """By the candidate."""
     lost: tuple[str, ...] = ()
-    """By the candidate, for the baseline did better."""
+    samples: tuple[FlippedSample, ...] = ()
+    unasked: str = ""
 
 
 class TaskComparison(_Stated):

@@ -10,7 +10,8 @@ from ...harness.errors import UserError
 from ...harness.figures import load_question, planned
 from .. import wording
 from ..board import need
-from .attention import data_url, image_chart
+from ..offline import data_url
+from .attention import image_chart
 from .cells import BUDGETS, one_section, record, sections
 from .files import page, render
 from .panels import Drawing, Panel

@@ -6,8 +6,6 @@ for it and runs one prefill.
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from ...harness.errors import UserError
 from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
 from ..board import need
+from ..offline import data_url
 from .cells import one_section, record, sections
 from .files import render
 from .panels import Drawing, Panel, shown
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHANGED = "Drawn with other weights, settings or code than the run's, or with what cannot be compared."
 _SIDE, _PIXELS, _COLUMNS = 180, 288, 6
-_QUESTION, _LARGEST = 90, 640
+_QUESTION = 90
 _VEIL = 0.62
 """How much of the image a map covers."""
 _HEAT = np.array([(20, 11, 53), (87, 15, 109), (187, 55, 84), (249, 142, 8), (252, 255, 164)], dtype=np.float64)
@@ -95,14 +94,6 @@ def _panels(prompt: Prompt, maps: AttentionMaps, note: str) -> list[Panel]:
 def _panel(title: str, caption: str, image: Image) -> Panel:
     url = data_url(image)
     return Panel(title, lambda _: image_chart(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
-
-
-def data_url(image: Image) -> str:
-    """An image as a URL that holds it, made smaller where it is large."""
-    stream, small = io.BytesIO(), image.convert("RGB")
-    small.thumbnail((_LARGEST, _LARGEST))
-    small.save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def image_chart(url: str, size: tuple[int, int]) -> Any:

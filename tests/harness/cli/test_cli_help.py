@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ["", "list", "run", "report", "score", "doctor", "plugin", "plugin list", "plugin new", "plugin check"]
+COMMANDS = ["", "list", "run", "report", "compare", "score", "doctor"]
+COMMANDS += ["plugin", "plugin list", "plugin new", "plugin check"]
 
 
 def same_as_golden(name, text):
