@@ -22,6 +22,7 @@ _FIGURES = {
     "compositional": "two simple tasks, their composite, and the composite in context, for each model",
     "gap": "a composite after the simple tasks beside its in-context gold standard, with the difference",
     "mistakes": "what answers show to have been done: both operations, one of them, none, or something else",
+    "history": "scores of each model over many runs",
     "costs": "FLOPs and predicted time of architectures: adaptbench cost --out",
     "selection": "similarity and coverage of candidate tasks: adaptbench select --figure",
 }
@@ -49,6 +50,12 @@ def register(registry: Registrar) -> None:
         f"{_HERE}.comparing:comparison",
         formats=(".html", ".md", ".json", ".txt"),
         summary="two runs, or models of one run: differences, costs, and the samples that flipped",
+    )
+    registry.report(
+        "history",
+        f"{_HERE}.history:history",
+        formats=(".html", ".md", ".csv", ".json"),
+        summary="each model over many runs, by date and git revision: scores, changes, costs",
     )
     for name, summary in _FIGURES.items():
         module, section = f"{_HERE}.figures.{name}", _SECTIONS.get(name, "")

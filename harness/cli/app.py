@@ -211,7 +211,7 @@ def cost(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run directories to put on one board.")] = None,
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run directories, or folders of them.")] = None,
     out: Annotated[Optional[list[Path]], typer.Option(help="File to write; its ending chooses the format.")] = None,  # noqa: UP045
     table: Annotated[
         str,
@@ -290,7 +290,7 @@ def figure(
     name: Annotated[
         str, typer.Argument(help="Figure, with its arguments: plans(budget=0.7).", autocompletion=_names("figure"))
     ] = "",
-    runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories.")] = None,  # noqa: UP045
+    runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories, or folders of them.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="File to write: .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
     task: Annotated[Optional[str], typer.Option(help="Only this task.", autocompletion=_names("task"))] = None,  # noqa: UP045
     model: Annotated[

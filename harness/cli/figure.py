@@ -45,7 +45,7 @@ def draw_figure(asked: FigureOptions) -> None:
         raise UserError("there is no file to write", todo=f"give --out FILE, which ends in one of {endings}")
     form = file_form(asked.out, FIGURE_FORMATS, "a figure")
     request = FigureRequest(
-        runs=tuple(RunDirectory.existing(path) for path in asked.runs),
+        runs=tuple(run for path in asked.runs for run in RunDirectory.within(path)),
         plugins=plugins,
         form=form,
         task=asked.task,

@@ -55,7 +55,7 @@ def write_reports(asked: ReportOptions) -> None:
     default = asked.runs[0] / f"{usual.name}{usual.card.formats[0]}" if asked.runs else Path(f"{usual.name}{text}")
     outs = asked.outs or [default]
     writers = [_writer(plugins.registry, asked, out) for out in outs]
-    runs = tuple(RunDirectory.existing(path) for path in asked.runs)
+    runs = tuple(run for path in asked.runs for run in RunDirectory.within(path))
     for out, (entry, arguments) in zip(outs, writers, strict=True):
         request = ReportRequest(runs=runs, plugins=plugins, form=out.suffix.lower())
         content = entry.factory()(request, **arguments)

@@ -8,6 +8,7 @@ rebuilt. Several processes may work on one run directory: they share it cell by 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from .files import disk_errors, make_folder, write_atomic
 from .journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 class Session(BaseModel):
@@ -68,10 +69,20 @@ class RunDirectory:
         """Open a run that is there already."""
         run = cls(path)
         if not run._manifest_path.is_file():
-            raise UserError(
-                "not a run directory: it has no manifest.json", where=str(path), todo="`adaptbench run` makes one"
-            )
+            meant = Path("runs", path)
+            todo = f"did you mean {meant}?" if (meant / "manifest.json").is_file() else "`adaptbench run` makes one"
+            raise UserError("not a run directory: it has no manifest.json", where=str(path), todo=todo)
         return run
+
+    @classmethod
+    def within(cls, path: str | Path) -> list[RunDirectory]:
+        """Open a run, or all runs below a folder, by their paths. A run is what holds a manifest, whatever its name.
+
+        Raises:
+            UserError: There is no run.
+        """
+        found = [] if (Path(path) / "manifest.json").is_file() else list(_runs_below(Path(path)))
+        return found or [cls.existing(path)]
 
     @property
     def _manifest_path(self) -> Path:
@@ -166,6 +177,24 @@ class RunDirectory:
             raise UserError(
                 "the folder is not empty and not a run directory", where=str(self.path), todo="choose another --out"
             )
+
+
+def _runs_below(folder: Path) -> Iterator[RunDirectory]:
+    """The runs below a folder; what is in a run is not looked through."""
+    for path, names, files in os.walk(folder):
+        if "manifest.json" in files and _is_manifest(Path(path, "manifest.json")):
+            names.clear()
+            yield RunDirectory(path)
+        names.sort()
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a run's, and not another tool's of the same name."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.keys() >= {"schema_version", "cells"}
 
 
 def _with(cells: Mapping[str, CellId], key: str, cell: CellId) -> dict[str, CellId]:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ...harness.specs import parse
 from .. import wording
+from ..study import VERDICTS
 from .contrasts import LEVEL, contrast, spread_ratio
-from .study import VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,14 +9,14 @@ import numpy as np
 
 from ...harness.errors import UserError
 from ...harness.selection.coverage import Moments, plain_coverage
+from ..study import VERDICTS, Number, Study, Table, Verdict, render
 from . import linear_case as case
-from .study import VERDICTS, Number, Study, Table, Verdict, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...harness.outputs import ReportRequest
-    from .study import Item
+    from ..study import Item
 
 _HOLDS, _FAILS, *_ = VERDICTS
 _MOST = 100

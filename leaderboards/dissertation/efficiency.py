@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ...harness.costing import Costing, CostRequest
 from ...harness.measure.closed_form import LLM_VIEWER
 from ...harness.measure.roofline import find_accelerator
+from ..study import Number, Study, Table, render
 from .published import read
-from .study import Number, Study, Table, render
 
 if TYPE_CHECKING:
     from ...harness.outputs import ReportRequest
     from ...harness.registry import Registry
-    from .study import Item
+    from ..study import Item
 
 _ARCHITECTURES = {"Vicuna-7B": "llava-1.5-7b", "Vicuna-13B": "llava-1.5-13b"}
 _SELECTIONS = {

@@ -15,11 +15,11 @@ from ...harness.specs import parse
 from ...harness.yaml_files import read_yaml, validated
 from .. import wording
 from ..board import make_board
+from ..study import VERDICTS, Number, Study, Table, Verdict, render
 from .claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Chapter, Comparison, Finding, Side, decide, planned
 from .contrasts import LEVEL
 from .pairs import fits, matched, steps
 from .seeds import INTERVALS, facts, percentages
-from .study import VERDICTS, Number, Study, Table, Verdict, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from ...harness.outputs import ReportRequest
     from ...harness.registry import Registry
     from ..board import Board
+    from ..study import Item
     from .claims import Claim
     from .contrasts import Term
     from .pairs import Pair
-    from .study import Item
     from .trainings import Group
 
 CHAPTERS = (3, 5)

@@ -11,8 +11,8 @@ from ...harness.cards import Metric
 from ...harness.errors import UserError
 from .. import wording
 from ..board import make_board
+from ..study import Number, Study, Table, render
 from .contrasts import contrast
-from .study import Number, Study, Table, render
 from .trainings import Place, clusters, groups
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ...harness.results import Spending
     from ..board import Board
     from ..ranking import Section
+    from ..study import Item
     from .contrasts import Contrast
-    from .study import Item
     from .trainings import Group
 
 AVERAGE = "average"

@@ -20,7 +20,7 @@ from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.dissertation.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED, Chapter, Comparison
 from adaptbench.leaderboards.dissertation.findings import CHAPTERS, findings, findings_study, load_chapter, verdict
 from adaptbench.leaderboards.dissertation.published import read
-from adaptbench.leaderboards.dissertation.study import Verdict
+from adaptbench.leaderboards.study import Verdict
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,8 +14,8 @@ from adaptbench.harness.stats import mean_interval
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.dissertation.contrasts import Term, contrast, spread_ratio
 from adaptbench.leaderboards.dissertation.seeds import seeds, seeds_study
-from adaptbench.leaderboards.dissertation.study import html, markdown
 from adaptbench.leaderboards.dissertation.trainings import Place, groups
+from adaptbench.leaderboards.study import html, markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

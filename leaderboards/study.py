@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ...harness.markdown import markdown_table, plain
-from ..offline import environment, policy, text
+from ..harness.markdown import markdown_table, plain
+from .offline import environment, policy, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
