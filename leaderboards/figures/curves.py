@@ -59,6 +59,7 @@ class Plane:
     Attributes:
         x: Title of the horizontal axis.
         form: Its number format, in Vega's words.
+        ticks: Where it has its ticks; none leaves it to the library.
         span: From where to where it goes; ``None`` as the points say.
         apart: Move the lines apart sideways.
         ceiling: Points of a frontier, by rising cost.
@@ -69,6 +70,7 @@ class Plane:
     x: str
     y: str
     form: str = "~%"
+    ticks: Sequence[float] = ()
     span: tuple[float, float] | None = None
     log: bool = False
     upwards: bool = True
@@ -106,8 +108,11 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
     x = alt.X(
         "x:Q",
         scale=alt.Scale(domain=list(span), nice=False, type="log" if plane.log else "linear"),
-        axis=alt.Axis(title=plane.x, format=plane.form, tickCount=6, grid=False, labelOverlap=True),
-    )
+        axis=alt.Axis(
+            title=plane.x, format=plane.form, grid=False, labelOverlap=True,
+            **({"values": list(plane.ticks)} if plane.ticks else {"tickCount": 6}),
+        ),
+    )  # fmt: skip
     y = alt.Y(
         "y:Q",
         scale=alt.Scale(domain=list(plane.height or _height(values)), nice=False, reverse=not plane.upwards),

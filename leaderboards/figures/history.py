@@ -58,6 +58,7 @@ def _panel(found: Sequence[Series]) -> Panel:
         "run, the oldest first",
         wording.with_unit(metric),
         form="d",
+        ticks=sorted(runs),
         upwards=metric.better == "higher",
         apart=True,
     )
