@@ -138,7 +138,10 @@ def adapted(network: Any, adapter: Adapter, *, merged: bool) -> Any:
             what = "it changes nothing: all that it adds is zero, as before any training"
             raise UserError(what, where=adapter.where, todo="name an adapter that was trained")
         found = around.merge_and_unload(safe_merge=True) if merged else around.get_base_model()
-    return found.requires_grad_(False).eval()
+    learn = {name for name, parameter in network.named_parameters() if merged and parameter.requires_grad}
+    for name, parameter in found.named_parameters():
+        parameter.requires_grad_(name in learn)
+    return found.eval()
 
 
 def shared_copy(network: Any) -> Any:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.models.reference"
+_FINETUNED = "adaptbench.models.finetuning"
 _ARCHITECTURES = Path(__file__).parent / "architectures"
 _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
@@ -84,30 +85,19 @@ _PRUNING_AND_SCHEDULING = {
 
 
 _FINETUNING = {
-    "lp-ft": ("LpFT", "Linear probing, then finetuning, by `train lp-ft`"),
-    "maml": ("Maml", "First-order MAML, by `train maml`"),
-    "multitask-ft": ("MultitaskFT", "Multitask finetuning: trained on few-shot tasks, by `train multitask-ft`"),
-    "standard-ft": ("StandardFT", "Standard finetuning: trained with a head over all classes, by `train standard-ft`"),
+    "lp-ft": "Linear probing, then finetuning, by `train lp-ft`",
+    "maml": "First-order MAML, by `train maml`",
+    "multitask-ft": "Multitask finetuning: trained on few-shot tasks, by `train multitask-ft`",
+    "standard-ft": "Standard finetuning: trained with a head over all classes, by `train standard-ft`",
 }
 _DUAL_FINETUNING = {
-    "cocoop": ("CoCoOp", "CoCoOp: learned prompts, shifted by the image, by `train cocoop`"),
-    "contrastive-ft": (
-        "ContrastiveFT",
-        "Images and texts trained together, by `train contrastive-ft`",
-    ),
-    "locked-text-ft": (
-        "LockedTextFT",
-        "Images trained towards the texts of classes, by `train locked-text-ft`",
-    ),
+    "cocoop": "CoCoOp: learned prompts, shifted by the image, by `train cocoop`",
+    "contrastive-ft": "Images and texts trained together, by `train contrastive-ft`",
+    "locked-text-ft": "Images trained towards the texts of classes, by `train locked-text-ft`",
 }
-
-
 _PROMPTING = {
-    "prompt-ft": ("PromptFT", "Prompt-based finetuning on few samples of one task, by `train prompt-ft`"),
-    "multitask-prompt-ft": (
-        "MultitaskPromptFT",
-        "Prompt-based finetuning on few samples of several tasks, by `train multitask-prompt-ft`",
-    ),
+    "prompt-ft": "Prompt-based finetuning on few samples of one task, by `train prompt-ft`",
+    "multitask-prompt-ft": "Prompt-based finetuning on few samples of several tasks, by `train multitask-prompt-ft`",
 }
 
 
@@ -174,16 +164,19 @@ def _register_finetuning(registry: Registrar) -> None:
     """Register what changes a model's weights: adapters, and what chapter 3 makes of an encoder of images."""
     network, weights = frozenset({"network"}), frozenset({"weights"})
     lora = _method("An adapter that peft saved, LoRA or its kin: lora(PATH)", network, weights, frozenset())
-    registry.method("lora", "adaptbench.models.finetuning.lora:Lora", card=lora)
-    for name, (kind, summary) in _FINETUNING.items():
-        card = _method(summary, network, weights, frozenset())
-        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
-        registry.recipe(name, f"adaptbench.models.finetuning.recipes:{name.replace('-', '_')}")
-    for name, (kind, summary) in _DUAL_FINETUNING.items():
+    registry.method("lora", f"{_FINETUNED}.lora:Lora", card=lora)
+    for name, summary in _FINETUNING.items():
+        _register_recipe(registry, name, "recipes", _method(summary, network, weights, frozenset()))
+    for name, summary in _DUAL_FINETUNING.items():
         modifies = frozenset({"prompts"}) if name == "cocoop" else weights
-        card = _method(summary, network | {"dual"}, modifies, frozenset())
-        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
-        registry.recipe(name, f"adaptbench.models.finetuning.dual_recipes:{name.replace('-', '_')}")
+        _register_recipe(registry, name, "dual_recipes", _method(summary, network | {"dual"}, modifies, frozenset()))
+
+
+def _register_recipe(registry: Registrar, name: str, module: str, card: MethodCard) -> None:
+    """Register a recipe, and the method that puts what it made on a base."""
+    attribute = name.replace("-", "_")
+    registry.method(name, f"{_FINETUNED}.methods:{attribute}", card=card)
+    registry.recipe(name, f"{_FINETUNED}.{module}:{attribute}")
 
 
 def _register_glyphs_encoders(registry: Registrar) -> None:
@@ -279,7 +272,5 @@ def _register_prompting(registry: Registrar) -> None:
     )
     registry.recipe("tiny-mlm", f"{_HERE}.tiny_mlm_recipe:train_tiny_mlm")
     network, weights, both = frozenset({"network"}), frozenset({"weights"}), frozenset(_PROMPTING)
-    for name, (kind, summary) in _PROMPTING.items():
-        card = _method(summary, network, weights, both - {name})
-        registry.method(name, f"adaptbench.models.finetuning.methods:{kind}", card=card)
-        registry.recipe(name, f"adaptbench.models.finetuning.prompt_recipes:{name.replace('-', '_')}")
+    for name, summary in _PROMPTING.items():
+        _register_recipe(registry, name, "prompt_recipes", _method(summary, network, weights, both - {name}))

@@ -48,7 +48,7 @@ class Steps:
     """
 
     def __init__(self, tasks: Tasks, epochs: int, together: int, seed: int) -> None:
-        self._tasks, self._together = tasks, together
+        self.tasks = tasks
         self.per_epoch = -(-len(tasks) // together)
         orders = [np.random.default_rng([seed, epoch]).permutation(len(tasks)) for epoch in range(epochs)]
         self._steps = [order[i : i + together] for order in orders for i in range(0, len(order), together)]
@@ -58,8 +58,8 @@ class Steps:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """Return ``inputs`` and ``labels`` of the tasks' images: task by task, class by class, the support first."""
-        rows = self._tasks.rows[self._steps[number]].ravel()
-        return {"inputs": self._tasks.images[rows], "labels": torch.from_numpy(self._tasks.labels[rows])}
+        rows = self.tasks.rows[self._steps[number]].ravel()
+        return {"inputs": self.tasks.images[rows], "labels": torch.from_numpy(self.tasks.labels[rows])}
 
     def check(self, budget: Budget) -> None:
         """Refuse to train on more or less than the budget.
@@ -67,6 +67,6 @@ class Steps:
         Raises:
             UserError: The steps see another number of images.
         """
-        seen = sum(self._tasks.rows[step].size for step in self._steps)
+        seen = sum(self.tasks.rows[step].size for step in self._steps)
         if seen != budget.seen:
             raise UserError(f"its steps see {seen:,} images, not {budget.seen:,}", where="budget", todo="report it")

@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ...harness.methods import readable
+from .finetune import finetune
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pydantic import BaseModel
+    from .finetune import Recipe
 
 
-def command(kind: type[BaseModel], name: str, run: Callable[[Any, Path], None]) -> Callable[..., None]:
-    """Return the command of a recipe; the command line asks for its arguments, which are the recipe's fields.
-
-    Args:
-        kind: Of the recipe.
-        name: As it is registered.
-        run: Does what a recipe asks for, in a folder.
-    """
+def command(kind: type[Recipe]) -> Callable[..., None]:
+    """Return the command of a recipe; the command line asks for its arguments, which are the recipe's fields."""
 
     def train(out: Path, **asked: Any) -> None:
         try:
             recipe = kind(**asked)
         except ValidationError as error:
-            raise readable(error, kind, f"recipe {name}") from error
-        run(recipe, out)
+            raise readable(error, kind, f"recipe {kind.name}") from error
+        finetune(recipe, out)
 
     fields = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=Parameter.empty if field.is_required() else field.default)

@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...harness.errors import UserError
-from ...harness.progress import Lines
-from . import checkpoints
-from .asked import same
 from .commands import command
-from .recipes import Recipe, copied, encoder, tasks_of
+from .recipes import ImageRecipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
 
     from .batches import Steps
     from .contrastive import Loss
-    from .named_classes import Classes
-    from .sources import Tasks
+    from .finetune import Data
     from .trainee import Trainee
 
 
-class DualRecipe(Recipe):
+class DualRecipe(ImageRecipe):
     """What the recipes for models of images and texts are asked."""
+
+    capability = "dual"
+    uses = ("tokenise", "text_features")
+    lacks = "it embeds no texts"
+    wanted = "a CLIP or a SigLIP: hf-dual:PATH"
 
     shots: ClassVar[int] = 0  # type: ignore[misc]  # no option: texts stand for the support
     ways: int = Field(50, ge=2)
@@ -37,30 +39,27 @@ class DualRecipe(Recipe):
     queries: int = Field(1, ge=1)
     """Images of each class."""
 
-    def trained(self, model: Any, tasks: Tasks, classes: Classes) -> Trainee:
-        """Return what is trained.
+    def data(self, model: Any, out: Path) -> Data:
+        """Return the sources, whose classes have names, and what they are validated on."""
+        from .named_classes import classes_of
 
-        Args:
-            model: An `adapters.transformers_dual.HFDualEncoder`, to be trained in place.
-            tasks: To train on.
-            classes: Of the tasks.
-        """
-        raise NotImplementedError
+        data = super().data(model, out)
+        classes_of(data.sources)
+        for spec, task in data.held_out.items():
+            classes_of({spec: task})
+        return data
 
-    def steps(self, tasks: Tasks, classes: Classes) -> Steps:  # noqa: ARG002 - for subclasses
-        """Return the steps of the training."""
-        from .batches import Steps
+    def validation(self, tuned: Any, data: Data, trainee: Any) -> Callable[[], float]:
+        """Return what scores the model by the texts of classes."""
+        from .named_classes import NamedValidation
 
-        return Steps(tasks, self.epochs, self.tasks_per_step, self.seed)
+        [task] = data.held_out.values()
+        score = NamedValidation(task, tuned, data.out / "val-images")
+        return lambda: score(self.answering(tuned, trainee))
 
-    def answering(self, model: Any, trainee: Any) -> Any:  # noqa: ARG002 - for subclasses
-        """Return the model as it is trained, to be validated."""
-        return model
-
-    def learned(self, model: Any, trainee: Any) -> torch.nn.Module:  # noqa: ARG002 - for subclasses
-        """Return the module whose trained parameters are the result."""
-        network: torch.nn.Module = model.network
-        return network
+    def answering(self, tuned: Any, trainee: Any) -> Any:  # noqa: ARG002 - for subclasses
+        """Return the model as it is, to be validated."""
+        return tuned
 
 
 class LockedTextFT(DualRecipe):
@@ -70,15 +69,15 @@ class LockedTextFT(DualRecipe):
     among: Literal["task", "all"] = "task"
     """Whether an image is classified among the classes of its task, or all."""
 
-    def trained(self, model: Any, tasks: Tasks, classes: Classes) -> Trainee:
+    def trainee(self, tuned: Any, data: Data, batches: Steps) -> Trainee:
         """Return the image side and the centroids."""
         from .locked_text import LockedText, freeze_unreached
-        from .named_classes import centroids
+        from .named_classes import centroids, classes_of
 
-        first = {name: part[:1] for name, part in tasks.images.inputs.items()}
-        freeze_unreached(model.module, first)
+        tasks = batches.tasks
+        freeze_unreached(tuned.module, {name: part[:1] for name, part in tasks.images.inputs.items()})
         shape = tasks.shape if self.among == "task" else None
-        return LockedText(model.module, scale(model), centroids(model, classes), shape)
+        return LockedText(tuned.module, scale(tuned), centroids(tuned, classes_of(data.sources)), shape)
 
 
 class ContrastiveFT(DualRecipe):
@@ -88,21 +87,24 @@ class ContrastiveFT(DualRecipe):
     loss: Literal["auto", "softmax", "sigmoid"] = "auto"
     """CLIP's softmax or SigLIP's sigmoid; auto is sigmoid for a model whose logits have a bias."""
 
-    def trained(self, model: Any, tasks: Tasks, classes: Classes) -> Trainee:
+    def batches(self, tuned: Any, data: Data) -> Steps:
+        """Return the steps, which draw a template for each image."""
+        from .named_classes import PromptedSteps, classes_of
+
+        tasks, templates = super().batches(tuned, data).tasks, classes_of(data.sources).templates
+        return PromptedSteps(tasks, self.epochs, self.tasks_per_step, self.seed, len(templates))
+
+    def trainee(self, tuned: Any, data: Data, batches: Steps) -> Trainee:
         """Return both sides."""
         from .contrastive import Contrastive
+        from .named_classes import classes_of
 
-        scale(model)
-        own: Loss = "sigmoid" if hasattr(model.network, "logit_bias") else "softmax"
+        scale(tuned)
+        own: Loss = "sigmoid" if hasattr(tuned.network, "logit_bias") else "softmax"
+        classes = classes_of(data.sources)
         rows = (len(classes.names), len(classes.templates))
-        tokens = {name: part.unflatten(0, rows) for name, part in model.tokenise(classes.texts).items()}
-        return Contrastive(model, tokens, tasks.shape, own if self.loss == "auto" else self.loss)
-
-    def steps(self, tasks: Tasks, classes: Classes) -> Steps:
-        """Return the steps, which draw a template for each image."""
-        from .named_classes import PromptedSteps
-
-        return PromptedSteps(tasks, self.epochs, self.tasks_per_step, self.seed, len(classes.templates))
+        tokens = {name: part.unflatten(0, rows) for name, part in tuned.tokenise(classes.texts).items()}
+        return Contrastive(tuned, tokens, batches.tasks.shape, own if self.loss == "auto" else self.loss)
 
 
 class CoCoOp(DualRecipe):
@@ -127,21 +129,22 @@ class CoCoOp(DualRecipe):
     among: Literal["task", "all"] = "task"
     """Whether an image is classified among the classes of its task (multitask CoCoOp), or all (CoCoOp)."""
 
-    def trained(self, model: Any, tasks: Tasks, classes: Classes) -> Trainee:
+    def trainee(self, tuned: Any, data: Data, batches: Steps) -> Trainee:
         """Return a context for the classes."""
         from .cocoop import CoCoOpTrainee, Prompts, Scorer, new_context
+        from .named_classes import classes_of
 
-        shape = tasks.shape if self.among == "task" else None
-        prompts = Prompts(model, self.context, classes.names)
-        return CoCoOpTrainee(Scorer(model, new_context(model, self.context, self.seed), prompts), scale(model), shape)
+        shape = batches.tasks.shape if self.among == "task" else None
+        prompts = Prompts(tuned, self.context, classes_of(data.sources).names)
+        return CoCoOpTrainee(Scorer(tuned, new_context(tuned, self.context, self.seed), prompts), scale(tuned), shape)
 
-    def answering(self, model: Any, trainee: Any) -> Any:
+    def answering(self, tuned: Any, trainee: Any) -> Any:
         """Return the model with the context as it is."""
         from .cocoop import CoCoOpModel
 
-        return CoCoOpModel(model, trainee.scorer.context, self.context)
+        return CoCoOpModel(tuned, trainee.scorer.context, self.context)
 
-    def learned(self, model: Any, trainee: Any) -> torch.nn.Module:  # noqa: ARG002 - the model stays as it is
+    def learned(self, tuned: Any, trainee: Any) -> torch.nn.Module:  # noqa: ARG002 - the model stays as it is
         """Return the context."""
         context: torch.nn.Module = trainee.scorer.context
         return context
@@ -159,54 +162,4 @@ def scale(model: Any) -> float:
     return float(found.detach().exp())
 
 
-def finetune(recipe: DualRecipe, out: Path) -> None:
-    """Train, or go on training, and write ``out/model``, as `recipes.finetune` does.
-
-    Raises:
-        UserError: As there; or the base embeds no texts, or a source names no classes.
-    """
-    import torch
-
-    from ...adapters.transformers_dual import HFDualEncoder
-    from .batches import Budget
-    from .loop import fit, leads
-    from .named_classes import NamedValidation, classes_of
-    from .sources import gather, shape_of
-
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
-    model = encoder(recipe)
-    if not isinstance(model, HFDualEncoder):
-        raise UserError("it embeds no texts", where=f"base {recipe.base}", todo="name a CLIP or a SigLIP: hf-dual:PATH")
-    tuned, adapter = copied(model, recipe)
-    sources, held_out = tasks_of(recipe)
-    classes = classes_of(sources)
-    for spec, task in held_out.items():
-        classes_of({spec: task})
-    shown = sum(len(task.manifest.query) for task in sources.values())
-    budget = Budget(shown, shape_of(sources).images, recipe.epochs)
-    weights = checkpoints.weights_digest(model.network)
-    asked = recipe.model_dump(exclude={"save_every", "threads"})
-    same(out, {"method": recipe.name, **asked, "weights": weights, "budget": str(budget)})
-    # What it is validated on may be asked among all classes, and then has no episodes to tell it by.
-    same(out, {spec: task.manifest.digest for spec, task in sources.items()}, "tasks.json")
-    Lines(0).note(str(budget))
-    if (out / "model" / checkpoints.CARD).exists():
-        return
-    tasks = gather(sources, model, out / "images")
-    steps = recipe.steps(tasks, classes)
-    steps.check(budget)
-    trainee = recipe.trained(tuned, tasks, classes)
-    scored = [NamedValidation(task, model, out / "val-images") for task in held_out.values()]
-    validate = (lambda: scored[0](recipe.answering(tuned, trainee))) if scored else None
-    fit(trainee, steps, recipe.loop(steps), out, validate)
-    if leads():
-        made = {"base": recipe.base, "weights": weights, "budget": str(budget), "recipe": asked}
-        card = {"method": recipe.name, **made}
-        half = recipe.store == "float16"
-        checkpoints.write(out / "model", recipe.learned(tuned, trainee), card, half=half, adapter=adapter)
-
-
-locked_text_ft, contrastive_ft, cocoop = (
-    command(kind, kind.name, finetune) for kind in (LockedTextFT, ContrastiveFT, CoCoOp)
-)
+locked_text_ft, contrastive_ft, cocoop = (command(kind) for kind in (LockedTextFT, ContrastiveFT, CoCoOp))

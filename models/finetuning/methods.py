@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 class FromCheckpoint(Method):
-    """A method that a training made.
-
-    A class says with ``name`` which.
-    """
+    """A method that a training made, of the recipe with its name."""
 
     name: ClassVar[str]
 
@@ -48,7 +45,7 @@ class FromCheckpoint(Method):
 
 
 class Finetuned(FromCheckpoint):
-    """What all other weights have in common: they cost the same."""
+    """Other weights, which cost the same; each recipe but CoCoOp's has a method of this kind, under its own name."""
 
     stage = "weights"
 
@@ -58,56 +55,8 @@ class Finetuned(FromCheckpoint):
         return model.with_network(checkpoints.finetuned(model.network, self.checkpoint, f"method {self.name}"))
 
     def leaves(self, work: Work) -> Work:
-        """Return the work as it is: other weights cost the same, and an adapter is merged."""
+        """Return the work as it is: an adapter is merged."""
         return work
-
-
-class MultitaskFT(Finetuned):
-    """Multitask finetuning (dissertation, Algorithm 2)."""
-
-    name = "multitask-ft"
-
-
-class StandardFT(Finetuned):
-    """Standard finetuning: a head over all classes, dropped afterwards."""
-
-    name = "standard-ft"
-
-
-class LpFT(Finetuned):
-    """Linear probing, then finetuning."""
-
-    name = "lp-ft"
-
-
-class PromptFT(Finetuned):
-    """Prompt-based finetuning on few samples of one task (dissertation A.6)."""
-
-    name = "prompt-ft"
-
-
-class MultitaskPromptFT(Finetuned):
-    """Multitask prompt-based finetuning on few samples of several tasks."""
-
-    name = "multitask-prompt-ft"
-
-
-class Maml(Finetuned):
-    """First-order MAML; its answers are those of the nearest centroid, as of the others."""
-
-    name = "maml"
-
-
-class LockedTextFT(Finetuned):
-    """Locked-text tuning of a model of images and texts: its image side was trained."""
-
-    name = "locked-text-ft"
-
-
-class ContrastiveFT(Finetuned):
-    """Contrastive finetuning of a model of images and texts."""
-
-    name = "contrastive-ft"
 
 
 class CoCoOp(FromCheckpoint):
@@ -132,3 +81,15 @@ class CoCoOp(FromCheckpoint):
         context = new_context(model, words, seed=0)
         checkpoints.loaded(context, self.checkpoint, where)
         return CoCoOpModel(model, context, words)
+
+
+def made_by(recipe: str) -> type[Finetuned]:
+    """Return the method that puts on a base what a recipe made of it."""
+    told = {"__module__": __name__, "__doc__": f"A base with the weights that `train {recipe}` made of its own."}
+    return type(recipe, (Finetuned,), {**told, "name": recipe})
+
+
+multitask_ft, standard_ft, lp_ft, maml = map(made_by, ("multitask-ft", "standard-ft", "lp-ft", "maml"))
+locked_text_ft, contrastive_ft = map(made_by, ("locked-text-ft", "contrastive-ft"))
+prompt_ft, multitask_prompt_ft = map(made_by, ("prompt-ft", "multitask-prompt-ft"))
+cocoop = CoCoOp

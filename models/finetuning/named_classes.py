@@ -13,7 +13,7 @@ from ...harness.abilities import NamesClasses
 from ...harness.contracts import Aligned, DualEncoder
 from ...harness.errors import UserError
 from .batches import Steps
-from .sources import embed, mean_score, prepare
+from .sources import embed, prepare, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,4 +126,5 @@ class NamedValidation:
         vectors = embed(model.module, self._images).numpy()
         images = np.zeros((len(self._task.inputs), vectors.shape[1]), dtype=np.float32)
         images[self._used] = vectors
-        return mean_score(self._task, Aligned(images, np.repeat(texts[:, np.newaxis], templates, axis=1)))
+        answers = Aligned(images, np.repeat(texts[:, np.newaxis], templates, axis=1))
+        return value(self._task, self._task.outputs(self._task.samples, answers))

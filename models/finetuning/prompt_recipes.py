@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from pydantic import Field
 
-from ...harness.abilities import HasNetwork
 from ...harness.errors import UserError
-from ...harness.identity import BoundModel
-from ...harness.methods import Seed
-from ...harness.planned_models import plan_model
+from ...harness.methods import Seed  # noqa: TC001 - pydantic reads it
 from ...harness.plugins import load_plugins
 from ...harness.progress import Lines
-from ...harness.specs import parse, parse_call
-from ...harness.store.files import write_atomic
-from .asked import same
+from ...harness.specs import parse_call
 from .commands import command
+from .finetune import Data, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ...harness.contracts import FloatArray
-    from ...harness.registry import Registry
+    from .loop import Loop
+    from .masked import Draws
+    from .trainee import Trainee
 
 
-class PromptRecipe(BaseModel):
+class PromptRecipe(Recipe):
     """What both recipes are asked. The defaults are those of the dissertation's experiments."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
-    name: ClassVar[str]
+    capability = "masked"
+    uses = ("encode", "padded")
+    lacks = "it fills no masks"
+    wanted = "a masked language model: hf-mlm:PATH, tiny-mlm"
     in_turn: ClassVar[bool]
+    """Go through all examples again and again, and validate; else draw a task, then one of its examples."""
     batch: int
 
     base: str
@@ -43,118 +44,91 @@ class PromptRecipe(BaseModel):
     """Examples of each class."""
     steps: int = Field(1000, ge=1)
     """Steps of the optimizer, AdamW."""
-    rate: float = Field(1e-5, gt=0)
-    """Learning rate."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """What becomes of the learning rate."""
     learns: str = ""
     """Parts of the names of the parameters that learn, separated by a slash, such as bias/LayerNorm; all, if empty."""
-    store: Literal["float32", "float16"] = "float32"
-    """Numbers that the trained weights are written in."""
     save_every: int = Field(100, ge=1)
     """Steps between two checkpoints, and between two validations."""
     seed: Seed = 13
     """The seed of the samples, as the tasks take it, and of the order."""
-    threads: int = Field(0, ge=0)
-    """Processor cores to use; 0 for all."""
 
-    def finetune(self, out: Path) -> None:
-        """Train, or go on training, and write ``out/model``; what was done before is not done again.
+    def asked(self) -> dict[str, Any]:
+        """Return the options; those of an adapter only if there is one, as in trainings that knew of none."""
+        adapter = {} if self.lora_r else {"lora_r", "lora_alpha", "lora_targets"}
+        return {name: value for name, value in super().asked().items() if name not in adapter}
 
-        Args:
-            out: Folder of the checkpoints, ``log.jsonl``, ``recipe.json`` and ``model``.
+    def data(self, model: Any, out: Path) -> Data:
+        """Return the samples to train on, and as many for development."""
+        if self.lora_r and self.learns:
+            raise UserError("an adapter learns alone", where="learns", todo="leave learns or lora_r out")
+        sources, selection = self.chosen(model, {spec: self.task(spec, "train") for spec in self.specs()})
+        held_out = {spec: self.task(spec, "dev") for spec in sources} if self.in_turn else {}
+        shown, seen = sum(len(task.samples) for task in sources.values()), self.steps * self.batch
+        budget = f"{shown} examples, {self.steps:,} steps of {self.batch} = {seen:,} examples seen"
+        return Data(sources, held_out, budget, out, selection=selection)
 
-        Raises:
-            UserError: The base cannot be trained, a source is not a prompt task, a loss is not finite, or ``out`` holds
-                another training.
-        """
-        import torch
+    def chosen(
+        self,
+        model: Any,  # noqa: ARG002 - for subclasses
+        tasks: Mapping[str, Any],
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+        """Return those of the sources that are trained on, all, and how they were selected."""
+        return tasks, None
 
-        from . import checkpoints
-        from .loop import Loop, fit, leads
-        from .masked import Draws, Masked, show
-
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        registry = load_plugins().registry
-        model = self.model(registry, self.base)
-        tasks = self.chosen(registry, {spec: self.task(registry, spec, "train") for spec in self._sources()}, out)
-        asked = self.model_dump(exclude={"save_every", "threads"})
-        weights = checkpoints.weights_digest(model.network)
-        shown = sum(len(task.samples) for task in tasks.values())
-        budget = f"{shown} examples, {self.steps:,} steps of {self.batch} = {self.steps * self.batch:,} examples seen"
-        same(out, {"method": self.name, **asked, "weights": weights})
-        Lines(0).note(budget)
-        if (out / "model" / checkpoints.CARD).exists():
-            return
-        tuned = model.with_network(copy.deepcopy(model.network))
-        self._freeze(tuned.network)
-        tuned.network.to("cuda" if torch.cuda.is_available() else "cpu")
-        trainee = Masked(tuned.module)
-        batches = Draws(
-            tuned, [show(tuned, task) for task in tasks.values()], self.steps, self.batch, self.seed,
-            epochs=self.in_turn,
-        )  # fmt: skip
-        loop = Loop(
-            steps=self.steps, rate=self.rate, optimizer="adamw", schedule=self.schedule, clip=1.0,
-            save_every=self.save_every, validate_every=self.save_every, seed=self.seed,
-        )  # fmt: skip
-        held_out = [one for spec in tasks if self.in_turn for one in show(tuned, self.task(registry, spec, "dev"))]
-        fit(trainee, batches, loop, out, (lambda: trainee.accuracy(tuned, held_out)) if held_out else None)
-        if leads():
-            made = {"method": self.name, "base": self.base, "weights": weights, "budget": budget, "recipe": asked}
-            checkpoints.write(out / "model", tuned.network, made, half=self.store == "float16")
-
-    def _sources(self) -> list[str]:
-        specs = [spec.strip() for spec in self.source.split(";")]
-        if len(set(specs)) < len(specs):
-            raise UserError("a source is given twice", where=self.source, todo="give it once")
-        return specs
-
-    def chosen(self, registry: Registry, tasks: dict[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG002
-        """Return those of the sources that are trained on: all."""
-        return tasks
-
-    def model(self, registry: Registry, spec: str) -> Any:
-        """Load a masked language model that has a network.
-
-        Raises:
-            UserError: It is something else.
-        """
-        planned, where = plan_model(registry, parse(spec)), f"model {spec}"
-        if "masked" not in planned.card.capabilities:
-            raise UserError("it fills no masks", where=where, todo="name a masked language model: hf-mlm:PATH")
-        model = BoundModel(planned, planned.bind(seed=self.seed, device="cpu")).load()
-        if not isinstance(model, HasNetwork) or not hasattr(model, "encode"):
-            raise UserError("it has no network to train", where=where, todo="name one: hf-mlm:PATH, tiny-mlm")
-        return model
-
-    def task(self, registry: Registry, spec: str, part: str) -> Any:
+    def task(self, spec: str, part: str) -> Any:
         """Return the task of a source with the samples that this training may see.
 
         Args:
-            registry: Where it is looked up.
-            spec: Which.
+            spec: Of the source.
             part: ``train`` or ``dev``.
 
         Raises:
             UserError: It has no such samples.
         """
         call = parse_call(spec)
-        entry, where = registry.find("task", call.name), f"source {spec}"
-        takes = entry.takes()
-        if entry.card.capability != "masked" or not {"part", "k", "seed"} <= set(takes):
+        entry, where = load_plugins().registry.find("task", call.name), f"source {spec}"
+        if entry.card.capability != "masked" or not {"part", "k", "seed"} <= set(entry.takes()):
             raise UserError("it has no samples for prompt-based finetuning", where=where, todo="name prompt-sst2, ...")
         given = entry.bind(call, seed=self.seed)
         return entry.factory()(**{**given, "part": part, "k": self.k, "seed": self.seed})
 
-    def _freeze(self, network: Any) -> None:
+    def batches(self, tuned: Any, data: Data) -> Draws:
+        """Return examples of the sources: in turn, or drawn."""
+        from .masked import Draws, show
+
+        shown = [show(tuned, task) for task in data.sources.values()]
+        return Draws(tuned, shown, self.steps, self.batch, self.seed, epochs=self.in_turn)
+
+    def trainee(self, tuned: Any, data: Data, batches: Draws) -> Trainee:  # noqa: ARG002 - for subclasses
+        """Return the model, of which learns what ``learns`` says."""
+        from .masked import Masked
+
         parts = [part for part in self.learns.split("/") if part]
-        learns = [name for name, _ in network.named_parameters() if not parts or any(part in name for part in parts)]
-        if not learns:
+        named = dict(tuned.network.named_parameters()) if parts else {}
+        learning = {name for name in named if any(part in name for part in parts)}
+        if parts and not learning:
             raise UserError(f"no parameter has {self.learns!r} in its name", where="learns", todo="name others")
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name in learns)
+        for name, parameter in named.items():
+            parameter.requires_grad_(name in learning)
+        return Masked(tuned.module)
+
+    def loop(self, batches: Draws) -> Loop:
+        """Return how it is trained."""
+        from .loop import Loop
+
+        return Loop(
+            steps=len(batches), rate=self.rate, optimizer="adamw", schedule=self.schedule, clip=1.0,
+            save_every=self.save_every, validate_every=self.save_every, seed=self.seed,
+        )  # fmt: skip
+
+    def validation(self, tuned: Any, data: Data, trainee: Any) -> Callable[[], float]:
+        """Return what computes the tasks' own metrics on the samples for development; of several tasks, the mean."""
+        from .masked import show
+        from .sources import value
+
+        shown = [(task, show(tuned, task)) for task in data.held_out.values()]
+        return lambda: float(np.mean([value(task, trainee.outputs(tuned, examples)) for task, examples in shown]))
 
 
 class PromptFT(PromptRecipe):
@@ -180,28 +154,25 @@ class MultitaskPromptFT(PromptRecipe):
     threshold: float = Field(0.01, ge=0)
     """How much each further source must raise the coverage, as a share."""
 
-    def chosen(self, registry: Registry, tasks: dict[str, Any], out: Path) -> dict[str, Any]:
-        """Return the sources that are selected, and write ``out/selection.json``: all of them, by similarity.
+    def chosen(self, model: Any, tasks: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+        """Return the sources that are selected, and all of them by similarity.
 
         A source's features are the states of the first token, with the right label word at the mask; sources are
         compared by the first principal component (dissertation A.6.4).
         """
         if not self.target:
-            return tasks
+            return tasks, None
         from ...harness.selection import Options, select
 
-        encoder = self.model(registry, self.encoder or self.base)
-        target = self.task(registry, self.target, "train")
-        goal, *pool = (features(encoder, task) for task in (target, *tasks.values()))
-        options = Options(similarity="component", threshold=self.threshold)
-        found = select(goal, pool, options, list(tasks))
+        encoder = self.load(self.encoder) if self.encoder else model
+        goal, *pool = (features(encoder, task) for task in (self.task(self.target, "train"), *tasks.values()))
+        found = select(goal, pool, Options(similarity="component", threshold=self.threshold), list(tasks))
         specs = [list(tasks)[place] for place in found.order]
         rows = zip(specs, found.similarities.tolist(), found.coverages.tolist(), strict=True)
         told = [{"source": spec, "similarity": alike, "coverage": coverage} for spec, alike, coverage in rows]
-        content = {"target": self.target, "selected": found.stop, "reason": found.reason, "sources": told}
-        write_atomic(out / "selection.json", (json.dumps(content, indent=2) + "\n").encode())
         Lines(0).note(f"selected for {self.target}: {', '.join(specs[: found.stop])} ({found.reason})")
-        return {spec: tasks[spec] for spec in specs[: found.stop]}
+        selection = {"target": self.target, "selected": found.stop, "reason": found.reason, "sources": told}
+        return {spec: tasks[spec] for spec in specs[: found.stop]}, selection
 
 
 def features(encoder: Any, task: Any) -> FloatArray:
@@ -211,5 +182,4 @@ def features(encoder: Any, task: Any) -> FloatArray:
     return found
 
 
-prompt_ft = command(PromptFT, PromptFT.name, PromptFT.finetune)
-multitask_prompt_ft = command(MultitaskPromptFT, MultitaskPromptFT.name, MultitaskPromptFT.finetune)
+prompt_ft, multitask_prompt_ft = (command(kind) for kind in (PromptFT, MultitaskPromptFT))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from ...harness.contracts import Scores
 from ...harness.errors import UserError
 from ...harness.plugins import load_plugins
 from ...harness.specs import parse_call
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ...harness.abilities import Traceable
-    from ...harness.contracts import Aligned, FloatArray, Input, Json, Sample
+    from ...harness.contracts import FloatArray, Input, Json, Sample
 
     IntArray = npt.NDArray[np.int64]
 
@@ -216,12 +217,24 @@ class Validation:
         vectors = embed(module, self._images).numpy()
         features = np.zeros((len(self._task.inputs), vectors.shape[1]), dtype=np.float32)
         features[self._used] = vectors
-        return mean_score(self._task, features)
+        return value(self._task, self._task.outputs(self._task.samples, features))
 
 
-def mean_score(task: Any, features: FloatArray | Aligned) -> float:
-    """Return the mean of a task's first metric over its samples, from the embeddings of its inputs."""
+def value(task: Any, outputs: Sequence[Json]) -> float:
+    """Return what a model is compared by on a task: its derived metric, such as F1, or the mean of its first one.
+
+    Args:
+        task: Any.
+        outputs: Raw output for each of its samples.
+    """
+    parsed = [task.parse(sample, output) for sample, output in zip(task.samples, outputs, strict=True)]
+    found = [(sample.id, one, task.score(sample, one)) for sample, one in zip(task.samples, parsed, strict=True)]
+    scored = [(name, one, score) for name, one, score in found if score is not None]
     metric = task.card.metrics[0].name
-    outputs = task.outputs(task.samples, features)
-    scores = [task.score(sample, task.parse(sample, out)) for sample, out in zip(task.samples, outputs, strict=True)]
-    return float(np.mean([score[metric] for score in scores if score is not None]))
+    values = np.array([score[metric] for _, _, score in scored])
+    derived = [metric.name for metric in task.card.metrics if metric.kind == "derived"]
+    if not derived:
+        return float(np.mean(values))
+    ids, read = [name for name, _, _ in scored], [one for _, one, _ in scored]
+    scores = Scores({metric: values}, {}, np.ones(len(scored)), ids, read)
+    return float(task.aggregate(scores)[derived[0]])

@@ -220,7 +220,7 @@ def test_all_recipes_see_the_same_tasks(trained: Callable[[str], Path]) -> None:
 def test_the_weights_are_those_of_the_best_epoch(trained: Callable[[str], Path], base: str, val: str) -> None:
     lines = [json.loads(line) for line in (trained("multitask-ft") / "log.jsonl").read_text().splitlines()]
     best = max(line["score"] for line in lines if "score" in line)
-    model = methods.MultitaskFT(checkpoint=str(trained("multitask-ft") / "model")).apply(encoder(base))
+    model = methods.multitask_ft(checkpoint=str(trained("multitask-ft") / "model")).apply(encoder(base))
     assert Validation(read(val, "val"), model, trained("multitask-ft") / "x")(model.module) == pytest.approx(best)
 
 
@@ -228,7 +228,7 @@ def test_an_adapter_is_a_folder_of_peft(trained: Callable[[str], Path], base: st
     import peft
 
     folder = trained("lora") / "model"
-    live, wanted = encoder(base), methods.MultitaskFT(checkpoint=str(folder)).apply(encoder(base)).embed(images(3))
+    live, wanted = encoder(base), methods.multitask_ft(checkpoint=str(folder)).apply(encoder(base)).embed(images(3))
     adapted = live.with_network(peft.PeftModel.from_pretrained(live.network, folder).base_model.model)
     np.testing.assert_allclose(adapted.embed(images(3)), wanted, rtol=1e-4, atol=1e-5)
 
@@ -270,7 +270,7 @@ def test_sources_are_mixed(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"base": "pixels"}, "base pixels: it has no network to train"),
+        ({"base": "pixels"}, "model pixels: it has no network to train"),
         ({"base": "constant"}, "it has no network to train"),
         ({"base": "tiny-icl"}, "it embeds no images"),
         ({"source": "shapes-pope(scenes=2)"}, "is not a few-shot task"),
@@ -305,15 +305,15 @@ class TestACheckpoint:
         with torch.no_grad():
             next(other.network.parameters()).add_(1)
         with pytest.raises(UserError, match="was trained from other weights; name the base that it was trained from"):
-            methods.MultitaskFT(checkpoint=str(trained("multitask-ft") / "model")).apply(other)
+            methods.multitask_ft(checkpoint=str(trained("multitask-ft") / "model")).apply(other)
 
     def test_of_another_method_is_refused(self, trained: Callable[[str], Path], base: str) -> None:
         with pytest.raises(UserError, match="is of multitask-ft; write multitask-ft instead"):
-            methods.LpFT(checkpoint=str(trained("multitask-ft") / "model")).apply(encoder(base))
+            methods.lp_ft(checkpoint=str(trained("multitask-ft") / "model")).apply(encoder(base))
 
     def test_that_is_missing_is_one_line(self, base: str, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="holds no finetuned weights"):
-            methods.Maml(checkpoint=str(tmp_path)).apply(encoder(base))
+            methods.maml(checkpoint=str(tmp_path)).apply(encoder(base))
         with pytest.raises(MissingArgument, match="it needs a checkpoint"):
             plan_model(load_plugins().registry, parse("vit-glyphs+maml"))
 
@@ -328,7 +328,7 @@ class TestACheckpoint:
         else:
             save_file({"nothing": torch.zeros(1)}, file)
         with pytest.raises(UserError, match=message):
-            methods.Maml(checkpoint=str(tmp_path)).apply(model)
+            methods.maml(checkpoint=str(tmp_path)).apply(model)
 
     def test_of_half_precision_is_half_as_large(self, base: str, tmp_path: Path) -> None:
         for half in (False, True):

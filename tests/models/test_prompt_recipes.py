@@ -12,8 +12,8 @@ from adaptbench.harness.contracts import MaskedPrompt, Piece
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.specs import parse
 from adaptbench.harness.suites import load_suite
+from adaptbench.models.finetuning import methods
 from adaptbench.models.finetuning.masked import Draws, Masked, Shown, padded
-from adaptbench.models.finetuning.methods import MultitaskPromptFT, PromptFT
 from adaptbench.models.finetuning.prompt_recipes import multitask_prompt_ft, prompt_ft
 from adaptbench.models.reference.tiny_mlm import tiny_mlm
 from adaptbench.tasks.builtin import SUITES
@@ -63,7 +63,7 @@ def test_a_training_leaves_a_checkpoint_of_what_learns(trained, model):
     weights = load_file(trained / "model" / "model.safetensors")
     assert weights
     assert all("bias" in name or "LayerNorm" in name for name in weights)
-    tuned = PromptFT(checkpoint=str(trained / "model")).apply(model)
+    tuned = methods.prompt_ft(checkpoint=str(trained / "model")).apply(model)
     assert tuned.fill_mask(PROMPTS) != model.fill_mask(PROMPTS)
     log = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if "score" in line] == [2]
@@ -94,12 +94,12 @@ def test_sources_are_selected_for_a_target_and_the_result_can_be_finetuned(tmp_p
         one["source"] == "words-entailment" for one in found["sources"][: found["selected"]]
     )
     assert json.loads((tmp_path / "model" / "adaptation.json").read_text())["budget"].startswith(f"{shown} examples")
-    tuned = MultitaskPromptFT(checkpoint=str(tmp_path / "model")).apply(model)
+    tuned = methods.multitask_prompt_ft(checkpoint=str(tmp_path / "model")).apply(model)
     assert tuned.fill_mask(PROMPTS) != model.fill_mask(PROMPTS)
     with pytest.raises(UserError, match="is of multitask-prompt-ft"):
-        PromptFT(checkpoint=str(tmp_path / "model")).apply(model)
+        methods.prompt_ft(checkpoint=str(tmp_path / "model")).apply(model)
     with pytest.raises(UserError, match="was trained from other weights"):
-        MultitaskPromptFT(checkpoint=str(tmp_path / "model")).apply(tuned)
+        methods.multitask_prompt_ft(checkpoint=str(tmp_path / "model")).apply(tuned)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_what_the_suite_names_ships_and_fits(model):
     named = {(call.name, dict(call.args)["checkpoint"]) for text in suite.models for call in parse(text).methods}
     shipped = {(method, name) for method, names in tiny_mlm.checkpoints.items() for name in names if name != "auto"}
     assert named == shipped
-    multitask = MultitaskPromptFT(checkpoint="seed13-all").for_base(tiny_mlm).apply(model)
-    tuned = PromptFT(checkpoint="seed13-states-all").for_base(tiny_mlm).apply(multitask)
+    multitask = methods.multitask_prompt_ft(checkpoint="seed13-all").for_base(tiny_mlm).apply(model)
+    tuned = methods.prompt_ft(checkpoint="seed13-states-all").for_base(tiny_mlm).apply(multitask)
     assert len({tuple(map(tuple, one.fill_mask(PROMPTS))) for one in (model, multitask, tuned)}) == 3
     for method, name in shipped:
         recipe = json.loads((Path(tiny_mlm.checkpoints[method][name]) / "recipe.json").read_text())
