@@ -21,7 +21,7 @@ help:
 	@echo "make quick      run within 90 s what a change most likely breaks"
 	@echo "make compat     test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
 	@echo "make kernels    run the numerical tests under every matrix kernel of this processor"
-	@echo "make campaigns  kill runs a thousand times, and try every property on thousands of examples"
+	@echo "make campaigns  kill runs a thousand times and trainings twenty, and try every property on thousands of examples"
 	@echo "make bench      compare speed side by side (pytest-benchmark)"
 	@echo "make train      train the shipped ViT again, into runs/vit-glyphs"
 	@echo "make lock       write ci/constraints.txt anew from what is installed"

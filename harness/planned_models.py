@@ -192,7 +192,8 @@ def what_is_left(methods: Iterable[PlannedMethod], work: Work) -> Work:
     """Return what methods leave of one prompt's work, in the order in which they act.
 
     Raises:
-        UserError: An option does not suit the architecture, or a method has no cost model.
+        UserError: An option does not suit the architecture, a method has no cost model, or one that changes the weights
+            meets another that brings its own.
     """
 
     def place(planned: PlannedMethod) -> tuple[int, bool]:
@@ -201,6 +202,9 @@ def what_is_left(methods: Iterable[PlannedMethod], work: Work) -> Work:
 
     for planned in sorted(methods, key=place):
         where = f"method {planned.call}"
+        if planned.method.stage == "weights" and work.own_weights:
+            todo = "leave one of the two methods out"
+            raise UserError("another method brings weights that it was trained with", where=where, todo=todo)
         try:
             with blamed_on("its cost model", where):
                 work = planned.method.leaves(work)

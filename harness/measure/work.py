@@ -53,6 +53,7 @@ class Work:
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
         beside: FLOPs of what methods put beside the weights.
+        own_weights: Whether a method brings weights of its own for the language model.
         assumed: What was assumed where the work depends on the image or the prompt, one sentence each.
     """
 
@@ -64,6 +65,7 @@ class Work:
     always: int | None = None
     added: int = 0
     beside: Beside = _NOTHING
+    own_weights: bool = False
     assumed: tuple[str, ...] = ()
 
     @classmethod
@@ -131,6 +133,10 @@ class Work:
     def with_beside(self, flops: Beside) -> Work:
         """The same prompt with layers beside those of the model."""
         return dataclasses.replace(self, beside=flops)
+
+    def with_own_weights(self) -> Work:
+        """The same prompt, answered by a language model with a method's own weights."""
+        return dataclasses.replace(self, own_weights=True)
 
     def assuming(self, what: str) -> Work:
         """The same prompt with a sentence that says what was assumed about it."""

@@ -15,7 +15,7 @@ from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import MissingArgument, UserError
 from ...harness.execution import Execution, LayerWork
 from ...harness.methods import Budget, Method, Seed
-from .switches import SchedulerConfig, channel_groups, default_rank, read_config
+from .switches import SchedulerConfig, channel_groups, default_rank, has_weights, read_config
 
 if TYPE_CHECKING:
     from ...harness.measure.work import Work
@@ -102,6 +102,8 @@ class AdaLlava(Method):
         if self.reads_latency(bare=self.checkpoint == _AUTO):
             work = work.with_one_more_token()
         left = self.left(work, config, units)
+        if self.trained and has_weights(self.trained):
+            left = left.with_own_weights()
         if self._by_sign(config):
             left = left.assuming("a deterministic scheduler may keep other units than the budget's; those are assumed")
         return left if self.checkpoint == _AUTO else left.adding(self.flops(config))

@@ -180,6 +180,12 @@ def read_config(path: str) -> SchedulerConfig:
         ) from error
 
 
+def has_weights(path: str) -> bool:
+    """Whether a checkpoint brings weights of the language model, beside those of its scheduler."""
+    folder = checkpoint(path, None, FILES)
+    return (folder / "model.safetensors").is_file() or not (folder / CONFIG).is_file()
+
+
 def _public(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What the config of a public checkpoint says of its scheduler; a rank of 8 is what the release has built in."""
     switched = fields["scheduler_type"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
+import peft
 import pytest
+import torch
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
@@ -20,6 +24,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
     from adaptbench.harness.planned_models import PlannedModel
     from adaptbench.harness.prefill_cost import PrefillCost
@@ -44,6 +50,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "smaller-images": {"side": [0, 30]},
     "blind": {"colour": ["red"]},
     "layers": {"keep": [2]},
+    "lora": {"checkpoint": ["FOLDER/lora", "FOLDER/dora", "FOLDER/none"], "merged": ["true", "false"]},
     "nothing": {},
 }  # fmt: skip
 BLIND_TO_INPUT = (
@@ -56,7 +63,10 @@ BLIND_TO_INPUT = (
     "scheduler=first",
     "scheduler=full",
     "blind",
+    "lora",
 )
+MERGED = ["", "", "lora(FOLDER/lora)", "lora(FOLDER/ia3)"]
+LIVE = ["lora(FOLDER/lora,merged=false)", "lora(FOLDER/dora,merged=false)", "lora(FOLDER/ia3,merged=false)"]
 
 
 RIGHT = {
@@ -81,9 +91,10 @@ RIGHT = {
 def right(draw: Any) -> str:
     """Specs that can be run."""
     methods = [*filter(None, (draw(st.sampled_from(kinds)) for kinds in RIGHT.values()))]
-    budget = (
-        draw(st.sampled_from(["", "@0.5", "@0.6", "@0.75", "@0.85", "@1"])) if "adallava" in "".join(methods) else ""
-    )
+    scheduled = "adallava" in "".join(methods)
+    budget = draw(st.sampled_from(["", "@0.5", "@0.6", "@0.75", "@0.85", "@1"])) if scheduled else ""
+    adapter = draw(st.sampled_from(MERGED if scheduled else [*MERGED, *LIVE]))
+    methods += [adapter] if adapter else []
     return "+".join(["tiny-llava", *draw(st.permutations(methods))]) + budget
 
 
@@ -112,6 +123,23 @@ def base() -> HFMultimodal:
 
 
 @pytest.fixture(scope="module")
+def folder(base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of adapters on every linear layer, one of each live kind."""
+    where = tmp_path_factory.mktemp("adapters")
+    layers = ["q_proj", "v_proj", "fc1", "linear_1", "down_proj"]
+    for name, config in {
+        "lora": peft.LoraConfig(target_modules="all-linear", r=3),
+        "dora": peft.LoraConfig(target_modules=layers, r=2, use_dora=True),
+        "ia3": peft.IA3Config(target_modules=layers, feedforward_modules=["down_proj"]),
+    }.items():
+        model = peft.get_peft_model(copy.deepcopy(base.network), config)
+        for weight in (weight for weight in model.parameters() if weight.requires_grad):
+            torch.nn.init.normal_(weight, 1, 0.1)
+        model.save_pretrained(where / name)
+    return where
+
+
+@pytest.fixture(scope="module")
 def prompts() -> list[Prompt]:
     images = [Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), quality).convert("RGB") for quality in (20, 60)]
     return [
@@ -132,8 +160,9 @@ def verdict(ask: Any) -> str:
 
 @settings(max_examples=60, deadline=None)
 @given(spec=specs() | right())
-def test_one_verdict(registry: Registry, base: HFMultimodal, spec: str) -> None:
+def test_one_verdict(registry: Registry, base: HFMultimodal, folder: Path, spec: str) -> None:
     """What planning lets pass can be built, and has a cost."""
+    spec = spec.replace("FOLDER", str(folder))
     planned = verdict(lambda: plan(registry, Request([spec], [TASK])))
     assert planned == verdict(lambda: Costing(registry, spec).cost(CostRequest(12)))
     if not planned:
@@ -142,13 +171,19 @@ def test_one_verdict(registry: Registry, base: HFMultimodal, spec: str) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(spec=right())
-def test_one_number_of_flops(registry: Registry, base: HFMultimodal, prompts: list[Prompt], spec: str) -> None:
+def test_one_number_of_flops(
+    registry: Registry, base: HFMultimodal, folder: Path, prompts: list[Prompt], spec: str
+) -> None:
+    spec = spec.replace("FOLDER", str(folder))
     assume(not verdict(lambda: plan_model(registry, parse(spec))))  # FastV may read a block that may be skipped
     planned = plan_model(registry, parse(spec))
     costing = Costing(registry, spec)
     for cost in (answer.cost for answer in modified(base, planned).answer(prompts)):
         priced = costing.cost(CostRequest(cost.text_tokens, convention=COUNTED))
-        assert flops(as_it_ran(costing.architecture, cost).adding(priced.work.added)) == cost.flops
+        ran = as_it_ran(costing.architecture, cost).adding(priced.work.added)
+        for method in (method for method in planned.as_applied if method.entry.name == "lora"):
+            ran = method.method.leaves(ran)
+        assert flops(ran) == cost.flops
         if all(any(name in str(call) for name in BLIND_TO_INPUT) for call in parse(spec).methods):
             assert priced.work.visual_tokens == cost.visual_tokens
             assert sum(priced.flops.values()) == cost.flops
@@ -158,8 +193,14 @@ def test_one_number_of_flops(registry: Registry, base: HFMultimodal, prompts: li
 
 def modified(model: Any, planned: PlannedModel) -> Any:
     for method in planned.as_applied:
-        model = method.method.apply(model)
+        model = adapted(model, method.method) if method.entry.name == "lora" else method.method.apply(model)
     return model
+
+
+@functools.cache
+def adapted(model: Any, lora: Any) -> Any:
+    """Put an adapter on the base, once for all examples."""
+    return lora.apply(model)
 
 
 def as_it_ran(architecture: Architecture, cost: PrefillCost) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import adaptbench
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 import transformers as hf
 from adaptbench.adapters.transformers_dual import HFDualEncoder
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.specs import parse_call
 from adaptbench.models.finetuning import dual_recipes
 from adaptbench.models.finetuning.cocoop import Prompts, Scorer, new_context
 from adaptbench.models.finetuning.contrastive import contrastive_loss
@@ -18,6 +20,8 @@ from adaptbench.models.finetuning.named_classes import Classes, among_classes, c
 from adaptbench.models.finetuning.sources import Shape
 from PIL import Image
 from safetensors.torch import load_file
+
+pytestmark = pytest.mark.usefixtures("one_thread", "without_collection")
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1)}
 TEMPLATES = 'templates="a photo of a {} | the {}."'
@@ -28,31 +32,36 @@ OWN = {"cocoop": {"rate": 0.02, "warmup": 0.1}}
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """Spec of a zero-shot task: noise around a colour."""
-    folder, rng = tmp_path_factory.mktemp("colours"), np.random.default_rng(0)
+    return drawn(tmp_path_factory.mktemp("colours"), 5)
+
+
+@pytest.fixture(scope="module")
+def val(tmp_path_factory):
+    """Spec of another one, of fewer images."""
+    return drawn(tmp_path_factory.mktemp("others"), 3)
+
+
+def drawn(folder, count):
+    rng = np.random.default_rng(count)
     for name, colour in COLOURS.items():
         (folder / name).mkdir()
-        for number in range(5):
+        for number in range(count):
             pixels = 150 * np.array(colour) + rng.integers(0, 100, (16, 16, 3))
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
     return f'zero-shot-image-folder:"{folder}"({TEMPLATES})'
 
 
 @pytest.fixture(scope="module")
-def trained(duals, task, tmp_path_factory):
-    """Family, recipe -> the folder of its training."""
+def trained(duals, task, val, tmp_path_factory):
+    """Family, recipe -> the folder of its training, and what was asked."""
     done = {}
 
     def get(family, name):
         if (family, name) not in done:
-            out = done[family, name] = tmp_path_factory.mktemp("trained") / name
-            given = {
-                "base": f'hf-dual:"{duals(family)}"',
-                "source": task,
-                "val": task,
-                **ASKED,
-                **OWN.get(name, {}),
-            }
+            out = tmp_path_factory.mktemp("trained") / name
+            given = {"base": f'hf-dual:"{duals(family)}"', "source": task, "val": val, **ASKED, **OWN.get(name, {})}
             getattr(dual_recipes, name.replace("-", "_"))(out, **given)
+            done[family, name] = out, given
         return done[family, name]
 
     return get
@@ -60,23 +69,41 @@ def trained(duals, task, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [("clip", "locked-text-ft"), ("clip", "contrastive-ft"), ("clip", "cocoop")],
+    [
+        ("clip", "locked-text-ft"),
+        ("clip", "contrastive-ft"),
+        ("clip", "cocoop"),
+        ("siglip", "locked-text-ft"),
+        ("siglip", "contrastive-ft"),
+    ],
 )
-def test_it_learns_and_answers_as_it_was_validated(duals, trained, task, tmp_path, family, name):
-    out = trained(family, name)
+def test_it_learns_and_answers_as_it_was_validated(duals, trained, val, tmp_path, family, name):
+    out, _ = trained(family, name)
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     losses, scores = ([line[of] for line in log if of in line] for of in ("loss", "score"))
     assert losses[-1] < 0.9 * losses[0]
     assert max(scores) > 0.5  # by chance 0.2
     spec = f'hf-dual:"{duals(family)}"+{name}(checkpoint="{out}/model")'
-    done = adaptbench.run([spec], [task], out=tmp_path / "run")
+    done = adaptbench.run([spec], [val], out=tmp_path / "run")
     assert done.results[0].metrics["accuracy"].value == pytest.approx(max(scores))
     assert done.results[0].flops.value > 0
 
 
+def test_what_it_is_validated_on_belongs_to_the_training(trained, task, val):
+    out, asked = trained("clip", "locked-text-ft")
+    assert list(json.loads((out / "tasks.json").read_text())) == sorted([task, val])
+    added = Path(parse_call(val).target) / "red" / "9.png"
+    Image.new("RGB", (16, 16)).save(added)
+    try:
+        with pytest.raises(UserError, match="another training is there, with zero-shot-image-folder"):
+            dual_recipes.locked_text_ft(out, **asked)
+    finally:
+        added.unlink()
+
+
 def test_locked_texts_stay(duals, trained):
     model = HFDualEncoder(str(duals("clip")))
-    learned = load_file(trained("clip", "locked-text-ft") / "model" / "model.safetensors")
+    learned = load_file(trained("clip", "locked-text-ft")[0] / "model" / "model.safetensors")
     assert all(name.startswith(("vision_model.", "visual_projection.")) for name in learned)
     assert learned.keys() == {
         name for name, _ in model.network.named_parameters() if name.startswith(("vision_model.", "visual_projection."))
@@ -143,7 +170,7 @@ def test_what_does_not_fit_is_refused(duals, saved_vit, trained, task, tmp_path)
     refused("unknown argument 'shots'", shots=1)
     refused("only 5 classes", ways=6)
     refused("its tokens are others before a name; choose other words", "cocoop", context="")
-    model = trained("clip", "locked-text-ft") / "model"
+    model = trained("clip", "locked-text-ft")[0] / "model"
     for spec, message in (
         (f'{clip}+cocoop(checkpoint="{model}")', "is of locked-text-ft; write locked-text-ft instead"),
         (f'hf-dual:"{duals("siglip")}"+locked-text-ft(checkpoint="{model}")', "was trained from other weights"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import adaptbench
 import numpy as np
 import pytest
 import torch
@@ -13,10 +14,13 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.specs import parse
 from adaptbench.harness.suites import load_suite
 from adaptbench.models.finetuning import methods
+from adaptbench.models.finetuning.lora import Lora
 from adaptbench.models.finetuning.masked import Draws, Masked, Shown, padded
 from adaptbench.models.finetuning.prompt_recipes import multitask_prompt_ft, prompt_ft
+from adaptbench.models.finetuning.sources import value
 from adaptbench.models.reference.tiny_mlm import tiny_mlm
 from adaptbench.tasks.builtin import SUITES
+from adaptbench.tasks.prompting.task import Example, PromptTask, Verbalised, prompt_card
 from safetensors.torch import load_file
 
 PROMPTS = [
@@ -81,6 +85,58 @@ def test_the_same_command_is_done_and_another_one_refused(trained):
         prompt_ft(trained, source="words-shop", **{**QUICK, "k": 4})
 
 
+def test_an_adapter_is_trained_alone_and_has_a_cost_of_its_own(tmp_path, model):
+    asked = {**QUICK, "learns": "", "lora_r": 2, "lora_targets": "query/value", "source": "words-shop"}
+    prompt_ft(tmp_path / "out", **asked)
+    folder = tmp_path / "out" / "model"
+    assert {file.name for file in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json"}
+    assert not (folder / "model.safetensors").exists()
+    live = Lora(checkpoint=str(folder), merged=False).apply(model)
+    tuned = methods.prompt_ft(checkpoint=str(folder)).apply(model)
+    own, merged, beside = (one.filled(PROMPTS) for one in (model, tuned, live))
+    width, layers = model.network.config.hidden_size, model.network.config.num_hidden_layers
+    for before, one, other in zip(own, merged, beside, strict=True):
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
+        assert not np.allclose(one.logits, before.logits, atol=1e-3)
+        assert one.cost.flops == before.cost.flops
+        each = 2 * 2 * (width + width) * 2 * layers  # 2 r (in + out), queries and values
+        assert other.cost.flops - before.cost.flops == each * before.cost.text_tokens
+    again = {**asked, "base": f'tiny-mlm+prompt-ft(checkpoint="{folder}")', "lora_r": 0}
+    prompt_ft(tmp_path / "again", **again)
+    assert methods.prompt_ft(checkpoint=str(tmp_path / "again" / "model")).apply(tuned).filled(PROMPTS) != merged
+
+
+def test_a_task_is_compared_by_its_own_metric():
+    """Of six examples with logits for their classes, by accuracy, F1 of the last class and Matthews' correlation."""
+    right, said = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0]
+    outputs = [[1.0, 0.0] if label == 0 else [0.0, 1.0] for label in said]
+    examples = [Example(str(place), ("The soup.",), label) for place, label in enumerate(right)]
+    asked = Verbalised("{s1} It was {mask}.", ("terrible", "great"))
+    found = {
+        measure: value(PromptTask(lambda: examples, asked, prompt_card("", measure)), outputs)
+        for measure in ("accuracy", "f1", "matthews")
+    }
+    assert found == pytest.approx({"accuracy": 3 / 6, "f1": 2 / 5, "matthews": 0})
+
+
+def test_development_scores_are_those_of_the_metric_and_other_data_is_refused(tmp_path):
+    rows = [{"sentence1": "The soup was fresh.", "sentence2": f"The {what} was dull.", "label": what != "film"}
+            for what in ("film", "soup", "soup")] * 4  # fmt: skip
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps({**row, "label": int(row["label"])}) + "\n" for row in rows))
+    asked = {**QUICK, "source": f'prompt-mrpc(data="{tmp_path}")', "save_every": 1}
+    prompt_ft(tmp_path / "out", **asked)
+    spec = f'tiny-mlm+prompt-ft(checkpoint="{tmp_path}/out/model")'
+    done = adaptbench.run(spec, f'prompt-mrpc(data="{tmp_path}",part=dev,k=2)', out=tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    metrics = {name: metric.value for name, metric in done.results[0].metrics.items()}
+    assert max(line["score"] for line in log if "score" in line) == pytest.approx(metrics["f1"])
+    assert metrics["f1"] != pytest.approx(metrics["accuracy"])
+    file.write_text(file.read_text().replace("soup", "film"))
+    with pytest.raises(UserError, match="another training is there, with prompt-mrpc"):
+        prompt_ft(tmp_path / "out", **asked)
+
+
 def test_sources_are_selected_for_a_target_and_the_result_can_be_finetuned(tmp_path, model, capsys):
     source = "words-food; words-entailment; words-film"
     multitask_prompt_ft(tmp_path, source=source, target="words-shop", **{**QUICK, "k": 8})
@@ -108,6 +164,7 @@ def test_sources_are_selected_for_a_target_and_the_result_can_be_finetuned(tmp_p
         ({"base": "pixels"}, "it fills no masks"),
         ({"source": "digits-5way-1shot"}, "it has no samples for prompt-based finetuning"),
         ({"source": "words-food; words-food"}, "a source is given twice"),
+        ({"lora_r": 2}, "an adapter learns alone; leave learns or lora_r out"),
         ({"learns": "biass"}, "no parameter has 'biass' in its name"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"step": 3}, "unknown argument 'step'"),
