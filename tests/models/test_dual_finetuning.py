@@ -73,7 +73,6 @@ def trained(duals, task, val, tmp_path_factory):
         ("clip", "locked-text-ft"),
         ("clip", "contrastive-ft"),
         ("clip", "cocoop"),
-        ("siglip", "locked-text-ft"),
         ("siglip", "contrastive-ft"),
     ],
 )
