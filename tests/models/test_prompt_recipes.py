@@ -23,6 +23,8 @@ from adaptbench.tasks.builtin import SUITES
 from adaptbench.tasks.prompting.task import Example, PromptTask, Verbalised, prompt_card
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.usefixtures("one_thread", "without_collection")
+
 PROMPTS = [
     MaskedPrompt((Piece("The soup was fresh."), Piece(" It was")), (Piece("."),), ("terrible", "great")),
     MaskedPrompt((), (Piece(":"), Piece(" The film was dull yesterday.")), ("Before", "Now", "Later")),
