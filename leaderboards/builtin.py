@@ -42,7 +42,7 @@ def register(registry: Registrar) -> None:
     registry.report(
         "leaderboard",
         f"{_HERE}.leaderboard:leaderboard",
-        formats=(".html", ".md", ".csv", ".parquet", ".svg", ".pdf"),
+        formats=(".html", ".md", ".csv", ".parquet", ".tex", ".svg", ".pdf"),
         summary="models by tasks: ranks, intervals and costs; as .svg and .pdf its charts",
     )
     registry.report(
@@ -54,8 +54,14 @@ def register(registry: Registrar) -> None:
     registry.report(
         "history",
         f"{_HERE}.history:history",
-        formats=(".html", ".md", ".csv", ".json"),
+        formats=(".html", ".md", ".csv", ".json", ".tex"),
         summary="each model over many runs, by date and git revision: scores, changes, costs",
+    )
+    registry.report(
+        "model-card",
+        f"{_HERE}.model_card:model_card",
+        formats=(".yaml", ".md"),
+        summary="results of one model as the metadata of a Hugging Face model card (model-index)",
     )
     for name, summary in _FIGURES.items():
         module, section = f"{_HERE}.figures.{name}", _SECTIONS.get(name, "")

@@ -9,7 +9,7 @@ from ..harness.measure.roofline import find_accelerator
 from .board import make_board
 from .charts import figure, still
 from .page import render
-from .tables import csv, markdown, parquet
+from .tables import csv, latex, markdown, parquet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,8 @@ def leaderboard(request: ReportRequest, *, hardware: Sequence[str] = ()) -> str 
             return render(board, request.plugins.registry)
         case ".md":
             return markdown(board)
+        case ".tex":
+            return latex(board)
         case ".csv":
             return csv(board)
         case ".parquet":

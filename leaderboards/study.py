@@ -8,7 +8,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ..harness.columns import printable
 from ..harness.markdown import markdown_table, plain
+from .latex import escaped, latex_table
 from .offline import environment, policy, text
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Study:
 
 def render(study: Study, form: str) -> str:
     """Return it as a file of that ending."""
-    return {".html": html, ".md": markdown, ".csv": _csv, ".json": _json}[form](study)
+    return {".html": html, ".md": markdown, ".csv": _csv, ".json": _json, ".tex": latex}[form](study)
 
 
 def markdown(study: Study) -> str:
@@ -82,6 +84,21 @@ def markdown(study: Study) -> str:
         rows = [[plain(cell if isinstance(cell, str) else cell.text) for cell in row] for row in table.rows]
         parts += [f"### {plain(table.title)}", plain(table.caption), markdown_table(table.heads, rows, table.numbers)]
     return "\n\n".join(filter(None, [*parts, *map(plain, study.notes)])) + "\n"
+
+
+def latex(study: Study) -> str:
+    """The tables for a paper, with facts and notes as comments."""
+    said = [f"% {printable(text)}" for text in (*study.facts, *study.notes)]
+    tables = [
+        latex_table(
+            table.heads,
+            [[escaped(cell if isinstance(cell, str) else cell.text) for cell in row] for row in table.rows],
+            table.numbers,
+            ". ".join(filter(None, (table.title, table.caption))),
+        )
+        for table in study.tables
+    ]
+    return "\n\n".join(["\n".join(said), *tables]) + "\n"
 
 
 def html(study: Study) -> str:

@@ -1,4 +1,4 @@
-"""The board as tables: Markdown for people, CSV and Parquet with one row per cell and metric for programs."""
+"""The board as tables: Markdown and LaTeX for people, CSV and Parquet with a row per cell and metric for programs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..harness.columns import printable
 from ..harness.markdown import markdown_table, plain
 from . import views
 from .board import need
+from .latex import escaped, latex_table
 from .ranking import warnings
 from .reading import HOW_TO_READ
 from .spent import spent_columns
@@ -81,6 +83,26 @@ def markdown(board: Board) -> str:
     parts.append("## How to read this page")
     parts.append("\n".join(f"- **{word}.** {plain(meaning)}" for word, meaning in HOW_TO_READ))
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def latex(board: Board) -> str:
+    """The overview and a table for each task, for a paper; the facts are comments."""
+    said = [f"% {printable(text)}" for text in (board.title, *views.facts(board), *board.notes)]
+    shown = views.overview(board)
+    heads = ["model", *(f"{task}: {metric}" for task, metric in shown["scores"]), *shown["costs"]]
+    rows = [[escaped(row.name), *map(_strong, row.cells)] for row in shown["rows"]]
+    tables = [latex_table(heads, rows, range(1, len(heads)), shown["caption"])]
+    for section in board.sections:
+        table = views.task_table(section)
+        heads = ["rank", "model", *table["heads"]]
+        rows = [[escaped(row.rank.text), escaped(row.name), *map(_strong, row.cells)] for row in table["rows"]]
+        caption = ". ".join(filter(None, (section.title, table["caption"])))
+        tables.append(latex_table(heads, rows, range(2, len(heads)), caption))
+    return "\n\n".join(["\n".join(said), *tables]) + "\n"
+
+
+def _strong(cell: Cell) -> str:
+    return rf"\textbf{{{escaped(cell.text)}}}" if cell.best else escaped(cell.text)
 
 
 def _overview(table: Mapping[str, Any]) -> list[str]:

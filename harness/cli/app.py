@@ -230,7 +230,7 @@ def report(
 ) -> None:
     """Write a leaderboard or another report of runs.
 
-    A leaderboard is .html, .md, .csv or .parquet, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or
+    A leaderboard is .html, .md, .csv, .parquet or .tex, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or
     RUN/TABLE.html.
     """
     from .reporting import ReportOptions, write_reports

@@ -21,7 +21,7 @@ def register(registry: Registrar) -> None:
     }
     for name, summary in reports.items():
         target = f"{__name__}.{name}:{name}"
-        registry.report(name, target, formats=(".html", ".md", ".csv", ".json"), summary=summary)
+        registry.report(name, target, formats=(".html", ".md", ".csv", ".json", ".tex"), summary=summary)
     figures = {
         "scale": "accuracy against the size of models, in the four settings of a pair",
         "tasks-and-samples": "accuracy against the tasks that an encoder was finetuned on, and the samples of each",
