@@ -21,6 +21,7 @@ ENCODERS = {
     "glyphs-contrastive": glyphs_encoders.glyphs_contrastive,
     "glyphs-random": glyphs_encoders.glyphs_random,
 }
+pytestmark = pytest.mark.usefixtures("without_collection")
 SMALL = {"scripts": "arabic", "per_class": 2, "steps": 2, "batch": 4, "threads": 1}
 
 
