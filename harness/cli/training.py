@@ -9,7 +9,7 @@ import typer
 
 from ..errors import UserError
 from ..faults import blamed_on
-from ..plugins import load_plugins
+from ..plugins import besides, load_plugins
 from ..specs import Call, parse_call
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def train_recipe(spec: str, out: Path, options: Sequence[str], extra: Sequence[s
         given[name] = value
     call = Call(call.name, call.target, tuple(given.items()))
     arguments = entry.bind(call)
-    with blamed_on(f"recipe {call}", str(out)):
+    with blamed_on(f"recipe {call}", str(out)), besides(extra):
         entry.factory()(out.expanduser(), **arguments)
     typer.echo(str(out))
 

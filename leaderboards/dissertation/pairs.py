@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Pair: TypeAlias = tuple[Recipe, Recipe]
 
-_TASKS, _SHOTS, _CLASSES = "tasks", "shots", "classes"
+_TASKS, _WAYS, _SHOTS, _CLASSES = "tasks", "ways", "shots", "classes"
 
 
 class _Order(NamedTuple):
@@ -36,9 +36,9 @@ ALONG = {
     "tasks": _Order(_TASKS),
     "samples": _Order(SAMPLES, (_SHOTS,)),
     "split": _Order(SAMPLES, (_SHOTS, _TASKS), total=True),
-    "classes": _Order(_CLASSES),
+    "classes": _Order(_CLASSES, (_WAYS, SAMPLES, _TASKS), total=True),
 }
-"""What a claim may go along; ``split`` is from many small tasks to few large ones."""
+"""What a claim may go along; ``split`` is from many small tasks to few large ones. Few classes may have fewer ways."""
 
 
 def steps(along: str, found: Iterable[Group]) -> list[Pair]:

@@ -410,6 +410,14 @@ class TestChapter3:
         assert told == ["classes=100 against classes=25", "classes=none against classes=100"]
         assert said == [HOLDS]
 
+    def test_fewer_classes_than_ways_take_more_tasks(self, episodes, decided):
+        episodes.add("multitask-ft", 0.7, classes=43)
+        episodes.add("multitask-ft", 0.6, classes=10, ways=10, tasks=300)
+        episodes.add("multitask-ft", 0.5, classes=10, ways=10, tasks=200)
+        said, (row,) = decided(episodes, "more-classes")
+        assert said == [HOLDS]
+        assert row["value"] == pytest.approx(10)
+
     def test_selections_are_compared_target_by_target(self, episodes, decided):
         for target in ("greek", "hebrew", "thai"):
             for mode, mean in (("selected", 0.6), ("all", 0.5), ("random", 0.7)):
@@ -421,11 +429,12 @@ class TestChapter3:
 
     def test_other_sources_are_told_by_their_names(self, episodes, decided):
         like, other = (f"glyphs(split=base,scripts={name},per_class=10)" for name in ("cyrillic", "canadian-syllabics"))
-        for source, mean in ((like, 0.7), (f"{like};{other}", 0.6), (other, 0.51)):
-            episodes.add("multitask-ft", mean, source=source)
-        said, rows = decided(episodes, "related-over-unrelated", "mixing-hurts")
-        assert said == [HOLDS, HOLDS]
-        assert [round(row["value"]) for row in rows] == [19, 10]
+        both = f"{like};{other}"
+        for source, tasks, mean in ((like, 200, 0.7), (both, 200, 0.6), (both, 400, 0.8), (other, 200, 0.51)):
+            episodes.add("multitask-ft", mean, source=source, tasks=tasks)
+        said, rows = decided(episodes, "related-over-unrelated", "mixing-hurts", "related-over-mixed")
+        assert said == [HOLDS, FAILS, HOLDS]
+        assert [round(row["value"]) for row in rows] == [19, -10, 10]
 
     def test_digits_are_what_letters_do_not_help(self, episodes, decided):
         for method, letters, digits in (("", 0.3, 0.5), ("multitask-ft", 0.6, 0.51), ("standard-ft", 0.5, 0.6)):

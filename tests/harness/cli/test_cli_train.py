@@ -24,6 +24,26 @@ def test_a_recipe_is_run_with_its_arguments(cli, tmp_path):
     assert json.loads((tmp_path / "here" / "model.json").read_text()) == {"steps": 7, "rate": 0.5}
 
 
+BASE = """
+import adaptbench
+
+def train(out, base):
+    from adaptbench.harness.plugins import load_plugins
+    print(load_plugins().registry.find("model", base).name)
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.recipe("toy", train)
+    registry.model("mine", object, card=adaptbench.ModelCard(summary="mine", capabilities=("embed",)))
+"""
+
+
+def test_a_recipe_finds_the_models_of_the_plugin(cli, tmp_path):
+    (tmp_path / "small.py").write_text(BASE)
+    done = cli("train", "toy", "--base", "mine", "--out", "here", "--plugin", "small.py")
+    assert (done.status, done.out) == (0, "mine\nhere\n")
+
+
 def test_what_goes_wrong_is_one_line(cli, tmp_path):
     (tmp_path / "small.py").write_text(PLUGIN)
     for recipe, message in [
