@@ -53,6 +53,8 @@ class MethodCard(Card):
     """Parts that it changes. Two methods that change the same part exclude each other ..."""
     combines_with: frozenset[str] = frozenset()
     """... unless one of them names the other here."""
+    reference: bool = False
+    """What it makes of a model is a baseline, such as one that sees no image; see `ModelCard.reference`."""
     takes_budget: bool = False
     """It spends a share of what the model spends with everything on; see `harness.methods.Budget`."""
 

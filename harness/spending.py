@@ -24,7 +24,7 @@ from .budgets import exact
 from .execution import Execution, LayerWork
 from .prefill_cost import PrefillCost
 from .results import Account, Estimate, Range, Spending
-from .stats import cluster_names, mean_interval
+from .stats import cluster_names, mean_interval, wilson
 from .transformer import Architecture, Language
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 Accounting: TypeAlias = Callable[[PrefillCost], tuple[int, int] | None]
 """An answer's cost -> what it used, and of how much; ``None`` if it does not tell."""
-_Z = 1.959963984540054
-"""Quantile of the normal distribution for 95 %."""
 
 
 def units(cost: PrefillCost) -> tuple[int, int] | None:
@@ -179,10 +177,9 @@ def _share_interval(hits: int, of: int, groups: Sequence[str] | None, n: int, no
     """
     value, units = hits / of, n if groups is None else len(set(groups))
     clusters = f" in {units:,} groups" if groups is not None else ""
-    middle, spread = value + _Z**2 / (2 * units), _Z * math.sqrt(value * (1 - value) / units + (_Z / (2 * units)) ** 2)
-    low, high = ((middle + sign * spread) / (1 + _Z**2 / units) for sign in (-1, 1))
+    low, high = wilson(value, units)
     method = f"95 % Wilson interval over {n:,} {noun}{'s' if n != 1 else ''}{clusters}"
-    return Estimate(value=value, low=min(value, max(0.0, low)), high=max(value, min(1.0, high)), n=n, method=method)
+    return Estimate(value=value, low=low, high=high, n=n, method=method)
 
 
 def _range(counts: Sequence[int]) -> Range | None:

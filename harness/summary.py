@@ -10,7 +10,7 @@ import numpy as np
 
 from .contracts import Scores
 from .errors import UserError
-from .stats import cluster_names, drawn_intervals, mean_interval
+from .stats import cluster_names, drawn_intervals, mean_interval, share_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,6 +117,7 @@ class _Estimator:
         self._subsets = {
             axis: np.array([sample.subsets.get(axis, "") for sample in samples], dtype=object) for axis in axes
         }
+        self._shares = {metric.name for metric in card.metrics if metric.unit == "%"}
         self._derived = {metric.name for metric in card.metrics if metric.kind == "derived"}
         self._aggregate = aggregate if self._derived else None
 
@@ -126,9 +127,13 @@ class _Estimator:
             return {}
         groups = None if self._groups is None else list(self._groups[rows])
         noun = self._card.sample_noun
-        found = {name: mean_interval(values[rows], groups, noun=noun) for name, values in self._values.items()}
+        found = {}
+        for name, values in self._values.items():
+            one = values[rows]
+            bounded = name in self._shares and one.min() >= 0 and one.max() <= 1
+            found[name] = (share_interval if bounded else mean_interval)(one, groups, noun=noun)
         if self._aggregate is not None:
-            found |= drawn_intervals(self._weighted(rows), len(rows), groups, noun=noun)
+            found |= drawn_intervals(self._weighted(rows), len(rows), groups, noun=noun, shares=self._shares)
         return {metric.name: found[metric.name] for metric in self._card.metrics if metric.name in found}
 
     def breakdown(self) -> dict[str, dict[str, dict[str, Estimate]]]:

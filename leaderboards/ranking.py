@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..harness.stats import Tier, cluster_names, rank_tiers
-from .wording import seeded, tier
+from ..harness.stats import Lead, Tier, cluster_names, detectable_gap, rank_tiers
+from .wording import p_value, scale, seeded, tier
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -66,8 +66,9 @@ class Standing:
 
     @property
     def baseline(self) -> bool:
-        """A constant or random predictor: shown, compared, never ranked."""
-        return self.row.result.model_card.reference
+        """A constant, random or blind predictor: shown, compared, never ranked."""
+        result = self.row.result
+        return result.model_card.reference or any(card.reference for card in result.method_cards.values())
 
     @property
     def comparable(self) -> bool:
@@ -92,6 +93,8 @@ class Section:
     Attributes:
         standings: Best first; what is not ranked last.
         paired: Number of samples that the ranks were decided on.
+        detectable: Least difference between two models that these samples show with a chance of 90 %, in the metric's
+            own unit; ``None`` if there are no two models, or it is not known.
     """
 
     task: str
@@ -99,6 +102,7 @@ class Section:
     card: TaskCard
     standings: tuple[Standing, ...]
     paired: int
+    detectable: float | None = None
 
     @property
     def title(self) -> str:
@@ -145,6 +149,19 @@ def warnings(section: Section, standing: Standing) -> list[str]:
     return [text for text in said if text]
 
 
+def evidence(section: Section, standing: Standing) -> list[str]:
+    """The tests that a rank rests on: against the next model below that is told apart, and the next one above."""
+    if standing.tier is None:
+        return []
+    leads = (("better than", standing.tier.below), ("worse than", standing.tier.above))
+    return [f"{how} {lead.other}: {_difference(section, lead)}" for how, lead in leads if lead]
+
+
+def _difference(section: Section, lead: Lead) -> str:
+    unit = f" {section.metric.unit}".rstrip()
+    return f"{scale(section.metric) * lead.difference:+.3g}{unit}, p {p_value(lead.p)}"
+
+
 def _cost_warnings(section: Section, row: Row) -> list[str]:
     """How a cell's costs differ from those of most cells in its table."""
     said, rows = [], [standing.row for standing in section.standings]
@@ -179,9 +196,9 @@ def _section(task: str, seed: int, rows: Sequence[Row]) -> Section:
     labels = Counter(row.label for row in rows)
     standings = [s if s.comparable or labels[s.name] == 1 else _with_run(s) for s in standings]
     card = next((s for s in standings if s.comparable), standings[0]).row.result.task_card
-    standings, paired = _ranked(standings, card.metrics[0])
+    standings, paired, detectable = _ranked(standings, card.metrics[0])
     upwards = card.metrics[0].better == "higher"
-    return Section(task, seed, card, tuple(sorted(standings, key=lambda s: _order(s, upwards))), paired)
+    return Section(task, seed, card, tuple(sorted(standings, key=lambda s: _order(s, upwards))), paired, detectable)
 
 
 def _with_run(standing: Standing) -> Standing:
@@ -234,22 +251,22 @@ def _compared(standing: Standing, chosen: Grounds, holders: Mapping[str, Standin
     return replace(standing, reason=reason)
 
 
-def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standing], int]:
-    """Add the tiers, and return how many samples decided them: those that every rival has a score for."""
+def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standing], int, float | None]:
+    """Add the tiers; return also how many samples decided, those scored for every rival, and what they can show."""
     rivals = {s.name: s.row.scores.values for s in standings if s.comparable and not s.baseline}
     if not rivals:
-        return list(standings), 0
+        return list(standings), 0, None
     shared = np.logical_and.reduce([np.isfinite(values) for values in rivals.values()])
     paired = int(shared.sum())
     if paired < LEAST_SAMPLES:
         reason = f"only {paired} samples were scored for every model, a rank needs {LEAST_SAMPLES}"
-        return [replace(s, reason=reason) if s.name in rivals else s for s in standings], 0
+        return [replace(s, reason=reason) if s.name in rivals else s for s in standings], 0, None
     aligned = {name: values[shared] for name, values in rivals.items()}
     some = next(s.row.scores for s in standings if s.name in rivals)
     groups = cluster_names(some.samples, some.groups)
     kept = None if groups is None else [group for group, keep in zip(groups, shared, strict=True) if keep]
     tiers = rank_tiers(aligned, higher_is_better=metric.better == "higher", alpha=ALPHA, groups=kept)
-    return [replace(s, tier=tiers.get(s.name)) for s in standings], paired
+    return [replace(s, tier=tiers.get(s.name)) for s in standings], paired, detectable_gap(aligned, kept)
 
 
 def _clears(standing: Standing, baseline: Standing, metric: Metric) -> bool:

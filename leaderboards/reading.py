@@ -7,16 +7,19 @@ from .ranking import ALPHA, LEAST_SAMPLES, MOST_UNSCORED
 HOW_TO_READ: tuple[tuple[str, str], ...] = (
     (
         "Interval",
-        "63.21 ± 0.34 is a mean and the half-width of its 95 % t interval over the samples of the task, which are the "
-        "independent units: episodes or questions. Other metrics, such as F1, have the middle 95 % of 1,000 bootstrap "
-        "draws. Overlapping intervals do not mean that two models are equal.",
+        "63.21 ± 0.34 is a mean and the half-width of its 95 % interval over the samples of the task: episodes or "
+        "questions, or groups of them that belong together. Where its ends are not equally far, both are given: 98.33 "
+        "[93.82, 99.57]. Shares have Wilson intervals, which stay between 0 and 100 %, other means t intervals, and "
+        "derived metrics, such as F1, the middle 95 % of 1,000 bootstrap draws. Overlapping intervals do not mean that "
+        "two models are equal.",
     ),
     (
         "Rank",
         "The ranks that are compatible with the samples. All pairs of models are compared sample by sample with paired "
-        f"tests; the p values are adjusted for their number (Holm, level {ALPHA:g} for the whole task). A model ranked "
-        "2–3 is significantly worse than one model, and at most one more may be better. Bold scores in the overview: "
-        "no other model is significantly better.",
+        "tests, right and wrong answers with McNemar's exact test; the p values are adjusted for their number (Holm, "
+        f"level {ALPHA:g} for the whole task, half of it for neighbours). A model ranked 2–3 is significantly worse "
+        "than one model, and at most one more may be better. The notes name the nearest models that are told apart. "
+        "Bold scores in the overview: no other model is significantly better.",
     ),
     (
         "Not ranked",
@@ -26,7 +29,8 @@ HOW_TO_READ: tuple[tuple[str, str], ...] = (
     ),
     (
         "Baselines",
-        "Constant and random predictors: what no skill scores on the same samples. They are not ranked.",
+        "Constant and random predictors, models that see no image, visual tokens at random places: what a score is "
+        "worth on the same samples. They are not ranked.",
     ),
     (
         "Unscored, unparsed",

@@ -11,7 +11,7 @@ from ..harness.markdown import markdown_table, plain
 from . import views
 from .board import need
 from .latex import escaped, latex_table
-from .ranking import warnings
+from .ranking import evidence, warnings
 from .reading import HOW_TO_READ
 from .spent import spent_columns
 
@@ -151,6 +151,7 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "reason": standing.reason or None,
         "rank_best": tier.best if tier else None,
         "rank_worst": tier.worst if tier else None,
+        "rank_evidence": "; ".join(evidence(section, standing)) or None if tier else None,
         "metric": metric.name,
         "unit": metric.unit or None,
         "better": metric.better,

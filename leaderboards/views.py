@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import wording
 from .axes import plots
-from .ranking import commonest, warnings
+from .ranking import commonest, evidence, warnings
 from .spent import spent_table
 from .subsets import subset_tables
 from .wording import Cell
@@ -88,9 +88,11 @@ def task_table(section: Section) -> dict[str, Any]:
     """The table of one task."""
     results = [standing.row.result for standing in section.standings if standing.comparable]
     scores = [score for result in results for score in result.metrics.values() if score.low is not None]
-    decided = f"Ranks from paired tests on {section.paired:,} {section.noun}. " if section.ranked > 1 else ""
+    decided = (
+        f"Ranks from paired tests on {section.paired:,} {section.noun}{_power(section)}. " if section.ranked > 1 else ""
+    )
     kinds = sorted({score.method.partition(" over ")[0] for score in scores})
-    made = f"± is the half-width of a {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""
+    made = f"Intervals: {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""
     odd = _odd_counts(section)
     regular = "" if odd else f"Every one of the {section.noun} was parsed and scored. "
     rule = f"Rule {section.card.rule}, version {section.card.rule_version}{_chance(section)}."
@@ -105,6 +107,14 @@ def task_table(section: Section) -> dict[str, Any]:
         "subsets": subset_tables(section),
         "records": [{"name": s.name, "records": _records(s.row)} for s in section.standings],
     }
+
+
+def _power(section: Section) -> str:
+    """What the samples can show."""
+    if section.detectable is None:
+        return ""
+    least = f"{wording.scale(section.metric) * section.detectable:.3g} {section.metric.unit}".rstrip()
+    return f", which show a difference of {least} between two models with a chance of 90 %"
 
 
 def plot_views(section: Section, prefix: str) -> list[PlotView]:
@@ -261,7 +271,7 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
         time = Cell(wording.spread(median, q1, q3), median, hint=how)
     counts = [Cell(f"{number:,}", number) for number in (scored, *(getattr(result, name) for name in odd))]
     rank = Cell(standing.rank, standing.tier.best + standing.tier.worst / 1e6 if standing.tier else "")
-    remarks = warnings(section, standing)
+    remarks = [*evidence(section, standing), *warnings(section, standing)]
     return TableRow(
         standing.name, [*scores, *counts, flops, time], standing.tier is None, rank, remarks, standing.reason
     )

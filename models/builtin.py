@@ -20,13 +20,21 @@ _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
 _SELECTORS = frozenset({"pooled-tokens", "prumerge", "prumerge-plus", "random-tokens"})
 
 
-def _method(summary: str, needs: frozenset[str], modifies: frozenset[str], combines_with: frozenset[str]) -> MethodCard:
+def _method(
+    summary: str,
+    needs: frozenset[str],
+    modifies: frozenset[str],
+    combines_with: frozenset[str],
+    *,
+    baseline: bool = False,
+) -> MethodCard:
     return MethodCard(
         summary=summary,
         licence="Apache-2.0",
         needs=needs,
         modifies=modifies,
         combines_with=combines_with,
+        reference=baseline,
         takes_budget="blocks" in modifies,
     )
 
@@ -78,7 +86,11 @@ _PRUNING_AND_SCHEDULING = {
     "random-tokens": (
         "pruning.random_tokens:RandomTokens",
         _method(
-            "Visual tokens at random places, the same ones in every image", _VISUAL, _VISUAL, _SCHEDULERS | {"fastv"}
+            "Visual tokens at random places, the same ones in every image",
+            _VISUAL,
+            _VISUAL,
+            _SCHEDULERS | {"fastv"},
+            baseline=True,
         ),
     ),
 }
@@ -248,11 +260,12 @@ def _register_generators(registry: Registrar) -> None:
     for name, (place, card) in _PRUNING_AND_SCHEDULING.items():
         registry.method(name, f"adaptbench.models.{place}", card=card)
     images = frozenset({"images"})
-    for name, target, summary in (
-        ("blind", "blind:Blind", "Show the model a grey image instead of each image: the question-only baseline"),
-        ("smaller-images", "smaller_images:SmallerImages", "Show the model images of fewer pixels"),
+    for name, target, baseline, summary in (
+        ("blind", "blind:Blind", True, "Show the model a grey image instead of each image: the question-only baseline"),
+        ("smaller-images", "smaller_images:SmallerImages", False, "Show the model images of fewer pixels"),
     ):
-        registry.method(name, f"{_HERE}.{target}", card=_method(summary, images, images, frozenset()))
+        card = _method(summary, images, images, frozenset(), baseline=baseline)
+        registry.method(name, f"{_HERE}.{target}", card=card)
 
 
 def _register_prompting(registry: Registrar) -> None:

@@ -343,6 +343,10 @@ def score(
     submission: Annotated[
         Optional[Path], typer.Option(help="Write the file for the benchmark's server.")  # noqa: UP045
     ] = None,
+    disagreements: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write the samples that the rules score otherwise, as .json or .md; asks for all rules."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the task's samples.")] = 0,
     plugin: Plugins = None,
     json: Json = False,
@@ -360,6 +364,7 @@ def score(
             rule=rule,
             breakdown=breakdown,
             submission=submission,
+            disagreements=disagreements,
             plugins=tuple(plugin or ()),
             as_json=json,
         )

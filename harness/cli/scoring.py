@@ -14,6 +14,7 @@ from ..planning import PlannedTask, Request, plan_tasks
 from ..plugins import load_plugins
 from ..predictions import predictions_for, some
 from ..summary import checked_scores, summarise
+from .disagreements import disagreements, form_of, write
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Scoring:
         rule: A rule of the task, ``all`` of them, or none for its own.
         breakdown: Also show the scores of every subset.
         submission: Where to write the official file of a benchmark that a server scores.
+        disagreements: Where to write the samples that the rules score otherwise; asks for all rules.
     """
 
     task: str
@@ -45,13 +47,18 @@ class Scoring:
     rule: str | None = None
     breakdown: bool = False
     submission: Path | None = None
+    disagreements: Path | None = None
     plugins: Sequence[str] = ()
     as_json: bool = False
 
 
 def score_predictions(asked: Scoring) -> None:
     """Score the outputs of a file by a task's rules; samples without one are counted, never guessed."""
+    if asked.disagreements is not None:
+        form_of(asked.disagreements)
+        asked = replace(asked, rule=_ALL)
     scored: list[dict[str, Any]] = []
+    records: dict[str, list[Record]] = {}
     found: Predictions | None = None
     for planned, task in _under_each(_planned(load_plugins(asked.plugins).registry, asked), asked):
         if found is None:
@@ -60,10 +67,27 @@ def score_predictions(asked: Scoring) -> None:
                 if not isinstance(task, SubmissionWriter):
                     raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
                 task.write_submission(found.outputs, asked.submission)
-        scored.append(_score(planned, task, found))
+        one, records[planned.card.rule] = _score(planned, task, found)
+        scored.append(one)
+    told = "" if asked.disagreements is None else _write_disagreements(asked.disagreements, task, records)
     if asked.as_json:
         write_json(scored if asked.rule == _ALL else scored[0])
         return
+    _show_scored(asked, scored)
+    if told:
+        typer.echo(told)
+
+
+def _write_disagreements(out: Path, task: Task, records: Mapping[str, Sequence[Record]]) -> str:
+    """Write the samples that the rules score otherwise, and say how many there are."""
+    if len(records) < 2:
+        raise UserError("the task has one scoring rule only", where="--disagreements", todo="leave it out")
+    rows = disagreements(task, records)
+    write(out, rows, list(records))
+    return f"{out}: {len(rows):,} of {len(next(iter(records.values()))):,} scored otherwise"
+
+
+def _show_scored(asked: Scoring, scored: Sequence[Mapping[str, Any]]) -> None:
     typer.echo(f"{asked.task}, rule {', '.join(each['rule'] for each in scored)}")
     write_columns([[key, *(str(each[key]) for each in scored)] for key in _COUNTS])
     for note in scored[0]["notes"]:
@@ -105,7 +129,8 @@ def _under_each(planned: PlannedTask, asked: Scoring) -> Iterator[tuple[PlannedT
         yield each, task
 
 
-def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, Any]:
+def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[str, Any], list[Record]]:
+    """What the predictions come to under a task's rule, and the record of each."""
     card = planned.card
     matched = [sample for sample in task.samples if sample.id in found.outputs]
     missing = [sample.id for sample in task.samples if sample.id not in found.outputs]
@@ -120,7 +145,7 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         axis: {name: _dumped(metrics) for name, metrics in names.items()}
         for axis, names in summary["breakdown"].items()
     }
-    return {
+    told = {
         "task": str(planned.step.call),
         "rule": f"{card.rule}/{card.rule_version}",
         "samples": len(task.samples),
@@ -134,6 +159,7 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> dict[str, An
         "breakdown": breakdown,
         "units": {metric.name: metric.unit for metric in card.metrics},
     }
+    return told, records
 
 
 def _dumped(metrics: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from ..errors import UserError
 from ..stats import (
     Values,
     cluster_names,
-    detectable_difference,
-    detectable_mean_difference,
+    detectable_gap,
     difference_interval,
     holm,
     mean_interval,
@@ -19,7 +18,6 @@ from ..stats import (
     ratio_interval,
     share_interval,
 )
-from ..stats.intervals import is_binary, variance_of_mean
 from .costs import cost_ratios
 from .result import Comparison, Flips, TaskComparison, Unpaired
 
@@ -129,17 +127,8 @@ def _measured(metric: Metric, a: Values, b: Values, groups: Sequence[str] | None
         "difference": difference_interval(a, b, groups, shares=shares, noun=noun),
         "p": paired_p(a, b, groups),
         "retained": retained,
-        "detectable": _detectable(a, b, groups),
+        "detectable": detectable_gap({"baseline": a, "candidate": b}, groups),
     }
-
-
-def _detectable(a: Values, b: Values, groups: Sequence[str] | None) -> float | None:
-    """The least difference that is found: of independent right and wrong answers exactly, else by what they vary."""
-    if groups is None and is_binary(a) and is_binary(b):
-        share = float(max(np.mean(a), np.mean(b)))
-        return detectable_difference(len(a), share) if share else None
-    variance, units = variance_of_mean(b - a, groups)
-    return detectable_mean_difference(float(np.sqrt(variance)), units) if units > 1 and variance > 0 else None
 
 
 def _flips(metric: Metric, samples: Sequence[str], a: Values, b: Values) -> Flips:

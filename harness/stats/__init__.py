@@ -7,7 +7,7 @@ second to import.
 from .contrasts import difference_interval, ratio_interval
 from .intervals import Values, cluster_names, drawn_intervals, mean_interval, share_interval, wilson
 from .paired import holm, mcnemar_p, paired_p, paired_ps
-from .power import detectable_difference, detectable_mean_difference, mcnemar_power
+from .power import detectable_difference, detectable_gap, detectable_mean_difference, mcnemar_power
 from .tiers import Lead, Tier, pareto, rank_tiers
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Values",
     "cluster_names",
     "detectable_difference",
+    "detectable_gap",
     "detectable_mean_difference",
     "difference_interval",
     "drawn_intervals",

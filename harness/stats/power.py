@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .intervals import is_binary, variance_of_mean
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
+
+    from .intervals import Values
 
 POWER = 0.9
 """Chance to find a difference that is there, where none is given."""
-_BISECTIONS = 40
+_BISECTIONS = 24
 
 
 def mcnemar_power(n: int, gained: float, lost: float, *, alpha: float = 0.05) -> float:
@@ -31,13 +39,15 @@ def mcnemar_power(n: int, gained: float, lost: float, *, alpha: float = 0.05) ->
     changed = gained + lost
     if n < 1 or changed <= 0:
         return 0.0
-    m = np.arange(n + 1)
+    reach = 9 * np.sqrt(n * changed * (1 - changed)) + 9  # beyond it, less than the digits of the sum
+    m = np.arange(max(0, int(n * changed - reach)), min(n, int(n * changed + reach)) + 1)
     critical = _critical(m, alpha)
     found = bdtr(critical, m, gained / changed) + bdtrc(m - critical - 1, m, gained / changed)
     found = np.where(critical < 0, 0.0, found)
     return float(np.sum(_binomial(m, n, changed) * found))
 
 
+@functools.lru_cache(256)
 def detectable_difference(n: int, share: float, *, power: float = POWER, alpha: float = 0.05) -> float | None:
     """Return the least loss of accuracy that McNemar's exact test finds with a chance of ``power``.
 
@@ -77,6 +87,31 @@ def detectable_mean_difference(error: float, units: int, *, power: float = POWER
     from scipy.special import stdtrit
 
     return float((stdtrit(units - 1, 1 - alpha / 2) + stdtrit(units - 1, power)) * error)
+
+
+def detectable_gap(scores: Mapping[str, Values], groups: Sequence[str] | None = None) -> float | None:
+    """Return the least difference between two of some models that their samples show with a chance of `POWER`.
+
+    Of independent right and wrong answers `detectable_difference` at the accuracy of the best; of other scores
+    `detectable_mean_difference`, at the middle of what the differences between neighbours vary.
+
+    Args:
+        scores: Model -> finite values of shape [n], aligned on the same samples.
+        groups: A name for each sample; samples of one group are not independent.
+
+    Returns:
+        The difference, above 0; ``None`` of fewer than two models or independent samples, or of scores whose
+        differences do not vary.
+    """
+    if len(scores) < 2:
+        return None
+    ordered = sorted(scores.values(), key=np.mean)
+    if groups is None and all(map(is_binary, ordered)):
+        share = float(np.mean(ordered[-1]))
+        return detectable_difference(len(ordered[-1]), share) if share else None
+    found = [variance_of_mean(one - other, groups) for one, other in pairwise(ordered)]
+    variance, units = float(np.median([variance for variance, _ in found])), found[0][1]
+    return detectable_mean_difference(variance**0.5, units) if units > 1 and variance > 0 else None
 
 
 def _critical(changed: npt.NDArray[np.int_], alpha: float) -> npt.NDArray[np.float64]:

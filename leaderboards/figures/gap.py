@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -79,14 +80,12 @@ def difference(composite: Part, gold: Part, metric: Metric) -> tuple[Estimate, b
         scored = differences[np.isfinite(differences)]
         if scored.size:
             return mean_interval(scored, noun="question"), True
-    scores = composite.metrics[metric.name], gold.metrics[metric.name]
-    value = scores[0].value - scores[1].value
-    ends = [end for score in scores for end in (score.low, score.high) if end is not None]
-    half = 0.5 * float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) if len(ends) == 4 else None
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return Estimate(
-        value=value, low=low, high=high, n=min(score.n for score in scores), method="of two independent scores"
-    ), False
+    one, two = composite.metrics[metric.name], gold.metrics[metric.name]
+    value, low, high = one.value - two.value, None, None
+    if one.low is not None and one.high is not None and two.low is not None and two.high is not None:
+        low = value - math.hypot(one.value - one.low, two.high - two.value)
+        high = value + math.hypot(one.high - one.value, two.value - two.low)
+    return Estimate(value=value, low=low, high=high, n=min(one.n, two.n), method="of two independent scores"), False
 
 
 def _by_group(part: Part, metric: Metric) -> Values:

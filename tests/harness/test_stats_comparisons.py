@@ -23,7 +23,7 @@ from adaptbench.harness.stats import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
+SHARES = st.lists(st.floats(0, 1), min_size=2, max_size=12)
 ALPHA = 0.05
 
 

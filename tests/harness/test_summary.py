@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from adaptbench import Metric, Record, Sample, TaskCard, UserError
 from adaptbench.harness.prefill_cost import PrefillCost
-from adaptbench.harness.stats import mean_interval
+from adaptbench.harness.stats import mean_interval, share_interval
 from adaptbench.harness.summary import checked_scores, summarise
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ def score(value):
 
 def test_each_metric_is_averaged_with_its_interval():
     summary = summarise(CARD, *cell([score(v) for v in (0.0, 0.5, 1.0)]))
-    assert summary["metrics"]["accuracy"] == mean_interval(np.array([0, 0.5, 1]), noun="sum")
+    assert summary["metrics"]["accuracy"] == share_interval(np.array([0, 0.5, 1]), noun="sum")
     assert summary["metrics"]["length"] == mean_interval(np.array([0, 1.0, 2]), noun="sum")
     assert (summary["samples"], summary["unscored"], summary["unparsed"]) == (3, 0, 0)
 
@@ -54,12 +54,12 @@ def test_where_nothing_could_be_scored_there_is_no_figure():
 def test_intervals_are_clustered_by_the_groups_of_the_samples(pairs):
     values, groups = zip(*pairs, strict=True)
     summary = summarise(CARD, *cell([score(v) for v in values], groups))
-    assert summary["metrics"]["accuracy"] == mean_interval(np.array(values), list(groups), noun="sum")
+    assert summary["metrics"]["accuracy"] == share_interval(np.array(values), list(groups), noun="sum")
 
 
 def test_groups_of_unscored_samples_do_not_count():
     summary = summarise(CARD, *cell([score(0.0), score(1.0), None], [None, None, "g"]))
-    assert summary["metrics"]["accuracy"] == mean_interval(np.array([0.0, 1.0]), noun="sum")
+    assert summary["metrics"]["accuracy"] == share_interval(np.array([0.0, 1.0]), noun="sum")
 
 
 def test_a_sample_without_a_group_is_alone_even_if_a_group_has_its_name():
@@ -194,3 +194,8 @@ def test_costs_are_averaged_over_the_samples_that_have_them():
     assert {name: (cost.value, cost.n) for name, cost in made.items()} == {
         "flops": (20, 2), "text_tokens": (2, 3), "visual_tokens": (6, 3),
     }  # fmt: skip
+
+
+def test_values_beyond_a_share_keep_the_t_interval():
+    scores = [{"accuracy": v, "length": 1.0} for v in (0.5, 1.5, 1.0)]
+    assert summarise(CARD, *cell(scores))["metrics"]["accuracy"] == mean_interval(np.array([0.5, 1.5, 1.0]), noun="sum")

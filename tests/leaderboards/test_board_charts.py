@@ -109,7 +109,7 @@ def test_points_stay_inside_the_frame_and_up_is_better(priced, new_run, make, se
     assert kinds(plot) == {"a": "frontier", "b": "dominated"}
 
 
-def test_a_chart_of_one_point_with_no_interval_has_a_frame(priced, new_run, make, section):
+def test_a_chart_of_one_point_has_a_frame(priced, new_run, make, section):
     run = new_run("flat").cell("a", [0.5] * 20, flops=make.flops(0))
     svg = charts.svg(charts.page_spec(axes.flops_plot(section(run))))
     assert "NaN" not in svg
@@ -118,8 +118,9 @@ def test_a_chart_of_one_point_with_no_interval_has_a_frame(priced, new_run, make
 
 def test_where_no_answer_is_right_the_axis_goes_up_from_zero(new_run, make, section):
     run = new_run().cell("a", [0.0] * 20, flops=make.flops(5))
-    shape = frame(axes.flops_plot(section(run)))
-    assert -0.2 < shape.bottom < 0 < 1 < shape.top
+    plot = axes.flops_plot(section(run))
+    shape = frame(plot)
+    assert -2 < shape.bottom < 0 == plot.points[0].score < plot.points[0].high < shape.top
 
 
 def test_the_budgets_of_a_model_are_joined(new_run, make, section):

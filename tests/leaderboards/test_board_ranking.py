@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from adaptbench.harness.cards import MethodCard
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.stats import detectable_difference
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.ranking import warnings
-from adaptbench.leaderboards.views import overview
+from adaptbench.leaderboards.ranking import evidence, warnings
+from adaptbench.leaderboards.views import overview, task_table
 
 
 @pytest.fixture
@@ -274,3 +276,33 @@ def test_samples_that_come_in_groups_are_ranked_by_group(new_run, make, board):
     groups = [f"image {i % 4}" for i in range(100)] + ["image 4"] * 20 + ["image 5"] * 80
     clustered = new_run("clustered").cell("a", better, groups=groups).cell("b", worse, groups=groups)
     assert ranks(board(clustered).sections[0]) == {"a": "1–2", "b": "1–2"}
+
+
+def test_a_rank_names_the_nearest_pairs_that_decided_it(new_run, board):
+    right = {"good": 150, "as good": 148, "fair": 100, "poor": 40}
+    run = new_run()
+    for name, hits in right.items():
+        run.cell(name, [float(i < hits) for i in range(200)])
+    (section,) = board(run).sections
+    told = {standing.name: evidence(section, standing) for standing in section.standings}
+    assert told["good"] == ["better than fair: +25 %, p < 0.001"]
+    assert told["fair"] == ["better than poor: +30 %, p < 0.001", "worse than as good: -24 %, p < 0.001"]
+    assert ranks(section) == {"good": "1–2", "as good": "1–2", "fair": "3", "poor": "4"}
+
+
+def test_the_least_difference_that_the_samples_show_is_given(new_run, board):
+    run = new_run().cell("a", [float(i < 150) for i in range(200)]).cell("b", [float(i < 140) for i in range(200)])
+    (section,) = board(run).sections
+    assert section.detectable == detectable_difference(200, 0.75)
+    assert f"show a difference of {100 * section.detectable:.3g} % between" in task_table(section)["caption"]
+    (alone,) = board(new_run("one").cell("a", [1.0] * 20)).sections
+    assert alone.detectable is None
+
+
+@pytest.mark.parametrize("method", ["blind", "random-tokens"])
+def test_what_a_method_makes_a_baseline_of_takes_no_rank(new_run, make, board, method):
+    card = MethodCard(reference=True)
+    run = new_run().cell("m", make.scores(0.6, noise=0.05))
+    run.cell(f"m+{method}", make.scores(0.3, noise=0.05, seed=2), method_cards={method: card})
+    (section,) = board(run).sections
+    assert ranks(section) == {"m": "1", f"m+{method}": "baseline"}

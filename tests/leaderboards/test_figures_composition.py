@@ -384,7 +384,7 @@ class TestGap:
         ask(run, "m", "af(setting=composite-in-context)", {"composite-in-context": answers(0.5)})
         notes = dict(rows(draw("gap", run).panels[0], "row", "note"))
         # Half-widths 15.87 and 16.19 of 40 answers each.
-        assert notes["ab"] == "\N{MINUS SIGN}10.00 ± 22.67 (unpaired)"
+        assert notes["ab"] == "\N{MINUS SIGN}10.00 [\N{MINUS SIGN}30.94, 12.27] (unpaired)"
         assert notes["af"].endswith("(unpaired)")
 
     def test_rows_of_one_kind_are_told_apart(self, draw, new_run):

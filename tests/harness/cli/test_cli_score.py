@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from adaptbench import run as run_models
 
 PLUGIN = """
 import adaptbench
@@ -93,8 +94,8 @@ def test_the_figures_for_a_reader(score):
         "look, rule mine/3\n"
         "  samples    40\n  matched    4\n  missing    36\n  unmatched  1\n  unparsed   1\n  unscored   1\n"
         "  note: no prediction for 36 questions (s1, s2, s3, s4, s5 and 31 more)\n"
-        "  accuracy  66.67 [-76.76, 210.09]  %  (95 % t interval over 3 questions in 3 groups)\n"
-        "  length    1.50 [1.50, 1.50]          (95 % t interval over 3 questions in 3 groups)\n"
+        "  accuracy  66.67 [4.38, 98.87]  %  (95 % Wilson interval over 3 questions in 3 groups)\n"
+        "  length    1.50 [1.50, 1.50]       (95 % t interval over 3 questions in 3 groups)\n"
     )
 
 
@@ -225,3 +226,40 @@ class TestAFormatOfTheTasksOwn:
         done = talk("score", "talk", "--predictions", "none.txt")
         assert (done.status, done.err.count("\n")) == (2, 1)
         assert "none.txt: there is no such file or folder" in done.err
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """The folder of a cell whose raw outputs rules of POPE score otherwise."""
+    run = run_models("says:no", "shapes-pope(scenes=1)", out=tmp_path_factory.mktemp("pope") / "run")
+    return run.path / "cells" / run.results[0].key
+
+
+class TestDisagreements:
+    def test_are_written_with_what_each_rule_read(self, cli, answered, tmp_path):
+        out = tmp_path / "d.json"
+        done = cli("score", "shapes-pope(scenes=1)", "--predictions", answered, "--disagreements", out)
+        rows = json.loads(out.read_text())
+        assert f"{out}: {len(rows)} of 18 scored otherwise" in done.out
+        assert rows[0]["question"].startswith("Is there a ")
+        assert (rows[0]["expected"], rows[0]["output"]) == ("yes", "no")
+        ratios = {rule: found["scores"]["yes ratio"] for rule, found in rows[0]["rules"].items()}
+        assert ratios == {"official": 0.0, "lmms-eval": 1.0, "vlmevalkit": 0.0}  # lmms-eval counts what is expected
+
+    def test_are_a_table_in_markdown(self, cli, answered, tmp_path):
+        cli("score", "shapes-pope(scenes=1)", "--predictions", answered, "--disagreements", tmp_path / "d.md", "--json")
+        head, _, first, *_ = (tmp_path / "d.md").read_text().splitlines()
+        assert head == "| sample | question | expected | output | official | lmms-eval | vlmevalkit |"
+        assert "| accuracy 0, yes ratio 1, unread 0: no |" in first
+
+    @pytest.mark.parametrize(
+        ("out", "task", "said"),
+        [
+            ("d.csv", "shapes-pope(scenes=1)", "a list of disagreements is not written as '.csv'"),
+            ("d.md", "shapes-open(scenes=1)", "none of its"),
+        ],
+    )
+    def test_that_cannot_be_written_are_refused(self, cli, answered, tmp_path, out, task, said):
+        done = cli("score", task, "--predictions", answered, "--disagreements", tmp_path / out)
+        assert (done.status, done.err.count("\n")) == (2, 1)
+        assert said in done.err
