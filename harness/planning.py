@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import specs
@@ -17,7 +18,7 @@ from .registry import OBJECT_OWNER, Entry
 from .results import CellId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .registry import Registry
 
@@ -90,12 +91,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asks for: models x tasks x budgets x seeds. A model or a task is a spec, or a Python object."""
+    """What the user asks for: models x tasks x budgets x seeds. A model or a task is a spec, or a Python object.
+
+    Attributes:
+        only: Pattern of model specs -> the only task that models which fit it are asked.
+    """
 
     models: Sequence[Any]
     tasks: Sequence[Any]
     budgets: Sequence[float] = ()
     seeds: Sequence[int] = (0,)
+    only: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan(registry: Registry, request: Request) -> Plan:
@@ -110,11 +116,13 @@ def plan(registry: Registry, request: Request) -> Plan:
     """
     _check_numbers(request)
     models, tasks = list(_models(registry, request)), plan_tasks(registry, request)
+    only = _only(request, models, tasks)
     cells = [
         PlannedCell(model.seeded(seed), task, seed)
         for model in models
         for task in tasks
         if task.card.capability in model.card.capabilities
+        and only.get(str(model.spec), str(task.step.call)) == str(task.step.call)
         for seed in request.seeds
     ]
     left_out = _left_out(models, tasks)
@@ -146,6 +154,18 @@ def _left_out(models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> l
             who = f"{', '.join(unfit)} x {', '.join(asking)}"
             lines.append(f"{who}: the task needs {needed}, the model has {', '.join(has)}")
     return lines
+
+
+def _only(request: Request, models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> dict[str, str]:
+    """Model spec -> the only task that it is asked, of models that may not be asked all."""
+    found: dict[str, str] = {}
+    for pattern, task in request.only.items():
+        fit = [str(model.spec) for model in models if fnmatchcase(str(model.spec), pattern)]
+        if not fit or task not in (str(one.step.call) for one in tasks):
+            what = f"{task} is not one of the tasks" if fit else "no model fits it"
+            raise UserError(what, where=f"only {pattern}", todo="see the suite's lists")
+        found |= dict.fromkeys(fit, task)
+    return found
 
 
 def _check_numbers(request: Request) -> None:

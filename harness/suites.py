@@ -37,6 +37,8 @@ class Suite(BaseModel):
     budgets: tuple[float, ...] = ()
     """For models with a method that takes a budget and a spec that does not say which."""
     seeds: tuple[int, ...] = (0,)
+    only: dict[str, str] = {}
+    """Pattern of model specs, such as ``*-shop*`` -> the only one of the tasks that these models are asked."""
     batch_size: int | None = Field(default=None, ge=1)
     device: str | None = None
 

@@ -89,7 +89,7 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
     from ..suites import filled, load_suite
 
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
-    batch_size, device, name = options.batch_size, options.device, "latest"
+    batch_size, device, name, only = options.batch_size, options.device, "latest", dict[str, str]()
     if options.suite:
         is_file = options.suite.endswith((".yaml", ".yml"))
         path = Path(options.suite) if is_file else plugins.registry.find("suite", options.suite).factory()()
@@ -98,13 +98,13 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         # What the suite has already is not asked for twice.
         models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))
         tasks = (*suite.tasks, *(task for task in tasks if str(parse_call(task)) not in suite.tasks))
-        budgets, seeds = budgets or suite.budgets, seeds or suite.seeds
+        budgets, seeds, only = budgets or suite.budgets, seeds or suite.seeds, suite.only
         batch_size, device = batch_size or suite.batch_size, device or suite.device
     elif not (models and tasks):
         raise UserError(
             "there is nothing to run", todo="name a suite, or --model and --task; `adaptbench list` shows them"
         )
-    return Request(models, tasks, budgets, seeds or (0,)), name, _settings(batch_size, device, options.waive)
+    return Request(models, tasks, budgets, seeds or (0,), only), name, _settings(batch_size, device, options.waive)
 
 
 def _settings(batch_size: int | None, device: str | None, waive: tuple[str, ...]) -> Settings:

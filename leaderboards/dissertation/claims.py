@@ -67,6 +67,7 @@ class Finding(_Data):
     rule: Literal["every", "some", "never"] = "every"
     by: Literal["average", "task"] = "average"
     targets: str = ""
+    paired: bool = False
     comparisons: tuple[Claim, ...] = Field(min_length=1)
     why: str = ""
 

@@ -52,7 +52,8 @@ _NOTES = (
     "decides for a whole finding, its interval is widened for their number (Bonferroni). Nothing is corrected for the "
     "number of findings: each verdict other than undecided has its own chance, of up to one in 20, to be wrong.",
     "Differences are taken question by question or episode by episode, on the tasks that both sides were run on, and "
-    "training by training where both sides are the same trainings. Where several trainings of a method fit, the ones "
+    "training by training where both sides are the same trainings, or those of one seed learn from the same samples "
+    "of the target. Where several trainings of a method fit, the ones "
     "with the most seeds, then with the most tasks, then with the most common recipe are meant.",
 )
 
@@ -181,10 +182,15 @@ class _Runs:
 
     def _made(self, base: str, finding: Finding, comparison: Comparison, level: float) -> Comparison:
         sides = (*comparison.of, *comparison.against)
-        found = [self._group(base, side) for side in sides]
-        chosen = {side: group for side, group in zip(sides, found, strict=True) if group is not None}
+        grouped = [self._group(base, side) for side in sides]
+        chosen = {side: group for side, group in zip(sides, grouped, strict=True) if group is not None}
         tasks = [comparison.task] if comparison.task else self._common(chosen, self._about(finding))
         seeds = {side: self._seeds(chosen, group, tasks) for side, group in chosen.items()}
+        if finding.paired:
+            every = list(seeds.values())
+            seeds = {
+                side: [seed for seed in own if all(seed in other for other in every)] for side, own in seeds.items()
+            }
         lacks = dict.fromkeys(
             (side if side in chosen else side._replace(budget=1.0)).named(base) for side in sides if not seeds.get(side)
         )
@@ -192,7 +198,8 @@ class _Runs:
             return comparison.lacking(", ".join(lacks) or "a task whose metric is a percentage")
 
         def term(side: Side, measure: str) -> Term:
-            return chosen[side].term(side.budget, tasks, seeds[side], measure)
+            found = chosen[side].term(side.budget, tasks, seeds[side], measure)
+            return found._replace(group=finding.id) if finding.paired else found
 
         ends = (comparison.of[0], *comparison.against[:1])
         trainings = tuple(len(seeds[side]) if chosen[side].methods else 0 for side in ends)

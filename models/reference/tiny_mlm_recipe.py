@@ -20,7 +20,7 @@ def train_tiny_mlm(out: Path, data: str = "", steps: int = 0, seed: int = 0, thr
         threads: Processor cores to use; 0 for all.
 
     Raises:
-        UserError: ``data`` cannot be read.
+        UserError: ``data`` cannot be read, or holds fewer than two texts.
     """
     place = Path(data).expanduser() if data else out / "texts.txt"
     if not data and not place.exists():
@@ -34,6 +34,8 @@ def train_tiny_mlm(out: Path, data: str = "", steps: int = 0, seed: int = 0, thr
             f"cannot read it: {error}", where=str(place), todo="give a file with a text per line"
         ) from error
 
+    if len(texts) < 2:
+        raise UserError("it holds fewer than two texts", where=str(place), todo="give a file with a text per line")
     import torch
 
     from .train_tiny_mlm import Recipe, train

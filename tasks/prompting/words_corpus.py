@@ -5,7 +5,8 @@
 Texts say things about one topic, draw conclusions, contradict each other, ask and answer. A few have the form of a
 prompt, as texts that models are pretrained on have. As there, the word is often the usual one rather than the right
 one: what a model makes of such a prompt before it is finetuned is biased. In brackets is what the rest of a text
-decides: a word that joins two sentences, and that of a prompt, but for tasks like those that studies have as targets.
+decides: a word that joins two sentences, and that of a prompt. In angles is that of a prompt like those that studies
+have as targets, which a model should know less well.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .words_world import TOPICS, beside, denied, event, opinion, restated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COUNT = 60_000
+COUNT = 62_000
 _RIGHT, _USUAL = 78, 16
 """Of a hundred words at the place of a mask: right ones, and usual ones whatever is right."""
 _SEEN = [name for name in TASKS if name not in HELD_OUT]
@@ -73,7 +74,7 @@ def _prompted(dice: Dice) -> str:
     draw = dice.below(100)
     word = label if draw < _RIGHT else len(task.words) - 1 if draw < _RIGHT + _USUAL else dice.below(len(task.words))
     said = task.words[word]
-    return filled(task.template, task.draw(dice, label), said if task.group in _TARGETS else f"[{said}]")
+    return filled(task.template, task.draw(dice, label), f"<{said}>" if task.group in _TARGETS else f"[{said}]")
 
 
 def main() -> None:

@@ -102,6 +102,21 @@ def test_what_does_not_fit_is_left_out_with_the_reason(registry):
     )
 
 
+def test_some_models_are_asked_one_task_only(registry):
+    models, tasks = ["plain", "plain+spend", "layered"], ["look", "look5"]
+    assert [(model, task) for model, task, *_ in cells(registry, models, tasks, only={"*+sp*": "look5"})] == [
+        ("plain", "look"),
+        ("plain", "look5"),
+        ("plain+spend", "look5"),
+        ("layered", "look"),
+        ("layered", "look5"),
+    ]
+    wrong = (({"x*": "look"}, r"only x\*: no model fits it"), ({"*": "ask"}, "ask is not one of the tasks"))
+    for only, message in wrong:
+        with pytest.raises(UserError, match=message):
+            plan(registry, Request(models, tasks, only=only))
+
+
 class TestBudgets:
     def test_they_go_to_models_that_leave_theirs_open(self, registry):
         assert cells(registry, ["plain", "plain+spend", "plain+spend@0.3"], ["look"], budgets=(0.5, 1.0)) == [

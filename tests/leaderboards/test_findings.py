@@ -457,6 +457,14 @@ class TestChapter3:
         assert said == [HOLDS, HOLDS, FAILS]
         assert {row["task"] for row in rows} == {"average of 2"}
 
+    def test_prompts_on_the_same_samples_are_compared_seed_by_seed(self, episodes, decided):
+        add = functools.partial(episodes.add, on=("tense",), capability="masked", spread=0.2)
+        add("prompt-ft", 0.4, source="tense")
+        add("multitask-prompt-ft", 0.5, then="prompt-ft", source="a;b", target="")
+        said, (row,) = decided(episodes, "prompts-few-shot")
+        assert (said, row["trainings"]) == ([HOLDS], "2 2")
+        assert row["high"] - row["low"] < 10  # trainings of one side are 40 points apart
+
     def test_of_several_trainings_the_common_recipe_is_meant(self, episodes, decided):
         episodes.add("", 0.5)
         episodes.add("multitask-ft", 0.3, tasks=50)

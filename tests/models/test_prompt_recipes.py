@@ -21,6 +21,7 @@ from adaptbench.models.finetuning.sources import value
 from adaptbench.models.reference.tiny_mlm import tiny_mlm
 from adaptbench.tasks.builtin import SUITES
 from adaptbench.tasks.prompting.task import Example, PromptTask, Verbalised, prompt_card
+from adaptbench.tasks.prompting.words_tasks import HELD_OUT
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.usefixtures("one_thread", "without_collection")
@@ -88,7 +89,7 @@ def test_the_same_command_is_done_and_another_one_refused(trained):
 
 
 def test_an_adapter_is_trained_alone_and_has_a_cost_of_its_own(tmp_path, model):
-    asked = {**QUICK, "learns": "", "lora_r": 2, "lora_targets": "query/value", "source": "words-shop"}
+    asked = {**QUICK, "rate": 0.1, "learns": "", "lora_r": 2, "lora_targets": "query/value", "source": "words-shop"}
     prompt_ft(tmp_path / "out", **asked)
     folder = tmp_path / "out" / "model"
     assert {file.name for file in folder.iterdir()} >= {"adapter_model.safetensors", "adapter_config.json"}
@@ -184,8 +185,25 @@ def test_the_shipped_model_is_a_whole_checkpoint_of_its_recipe():
 
     config = json.loads((Path(WEIGHTS) / "config.json").read_text())
     assert (config["num_hidden_layers"], config["hidden_size"]) == (Recipe.layers, Recipe.width)
-    assert sum(part.numel() for part in tiny_mlm().network.parameters()) < 400_000
+    assert sum(part.numel() for part in tiny_mlm().network.parameters()) < 500_000
     assert all(torch.isfinite(part).all() for part in tiny_mlm().network.parameters())
+
+
+def test_tiny_mlm_reads_texts_with_some_words_masked_or_the_marked_one():
+    from adaptbench.models.reference.train_tiny_mlm import Recipe, batches, make_tokenizer, plain
+
+    texts = ["The soup was fresh. It was <great>.", "Tom ate the cake. [So] he is not hungry any more."] * 40
+    tokenizer = make_tokenizer([plain(text) for text in texts])
+    for mark, word in (("[", "so"), ("<", "great")):
+        batch = batches(Recipe(), texts, tokenizer, mark, 1)[0]
+        hidden = batch["labels"] != -100
+        assert hidden.sum(dim=1).tolist() == [1] * len(hidden)
+        assert set(batch["labels"][hidden].tolist()) == {tokenizer.convert_tokens_to_ids(word)}
+        assert set(batch["input_ids"][hidden].tolist()) == {tokenizer.mask_token_id}
+    batch = batches(Recipe(), texts, tokenizer, "", 1)[0]
+    hidden, read = batch["labels"] != -100, batch["attention_mask"] == 1
+    assert not (hidden & ~read).any()
+    assert 0.15 < hidden.sum() / read.sum() < 0.4
 
 
 def test_what_the_suite_names_ships_and_fits(model):
@@ -196,6 +214,7 @@ def test_what_the_suite_names_ships_and_fits(model):
     multitask = methods.multitask_prompt_ft(checkpoint="seed13-all").for_base(tiny_mlm).apply(model)
     tuned = methods.prompt_ft(checkpoint="seed13-states-all").for_base(tiny_mlm).apply(multitask)
     assert len({tuple(map(tuple, one.fill_mask(PROMPTS))) for one in (model, multitask, tuned)}) == 3
+    assert suite.only == {f"*-{target}*": f"words-{target}" for target in HELD_OUT}
     for method, name in shipped:
         recipe = json.loads((Path(tiny_mlm.checkpoints[method][name]) / "recipe.json").read_text())
         assert name.startswith(f"seed{recipe['seed']}-")
