@@ -120,7 +120,7 @@ def _paths(value: Value, environment: Mapping[str, str], where: str) -> list[Val
         return [value]
     for name in _VARIABLE.findall(value):
         if not environment.get(name):
-            todo = f"set the environment variable {name} to the folder that the suite asks for"
+            todo = f"set the environment variable {name} to what the description of the suite says"
             raise UserError(f"{name} is not set", where=where, todo=todo)
     pattern = _VARIABLE.sub(lambda found: glob.escape(environment[found[1]]), value)
     if glob.has_magic(_VARIABLE.sub("", value)):
