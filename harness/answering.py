@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .abilities import CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling
+from .abilities import CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling, PromptsClasses
 from .contracts import Aligned, Answer, DualEncoder, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .batching import Batches
+    from .cards import Capability
     from .contracts import FloatArray, Input, Json, MaskedPrompt, Sample, Task
     from .store import FeatureStore
 
@@ -345,6 +346,21 @@ def _told(model: Any, answer: Answer | Likelihood | WordLogits) -> tuple[Prefill
             todo="give a PrefillCost, or None",
         )
     return ()
+
+
+def asked_for(model: Any, task: Task) -> Any:
+    """The model, or what a model with prompts of its own makes of the classes that a task names."""
+    if isinstance(model, PromptsClasses) and isinstance(task, NamesClasses):
+        return model.for_classes(task.class_names)
+    return model
+
+
+def ask_at_once(model: Any, capability: Capability, loaded: Sequence[Any]) -> object:
+    """Have a model answer loaded inputs as one batch; on return the answers are in the processor's memory."""
+    ways: dict[Capability, Callable[[Any, Sequence[Any]], object]] = {
+        "embed": _embed, "dual": _embed, "generate": _answered, "language": _likelihoods, "masked": _filled,
+    }  # fmt: skip
+    return ways[capability](model, loaded)
 
 
 class Replay:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import hooks
 from .abilities import Aggregating, Episodes, HasEpisodes, HasNotes, NamesClasses, PromptsClasses
-from .answering import Aligning, Answering, Embedding, Generation, Likelihoods, MaskFilling, Replay, blocks_of
+from .answering import (
+    Aligning,
+    Answering,
+    Embedding,
+    Generation,
+    Likelihoods,
+    MaskFilling,
+    Replay,
+    asked_for,
+    blocks_of,
+)
 from .batching import Batches
 from .contracts import Record
 from .costs import Costs, Counted, answered_flops, uncounted
@@ -200,11 +210,7 @@ class CellWork:
         return self.space.models.get(self.bound, self.model_key)
 
     def _asked(self) -> Any:
-        """The model, or what a model with prompts of its own makes of the classes."""
-        model, task = self._model(), self.chosen.task
-        if isinstance(model, PromptsClasses) and isinstance(task, NamesClasses):
-            return model.for_classes(task.class_names)
-        return model
+        return asked_for(self._model(), self.chosen.task)
 
     def _encoder(self) -> str:
         """Key of what embeds the inputs: of the model, and of the classes if its prompts are its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +17,13 @@ from .faults import blamed_on
 from .planned_models import PlannedModel, Step, plan_model, takes_budget
 from .registry import OBJECT_OWNER, Entry
 from .results import CellId
+from .suites import filled, load_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from .registry import Registry
+    from .suites import Suite
 
 CONTRACTS = {
     "embed": Embedder,
@@ -137,6 +140,12 @@ def plan(registry: Registry, request: Request) -> Plan:
     for task in tasks:
         task.step.entry.bind(task.step.call, seed=0)
     return Plan(tuple(cells), tuple(left_out))
+
+
+def find_suite(registry: Registry, name: str) -> Suite:
+    """Read a suite by its name, or a suite file; its variables are those of the environment."""
+    is_file = name.endswith((".yaml", ".yml"))
+    return filled(load_suite(name if is_file else registry.find("suite", name).factory()()), os.environ)
 
 
 def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from .gate_command import gate
 from .groups import Group, show_help
 from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
 from .plugin_app import plugin_app
@@ -283,6 +284,9 @@ def compare(
             as_json=json,
         )
     )
+
+
+app.command()(gate)
 
 
 @app.command()

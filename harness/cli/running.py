@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UserError
-from ..planning import Plan, Request, plan
+from ..planning import Plan, Request, find_suite, plan
 from ..plugins import Plugins, load_plugins
 from ..progress import Bars, Lines, Progress, describe, outcome
 from ..specs import parse, parse_call
@@ -86,14 +85,10 @@ def _spec(plugins: Plugins, options: RunOptions) -> RunSpec:
 
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
     """What to run, the default name of the run, and the settings; options add to a suite's models and tasks."""
-    from ..suites import filled, load_suite
-
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
     batch_size, device, name, only = options.batch_size, options.device, "latest", dict[str, str]()
     if options.suite:
-        is_file = options.suite.endswith((".yaml", ".yml"))
-        path = Path(options.suite) if is_file else plugins.registry.find("suite", options.suite).factory()()
-        suite = filled(load_suite(path), os.environ)
+        suite = find_suite(plugins.registry, options.suite)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
         # What the suite has already is not asked for twice.
         models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))

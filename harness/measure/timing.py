@@ -7,10 +7,11 @@ nothing is timed before it has finished. What is shorter than the clock can tell
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -133,6 +134,45 @@ def measure(
         session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=warmup,
         repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, gpu=gpu, note=_doubts(median, q1, q3, gpu),
     )  # fmt: skip
+
+
+class Seconds(NamedTuple):
+    """What calls took.
+
+    Attributes:
+        wall: From before the first to after the last.
+        processor: Of all processors that this process used for them; what other processes used does not count.
+    """
+
+    wall: float
+    processor: float
+
+
+def repeated(call: Callable[[], object], count: int) -> Seconds:
+    """Time ``count`` calls in a row, as one; each returns when it is done."""
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        processor, wall = time.process_time(), time.perf_counter()
+        for _ in range(count):
+            call()
+        return Seconds(time.perf_counter() - wall, time.process_time() - processor)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def calls_lasting(call: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """Warm a call up and return how many in a row last at least ``seconds``, and how long one of them takes.
+
+    What counts is the quickest of three tries: other work on the machine only ever adds.
+    """
+    _warm_up(CpuClock(), call)
+    count = 1
+    while (took := min(repeated(call, count).wall for _ in range(3))) < seconds:
+        count = max(count + 1, math.ceil(1.1 * count * seconds / max(took, CpuClock.resolution)))
+    return count, took / count
 
 
 def _warm_up(clock: Clock, call: Callable[[], object]) -> int:

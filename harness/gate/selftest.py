@@ -1,0 +1,191 @@
+"""The gate proves itself: what it must not stop, and what it must.
+
+- *Base against itself*, each side a process of its own: no false alarm in 40 runs.
+- *Base against 10 % more work*: caught at least 38 times of 40. Both by what the gate does in earnest: three processes
+  take turns for 21 rounds, in repetitions of half a second or more. One run answers both: base, base again, and head.
+- *Simulated runs of base against itself*, from recorded noise: at most 1 % of 2,000 are stopped.
+- *An injected loss of accuracy* is stopped as often as computed, within three standard errors, in 400 draws.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import UserError
+from ..hashing import canonical_json
+from ..identity import Settings
+from ..results import CellId
+from ..store.files import append, disk_errors, make_folder
+from .accuracy import AccuracyRule, loss
+from .busy import Busy
+from .clock import TimeRule, ratio
+from .power import chance_to_stop
+from .sides import Code, TimedSide
+from .timings import SIDES, machine_load, repetitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .clock import ClockName
+
+_PLUGIN = f"{__package__}.busy"
+NOISE = Path(__file__).with_name("noise.json")
+"""Rounds of base against itself, as recorded by this self-test."""
+RUNS = 40
+_MUST_CATCH = 0.95
+SIMULATED = 2_000
+DRAWS = 400
+_MORE = 1.1
+_ACCURACY_CASES = ((500, 0.01, 0.0), (1000, 0.015, 0.005), (500, 0.03, 0.01))
+"""Samples, chance of a sample to be lost, and to be gained."""
+
+
+class Recorded(BaseModel):
+    """One run of the self-test, as a line of its file: seconds of each side by each clock, round by round."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    work: int
+    load: str
+    times: dict[str, dict[str, tuple[float, ...]]]
+
+
+class Proof(NamedTuple):
+    """One claim with what was found."""
+
+    claim: str
+    found: str
+    holds: bool
+
+
+def record_runs(
+    folder: Path, rule: TimeRule, runs: int = RUNS, tell: Callable[[str], None] = lambda _: None
+) -> list[Recorded]:
+    """Do the timed runs that are still missing; each is stored when it is done.
+
+    Args:
+        folder: Where they are kept; the same one again goes on.
+        rule: Of the gate.
+        runs: How many there must be.
+        tell: Told how far it is.
+    """
+    path = make_folder(folder) / "runs.jsonl"
+    done = _read(path)
+    if any(len(run.times["base"]["wall"]) != rule.pairs for run in done):
+        raise UserError("its runs have another number of pairs", where=str(path), todo="choose another --out")
+    work = done[0].work if done else calibrated(rule.seconds)
+    for number in range(len(done), runs):
+        run = Recorded(work=work, load=machine_load(), times=one_run(work, rule, seed=number))
+        append(path, canonical_json(run.model_dump(mode="json")) + b"\n")
+        done.append(run)
+        alarm = "STOPPED" if _stopped(run, "control", rule) else "passed"
+        caught = "caught" if _stopped(run, "head", rule) else "MISSED"
+        tell(f"run {number + 1}/{runs}: {run.load}; base against itself {alarm}, 10 % more work {caught}")
+    return done
+
+
+def calibrated(seconds: float) -> int:
+    """Return how much work keeps the busy model busy for so many seconds and a tenth more."""
+    from ..measure.timing import repeated
+
+    tries = [repeated(lambda: Busy(200).embed([0]), 1).processor for _ in range(5)]
+    return max(10, 10 * math.ceil(20 * 1.1 * seconds / min(tries)))
+
+
+def one_run(work: int, rule: TimeRule, seed: int) -> dict[str, dict[ClockName, list[float]]]:
+    """Time base, base again, and a tenth more work, in three processes that take turns; to the microsecond."""
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(TimedSide(name, Code())) for name in SIDES}
+        for name, side in sides.items():
+            asked = round(work * (_MORE if name == "head" else 1))
+            side.load(CellId(model=f"busy(work={asked})", task="busy-nothing"), Settings(), [_PLUGIN])
+        times = repetitions("busy", sides, rule, seed).times
+    return {side: {clock: [round(one, 6) for one in of[clock]] for clock in of} for side, of in times.items()}
+
+
+def prove_times(runs: Sequence[Recorded], rule: TimeRule) -> list[Proof]:
+    """Judge recorded runs."""
+    alarms = sum(_stopped(run, "control", rule) for run in runs)
+    caught = sum(_stopped(run, "head", rule) for run in runs)
+    least = math.ceil(_MUST_CATCH * len(runs))
+    shortest = min(min(run.times["base"]["wall"]) for run in runs)
+    return [
+        Proof(f"base against itself, {rule.clock} time: no false alarm in {len(runs)} runs", f"{alarms}", alarms == 0),
+        Proof(
+            f"10 % more work, {rule.clock} time: caught {least} times of {len(runs)} or more",
+            f"{caught}",
+            caught >= least,
+        ),
+        Proof(f"repetitions last {rule.seconds:g} s or more", f"{shortest:.2f} s", shortest >= 0.98 * rule.seconds),
+    ]
+
+
+def prove_on_noise(noise: Sequence[Recorded], rule: TimeRule, simulated: int = SIMULATED) -> Proof:
+    """Judge simulated runs of base against itself.
+
+    Each takes its rounds, drawn with replacement, from one recorded run, so that what two processes of one code differ
+    by, for as long as they live, stays; which of them is base is drawn too.
+    """
+    generator = np.random.Generator(np.random.PCG64(0))
+    stopped = 0
+    for _ in range(simulated):
+        run = noise[int(generator.integers(len(noise)))].times
+        pair = np.array([run["base"][rule.clock], run["control"][rule.clock]])
+        base, head = generator.permutation(pair[:, generator.integers(0, pair.shape[1], size=rule.pairs)])
+        stopped += ratio(base, head, rule.alpha).slower(rule)
+    most = simulated // 100
+    return Proof(
+        f"simulated on recorded noise, {rule.clock} time: at most {most} of {simulated:,} stopped",
+        f"{stopped}",
+        stopped <= most,
+    )
+
+
+def prove_accuracy(rule: AccuracyRule, draws: int = DRAWS) -> list[Proof]:
+    """Inject losses into drawn scores and count how often they are stopped."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    proofs = []
+    for n, lost, gained in _ACCURACY_CASES:
+        power = chance_to_stop(n, lost, gained, rule)
+        stopped = 0
+        for _ in range(draws):
+            drawn = generator.choice(3, size=n, p=[lost, gained, 1 - lost - gained])
+            base = np.where(drawn == 2, generator.integers(0, 2, size=n), drawn == 0).astype(float)
+            head = np.where(drawn == 2, base, drawn == 1).astype(float)
+            stopped += not loss(base, head, rule).passes(rule)
+        rate, error = stopped / draws, math.sqrt(power * (1 - power) / draws)
+        proofs.append(
+            Proof(
+                f"{n} samples that lose {lost - gained:g} on average: stopped {power:.3f} of the time, as computed",
+                f"{rate:.3f} of {draws} ({(rate - power) / error:+.1f} standard errors)",
+                abs(rate - power) <= 3 * error,
+            )
+        )
+    return proofs
+
+
+def recorded_noise(path: Path = NOISE) -> list[Recorded]:
+    """The noise that ships: recorded runs of base against itself."""
+    return [Recorded.model_validate(run) for run in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _stopped(run: Recorded, other: str, rule: TimeRule) -> bool:
+    """Whether the gate would stop a run; of base against itself also if the second process is the quicker one."""
+    base, head = (np.array(run.times[side][rule.clock]) for side in ("base", other))
+    stopped = ratio(base, head, rule.alpha).slower(rule)
+    return stopped or (other == "control" and ratio(head, base, rule.alpha).slower(rule))
+
+
+def _read(path: Path) -> list[Recorded]:
+    if not path.exists():
+        return []
+    with disk_errors(path, "read"):
+        lines = path.read_bytes().split(b"\n")[:-1]
+    return [Recorded.model_validate_json(line) for line in lines]

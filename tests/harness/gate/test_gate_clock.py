@@ -1,0 +1,141 @@
+"""What counts as slower, on times that are given."""
+
+import numpy as np
+import pytest
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.gate.clock import TimeRule, noise, ratio, taking_turns
+from adaptbench.harness.gate.selftest import prove_on_noise, recorded_noise
+from adaptbench.harness.gate.timings import Timed, in_this_process, judged
+from adaptbench.harness.measure.timing import Seconds, calls_lasting, repeated
+
+RULE = TimeRule()
+
+
+def drawn(seed, spread, factor=1.0):
+    """21 pairs with a common disturbance, which cancels, and noise of their own."""
+    generator = np.random.default_rng(seed)
+    common = 1 + generator.random(21)
+    base, head = (common * np.exp(generator.normal(0, spread, 21)) for _ in range(2))
+    return base, factor * head
+
+
+def timed(base, head, control=None, name="cell", call=0.1):
+    sides = {"base": base, "control": base if control is None else control, "head": head}
+    times = {side: {"wall": list(seconds), "processor": list(seconds)} for side, seconds in sides.items()}
+    return Timed(name, 5, call, times)
+
+
+def test_a_slowdown_is_seen_through_what_disturbs_both():
+    found = ratio(*drawn(0, 0.02, 1.1))
+    assert found.low < 1.1 < found.high
+    assert found.slower(RULE)
+
+
+def test_equal_code_is_not_slower():
+    assert sum(ratio(*drawn(seed, 0.05)).slower(RULE) for seed in range(100)) == 0
+
+
+def test_a_slowdown_below_the_threshold_is_real_and_passes():
+    found = ratio(*drawn(0, 0.002, 1.02))
+    assert found.p < 0.001
+    assert not found.slower(RULE)
+    assert found.slower(TimeRule(slower=1.01))
+
+
+def test_faster_is_not_slower():
+    assert not ratio(*drawn(0, 0.01, 0.8)).slower(RULE)
+
+
+def test_equal_times_have_no_p():
+    assert ratio(np.ones(21), np.ones(21)) == (found := ratio(np.ones(21), np.ones(21)))
+    assert (found.median, found.low, found.high, found.p) == (1, 1, 1, 1)
+
+
+def test_cells_are_judged_together():
+    """Ten cells of which one is a little slower: its p value is of one of ten."""
+    quiet = [timed(*drawn(seed, 0.02), name=str(seed)) for seed in range(9)]
+    slow = timed(*drawn(50, 0.05, 1.1), name="slow")
+    (alone,), together = judged([slow], RULE), judged([*quiet, slow], RULE)
+    assert (alone.code, together[-1].code) == ("slower", "slower")
+    assert {finding.code for finding in together[:-1]} == {"not-slower"}
+    p_of = [float(f.detail.partition(", p ")[2].partition(";")[0]) for f in (alone, together[-1])]
+    assert p_of[1] > p_of[0]
+
+
+def test_where_base_differs_from_itself_nothing_is_judged():
+    base, head = drawn(1, 0.01, 1.1)
+    (finding,) = judged([timed(base, head, control=1.2 * drawn(1, 0.01)[1])], RULE)
+    assert (finding.status, finding.code) == ("refused", "too-noisy")
+    assert noise(base, base, RULE)[1] is False
+
+
+def test_what_is_too_short_is_refused():
+    (finding,) = judged([Timed("cell", 9, 2e-4, {})], RULE)
+    assert (finding.status, finding.code, finding.base) == ("refused", "too-short", "0.20 ms")
+
+
+def test_recorded_noise_stops_one_run_of_a_hundred_at_most():
+    proof = prove_on_noise(recorded_noise(), RULE, simulated=200)
+    assert proof.holds, proof.found
+
+
+def test_sides_take_turns_in_an_order_that_is_drawn():
+    order = []
+    sides = {name: lambda name=name: order.append(name) or Seconds(len(order), 0.5) for name in "abc"}
+    times = taking_turns(sides, 30, seed=3)
+    rounds = ["".join(order[i : i + 3]) for i in range(0, 90, 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert len(set(rounds)) == 6
+    assert times["a"]["wall"] == [place for place, name in enumerate(order, 1) if name == "a"]
+    assert times["b"]["processor"] == [0.5] * 30
+    order.clear()
+    taking_turns(sides, 30, seed=3)
+    assert ["".join(order[i : i + 3]) for i in range(0, 90, 3)] == rounds
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [({"pairs": 6}, "--pairs"), ({"slower": 0.9}, "--slower"), ({"seconds": 0}, "--seconds")]
+)
+def test_a_rule_that_cannot_tell_is_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
+        TimeRule(**wrong)
+
+
+def test_more_cells_need_more_pairs():
+    TimeRule(pairs=7).can_tell(1)
+    with pytest.raises(UserError, match=r"7 pairs cannot tell for 2 cells: .*give 8 or more"):
+        TimeRule(pairs=7).can_tell(2)
+    for cells in (2, 5, 100):
+        needed = next(pairs for pairs in range(40) if cells * 2.0**-pairs < RULE.alpha)
+        with pytest.raises(UserError, match=f"give {needed} or more"):
+            TimeRule(pairs=7).can_tell(cells)
+        TimeRule(pairs=needed).can_tell(cells)
+
+
+def test_seven_pairs_are_enough_for_the_test():
+    base, head = drawn(0, 0.01, 1.5)
+    assert ratio(base[:7], head[:7]).slower(RULE)
+    assert not ratio(base[:6], head[:6]).slower(RULE)
+
+
+def spin(count):
+    return lambda: sum(range(count))
+
+
+class TestInThisProcess:
+    def test_three_times_the_work_is_slower(self):
+        rule = TimeRule(pairs=7, seconds=0.004, least_call=1e-4, clock="processor")
+        (finding,) = judged([in_this_process("spin", spin(20_000), spin(60_000), rule)], rule)
+        assert finding.code in {"slower", "too-noisy"}
+        assert finding.status != "pass"
+
+    def test_repetitions_are_as_many_calls_as_they_take(self):
+        count, one = calls_lasting(spin(2_000), 0.005)
+        assert count * one >= 0.005
+        assert repeated(spin(2_000), count).wall > 0.5 * 0.005
+
+    def test_waiting_counts_on_the_wall_alone(self):
+        import time
+
+        took = repeated(lambda: time.sleep(0.02), 1)
+        assert took.wall >= 0.02 > took.processor
