@@ -28,7 +28,7 @@ _DRAWS = 2_000
 class TimeRule:
     """When head counts as slower.
 
-    Errors go two ways. A change that is no slower fails with a chance of at most ``alpha``, and of much less where the
+    Errors go two ways. A change that is not slower fails with a chance of at most ``alpha``, and of much less where the
     threshold is wider than the noise. One that is slower by less than the threshold passes, and so does one whose
     slowdown drowns in the noise: the noise floor that is printed says what was too small to see.
 

@@ -92,7 +92,7 @@ def record_runs(
 
 
 def calibrated(seconds: float) -> int:
-    """Return how much work keeps the busy model busy for so many seconds and a tenth more."""
+    """Return how much work keeps the busy model busy for ``seconds`` and a tenth more."""
     from ..measure.timing import repeated
 
     tries = [repeated(lambda: Busy(200).embed([0]), 1).processor for _ in range(5)]

@@ -115,7 +115,7 @@ class TimedSide:
         return int(reply["count"]), float(reply["call"])
 
     def repeat(self, count: int) -> Seconds:
-        """Time so many calls in a row."""
+        """Time ``count`` calls in a row."""
         return Seconds(**self._ask({"repeat": count}))
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""This project's own baseline. After a wanted change: adaptbench gate ci/gate.yaml --update, and review what changes."""
+"""This project's own baseline; after a wanted change `adaptbench gate ci/gate.yaml --update` renews it."""
 
 from pathlib import Path
 

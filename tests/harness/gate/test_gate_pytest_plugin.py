@@ -29,7 +29,7 @@ def test_a_broken_rule_fails_the_test_with_the_table(project):
     (project / "mine.py").write_text(
         code.replace('"accuracy": float(parsed == sample.target), "said"', '"accuracy": 0.0, "said"')
     )
-    with pytest.raises(Failed, match=r"mine: 2 failed of 2 checks\n.*\nexact .*scores-changed"):
+    with pytest.raises(Failed, match=r"mine: 2 failed of 2 checks\n.*\n  exact .*scores-changed"):
         GateFixture(project).check("gate.yaml", plugins=["mine.py"])
 
 
