@@ -66,7 +66,9 @@ class Gate:
         found = find_suite(self._plugins.registry, suite)
         self.name = found.name
         self.path = baselines / f"{found.name}.json"
-        self._plan: Plan = plan(self._plugins.registry, Request(found.models, found.tasks, found.budgets, found.seeds))
+        self._plan: Plan = plan(
+            self._plugins.registry, Request(found.models, found.tasks, found.budgets, found.seeds, found.only)
+        )
         stated = {"batch_size": found.batch_size, "device": found.device} | settings
         self._settings = Settings(**{name: value for name, value in stated.items() if value is not None})  # type: ignore[arg-type]
         check_device(self._settings.device)
