@@ -40,7 +40,8 @@ def test_a_slower_function_fails_the_test():
     assert gate.not_slower(lambda: sum(range(300_000)), lambda: sum(range(100_000)), **rule).exit_code in {0, 13}
 
 
-def test_the_plugin_brings_fixture_and_option(pytester):
+def test_the_plugin_brings_fixture_and_option(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # it may be installed, under its other name
     pytester.makepyfile("def test_it(adaptbench_gate):\n    assert adaptbench_gate._update\n")
     options = ["-p", "adaptbench.harness.gate.pytest_plugin", "--adaptbench-update", "-p", "no:cacheprovider"]
     pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)
