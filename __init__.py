@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .harness.api import RunOptions, load, run
+    from .harness.api import RunOptions, compare, load, report, run, score
     from .harness.cards import MethodCard, Metric, ModelCard, TaskCard
+    from .harness.comparison import Comparison
     from .harness.contracts import Input, Prompt, Record, Sample, Task
     from .harness.errors import UserError
     from .harness.hooks import hookimpl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Benchmark",
     "Budget",
+    "Comparison",
     "ImageMethod",
     "Input",
     "MaskedPrompt",
@@ -43,14 +45,18 @@ __all__ = [
     "Task",
     "TaskCard",
     "UserError",
+    "compare",
     "hookimpl",
     "load",
     "read_predictions",
+    "report",
     "run",
+    "score",
 ]
 
 _HOMES = {
-    "harness.api": ("RunOptions", "load", "run"),
+    "harness.api": ("RunOptions", "compare", "load", "report", "run", "score"),
+    "harness.comparison": ("Comparison",),
     "harness.cards": ("MethodCard", "Metric", "ModelCard", "TaskCard"),
     "harness.contracts": ("Input", "MaskedPrompt", "Piece", "Prompt", "Record", "Sample", "Task"),
     "harness.errors": ("UserError",),

@@ -13,6 +13,7 @@ from .identity import Settings
 from .jobs import RunContext, jobs_of
 from .measure.hardware import check_device
 from .samples import SampleLimit
+from .store import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .planning import Plan
     from .plugins import Plugins
     from .progress import Progress
-    from .results import CellResult
+    from .results import CellResult, Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ class RunResult:
     results: tuple[CellResult, ...]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per cell and metric: model, task, budget, seed, metric, value, low, high, n, flops, partial."""
+        """One row per cell and metric.
+
+        Columns: model, task, budget, seed, metric, value, low, high, n, flops, parameters, seconds (median per input),
+        peak_memory (bytes), partial.
+        """
         import pandas as pd
 
         rows = [
@@ -60,12 +65,22 @@ class RunResult:
                 "metric": metric,
                 **estimate.model_dump(exclude={"method"}),
                 "flops": result.flops.value if result.flops else None,
+                "parameters": result.parameters,
+                "seconds": timing.median / timing.inputs if timing else None,
+                "peak_memory": timing.peak_memory if timing else None,
                 "partial": result.partial,
             }
-            for result in self.results
+            for result, timing in zip(self.results, map(self._timing, self.results), strict=True)
             for metric, estimate in result.metrics.items()
         ]
         return pd.DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """The same as a table in a notebook."""
+        return self.to_pandas().to_html(index=False)
+
+    def _timing(self, result: CellResult) -> Timing | None:
+        return RunDirectory(self.path).journal(result.key).timing()
 
 
 def execute(

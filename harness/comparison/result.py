@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import BaseModel, ConfigDict
 
 from ..cards import Metric
 from ..results import CellId, Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALPHA = 0.05
 """Chance of one or more wrong claims among the tasks of a comparison."""
@@ -156,3 +161,38 @@ class Comparison(_Stated):
     alpha: float = ALPHA
     tasks: tuple[TaskComparison, ...]
     unpaired: tuple[Unpaired, ...] = ()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per pair of cells: scores, difference with its ends, p, retained, cost ratios, flips, verdict."""
+        import pandas as pd
+
+        return pd.DataFrame([_row(task) for task in self.tasks])
+
+    def _repr_html_(self) -> str:
+        """The same as a table in a notebook."""
+        return self.to_pandas().to_html(index=False)
+
+
+def _row(task: TaskComparison) -> dict[str, Any]:
+    scores = {"baseline": task.baseline_score, "candidate": task.candidate_score, "difference": task.difference}
+    return {
+        "task": task.task,
+        "seed": task.seed,
+        "baseline_model": task.baseline.model,
+        "baseline_budget": task.baseline.budget,
+        "candidate_model": task.candidate.model,
+        "candidate_budget": task.candidate.budget,
+        "metric": task.metric.name,
+        "n": task.n,
+        **{name: estimate and estimate.value for name, estimate in scores.items()},
+        "low": task.difference and task.difference.low,
+        "high": task.difference and task.difference.high,
+        "p": task.p,
+        "p_adjusted": task.p_adjusted,
+        "retained": task.retained and task.retained.value,
+        **{f"{cost.name.replace(' ', '_').lower()}_ratio": cost.ratio for cost in task.costs},
+        "lost": len(task.flips.lost),
+        "gained": len(task.flips.gained),
+        "verdict": task.verdict,
+        "refused": task.refused,
+    }

@@ -91,5 +91,45 @@ def test_what_cannot_be_loaded_is_one_line(spec, message):
 def test_the_readme_form_works():
     assert adaptbench.run.__doc__.startswith("Run models on tasks.")
     assert set(adaptbench.RunOptions.__annotations__) == {
-        "out", "budgets", "seeds", "limit", "sample", "settings", "plugins", "progress",
+        "out", "budgets", "seeds", "limit", "sample", "device", "batch_size", "settings", "plugins", "progress",
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """A run of two models that say no and yes."""
+    out = tmp_path_factory.mktemp("api") / "run"
+    return adaptbench.run(["says:no", "says:yes"], "shapes-pope(scenes=1)", out=out, device="cpu", batch_size=7)
+
+
+class TestRunsFromPython:
+    def test_device_and_batch_size_are_settings(self, answered):
+        assert answered.results[0].settings == {"batch_size": 7, "device": "cpu"}
+        with pytest.raises(UserError, match="batch_size: 0 inputs make no batch"):
+            adaptbench.run("says:no", "shapes-pope(scenes=1)", out=answered.path, batch_size=0)
+
+    def test_the_table_has_costs_and_is_shown_in_a_notebook(self, answered):
+        table = answered.to_pandas()
+        assert {"parameters", "seconds", "peak_memory", "flops"} <= set(table.columns)
+        assert "says:yes" in answered._repr_html_()
+
+    def test_two_models_are_compared(self, answered):
+        compared = adaptbench.compare(answered, baseline_model="says:no", candidate_model="says:yes", samples=1)
+        (row,) = compared.to_pandas().to_dict("records")
+        assert (row["n"], row["lost"], row["gained"], row["verdict"]) == (18, 9, 9, "not told apart")
+        assert compared.tasks[0].flips.samples[0].question.startswith("Is there a")
+        assert compared == adaptbench.compare(f"{answered.path}#says:no", f"{answered.path}#says:yes", samples=1)
+        assert "not told apart" in compared._repr_html_()
+
+    def test_a_report_is_written(self, answered, tmp_path):
+        out = adaptbench.report(answered, tmp_path / "c.md", "comparison", baseline="says:no")
+        assert out == tmp_path / "c.md"
+        assert "says:yes" in out.read_text()
+        with pytest.raises(UserError, match=r"'comparison' is not written as '.csv'"):
+            adaptbench.report(answered, tmp_path / "c.csv", "comparison", baseline="says:no")
+
+    def test_outputs_are_scored_again_by_every_rule(self, answered):
+        cell = answered.path / "cells" / answered.results[0].key
+        scored = adaptbench.score("shapes-pope(scenes=1)", cell, rule="all")
+        assert [one["rule"] for one in scored] == ["official/1", "lmms-eval/1", "vlmevalkit/1"]
+        assert {one["metrics"]["accuracy"]["value"] for one in scored} == {0.5}

@@ -442,7 +442,8 @@ def test_a_run_that_goes_on_with_other_kernels_says_so_once_and_keeps_both(run, 
 def test_the_results_make_a_table_with_a_row_a_cell_and_metric(run, tmp_path):
     table = run(["toy-vectors", "toy-adder"], ["toy-images", "toy-words"], out=tmp_path, seeds=(0, 1)).to_pandas()
     assert list(table.columns) == [
-        "model", "task", "budget", "seed", "metric", "value", "low", "high", "n", "flops", "partial",
+        "model", "task", "budget", "seed", "metric", "value", "low", "high", "n",
+        "flops", "parameters", "seconds", "peak_memory", "partial",
     ]  # fmt: skip
     assert len(table) == 6
     assert list(table.query("model == 'toy-adder' and seed == 1").metric) == ["accuracy", "said"]
