@@ -110,3 +110,6 @@ def _register_language(registry: Registrar) -> None:
             source="https://github.com/EleutherAI/lm-evaluation-harness",
         ),
     )
+    registry.importer("inspect_ai", "adaptbench.adapters.inspect_logs:read_inspect")
+    registry.importer("lm-eval", "adaptbench.adapters.lm_eval_results:read_lm_eval")
+    registry.importer("lmms-eval", "adaptbench.adapters.lmms_eval_results:read_lmms_eval")

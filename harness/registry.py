@@ -27,6 +27,7 @@ Kind: TypeAlias = Literal[
     "figure",
     "architecture",
     "recipe",
+    "importer",
 ]
 Target: TypeAlias = "str | Callable[..., Any]"
 """A factory, or where to import it from: ``package.module:attribute``."""
@@ -125,7 +126,7 @@ class Entry:
             parameters = list(inspect.signature(self.factory()).parameters.values())
         except (TypeError, ValueError) as error:
             raise self._unusable(f"its arguments are unknown: {error}", "register a function or a class") from error
-        return parameters[1:] if self.kind in {"recipe", "report", "figure"} else parameters
+        return parameters[1:] if self.kind in {"recipe", "report", "figure", "importer"} else parameters
 
     def _unusable(self, why: str, todo: str) -> UserError:
         return UserError(
@@ -231,6 +232,17 @@ class Registrar:
     def recipe(self, name: str, target: Target, *, override: bool = False) -> None:
         """Register how a model is trained: ``target(out, **arguments)`` trains it into a folder, and resumes there."""
         self._add(Entry("recipe", name, target, self.owner, override=override))
+
+    def importer(self, name: str, target: Target, *, override: bool = False) -> None:
+        """Register how another tool's results are read.
+
+        Args:
+            name: Of the tool.
+            target: Called with a `harness.importing.ResultFile`; returns its cells, or ``None`` if the file is not one
+                of the tool's.
+            override: Whether it may replace another plugin's.
+        """
+        self._add(Entry("importer", name, target, self.owner, override=override))
 
     def _add(self, entry: Entry, card: type[Card] | None = None) -> None:
         where = f"{entry.kind} {entry.name!r}"

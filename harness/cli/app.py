@@ -9,6 +9,7 @@ import typer
 
 from .gate_command import gate
 from .groups import Group, show_help
+from .import_app import import_results
 from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
 from .plugin_app import plugin_app
 
@@ -64,7 +65,9 @@ def root(
 def list_names(
     kind: Annotated[
         str,
-        typer.Argument(help="models, methods, tasks, suites, reports, figures, architectures, recipes, or all."),
+        typer.Argument(
+            help="models, methods, tasks, suites, reports, figures, architectures, recipes, importers, or all."
+        ),
     ] = "all",
     plugin: Plugins = None,
     json: Json = False,
@@ -373,6 +376,9 @@ def score(
             as_json=json,
         )
     )
+
+
+app.command("import")(import_results)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

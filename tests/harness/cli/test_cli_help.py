@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ["", "list", "run", "report", "compare", "gate", "score", "doctor"]
+COMMANDS = ["", "list", "run", "report", "compare", "gate", "import", "score", "doctor"]
 COMMANDS += ["plugin", "plugin list", "plugin new", "plugin check"]
 
 
