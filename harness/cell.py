@@ -112,7 +112,8 @@ class CellWork:
             with self.of_model():
                 inputs = self.chosen.inputs(self._batches.fitting)
                 timing = self._costs.time(inputs, self.card.capability) if self._costs else None
-            self.journal.finish(result, timing)
+                whole = self._costs.end_to_end(inputs, self.card.capability) if self._costs and timing else None
+            self.journal.finish(result, timing, whole)
         timing = self.journal.timing()
         self.space.progress.finish(result, timing, self.reused)
         event = hooks.CellFinished(cell=self.cell.id, result=result, timing=timing, reused=self.reused)

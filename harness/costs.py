@@ -10,7 +10,7 @@ from .abilities import CountedMaskedModel, HasModule, Prefilling, SaysWhyUncount
 from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
-from .results import FlopCount
+from .results import END_TO_END, FlopCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,6 +91,18 @@ class Costs:
             return Counted(None, not_counted(error), size)
         return Counted(flops, "", size)
 
+    def end_to_end(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:
+        """Measure the same batch from images to vectors, as every model is timed; ``None`` if `time` does just that."""
+        from .measure.timing import TooShort, measure
+
+        model = self._model()
+        if capability not in OF_IMAGES or not isinstance(model, Traceable):
+            return None
+        call, what = _embedding(model, inputs)
+        with suppress(TooShort):
+            return measure(call, what=what, inputs=len(inputs), device=_device(model))
+        return None
+
     def time(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:
         """Measure one batch, now; ``None`` if the clock cannot tell, or a generator has no prefill of its own."""
         from .measure.timing import TooShort, measure
@@ -106,8 +118,7 @@ class Costs:
         elif isinstance(model, Traceable):
             call, what, device = _forward(model, inputs)
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
-            images = [item.load() for item in inputs]
-            call, what, device = functools.partial(model.embed, images), f"embed() of {len(inputs)} images", "cpu"
+            (call, what), device = _embedding(model, inputs), "cpu"
         try:
             timing = measure(call, what=what, inputs=len(inputs), device=device)
         except TooShort:
@@ -117,6 +128,17 @@ class Costs:
         from .measure.memory import peak_memory
 
         return timing.model_copy(update={"peak_memory": peak_memory(call, device)})
+
+
+def _embedding(model: Any, inputs: Sequence[Input]) -> tuple[Callable[[], object], str]:
+    """What to time of any model of images, end to end, and its name."""
+    images = [item.load() for item in inputs]
+    return functools.partial(model.embed, images), f"{END_TO_END} of {len(inputs)} images"
+
+
+def _device(model: HasModule) -> str:
+    weight = next(model.module.parameters(), None)
+    return "cpu" if weight is None else str(weight.device)
 
 
 def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
@@ -129,8 +151,7 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], ob
         with torch.inference_mode():
             return module(**prepared)
 
-    weight = next(module.parameters(), None)
-    return forward, f"forward of {len(inputs)} images", "cpu" if weight is None else str(weight.device)
+    return forward, f"forward of {len(inputs)} images", _device(model)
 
 
 def _askable(inputs: Sequence[Input]) -> list[Any]:
@@ -153,8 +174,7 @@ def _prefill(
         call = model.prefill(prompts)
     except BadSample:
         return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
-    weight = next(model.module.parameters(), None) if isinstance(model, HasModule) else None
-    return call, f"prefill of {len(prompts)} prompts", "cpu" if weight is None else str(weight.device)
+    return call, f"prefill of {len(prompts)} prompts", _device(model) if isinstance(model, HasModule) else "cpu"
 
 
 def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:

@@ -9,7 +9,7 @@ from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings, cell_key, task_fingerprint
 from .planned_models import takes_budget
-from .planning import Request, plan
+from .planning import Request, plan, plan_tasks
 from .samples import sample_digests, samples_digest
 from .specs import parse
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .contracts import FloatArray, Prompt, Record, Sample, Task
+    from .planned_models import Step
     from .planning import PlannedCell
     from .registry import Registry
     from .results import CellId, CellResult
@@ -75,7 +76,7 @@ def load_question(cell: PlannedCell, result: CellResult, record: Record) -> tupl
     name = str(cell.id.task)
     if cell.task.card.capability != "generate":
         raise UserError(f"task {name} asks no questions", todo="give --task")
-    task = _load_task(cell)
+    task = _built(cell.task.step, cell.id)
     sample = next((one for one in task.samples if one.id == record.sample), None)
     if sample is None:
         raise UserError(f"task {name} asks no question {record.sample!r}", where=cell.id.model, todo=_AS_IT_WAS)
@@ -96,9 +97,18 @@ def is_as_it_was(cell: PlannedCell, task: Task, result: CellResult) -> bool:
     return cell_key(cell, model, samples, settings) == result.key
 
 
-def _load_task(cell: PlannedCell) -> Task:
-    step = cell.task.step
-    with blamed_on(f"task {step.call}", str(cell.id.task)):
+def load_task(registry: Registry, cell: CellId) -> Task:
+    """Build the task of a cell again; its model need not be known here.
+
+    Raises:
+        UserError: It is not registered, or cannot be built.
+    """
+    (planned,) = plan_tasks(registry, Request((), (cell.task,)))
+    return _built(planned.step, cell)
+
+
+def _built(step: Step, cell: CellId) -> Task:
+    with blamed_on(f"task {step.call}", str(cell.task)):
         task: Task = step.entry.factory()(**step.entry.bind(step.call, seed=cell.seed))
     return task
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .texts import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,4 +21,4 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers:
 
 def plain(text: str) -> str:
     """A text that Markdown shows as it is."""
-    return text.translate(_SPECIAL)
+    return printable(text).translate(_SPECIAL)

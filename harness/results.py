@@ -17,6 +17,10 @@ SCHEMA_VERSION = 2
 """Of what a run directory holds; it rises with every change that older versions cannot read, or make of older runs."""
 
 
+END_TO_END = "embed()"
+"""What is timed of every model of images; of one that is a torch module, its forward pass is timed besides."""
+
+
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -147,7 +151,10 @@ class CellResult(_Stored):
 
 
 class Timing(_Stored):
-    """``timing.json``: measured here, never cached, never compared across machines. In seconds and bytes."""
+    """``timing.json``, and ``end-to-end.json`` where that is of a part: measured here, never cached.
+
+    Never compared across machines. In seconds and bytes.
+    """
 
     schema_version: int = SCHEMA_VERSION
     session: str
@@ -169,3 +176,8 @@ class Timing(_Stored):
     """State of the GPU right after: clock and power with their limits, temperature, other processes."""
     note: str = ""
     """Anything that makes the timing suspect."""
+
+    @property
+    def way(self) -> str:
+        """What was timed, however many inputs it had: ``forward``, ``prefill`` or ``embed()``."""
+        return self.what.partition(" of ")[0]

@@ -107,6 +107,7 @@ def execute(
         plugins=plugins.names,
     )
     executor = executor or InProcess(plugins, run, progress)
+    RunDirectory(spec.out).ask_for(cell.id for cell in spec.plan.cells)
     plugins.fire("run_started", hooks.RunStarted(path=spec.out, cells=[cell.id for cell in spec.plan.cells]))
     found = {result.cell: result for result in executor.run(jobs_of(spec.plan, run))}
     results = tuple(found[cell.id] for cell in spec.plan.cells)

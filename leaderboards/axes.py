@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -13,11 +12,13 @@ from .ranking import commonest
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
+    from ..harness.results import Timing
     from .collect import Row
     from .ranking import Section, Standing
 
 Kind: TypeAlias = Literal["frontier", "open", "dominated", "baseline"]
 
+_NOT_TIMED = "not timed"
 KINDS: dict[Kind, str] = {
     "frontier": "on the Pareto frontier",
     "open": "behind the frontier, but not significantly",
@@ -63,7 +64,6 @@ class Plot:
         axis: Title of that axis.
         points: In order of cost.
         left_out: Reason -> names of the cells that the chart does not show.
-        note: What else the reader must know.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Plot:
     axis: str
     points: tuple[Point, ...]
     left_out: dict[str, list[str]]
-    note: str = ""
 
 
 def plots(section: Section) -> list[Plot]:
-    """The charts of a task: accuracy against FLOPs and against time."""
-    return [flops_plot(section), time_plot(section)]
+    """The charts of a task: accuracy against FLOPs, against time, and against the time of modules if that is known."""
+    alone = [module_plot(section)] if any(standing.row.part for standing in section.shown) else []
+    return [flops_plot(section), time_plot(section), *alone]
 
 
 def flops_plot(section: Section) -> Plot:
@@ -89,15 +89,24 @@ def flops_plot(section: Section) -> Plot:
 
 
 def time_plot(section: Section) -> Plot:
-    """Accuracy against measured time per input, of the cells that were timed on one machine."""
-    drawn, left_out = _comparable(section, _time, "timed elsewhere: {}")
-    timings = [standing.row.timing for standing, _ in drawn]
-    ways = Counter(timing.what for timing in timings if timing)
-    note = ""
-    if len(ways) > 1:
-        note = f"Timed in different ways: {wording.listed([f'{what} ({n})' for what, n in ways.items()])}."
-    where = f" ({timings[0].machine}, {timings[0].device})" if timings and timings[0] else ""
-    return Plot("time", section, "time", f"time per input{where}", _points(section, drawn), left_out, note)
+    """Accuracy against measured time per input, of the cells that were timed alike on one machine."""
+    drawn, left_out = _comparable(section, lambda row: _time(row.timing), "timed otherwise: {}")
+    axis = _time_axis([standing.row.timing for standing, _ in drawn])
+    return Plot("time", section, "time", axis, _points(section, drawn), left_out)
+
+
+def module_plot(section: Section) -> Plot:
+    """Accuracy against the time of the module alone, of the models that have one."""
+    drawn, left_out = _comparable(section, lambda row: _time(row.part), "timed otherwise: {}")
+    left_out["no module of its own was timed"] = left_out.pop(_NOT_TIMED, [])
+    told = {reason: names for reason, names in left_out.items() if names}
+    timings = [standing.row.part for standing, _ in drawn]
+    return Plot("module", section, "time of the module", _time_axis(timings), _points(section, drawn), told)
+
+
+def _time_axis(timings: Sequence[Timing | None]) -> str:
+    timing = timings[0] if timings else None
+    return f"time per input ({timing.way}, {timing.machine}, {timing.device})" if timing else "time per input"
 
 
 def _flops(row: Row) -> Cost | str:
@@ -108,12 +117,11 @@ def _flops(row: Row) -> Cost | str:
     return Cost(count.value, count.value, count.value, convention, wording.si(count.value, "FLOP"))
 
 
-def _time(row: Row) -> Cost | str:
-    timing = row.timing
+def _time(timing: Timing | None) -> Cost | str:
     if timing is None:
-        return "not timed"
+        return _NOT_TIMED
     median, q1, q3 = (seconds / timing.inputs for seconds in (timing.median, timing.q1, timing.q3))
-    grounds = (timing.machine, timing.device, f"{timing.inputs} inputs at once")
+    grounds = (timing.way, timing.machine, timing.device, f"{timing.inputs} inputs at once")
     return Cost(median, q1, q3, grounds, wording.spread(median, q1, q3))
 
 
@@ -123,8 +131,9 @@ def _comparable(
     """Split a section into what shares the commonest grounds, and the rest by reason."""
     drawn: list[tuple[Standing, Cost]] = []
     left_out: dict[str, list[str]] = {}
+    shown = {standing.name for standing in section.shown}
     for standing in section.standings:
-        cost = standing.reason or measure(standing.row)
+        cost = measure(standing.row) if standing.name in shown else standing.reason or "nothing could be scored"
         if isinstance(cost, Cost):
             drawn.append((standing, cost))
         else:

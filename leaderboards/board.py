@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
@@ -42,6 +45,12 @@ class Board:
         return listed([run.name for run in self.runs])
 
     @property
+    def cells(self) -> tuple[int, int]:
+        """How many cells have scores, and how many were asked for."""
+        done = sum(len(section.standings) for section in self.sections)
+        return done, done + len(self.missing)
+
+    @property
     def unranked(self) -> list[tuple[Section, Standing]]:
         """Cells with scores but without a rank, baselines aside."""
         return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
@@ -76,6 +85,18 @@ def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: 
     return Board(board.runs, board.sections, board.missing, tuple(map(str, notes)))
 
 
+def folder_of(package: str) -> Path:
+    """The folder of a package of the ``board`` extra, without importing it.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    spec = None if sys.modules.get(package, sys) is None else importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise _missing(package)
+    return Path(spec.origin).parent
+
+
 def need(module: str) -> Any:
     """Import a library of the ``board`` extra.
 
@@ -85,6 +106,8 @@ def need(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"this report needs {error.name}, which is not installed", todo="pip install 'adaptbench[board]'"
-        ) from error
+        raise _missing(error.name) from error
+
+
+def _missing(name: str | None) -> UserError:
+    return UserError(f"this report needs {name}, which is not installed", todo="pip install 'adaptbench[board]'")

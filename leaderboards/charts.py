@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
+from ..harness.texts import all_printable
 from . import wording
 from .axes import KINDS, plots
 from .board import need
 from .families import lines
-from .frame import HEIGHT, WIDTH, Frame, frame, names, short
+from .frame import HEIGHT, NARROW, WIDTH, Frame, frame, names, short
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .axes import Plot
     from .board import Board
+    from .labels import Side
 
 _SHAPES = {"frontier": "circle", "open": "circle", "dominated": "triangle-down", "baseline": "cross"}
 _TOOLTIP = {"name": "model", "shown": "score", "interval": "interval", "spent": "cost", "rank": "rank", "kind": "is"}
@@ -56,7 +60,8 @@ def chart(plot: Plot, palette: Palette) -> Any:
     """The chart of a plot that has points: budget curves, frontier, intervals, marks and names."""
     alt = need("altair")
     axes = frame(plot)
-    data = alt.Data(values=_values(plot, axes))
+    values = _values(plot, axes)
+    data = alt.Data(values=tuple(values))  # which altair does not copy with every step, as it does a list
     x = alt.X(
         "cost:Q",
         scale=alt.Scale(type="log" if axes.log else "linear", domain=[axes.left, axes.right], nice=False),
@@ -74,18 +79,30 @@ def chart(plot: Plot, palette: Palette) -> Any:
         ),
     )  # fmt: skip
     layers = [
-        _curves(alt, data, plot, palette).encode(x=x, y=y),
+        _curves(alt, values, plot, palette).encode(x=x, y=y),
         _frontier(alt, plot, axes, palette).encode(x=x, y=y),
         *_whiskers(alt, data, x, y, palette),
         _marks(alt, data, palette).encode(x=x, y=y),
-        _names(alt, data, palette).encode(x=x, y=y),
+        *(layer.encode(x=x, y=y) for layer in _names(alt, data, palette)),
     ]
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
 
 
 def page_spec(plot: Plot) -> dict[str, Any]:
     """The Vega-Lite specification of a plot for the page, in the page's colours."""
-    spec: dict[str, Any] = styled(chart(plot, PAGE), PAGE).to_dict()
+    return specification(lambda: styled(chart(plot, PAGE), PAGE))
+
+
+def specification(draw: Callable[[], Any]) -> dict[str, Any]:
+    """The Vega-Lite specification of a chart that ``draw`` makes, with no text that a page may not hold.
+
+    Altair would check each part of each chart against the schema, which takes ten times as long as making it.
+    """
+    need("altair")
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        spec: dict[str, Any] = all_printable(draw().to_dict(validate=False))
     return spec
 
 
@@ -126,8 +143,7 @@ def figure(board: Board) -> dict[str, Any]:
             todo="write .html or .md, which say why",
         )
     whole = alt.vconcat(*rows, spacing=40).resolve_scale(fill="shared", stroke="shared", shape="shared")
-    spec: dict[str, Any] = styled(whole, FILE).to_dict()
-    return spec
+    return specification(lambda: styled(whole, FILE))
 
 
 def styled(drawing: Any, palette: Palette) -> Any:
@@ -144,7 +160,7 @@ def styled(drawing: Any, palette: Palette) -> Any:
     )  # fmt: skip
 
 
-def _curves(alt: Any, data: Any, plot: Plot, palette: Palette) -> Any:
+def _curves(alt: Any, values: list[dict[str, Any]], plot: Plot, palette: Palette) -> Any:
     """Join the cells of one model at several budgets, and those that differ in one number of a method."""
     line_of = {
         cell.name: name
@@ -152,7 +168,7 @@ def _curves(alt: Any, data: Any, plot: Plot, palette: Palette) -> Any:
         for cell in cells
         if len(cells) > 1
     }
-    kept = [{**value, "line": line_of[value["name"]]} for value in data.values if value["name"] in line_of]
+    kept = [{**value, "line": line_of[value["name"]]} for value in values if value["name"] in line_of]
     line = alt.Chart(alt.Data(values=kept)).mark_line(color=palette.muted, strokeWidth=1, opacity=0.6)
     return line.encode(detail="line:N")
 
@@ -195,32 +211,39 @@ def _marks(alt: Any, data: Any, palette: Palette) -> Any:
     )
 
 
-def _names(alt: Any, data: Any, palette: Palette) -> Any:
-    # Placed for the width that the specification states: in a narrow window they would run into each other.
-    fits = alt.expr(f"width > {WIDTH * 0.8:g} ? 1 : 0") if palette is PAGE else 1
-    return (
+def _names(alt: Any, data: Any, palette: Palette) -> list[Any]:
+    """The names beside the points: in a file one layer; on the page one for a narrow window too."""
+    enough = f"width > {WIDTH * 0.8:g}"
+    layers = {"wide": alt.expr(f"{enough} ? 1 : 0") if palette is PAGE else 1}
+    if palette is PAGE:
+        layers = {"narrow": alt.expr(f"{enough} ? 0 : 1"), **layers}
+    return [
         alt.Chart(data)
         .mark_text(
-            dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), align=alt.expr("datum.align"), baseline="middle",
-            opacity=fits, color=palette.ink, fontSize=11,
+            dx=alt.expr(f"datum.{name}.dx"), dy=alt.expr(f"datum.{name}.dy"), align=alt.expr(f"datum.{name}.align"),
+            baseline="middle", opacity=seen, color=palette.ink, fontSize=11,
         )
-        .encode(text="label:N")
-    )  # fmt: skip
+        .encode(text=f"{name}.text:N")
+        for name, seen in layers.items()
+    ]  # fmt: skip
+
+
+def _label(name: str, side: Side | None, width: int) -> dict[str, Any]:
+    """A name and where it stands; without a side it is left out."""
+    return {"text": short(name, width), **side._asdict()} if side else {"text": "", "dx": 0, "dy": 0, "align": "left"}
 
 
 def _values(plot: Plot, axes: Frame) -> list[dict[str, Any]]:
     metric = plot.section.metric
-    sides = names(plot, axes)
+    wide, narrow = names(plot, axes), names(plot, axes, NARROW)
     values = []
     for point in plot.points:
-        standing, score, side = point.standing, point.standing.headline, sides[point.standing.name]
+        standing, score = point.standing, point.standing.headline
         values.append(
             {
                 "name": standing.name,
-                "label": short(standing.name) if side else "",
-                "dx": side.dx if side else 0,
-                "dy": side.dy if side else 0,
-                "align": side.align if side else "left",
+                "wide": _label(standing.name, wide[standing.name], WIDTH),
+                "narrow": _label(standing.name, narrow[standing.name], NARROW),
                 "score": point.score,
                 "low": point.low,
                 "high": point.high,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
@@ -16,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ..harness.contracts import Record
     from ..harness.measure.roofline import Accelerator
     from ..harness.results import CellId, CellResult, Timing
     from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session, StoredCell
+
+NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,14 @@ class Row:
 
     @property
     def timing(self) -> Timing | None:
-        """How long it took."""
-        return self.stored.timing
+        """From beginning to end where that was timed, as it is of every model of images; else as it was timed."""
+        return self.stored.end_to_end or self.stored.timing
+
+    @property
+    def part(self) -> Timing | None:
+        """What was timed besides: the module alone."""
+        timing, own = self.timing, self.stored.timing
+        return own if own and timing and own.way != timing.way else None
 
     @property
     def scores(self) -> MetricColumn:
@@ -87,10 +93,6 @@ class Row:
     def session(self) -> Session | None:
         """The session that made it, as far as is known."""
         return self.run.session(self.timing.session if self.timing else "")
-
-    def first_records(self, count: int) -> list[Record]:
-        """The first records."""
-        return list(islice(self.journal.records(), count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ def collect(directories: Sequence[RunDirectory], hardware: Sequence[Accelerator]
                 rows[key] = replace(rows[key], also_in=(*rows[key].also_in, run.name))
             else:
                 rows[key] = found
+        started = set(run.manifest.cells.values())
+        missing += [Missing(run.name, cell, NOT_STARTED) for cell in run.directory.planned() if cell not in started]
     return Collected(runs, tuple(rows.values()), tuple(missing))
 
 

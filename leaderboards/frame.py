@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 440, 250
 """Of the plot, in pixels, without its axes."""
+NARROW = 250
+"""Its width on a phone."""
 _WIDE_SPREAD = 5
 """From this ratio of the dearest to the cheapest on, the axis is logarithmic."""
-_LONGEST_NAME = 26
+_LONGEST_NAME, _LONGEST_NARROW = 26, 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,12 @@ class Frame:
         """A cost in the unit of the axis, moved to the edge if it lies outside."""
         return min(max(value / self.unit, self.left), self.right)
 
-    def x(self, cost: float) -> float:
+    def x(self, cost: float, width: int = WIDTH) -> float:
         """Where a cost is, in pixels from the left."""
         here, low, high = self.cost(cost), self.left, self.right
         if self.log:
             here, low, high = math.log10(here), math.log10(low), math.log10(high)
-        return WIDTH * (here - low) / (high - low)
+        return width * (here - low) / (high - low)
 
     def y(self, score: float) -> float:
         """Where a score is, in pixels from the top."""
@@ -65,7 +67,7 @@ def frame(plot: Plot) -> Frame:
     costs = [point.cost.value for point in plot.points]
     least, most = min(costs), max(costs)
     unit, title = 1.0, plot.axis
-    if plot.name == "time":
+    if plot.name != "flops":
         power = wording.exponent(math.sqrt(least * most))
         unit = 10.0**power
         title = title.replace("time per input", f"time per input, {wording.PREFIXES[power]}s", 1)
@@ -81,30 +83,34 @@ def frame(plot: Plot) -> Frame:
     if low == high == 0:
         high = 1.0  # scores that are all 0 go to the bottom, not between -1 and 1
     air = 0.08 * (high - low) or 0.05 * abs(high)
+    bottom, top = low - air, high + air
+    if plot.section.metric.unit == "%" and low > 0 and high < 100:  # a share has no room beyond its ends
+        bottom, top = max(bottom, 0.0), min(top, 100.0)
     upwards = plot.section.metric.better == "higher"
-    return Frame(title, unit, left, right, log, _ticks(left, right) if log else None, low - air, high + air, upwards)
+    return Frame(title, unit, left, right, log, _ticks(left, right) if log else None, bottom, top, upwards)
 
 
-def names(plot: Plot, axes: Frame) -> dict[str, Side | None]:
-    """Where the name of each point stands; ``None`` where it does not fit."""
+def names(plot: Plot, axes: Frame, width: int = WIDTH) -> dict[str, Side | None]:
+    """Where the name of each point stands in a plot of that width; ``None`` where it does not fit."""
     order = sorted(plot.points, key=lambda point: list(KINDS).index(point.kind))
-    spots = [Spot(axes.x(p.cost.value), axes.y(p.score), short(p.standing.name)) for p in order]
+    spots = [Spot(axes.x(p.cost.value, width), axes.y(p.score), short(p.standing.name, width)) for p in order]
     lines = []
     for point, spot in zip(order, spots, strict=True):
         upper, lower = sorted((axes.y(point.low), axes.y(point.high)))
-        lines.append(Box(axes.x(point.cost.low), spot.y, axes.x(point.cost.high), spot.y))
+        lines.append(Box(axes.x(point.cost.low, width), spot.y, axes.x(point.cost.high, width), spot.y))
         lines.append(Box(spot.x, upper, spot.x, lower))
     steps = sorted((spot for spot, point in zip(spots, order, strict=True) if point.kind == "frontier"))
-    for step, (x, y, _) in zip(steps, [*steps[1:], Spot(WIDTH, steps[-1].y, "")] if steps else (), strict=True):
+    for step, (x, y, _) in zip(steps, [*steps[1:], Spot(width, steps[-1].y, "")] if steps else (), strict=True):
         lines.append(Box(step.x, step.y, x, step.y))
         lines.append(Box(x, min(y, step.y), x, max(y, step.y)))
-    chosen = place(spots, lines, WIDTH, HEIGHT)
+    chosen = place(spots, lines, width, HEIGHT)
     return {point.standing.name: side for point, side in zip(order, chosen, strict=True)}
 
 
-def short(name: str) -> str:
-    """A name that is no longer than a label may be."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+def short(name: str, width: int = WIDTH) -> str:
+    """A name that is no longer than a label may be in a plot of that width."""
+    longest = _LONGEST_NAME if width == WIDTH else _LONGEST_NARROW
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _ticks(left: float, right: float) -> list[float]:

@@ -6,10 +6,16 @@ import base64
 import functools
 import hashlib
 import io
+import os
 import re
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..harness.errors import UserError
+from ..harness.store.files import make_folder, write_atomic
+from ..harness.texts import printable
 from .board import need
 
 if TYPE_CHECKING:
@@ -24,7 +30,23 @@ def environment() -> Any:
     """The templates, which escape what they are given."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_printable
+    )
+    made.filters["parts"] = parts
+    return made
+
+
+def parts(name: str) -> Any:
+    """A name that may wrap between its parts: after ``+ ( , @ :`` and the like."""
+    from markupsafe import Markup
+
+    return Markup("<wbr>").join(re.split(r"(?<=[+(,@:|=_/.])(?=.)", printable(name)))
+
+
+def _printable(value: Any) -> Any:
+    """What a template sets: texts of strangers without controls; what is markup already is ours."""
+    return printable(value) if type(value) is str else value
 
 
 def policy(scripts: Sequence[str], *, images: bool = False) -> str:
@@ -43,8 +65,19 @@ def policy(scripts: Sequence[str], *, images: bool = False) -> str:
 
 @functools.cache
 def vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert; the module sets ``window.vegaEmbed``."""
+    """Vega, Vega-Lite and Vega-Embed, as they come with vl-convert; the module sets ``window.vegaEmbed``.
+
+    vl-convert takes a second to put them together, so they are kept in the user's cache.
+    """
+    need("vl_convert")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptbench"
+    kept = cache / f"vega-{version('vl-convert-python')}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        return kept.read_text(encoding="utf-8")
     bundle: str = need("vl_convert").javascript_bundle()
+    with suppress(OSError, UserError):  # a cache that cannot be written only costs time
+        make_folder(cache)
+        write_atomic(kept, bundle.encode())
     return bundle
 
 

@@ -11,16 +11,22 @@ from ..harness.errors import UserError
 from ..harness.faults import blamed_on
 from . import views
 from .axes import KINDS
-from .board import need
+from .board import folder_of
 from .charts import page_spec, svg
 from .figures.files import page_panel
 from .offline import environment, inline, policy, text, vega
 from .reading import HOW_TO_READ
+from .samples import browse
 
 if TYPE_CHECKING:
     from ..harness.registry import Entry, Registry
     from .board import Board
     from .ranking import Section
+
+_ROOM = 250_000
+"""Characters of a task's samples in a page that holds all it shows."""
+_UNSCRIPTED = 3
+"""Samples that can be read without scripts."""
 
 
 def render(board: Board, registry: Registry) -> str:
@@ -28,16 +34,23 @@ def render(board: Board, registry: Registry) -> str:
     from markupsafe import Markup
 
     specs: dict[str, Any] = {}
-    tasks = [_task(section, f"task-{number}", specs) for number, section in enumerate(board.sections, 1)]
+    samples: dict[str, Any] = {}
+    tasks = [
+        _task(section, f"task-{number}", specs) | {"samples": _samples(section, f"task-{number}", registry, samples)}
+        for number, section in enumerate(board.sections, 1)
+    ]
     figures = _figures(board, registry, specs)
-    scripts = [inline(script) for script in (vega(), _datatables(), text("board.js") + text("charts.js"))]
+    scripts = [
+        inline(script) for script in (vega(), _datatables(), text("board.js") + text("charts.js") + text("samples.js"))
+    ]
     template = environment().get_template("board.html.j2")
     html: str = template.render(
         css=Markup(text("board.css")),  # noqa: S704 - our own file
         how=HOW_TO_READ,
         kinds=KINDS,
         page=_page(board) | {"tasks": tasks, "figures": figures},
-        policy=policy(scripts),
+        policy=policy(scripts, images=True),
+        samples=samples,
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
         specs=specs,
     )
@@ -49,7 +62,8 @@ def _page(board: Board) -> dict[str, Any]:
         "title": board.title,
         "facts": views.facts(board),
         "notes": board.notes,
-        "overview": views.overview(board),
+        "summaries": views.summaries(board),
+        "overviews": views.overviews(board),
         "unranked": views.unranked(board),
         "baselines": views.baselines(board),
         "runs": [views.run_view(run, board.sections) for run in board.runs],
@@ -72,6 +86,15 @@ def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any
         drawn.append({"id": view.id, "title": view.title, "caption": view.caption, "svg": image})
     seen = {point.kind for view in shown for point in view.plot.points}
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
+
+
+def _samples(section: Section, anchor: str, registry: Registry, samples: dict[str, Any]) -> dict[str, Any]:
+    """The view of a task's samples: the first ones to be read without scripts; all are added to ``samples``."""
+    found = browse(section, registry, _ROOM)
+    samples[anchor] = found.view()
+    count = len(found.items)
+    title = f"Samples: all {count:,}" if count == found.total else f"Samples: the first {count:,} of {found.total:,}"
+    return {"title": title, "note": found.note, "models": found.models, "first": found.items[:_UNSCRIPTED]}
 
 
 def _figures(board: Board, registry: Registry, specs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -107,10 +130,7 @@ def _datatables() -> str:
     Its style sheet stays out: 100 kB for buttons and panes that the page does not have, and without a dark theme that
     follows the system.
     """
-    need("itables")
-    from importlib.resources import files
-
-    bundle = (files("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8")
+    bundle = (folder_of("itables") / "html" / "dt_bundle.js").read_text(encoding="utf-8")
     exports = re.search(r"\bexport\s*\{([^{}]*)\};?", bundle)
     if exports is None:
         raise UserError(

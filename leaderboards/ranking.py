@@ -95,6 +95,7 @@ class Section:
         paired: Number of samples that the ranks were decided on.
         detectable: Least difference between two models that these samples show with a chance of 90 %, in the metric's
             own unit; ``None`` if there are no two models, or it is not known.
+        partial: Why none of its cells is ranked, if all that may be compared ran on the same part of the samples.
     """
 
     task: str
@@ -103,6 +104,16 @@ class Section:
     standings: tuple[Standing, ...]
     paired: int
     detectable: float | None = None
+    partial: str = ""
+
+    @property
+    def shown(self) -> tuple[Standing, ...]:
+        """The cells that may share a chart: those that may be compared; of a partial run, those of the same part."""
+        if not self.partial:
+            return tuple(standing for standing in self.standings if standing.comparable)
+        alike = [standing for standing in self.standings if standing.reason == self.partial and standing.headline]
+        chosen = commonest(_grounds(standing.row) for standing in alike)
+        return tuple(standing for standing in alike if _grounds(standing.row) == chosen)
 
     @property
     def title(self) -> str:
@@ -175,6 +186,8 @@ def _cost_warnings(section: Section, row: Row) -> list[str]:
         timings = [r.timing for r in rows if r.timing]
         if (timing.machine, timing.device) != commonest((t.machine, t.device) for t in timings):
             said.append(f"timed elsewhere: {timing.machine}, {timing.device}")
+        elif timing.way != commonest(t.way for t in timings):
+            said.append(f"timed otherwise: {timing.way}")
         elif timing.session != commonest(t.session for t in timings):
             said.append("timed in another session")
         said.append(timing.note)
@@ -198,7 +211,16 @@ def _section(task: str, seed: int, rows: Sequence[Row]) -> Section:
     card = next((s for s in standings if s.comparable), standings[0]).row.result.task_card
     standings, paired, detectable = _ranked(standings, card.metrics[0])
     upwards = card.metrics[0].better == "higher"
-    return Section(task, seed, card, tuple(sorted(standings, key=lambda s: _order(s, upwards))), paired, detectable)
+    ordered = tuple(sorted(standings, key=lambda s: _order(s, upwards)))
+    return Section(task, seed, card, ordered, paired, detectable, _partial(ordered))
+
+
+def _partial(standings: Sequence[Standing]) -> str:
+    """The reason that most cells of a task share if none is whole; empty if there is another."""
+    if any(standing.comparable for standing in standings):
+        return ""
+    reasons = [standing.reason for standing in standings if standing.row.result.partial]
+    return commonest(reasons) or ""
 
 
 def _with_run(standing: Standing) -> Standing:

@@ -6,6 +6,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..harness import texts
 from ..harness.columns import printable
 from ..harness.markdown import markdown_table, plain
 from . import views
@@ -37,8 +38,21 @@ _INTEGERS = (
 
 def csv(board: Board) -> str:
     """One row per cell and metric, as CSV."""
-    text: str = frame(board).to_csv(index=False, lineterminator="\n")
+    table = frame(board)
+    for column in table.columns:
+        if not (table[column].dtype.kind in "fiub" or column in _INTEGERS):
+            table[column] = [_cell_text(value) for value in table[column]]
+    text: str = table.to_csv(index=False, lineterminator="\n")
     return text
+
+
+def _cell_text(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    return (
+        f"'{texts.printable(value)}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else texts.printable(value)
+    )
 
 
 def parquet(board: Board) -> bytes:
@@ -66,7 +80,8 @@ def markdown(board: Board) -> str:
     """The board as GitHub-flavoured Markdown."""
     parts = [f"# {plain(board.title)}", "\n".join(f"- {plain(fact)}" for fact in views.facts(board))]
     parts += [f"> {plain(note)}" for note in board.notes]
-    parts += ["## Overview", *_overview(views.overview(board))]
+    parts += ["## Summary", *(part for summary in views.summaries(board) for part in _summary(summary))]
+    parts += ["## Overview", *(part for table in views.overviews(board) for part in _overview(table))]
     for section in board.sections:
         table = views.task_table(section)
         heads = ["rank", "model", *table["heads"], "notes"]
@@ -77,9 +92,9 @@ def markdown(board: Board) -> str:
         parts += [f"## {plain(section.title)}", plain(table["summary"]), plain(table["caption"])]
         parts.append(markdown_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
         parts += _spent(table["spent"])
-    unranked = [list(row.values()) for row in views.unranked(board)]
+    unranked = [[row["reason"], row["run"], ", ".join(row["cells"])] for row in views.unranked(board)]
     if unranked:
-        parts += ["## Not ranked, and why", markdown_table(["model", "task", "run", "reason"], _escaped(unranked))]
+        parts += ["## Not ranked, and why", markdown_table(["reason", "run", "cells"], _escaped(unranked))]
     parts.append("## How to read this page")
     parts.append("\n".join(f"- **{word}.** {plain(meaning)}" for word, meaning in HOW_TO_READ))
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -88,10 +103,7 @@ def markdown(board: Board) -> str:
 def latex(board: Board) -> str:
     """The overview and a table for each task, for a paper; the facts are comments."""
     said = [f"% {printable(text)}" for text in (board.title, *views.facts(board), *board.notes)]
-    shown = views.overview(board)
-    heads = ["model", *(f"{task}: {metric}" for task, metric in shown["scores"]), *shown["costs"]]
-    rows = [[escaped(row.name), *map(_strong, row.cells)] for row in shown["rows"]]
-    tables = [latex_table(heads, rows, range(1, len(heads)), shown["caption"])]
+    tables = [_latex_overview(family, table) for family in views.overviews(board) for table in family["tables"]]
     for section in board.sections:
         table = views.task_table(section)
         heads = ["rank", "model", *table["heads"]]
@@ -105,10 +117,34 @@ def _strong(cell: Cell) -> str:
     return rf"\textbf{{{escaped(cell.text)}}}" if cell.best else escaped(cell.text)
 
 
-def _overview(table: Mapping[str, Any]) -> list[str]:
-    heads = ["model", *(f"{task}: {metric}" for task, metric in table["scores"]), *table["costs"]]
-    lines = [[plain(row.name), *(_bold(cell) for cell in row.cells)] for row in table["rows"]]
-    return [plain(table["caption"]), markdown_table(heads, lines, numbers=range(1, len(heads)))]
+def _latex_overview(family: Mapping[str, Any], table: Mapping[str, Any]) -> str:
+    heads = ["model", *(f"{task}: {metric}" for task, metric in table["heads"]), *table["costs"]]
+    rows = [[escaped(row.name), *map(_strong, row.cells)] for row in table["rows"]]
+    caption = f"{table['title'] or family['title']}. {family['caption']}"
+    return latex_table(heads, rows, range(1, len(heads)), caption)
+
+
+def _summary(table: Mapping[str, Any]) -> list[str]:
+    parts = [f"### {plain(table['title'])}", plain(f"{table['verdict']} {table['done']}.")]
+    if not table["rows"]:
+        return parts
+    heads = ["model", *table["heads"], "is"]
+    rows = [[row["name"], *map(_noted, row["cells"]), ", ".join(row["roles"])] for row in table["rows"]]
+    return [*parts, plain(table["caption"]), markdown_table(heads, _escaped(rows), numbers=range(1, len(heads) - 1))]
+
+
+def _noted(cell: Cell) -> str:
+    return f"{cell.text} ({cell.note})" if cell.note else cell.text
+
+
+def _overview(family: Mapping[str, Any]) -> list[str]:
+    parts = [f"### {plain(family['title'])}", plain(family["caption"])]
+    for table in family["tables"]:
+        heads = ["model", *(f"{task}: {metric}" for task, metric in table["heads"]), *table["costs"]]
+        lines = [[plain(row.name), *(_bold(cell) for cell in row.cells)] for row in table["rows"]]
+        parts += [f"#### {plain(table['title'])}"] if table["title"] else []
+        parts.append(markdown_table(heads, lines, numbers=range(1, len(heads))))
+    return parts
 
 
 def _spent(table: SpentTable | None) -> list[str]:

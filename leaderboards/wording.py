@@ -22,12 +22,14 @@ class Cell(NamedTuple):
     Attributes:
         order: What the column is sorted by; an empty text if it is missing.
         hint: Shown when the mouse rests on it.
+        note: A second, quiet line.
     """
 
     text: str
     order: float | str = ""
     best: bool = False
     hint: str = ""
+    note: str = ""
 
 
 def scale(metric: Metric) -> int:
@@ -68,6 +70,17 @@ def ratio(value: float | None) -> str:
     return MISSING if value is None else f"× {value:.3g}"
 
 
+def change(value: Estimate | None, metric: Metric) -> str:
+    """A difference with its sign and the ends of its interval: ``+1.20 [+0.40, +2.00]``."""
+    if value is None:
+        return MISSING
+    factor, form = scale(metric), "+.2f" if metric.unit == "%" else "+.3g"
+    text = f"{factor * value.value:{form}}"
+    if value.low is not None and value.high is not None:
+        text += f" [{factor * value.low:{form}}, {factor * value.high:{form}}]"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def with_unit(metric: Metric) -> str:
     """A metric's name for a heading: ``accuracy, %``."""
     return f"{metric.name}, {metric.unit}" if metric.unit else metric.name
@@ -97,6 +110,11 @@ def si_range(values: Sequence[float], unit: str = "") -> str:
         return low
     (first, *first_unit), (last, *last_unit) = low.split(" "), high.split(" ")
     return f"{first}–{last} {' '.join(last_unit)}".rstrip() if first_unit == last_unit else f"{low} – {high}"
+
+
+def factor(ratio: float) -> str:
+    """How many times as much, in two digits or without decimals: ``0.51``, ``3.2``, ``64``."""
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def spread(median: float, q1: float, q3: float) -> str:

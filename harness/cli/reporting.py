@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import UserError
+from ..hashing import canonical_json, sha256_hex
 from ..outputs import ReportRequest, file_form, write_content
-from ..plugins import load_plugins
+from ..plugins import PluginNames, load_plugins
 from ..specs import parse_call
 from ..store import RunDirectory
+from ..unchanged import installed, is_written, note_written, run_content
 from .output import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..plugins import Plugins
     from ..registry import Entry, Registry
 
 _BOARD = "leaderboard"
@@ -54,19 +57,36 @@ def write_reports(asked: ReportOptions) -> None:
     text = ".json" if asked.as_json and ".json" in usual.card.formats else ".md"
     default = asked.runs[0] / f"{usual.name}{usual.card.formats[0]}" if asked.runs else Path(f"{usual.name}{text}")
     outs = asked.outs or [default]
-    writers = [_writer(plugins.registry, asked, out) for out in outs]
     runs = tuple(run for path in asked.runs for run in RunDirectory.within(path))
-    for out, (entry, arguments) in zip(outs, writers, strict=True):
+    stamps = {out: _stamp(plugins, runs, asked, out) for out in outs}
+    changed = [out for out in outs if not (stamps[out] and is_written(out, runs, stamps[out]))]
+    writers = [_writer(plugins.registry, asked, out) for out in changed]
+    for out, (entry, arguments) in zip(changed, writers, strict=True):
         request = ReportRequest(runs=runs, plugins=plugins, form=out.suffix.lower())
         content = entry.factory()(request, **arguments)
         if not (asked.runs or asked.outs):
             typer.echo(content, nl=False)
             return
         write_content(out, content)
+        if stamps[out]:
+            note_written(out, runs, stamps[out])
     if asked.as_json:
         write_json([str(out) for out in outs])
     else:
         typer.echo("\n".join(map(str, outs)))
+
+
+def _stamp(plugins: Plugins, runs: Sequence[RunDirectory], asked: ReportOptions, out: Path) -> str:
+    """What a file is made of, for it not to be made again; empty if that cannot be told.
+
+    Other reports may read more than the runs, and plugins anything.
+    """
+    board = plugins.registry.find("report", _BOARD)
+    own = parse_call(asked.name or _BOARD).name == _BOARD and out.suffix.lower() in board.card.formats
+    if not (runs and own) or plugins.names != PluginNames():
+        return ""
+    options = [asked.name, list(asked.hardware)]
+    return sha256_hex(canonical_json([installed(), [run_content(run) for run in runs], options]))
 
 
 def _writer(registry: Registry, asked: ReportOptions, out: Path) -> tuple[Entry, dict[str, Any]]:

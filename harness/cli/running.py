@@ -20,8 +20,11 @@ from ..specs import parse, parse_call
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ..identity import Settings
-    from ..runner import RunSpec
+    from ..results import CellId, CellResult
+    from ..store import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +48,61 @@ class RunOptions:
 
 
 def run_command(options: RunOptions) -> None:
-    """Plan, show the plan, and run it."""
+    """Plan, show the plan, and run it; what was asked of this run before and is finished is only shown."""
+    from ..samples import SampleLimit
+    from ..store import RunDirectory
+    from ..unchanged import asked_for, finished, note_finished
+
     plugins = load_plugins(options.plugins)
-    spec = _spec(plugins, options)
-    cells = [cell.id for cell in spec.plan.cells]
-    count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    request, name, settings = _request(plugins, options)
+    limit = SampleLimit(options.limit, options.sample)
+    run = RunDirectory(options.out or Path("runs") / name)
+    asked = "" if options.dry_run else asked_for(plugins.registry, request, settings, limit)
+    done = finished(run, asked)
+    if done is not None:
+        before, results = done
+        _tell_plugins(plugins, run, results)
+        if not options.as_json:
+            _show([result.cell for result in results], f"{_count(results)} in {run.path}, all done before", before.said)
+        _tell(options, run.path, results)
+        return
+    from ..runner import RunSpec, execute
+
+    planned = plan(plugins.registry, request)
+    spec = RunSpec(planned, run.path, settings, limit, shlex.join(["adaptbench", *sys.argv[1:]]))
+    cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
-            write_json({"out": str(spec.out), "cells": [c.model_dump() for c in cells], "left_out": spec.plan.left_out})
+            write_json({"out": str(run.path), "cells": [c.model_dump() for c in cells], "left_out": planned.left_out})
         else:
-            _show(spec.plan, f"{count} would be run in {spec.out}")
+            _show(cells, f"{_count(cells)} would be run in {run.path}", said)
         return
-    from ..runner import execute
-
     if not options.as_json:
-        _show(spec.plan, f"{count} in {spec.out}")
+        _show(cells, f"{_count(cells)} in {run.path}", said)
     with ExitStack() as stack:
         result = execute(plugins, spec, _progress(stack, len(cells)))
+    note_finished(run, asked, said, result.results)
+    _tell(options, result.path, result.results)
+
+
+def _tell_plugins(plugins: Plugins, run: RunDirectory, results: Sequence[CellResult]) -> None:
+    """What the runner tells them of a run whose cells are all complete."""
+    from .. import hooks
+
+    plugins.fire("run_started", hooks.RunStarted(path=run.path, cells=[result.cell for result in results]))
+    for result in results:
+        timing = run.journal(result.key).timing()
+        event = hooks.CellFinished(cell=result.cell, result=result, timing=timing, reused=True)
+        plugins.fire("cell_finished", event)
+    plugins.fire("run_finished", hooks.RunFinished(path=run.path, results=tuple(results)))
+
+
+def _tell(options: RunOptions, path: Path, results: Sequence[CellResult]) -> None:
     if options.as_json:
-        write_json({"out": str(result.path), "cells": [r.model_dump(mode="json") for r in result.results]})
+        write_json({"out": str(path), "cells": [result.model_dump(mode="json") for result in results]})
         return
-    write_columns([[describe(r.cell), outcome(r)] for r in result.results])
-    typer.echo(f"board: adaptbench report {shlex.quote(str(result.path))}")
-
-
-def _spec(plugins: Plugins, options: RunOptions) -> RunSpec:
-    from ..runner import RunSpec
-    from ..samples import SampleLimit
-
-    request, name, settings = _request(plugins, options)
-    return RunSpec(
-        plan=plan(plugins.registry, request),
-        out=options.out or Path("runs") / name,
-        settings=settings,
-        limit=SampleLimit(options.limit, options.sample),
-        command=shlex.join(["adaptbench", *sys.argv[1:]]),
-    )
+    write_columns([[describe(result.cell), outcome(result)] for result in results])
+    typer.echo(f"board: adaptbench report {shlex.quote(str(path))}")
 
 
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
@@ -113,12 +135,22 @@ def _progress(stack: ExitStack, cells: int) -> Progress:
     return stack.enter_context(Bars(cells)) if sys.stderr.isatty() else Lines(cells)
 
 
-def _show(planned: Plan, title: str) -> None:
+def _show(cells: Sequence[CellId], title: str, said: Sequence[str]) -> None:
     typer.echo(title)
-    write_columns([[str(i), describe(cell.id)] for i, cell in enumerate(planned.cells, 1)])
+    write_columns([[str(i), describe(cell)] for i, cell in enumerate(cells, 1)])
+    for line in said:
+        typer.echo(f"  {line}")
+
+
+def _said(planned: Plan) -> Iterator[str]:
+    """What a plan says besides its cells."""
     for reason in planned.left_out:
-        typer.echo(f"  left out: {reason}")
+        yield f"left out: {reason}"
     notes = {str(cell.task.step.call): cell.task.card.note for cell in planned.cells}
     for task, note in notes.items():
         if note:
-            typer.echo(f"  note: {task}: {note}")
+            yield f"note: {task}: {note}"
+
+
+def _count(cells: Sequence[object]) -> str:
+    return f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"

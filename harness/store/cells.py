@@ -19,12 +19,14 @@ class StoredCell:
     """One complete cell.
 
     Attributes:
+        end_to_end: What was timed from beginning to end; ``timing`` itself where that was.
         scores: The metric that ranks, sample by sample.
     """
 
     journal: Journal
     result: CellResult
     timing: Timing | None
+    end_to_end: Timing | None
     scores: MetricColumn
 
     @property
@@ -46,4 +48,5 @@ def read_cell(run: RunDirectory, key: str) -> StoredCell | None:
     if result is None:
         return None
     journal.check()
-    return StoredCell(journal, result, journal.timing(), Index(run).scores(journal, result.task_card.metrics[0].name))
+    scores = Index(run).scores(journal, result.task_card.metrics[0].name)
+    return StoredCell(journal, result, journal.timing(), journal.end_to_end(), scores)

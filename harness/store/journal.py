@@ -1,7 +1,8 @@
 """The journal of one cell: its records, appended batch by batch, and its result, written last.
 
-Order of writing: records (fsynced), then ``timing.json``, then ``result.json``. Whoever sees a ``result.json`` sees a
-complete cell. A kill between two bytes leaves at most one torn last line, which is cut off when the cell is resumed.
+Order of writing: records (fsynced), then ``timing.json`` and ``end-to-end.json``, then ``result.json``. Whoever sees a
+``result.json`` sees a complete cell. A kill between two bytes leaves at most one torn last line, which is cut off when
+the cell is resumed.
 
 A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of the text before it. A damaged line is
 found, also in a cell that is not complete.
@@ -21,7 +22,7 @@ from ..contracts import Record
 from ..errors import UserError
 from ..hashing import canonical_json, sha256_file
 from ..prefill_cost import PrefillCost
-from ..results import CellResult, Timing
+from ..results import END_TO_END, CellResult, Timing
 from .files import append, disk_errors, make_folder, write_atomic
 
 if TYPE_CHECKING:
@@ -108,10 +109,17 @@ class Journal:
         """
         append(self.path, b"".join(map(_line, records)))
 
-    def finish(self, result: CellResult, timing: Timing | None) -> None:
-        """Complete the cell."""
-        if timing is not None:
-            write_atomic(self.folder / "timing.json", _pretty(timing))
+    def finish(self, result: CellResult, timing: Timing | None, end_to_end: Timing | None = None) -> None:
+        """Complete the cell.
+
+        Args:
+            result: What it came to.
+            timing: What was timed.
+            end_to_end: The same inputs from beginning to end, where ``timing`` is of a part.
+        """
+        for name, timed in (("timing", timing), ("end-to-end", end_to_end)):
+            if timed is not None:
+                write_atomic(self.folder / f"{name}.json", _pretty(timed))
         write_atomic(self.folder / "result.json", _pretty(result))
 
     def digest(self) -> str:
@@ -125,6 +133,11 @@ class Journal:
     def timing(self) -> Timing | None:
         """What was timed, or ``None``."""
         return _read(self.folder / "timing.json", Timing)
+
+    def end_to_end(self) -> Timing | None:
+        """What was timed from beginning to end, or ``None``."""
+        found, timing = _read(self.folder / "end-to-end.json", Timing), self.timing()
+        return timing if found is None and timing is not None and timing.way == END_TO_END else found
 
     def check(self) -> None:
         """Raise a `UserError` unless the records are those that the result was made from."""

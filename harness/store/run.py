@@ -1,8 +1,9 @@
 """A run: the directory that holds the records of its cells and a manifest.
 
-``manifest.json`` says which cells belong to the run and in which sessions they were made; ``cells/<key>/`` holds a
-cell, ``features/`` what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be
-rebuilt. Several processes may work on one run directory: they share it cell by cell.
+``manifest.json`` says which cells belong to the run and in which sessions they were made, ``plan.json`` which cells
+were asked for, started or not; ``cells/<key>/`` holds a cell, ``features/`` what encoders computed, ``episodes/`` the
+episode manifests, ``index.sqlite`` an index that can be rebuilt. Several processes may work on one run directory: they
+share it cell by cell.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .files import disk_errors, make_folder, write_atomic
 from .journal import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class Session(BaseModel):
@@ -52,6 +53,15 @@ class Manifest(BaseModel):
     cells: dict[str, CellId] = {}
     """Key -> cell, in the order of the cells, whichever process was first. When a cell is run again under other
     conditions, its new key takes the place of the old one."""
+
+
+class Planned(BaseModel):
+    """``plan.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cells: tuple[CellId, ...] = ()
+    """All that any command asked of this run, started or not, in the order of asking."""
 
 
 class RunDirectory:
@@ -135,6 +145,36 @@ class RunDirectory:
             self._update(lambda m: m.model_copy(update={"cells": _with(m.cells, key, cell)}))
         return self.journal(key)
 
+    def ask_for(self, cells: Iterable[CellId]) -> None:
+        """Note what a command asks for, so that a run that was stopped can tell how much is left."""
+        make_folder(self.path)
+        with disk_errors(self.path), FileLock(self.path / ".lock"):
+            if not self._manifest_path.exists():
+                self._refuse_strangers()
+            known = self._planned()
+            asked = tuple(dict.fromkeys((*known, *cells)))
+            if asked != known:
+                write_atomic(self.path / "plan.json", _pretty(Planned(cells=asked).model_dump(mode="json")))
+
+    def planned(self) -> tuple[CellId, ...]:
+        """What was asked of this run; of a run of an earlier version, what it began.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        return tuple(dict.fromkeys((*self._planned(), *self.manifest().cells.values())))
+
+    def _planned(self) -> tuple[CellId, ...]:
+        path = self.path / "plan.json"
+        if not path.exists():
+            return ()
+        try:
+            return Planned.model_validate_json(path.read_bytes()).cells
+        except (ValidationError, OSError) as error:
+            raise UserError(
+                "cannot read what was planned", where=str(path), todo="remove the file and run the same command again"
+            ) from error
+
     def journal(self, key: str) -> Journal:
         """The journal of a cell."""
         return Journal(self.path / "cells" / key)
@@ -166,7 +206,7 @@ class RunDirectory:
 
     def _refuse_strangers(self) -> None:
         """Refuse to make a run of a folder that holds something; a run killed at its very start left only dot files."""
-        names = [path.name for path in self.path.iterdir() if not path.name.startswith(".")]
+        names = [path.name for path in self.path.iterdir() if path.name[0] != "." and path.name != "plan.json"]
         if "cells" in names:
             raise UserError(
                 "the folder holds cells but no manifest.json",

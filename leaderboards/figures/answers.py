@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...harness.errors import UserError
 from ...harness.figures import load_question, planned
+from ...harness.texts import printable
 from .. import wording
 from ..board import need
 from ..offline import data_url
@@ -94,7 +95,7 @@ def _text(output: Json) -> str:
     if isinstance(output, list) and all(isinstance(one, str) for one in output):
         output = "\n".join(output)
     text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(text)
 
 
 def _score(section: Section, found: Record) -> str:

@@ -99,7 +99,7 @@ def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
     alt = need("altair")
     span = plane.span or _span(curves)
     values = _values(curves, span, plane)
-    data, names = alt.Data(values=values), list(dict.fromkeys(curve.name for curve in curves))
+    data, names = alt.Data(values=tuple(values)), list(dict.fromkeys(curve.name for curve in curves))
     colour = series(alt, "colour", names)
     marks = list(dict.fromkeys(curve.mark for curve in curves if curve.mark))
     shape = series(alt, "shape", names)

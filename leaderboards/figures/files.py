@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ..board import need
-from ..charts import FILE, still, styled, svg
+from ..charts import FILE, specification, still, styled, svg
 from ..offline import environment, inline, policy, text, vega
 from .panels import chart, page_spec
 
@@ -36,8 +36,7 @@ def image(drawing: Drawing) -> dict[str, Any]:
     width = max(sum(panel.width for panel in drawing.panels[i : i + columns]) for i in range(0, len(drawn), columns))
     heading = textwrap.wrap(drawing.title, width // _HEADING, break_on_hyphens=False)
     title = alt.Title(heading, fontSize=16, anchor="start", offset=16)
-    spec: dict[str, Any] = styled(whole.properties(title=title, padding=16), FILE).to_dict()
-    return spec
+    return specification(lambda: styled(whole.properties(title=title, padding=16), FILE))
 
 
 def page(drawing: Drawing, template: str = "figure.html.j2", **values: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..board import need
-from ..charts import PAGE, styled
+from ..charts import PAGE, specification, styled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,8 +65,7 @@ def chart(panel: Panel, palette: Palette, *, titled: bool) -> Any:
 
 def page_spec(panel: Panel) -> dict[str, Any]:
     """The specification of a panel for a page, in the page's colours."""
-    spec: dict[str, Any] = styled(chart(panel, PAGE, titled=False), PAGE).to_dict()
-    return spec
+    return specification(lambda: styled(chart(panel, PAGE, titled=False), PAGE))
 
 
 def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str], field: str = "name", **legend: Any) -> Any:

@@ -38,23 +38,34 @@ const missingLast = (sign) => (a, b) => {
 };
 $.fn.dataTable.ext.type.order["number-asc"] = missingLast(1);
 $.fn.dataTable.ext.type.order["number-desc"] = missingLast(-1);
-const tables = $("table.sortable").DataTable({
-  autoWidth: false,
-  columnDefs: [
-    { targets: "number", type: "number" },
-    { targets: "fixed", orderable: false },
-  ],
-  info: false,
-  language: { emptyTable: "Nothing here", zeroRecords: "No model matches the filter" },
-  layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
-  order: [],
-  paging: false,
-});
+const MANY = 200; // rows, from which on a table is shown by pages
+const begin = (table) => {
+  const many = table.tBodies[0].rows.length > MANY;
+  return $(table).DataTable({
+    autoWidth: false,
+    columnDefs: [
+      { targets: "number", type: "number" },
+      { targets: "fixed", orderable: false },
+    ],
+    info: false,
+    language: { emptyTable: "Nothing here", zeroRecords: "No model matches the filter" },
+    layout: { topStart: null, topEnd: null, bottomStart: many ? "paging" : null, bottomEnd: null },
+    order: [],
+    pageLength: 100,
+    paging: many,
+  });
+};
+const found = [...document.querySelectorAll("table.sortable")];
+const places = found.map((table) => [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === "model"));
+const tables = found.map(begin);
 
 const filter = document.getElementById("filter");
 const matches = document.getElementById("matches");
+const overview = tables.filter((table) => table.table().node().closest("#overview"));
+const names = (search) =>
+  new Set(overview.flatMap((table) => table.rows({ search }).nodes().toArray().map((row) => row.cells[0].textContent)));
+const total = names("none").size;
 filter.addEventListener("input", () => {
-  tables.tables().search(filter.value, { smart: false }).draw();
-  const overview = tables.table("#overview table").page.info();
-  matches.textContent = filter.value ? `${overview.recordsDisplay} of ${overview.recordsTotal}` : "";
+  tables.forEach((table, i) => table.column(places[i]).search(filter.value, { smart: false }).draw()); // not in the notes
+  matches.textContent = filter.value ? `${names("applied").size} of ${total}` : "";
 });

@@ -48,7 +48,7 @@ class SyntheticRun:
         """Complete a cell; ``scores`` has a number a sample, or ``None`` for one that cannot be scored."""
         outputs = changes.pop("outputs", [f"answer {i}" for i in range(len(scores))])
         groups = changes.pop("groups", [None] * len(scores))
-        timing = changes.pop("timing", self.timing())
+        timing, end_to_end = changes.pop("timing", self.timing()), changes.pop("end_to_end", None)
         samples = [Sample(f"q{i}", [i], group=group) for i, group in enumerate(groups)]
         names = [metric.name for metric in card.metrics]
         records = [
@@ -72,7 +72,7 @@ class SyntheticRun:
             "records_sha256": journal.digest(),
             **summarise(card, samples, records),
         }
-        journal.finish(CellResult(**(fields | changes)), timing)
+        journal.finish(CellResult(**(fields | changes)), timing, end_to_end)
         journal.release()
         return self
 

@@ -87,8 +87,12 @@ def write(run, path, notes=(), plugins=None):
     return path
 
 
-def models(page, table="#overview"):
-    return page.locator(f"{table} tbody tr:visible th").all_inner_texts()
+def models(page, section="#overview"):
+    return page.locator(f"{section} table.sortable").first.locator("tbody tr:visible th").all_inner_texts()
+
+
+def heading(page, text):
+    return page.locator("#task-1 table.sortable thead th", has_text=text)
 
 
 def first_model(page):
@@ -108,7 +112,7 @@ def live_marks(page, figure):
 
 def test_tables_and_charts_are_there(example, visit):
     page = visit(example)
-    assert models(page) == ["large", "uncounted", "small", "wasteful", "random", "hasty"]
+    assert models(page) == ["large", "uncounted", "wasteful", "small", "random", "hasty"]
     assert live_marks(page, "task-1-flops").count() == 3
     assert live_marks(page, "task-1-time").count() == 5
     assert page.locator("figure .still:visible").count() == page.locator("figure[id]:not(.ready)").count()
@@ -116,21 +120,21 @@ def test_tables_and_charts_are_there(example, visit):
 
 def test_a_click_sorts_and_a_second_one_turns_the_order(example, visit):
     page = visit(example)
-    heading = page.locator("#task-1 thead th", has_text="time per input")
-    heading.click()
+    time = heading(page, "time per input")
+    time.click()
     expect(first_model(page)).to_have_text("random")
-    assert heading.get_attribute("aria-sort") == "ascending"
-    heading.click()
+    assert time.get_attribute("aria-sort") == "ascending"
+    time.click()
     expect(first_model(page)).to_have_text("wasteful")
-    assert heading.get_attribute("aria-sort") == "descending"
+    assert time.get_attribute("aria-sort") == "descending"
 
 
 def test_a_missing_figure_stays_last_in_either_order(example, visit):
     page = visit(example)
-    heading = page.locator("#task-1 thead th", has_text="FLOPs per input")
+    flops = heading(page, "FLOPs per input")
     uncounted = {"uncounted", "random", "hasty"}
     for first in ("small", "wasteful"):
-        heading.click()
+        flops.click()
         expect(first_model(page)).to_have_text(first)
         assert set(models(page, "#task-1")[3:]) == uncounted
 
@@ -138,10 +142,10 @@ def test_a_missing_figure_stays_last_in_either_order(example, visit):
 def test_the_keyboard_sorts_too(example, visit):
     page = visit(example)
     before = models(page, "#task-1")
-    page.locator("#task-1 thead th", has_text="model").locator("[tabindex='0']").focus()
+    heading(page, "model").locator("[tabindex='0']").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#task-1 thead th", has_text="model")).to_have_attribute("aria-sort", "ascending")
-    expect(page.locator("#task-1 tbody th")).to_have_text(sorted(before))
+    expect(heading(page, "model")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator("#task-1 table.sortable tbody th")).to_have_text(sorted(before))
 
 
 def test_the_keyboard_reaches_the_skip_link_first_and_sees_where_it_is(example, visit):
@@ -162,7 +166,7 @@ def test_the_filter_narrows_every_table(example, visit):
     assert models(page, "#task-2") == ["large"]
     assert page.locator("#matches").inner_text() == "1 of 6"
     page.get_by_role("searchbox").fill("nothing like it")
-    assert "No model matches" in page.locator("#overview tbody").inner_text()
+    assert "No model matches" in page.locator("#overview tbody").first.inner_text()
     page.get_by_role("searchbox").fill("")
     assert len(models(page)) == 6
 
@@ -195,7 +199,7 @@ def test_hostile_text_is_shown_and_not_obeyed(new_run, make, visit):
     page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
     assert page.locator("body").inner_text().count(EVIL) >= 15
     page.get_by_role("searchbox").fill(EVIL)
-    page.locator("#task-1 thead th", has_text="model").click()
+    heading(page, "model").click()
     assert models(page) == [EVIL]
     assert page.locator("img").count() == 0
     page.wait_for_timeout(200)
@@ -240,7 +244,8 @@ def test_a_plugins_figure_is_drawn_and_a_broken_one_says_so(shared_example, visi
 
 def test_without_javascript_nothing_is_missing(example, visit):
     page = visit(example, java_script_enabled=False)
-    assert page.locator("#overview tbody tr").count() == 6
+    assert page.locator("#overview tbody tr").count() == 8
+    assert page.locator("#task-1 .sample").count() == 3
     assert page.locator("figure .still svg").count() == 4
     assert all(page.locator("figure .still svg").nth(i).is_visible() for i in range(4))
     assert not page.locator(".tools").is_visible()
@@ -251,13 +256,67 @@ def test_without_javascript_nothing_is_missing(example, visit):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_window_makes_the_page_wider_than_itself(example, visit, scheme):
     page = visit(example, color_scheme=scheme)
-    for width in (1920, 768, 380):
+    for width in (1920, 1220, 768, 380):
         page.set_viewport_size({"width": width, "height": 800})
         live_marks(page, "task-2-time")
         assert overflow(page) <= 0
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     channels = [int(channel) for channel in re.findall(r"\d+", background)]
     assert max(channels) < 64 if scheme == "dark" else min(channels) > 192
+
+
+def test_the_first_screen_says_who_wins_at_what_cost_and_how_sure_that_is(example, visit):
+    page = visit(example, viewport={"width": 1220, "height": 900})
+    first = page.locator(".family").first
+    row = first.locator("tbody tr").first
+    said = f"{first.locator('.verdict').inner_text()} {row.inner_text()}"
+    for part in ("large is significantly better than every other model", "winner", "80.00 ± 2.78", "90.0 M", "1.00 ms"):
+        assert part in said
+    assert "+55.00 [" in said
+    last = row.locator("td").last.bounding_box()
+    assert last["x"] + last["width"] <= 1220
+    assert last["y"] + last["height"] <= 900
+
+
+def test_the_model_stays_in_sight_and_its_name_breaks_at_its_parts(new_run, make, visit):
+    name = "llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l"
+    run = new_run().cell(name, make.scores(0.5), flops=make.flops(10))
+    page = visit(run, viewport={"width": 390, "height": 844})
+    cell = page.locator("#task-1 tbody th").first
+    page.locator("#task-1 .scroll").first.evaluate("e => e.scrollLeft = 400")
+    assert 0 <= cell.bounding_box()["x"] < 60
+    lines = cell.locator(".spec").evaluate(
+        "e => { const r = document.createRange(), found = {};"
+        "for (const n of e.childNodes) for (let i = 0; i < (n.length || 0); i++) {"
+        "r.setStart(n, i); r.setEnd(n, i + 1); const y = Math.round(r.getBoundingClientRect().y);"
+        "found[y] = (found[y] || '') + n.data[i]; } return Object.values(found); }"
+    )
+    assert len(lines) > 1
+    assert all(line[-1] in "+(,@:=_/.-" for line in lines[:-1])
+
+
+def test_charts_name_their_points_on_a_phone(example, visit):
+    page = visit(example, viewport={"width": 390, "height": 844})
+    live_marks(page, "task-2-flops")
+    shown = "all => all.filter(e => +getComputedStyle(e).opacity > 0).map(e => e.textContent)"
+    assert {"small", "large"} <= set(page.locator("#task-2-flops .live .mark-text text").evaluate_all(shown))
+
+
+def test_samples_are_filtered_and_paged(shared_example, visit, tmp_path):
+    page = visit(write(shared_example, tmp_path / "board.html"))
+    page.locator("#task-1-samples > summary").click()
+    box = page.locator("#task-1-samples")
+    expect(box.locator(".sample")).to_have_count(10)
+    assert box.locator(".sample").first.locator("tbody tr").count() == 5
+    assert box.locator("output").inner_text() == "1 to 10 of 200"
+    box.get_by_role("button", name="Next").click()
+    assert box.locator("h4").first.inner_text() == "q10"
+    box.get_by_label("Show").select_option("not scored")
+    assert box.locator("h4").all_inner_texts() == ["q0", "q1", "q2", "q3"]
+    box.get_by_label("of").select_option(label="small")
+    assert box.locator("output").inner_text() == "none"
+    box.get_by_label("Show").select_option("models disagree")
+    assert box.locator("output").inner_text() == "none"
 
 
 def test_names_without_a_blank_break_in_a_narrow_window(new_run, make, visit):

@@ -6,7 +6,7 @@ import pytest
 from adaptbench.harness.errors import UserError
 from adaptbench.leaderboards import axes, charts, labels
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.frame import HEIGHT, WIDTH, frame, names
+from adaptbench.leaderboards.frame import HEIGHT, NARROW, WIDTH, frame, names
 from adaptbench.leaderboards.leaderboard import leaderboard
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,18 +72,60 @@ def test_only_times_of_one_machine_and_batch_size_are_drawn(new_run, make, secti
     plot = axes.time_plot(section(run))
     assert set(kinds(plot)) == {"a", "b"}
     assert plot.left_out == {
-        "timed elsewhere: Other CPU, cuda, 64 inputs at once": ["gpu"],
-        "timed elsewhere: Test CPU, 2 cores, cpu, 1 inputs at once": ["single"],
+        "timed otherwise: forward, Other CPU, cuda, 64 inputs at once": ["gpu"],
+        "timed otherwise: forward, Test CPU, 2 cores, cpu, 1 inputs at once": ["single"],
         "not timed": ["quick"],
     }
     assert plot.points[0].cost.value == pytest.approx(0.001)
 
 
-def test_times_of_different_calls_are_told_apart(new_run, make, section):
-    run = new_run().cell("a", make.scores(0.5))
-    run.cell("b", make.scores(0.6), timing=run.timing(what="embed() of 64 images"))
-    note = axes.time_plot(section(run)).note
-    assert note == "Timed in different ways: embed() of 64 images (1) and forward of 64 images (1)."
+def test_times_of_different_calls_share_no_chart(new_run, make, section):
+    run = new_run().cell("a", make.scores(0.5)).cell("b", make.scores(0.5))
+    run.cell("c", make.scores(0.6), timing=run.timing(what="embed() of 64 images"))
+    plot = axes.time_plot(section(run))
+    assert set(kinds(plot)) == {"a", "b"}
+    assert plot.left_out == {"timed otherwise: embed(), Test CPU, 2 cores, cpu, 64 inputs at once": ["c"]}
+    assert [plot.name for plot in axes.plots(section(run))] == ["flops", "time"]
+
+
+def test_all_are_timed_end_to_end_and_modules_have_a_chart_of_their_own(new_run, make, section):
+    run = new_run()
+    whole = {"what": "embed() of 64 images"}
+    run.cell("module", make.scores(0.5), timing=run.timing(0.032), end_to_end=run.timing(0.064, **whole))
+    run.cell("plain", make.scores(0.6), timing=run.timing(0.128, **whole))
+    found = section(run)
+    time, alone = axes.plots(found)[1:]
+    assert {point.standing.name: point.cost.value for point in time.points} == {"module": 0.001, "plain": 0.002}
+    assert {point.standing.name: point.cost.value for point in alone.points} == {"module": 0.0005}
+    assert alone.left_out == {"no module of its own was timed": ["plain"]}
+    assert "embed()" in time.axis
+    assert "forward" in alone.axis
+
+
+def test_a_limited_run_is_drawn_and_not_ranked(new_run, make, section):
+    run = new_run()
+    for name, mean, cost in (("a", 0.5, 10), ("b", 0.6, 20)):
+        run.cell(name, make.scores(mean)[:12], flops=make.flops(cost), partial="--limit 12", samples_digest="1b" * 32)
+    found = section(run)
+    assert found.partial == "partial: --limit 12"
+    assert kinds(axes.flops_plot(found)) == {"a": "frontier", "b": "frontier"}
+    assert {standing.rank for standing in found.standings} == {"–"}
+    run.cell("whole", make.scores(0.7), flops=make.flops(5))
+    assert kinds(axes.flops_plot(section(run))) == {"whole": "frontier"}
+
+
+def test_the_axis_of_a_share_ends_where_shares_end(new_run, make, section):
+    run = new_run().cell("a", [1.0] * 190 + [0.0] * 10, flops=make.flops(10))
+    run.cell("b", [0.0] * 190 + [1.0] * 10, flops=make.flops(20))
+    shape = frame(axes.flops_plot(section(run)))
+    assert (shape.bottom, shape.top) == (0, 100)
+
+
+def test_names_are_placed_for_a_narrow_window_too(priced):
+    plot = axes.flops_plot(priced(a=(10, 0.5), b=(500, 0.9)))
+    assert all(names(plot, frame(plot), NARROW).values())
+    values = charts.page_spec(plot)["layer"][-1]["data"]["values"]
+    assert {value["narrow"]["text"] for value in values} == {"a", "b"}
 
 
 @pytest.mark.parametrize(("costs", "log"), [((10, 40), False), ((10, 100), True), ((0, 100), False)])

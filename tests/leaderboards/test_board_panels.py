@@ -38,7 +38,7 @@ def html(example, plugins):
 
 def headings(html):
     """Of sections and panels, in order, from where figures stand."""
-    found = re.findall("<h[23]>(.*?)</h[23]>", html[: html.index("<h2>Not ranked")])
+    found = re.findall("<h[23]>(.*?)</h[23]>", html[: html.index("<h2>Overview")])
     return found[found.index("Extras") :] if "Extras" in found else []
 
 

@@ -1,0 +1,161 @@
+"""Whether anything changed since a command was last done: nothing heavy is imported to find that nothing is to do.
+
+What is installed is known by the names, sizes and times of files. A false "changed" costs the time of doing the work
+again; whatever these cannot tell, such as data that a spec names by a path, counts as changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import sysconfig
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import UserError
+from .hashing import canonical_json, sha256_hex
+from .results import CellId, CellResult
+from .specs import parse, parse_call
+from .store.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from .identity import Settings
+    from .planning import Request
+    from .registry import Kind, Registry
+    from .samples import SampleLimit
+    from .specs import Call
+    from .store import RunDirectory
+
+_CODE = ("harness", "adapters", "models", "tasks", "leaderboards")
+_CELL = ("records.jsonl", "result.json", "timing.json", "end-to-end.json")
+BUILTIN = ("adapters", "leaderboards", "models", "tasks")
+"""Owners of what comes with the package."""
+
+
+class FinishedRun(BaseModel):
+    """``.finished.json``: the last command that left nothing to do in a run.
+
+    Attributes:
+        asked: Digest of what was asked, and of what is installed.
+        cells: Key -> cell, in the order of the plan.
+        said: What the plan says besides its cells.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: str
+    cells: dict[str, CellId]
+    said: tuple[str, ...] = ()
+
+
+def installed() -> str:
+    """Digest of the package and of which other packages there are."""
+    root = Path(__file__).resolve().parent.parent
+    files = [stamp for folder in _CODE for stamp in _stamps(root / folder, root)]
+    libraries = Path(sysconfig.get_paths()["purelib"]).stat().st_mtime_ns
+    return sha256_hex(canonical_json([sorted(files), libraries, sys.version]))
+
+
+def run_content(run: RunDirectory) -> str:
+    """Digest of a run's cells, as far as the sizes and times of its files tell."""
+    found = []
+    for name in (
+        "manifest.json",
+        "plan.json",
+        *(f"cells/{key}/{part}" for key in run.manifest().cells for part in _CELL),
+    ):
+        with suppress(OSError):
+            stat = (run.path / name).stat()
+            found.append([name, stat.st_size, stat.st_mtime_ns])
+    return sha256_hex(canonical_json([str(run.path.resolve()), found]))
+
+
+def asked_for(registry: Registry, request: Request, settings: Settings, limit: SampleLimit) -> str:
+    """Digest of what a run is asked; empty if it depends on more than this package."""
+    try:
+        specs = [parse(model) for model in request.models]
+        calls: list[tuple[Kind, Call]] = [("task", parse_call(task)) for task in request.tasks]
+    except (TypeError, UserError):  # Python objects; or planning will say what is wrong
+        return ""
+    calls += [("model", spec.base) for spec in specs]
+    calls += [("method", method) for spec in specs for method in spec.methods]
+    if not all(_own(registry, kind, call) for kind, call in calls):
+        return ""
+    asked = [list(request.models), list(request.tasks), list(request.budgets), list(request.seeds), str(limit)]
+    return sha256_hex(canonical_json([*asked, settings.answering(), list(settings.waive), installed()]))
+
+
+def finished(run: RunDirectory, asked: str) -> tuple[FinishedRun, tuple[CellResult, ...]] | None:
+    """What a run came to, if this was asked of it before and every cell is as it was left; else ``None``."""
+    try:
+        found = FinishedRun.model_validate_json((run.path / ".finished.json").read_bytes())
+        if not asked or found.asked != asked:
+            return None
+        journals = [run.journal(key) for key in found.cells]
+        for journal in journals:
+            journal.check()
+        results = tuple(result for journal in journals if (result := journal.result()) is not None)
+    except (OSError, UserError, ValidationError):  # running it will say what is wrong
+        return None
+    return (found, results) if len(results) == len(found.cells) else None
+
+
+def note_finished(run: RunDirectory, asked: str, said: Iterable[str], results: Iterable[CellResult]) -> None:
+    """Remember that nothing is left to do of what was asked."""
+    if asked:
+        done = FinishedRun(asked=asked, cells={result.key: result.cell for result in results}, said=tuple(said))
+        with suppress(UserError, OSError):  # it only saves time
+            write_atomic(run.path / ".finished.json", done.model_dump_json(indent=1).encode())
+
+
+def is_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> bool:
+    """Whether a file is what was written for this, untouched since."""
+    return _reports(runs[0]).get(str(out.resolve())) == [asked, *_stamp(out)]
+
+
+def note_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> None:
+    """Remember what a file was written for."""
+    with suppress(UserError, OSError):  # it only saves time
+        known = {**_reports(runs[0]), str(out.resolve()): [asked, *_stamp(out)]}
+        write_atomic(runs[0].path / ".reports.json", json.dumps(known, indent=1).encode())
+
+
+def _reports(run: RunDirectory) -> Mapping[str, object]:
+    with suppress(OSError, ValueError):
+        known = json.loads((run.path / ".reports.json").read_bytes())
+        return known if isinstance(known, dict) else {}
+    return {}
+
+
+def _stamp(path: Path) -> list[int]:
+    with suppress(OSError):
+        stat = path.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+    return []
+
+
+def _own(registry: Registry, kind: Kind, call: Call) -> bool:
+    """Whether a name is this package's own and asks for nothing outside of it."""
+    if call.target is not None or any(isinstance(value, str) and Path(value).exists() for _, value in call.args):
+        return False
+    try:
+        return registry.find(kind, call.name).owner in BUILTIN
+    except UserError:
+        return False
+
+
+def _stamps(folder: Path, root: Path) -> Iterator[list[object]]:
+    """Name, size and time of each file below a folder, caches aside."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _stamps(Path(entry.path), root)
+        else:
+            stat = entry.stat()
+            yield [os.path.relpath(entry.path, root), stat.st_size, stat.st_mtime_ns]
