@@ -8,15 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-@pytest.fixture(autouse=True, scope="module")
-def light_garbage():
-    """Leave what is imported out of each collection: backing off collects."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 class Limited:
     """Squares numbers, and runs out of memory for more than ``limit`` of them."""
 
