@@ -26,6 +26,7 @@ FIGURES = {
     "answers",
     "attention",
     "costs",
+    "history",
     "pareto",
     "plans",
     "radar",
