@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..harness.cards import Metric
     from ..harness.comparison import TaskComparison
     from ..harness.outputs import ReportRequest
-    from ..harness.results import CellId, Estimate
+    from ..harness.results import CellId
     from ..harness.store import RunDirectory
     from .collect import Row
     from .study import Item
@@ -141,7 +141,7 @@ def _row(series: Series, entry: Entry) -> list[Item]:
         entry.revision or wording.MISSING,
         entry.row.run.name,
         Number(wording.estimate(result.metrics.get(series.metric.name), series.metric)),
-        Number(_signed(entry.change.difference, series.metric) if entry.change else wording.MISSING),
+        Number(wording.change(entry.change.difference if entry.change else None, series.metric)),
         _verdict(entry.change),
         Number(wording.si(flops, "FLOP")),
         Number(wording.si(seconds, "s")),
@@ -152,17 +152,6 @@ def _verdict(change: TaskComparison | None) -> str:
     if change is None:
         return "first"
     return f"{change.verdict}: {change.refused}" if change.refused else change.verdict
-
-
-def _signed(difference: Estimate | None, metric: Metric) -> str:
-    if difference is None:
-        return wording.MISSING
-    factor = wording.scale(metric)
-    value, low, high = (
-        wording.MISSING if end is None else f"{round(factor * end, 2) + 0.0:+.2f}"
-        for end in (difference.value, difference.low, difference.high)
-    )
-    return value if difference.low is None else f"{value} [{low}, {high}]"
 
 
 def _value(series: Series, entry: Entry) -> dict[str, Any]:

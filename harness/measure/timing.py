@@ -10,6 +10,7 @@ import gc
 import math
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -19,7 +20,7 @@ from ..results import Timing
 from .hardware import gpu_state, machine, session_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -117,16 +118,10 @@ def measure(
     """
     effort = effort or Effort()
     clock = clock or (CudaClock(device) if device.startswith("cuda") else CpuClock())
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
+    with _garbage_left():
         warmup = _warm_up(clock, call)
         seconds = _repeat(clock, call, effort)
         gpu = gpu_state(device) if device.startswith("cuda") else {}  # at once, before its clocks fall
-    finally:
-        if collecting:
-            gc.enable()
     median, q1, q3, p95 = (float(q) for q in np.percentile(seconds, (50, 25, 75, 95)))
     if median < _LEAST_TICKS * clock.resolution:
         raise TooShort(f"{what}: a call takes {median:.1e} s, too short for a clock of {clock.resolution:.0e} s")
@@ -150,17 +145,12 @@ class Seconds(NamedTuple):
 
 def repeated(call: Callable[[], object], count: int) -> Seconds:
     """Time ``count`` calls in a row, as one; each returns when it is done."""
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
+    gc.collect()  # each repetition begins without what others left
+    with _garbage_left():
         processor, wall = time.process_time(), time.perf_counter()
         for _ in range(count):
             call()
         return Seconds(time.perf_counter() - wall, time.process_time() - processor)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def calls_lasting(call: Callable[[], object], seconds: float) -> tuple[int, float]:
@@ -173,6 +163,21 @@ def calls_lasting(call: Callable[[], object], seconds: float) -> tuple[int, floa
     while (took := min(repeated(call, count).wall for _ in range(3))) < seconds:
         count = max(count + 1, math.ceil(1.1 * count * seconds / max(took, CpuClock.resolution)))
     return count, took / count
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Collect no garbage meanwhile: a collection comes at any time, and takes as long as there are objects.
+
+    Nor before, for a cell is timed twice, and with torch and transformers imported a collection takes a second.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _warm_up(clock: Clock, call: Callable[[], object]) -> int:
