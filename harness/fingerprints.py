@@ -49,8 +49,8 @@ def _module_digest(module: ModuleType) -> str | None:
     folders = [Path(folder) for folder in getattr(top, "__path__", ())]
     files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
     if not folders and getattr(module, "__file__", None):
-        source = inspect.getsourcefile(module)
-        files = {"": Path(source)} if source else {}
+        source = Path(inspect.getsourcefile(module) or "")
+        files = {"": source} if source.is_file() else {}  # a program that is piped to Python is called <stdin>
     parts = (part for name in sorted(files) for part in (name.encode(), files[name].read_bytes()))
     return sha256_hex(*parts) if files else None
 

@@ -2,6 +2,7 @@ import functools
 import importlib.util
 import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,16 @@ def test_a_function_in_a_package_is_known_by_all_of_its_package(tmp_path, monkey
 
 def test_our_own_code_is_known_as_a_whole():
     assert source_digest(fingerprints.source_digest) == package_source_digest()
+
+
+def test_a_program_that_is_piped_has_no_file(monkeypatch):
+    piped = types.ModuleType("piped")
+    piped.__file__ = "<stdin>"
+    monkeypatch.setitem(sys.modules, "piped", piped)
+    exec("class C:\n    pass\ndef f():\n    pass\n", vars(piped))
+    assert object_digest(piped.C()) is None
+    with pytest.raises(UserError, match="has no source file"):
+        source_digest(piped.f)
 
 
 def test_what_has_no_source_file_is_an_error_that_says_what_to_do():
