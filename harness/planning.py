@@ -168,7 +168,8 @@ def _left_out(models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> l
 def _only(request: Request, models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> dict[str, str]:
     """Model spec -> the only task that it is asked, of models that may not be asked all."""
     found: dict[str, str] = {}
-    for pattern, task in request.only.items():
+    for pattern, text in request.only.items():
+        task = str(specs.parse_call(text))
         fit = [str(model.spec) for model in models if fnmatchcase(str(model.spec), pattern)]
         if not fit or task not in (str(one.step.call) for one in tasks):
             what = f"{task} is not one of the tasks" if fit else "no model fits it"

@@ -11,6 +11,7 @@ import os
 import sys
 import sysconfig
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,8 @@ def asked_for(registry: Registry, request: Request, settings: Settings, limit: S
     calls += [("method", method) for spec in specs for method in spec.methods]
     if not all(_own(registry, kind, call) for kind, call in calls):
         return ""
-    asked = [list(request.models), list(request.tasks), list(request.budgets), list(request.seeds), str(limit)]
-    return sha256_hex(canonical_json([*asked, settings.answering(), list(settings.waive), installed()]))
+    asked = [asdict(request), str(limit), settings.answering(), settings.waive, installed()]
+    return sha256_hex(canonical_json(asked))
 
 
 def finished(run: RunDirectory, asked: str) -> tuple[FinishedRun, tuple[CellResult, ...]] | None:

@@ -52,6 +52,18 @@ def test_what_was_not_asked_before_is_run(path, capsys, changes):
     assert "all done before" not in capsys.readouterr().out
 
 
+def test_a_suite_that_asks_a_model_less_is_planned_again(tmp_path, capsys):
+    suite = tmp_path / "mine.yaml"
+    other = "digits(ways=3,shots=1,episodes=10)"
+    suite.write_text(f"name: mine\nmodels: [constant, random]\ntasks: ['{TASK}', '{other}']\n")
+    asked = options(tmp_path / "run", suite=str(suite), models=(), tasks=())
+    run_command(asked)
+    suite.write_text(f"{suite.read_text()}only: {{random: '{other}'}}\n")
+    capsys.readouterr()
+    run_command(asked)
+    assert capsys.readouterr().out.startswith("3 cells in")
+
+
 def test_a_damaged_cell_is_not_called_done(path, capsys):
     (records,) = path.glob("cells/*/records.jsonl")
     records.write_bytes(records.read_bytes()[:-10])
