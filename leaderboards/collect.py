@@ -70,8 +70,8 @@ class Row:
 
     @property
     def timing(self) -> Timing | None:
-        """From beginning to end where that was timed, as it is of every model of images; else as it was timed."""
-        return self.stored.end_to_end or self.stored.timing
+        """From beginning to end where that was timed."""
+        return self.stored.whole_timing
 
     @property
     def part(self) -> Timing | None:

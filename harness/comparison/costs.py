@@ -22,10 +22,10 @@ def cost_ratios(baseline: StoredCell, candidate: StoredCell) -> tuple[CostRatio,
 
 def _ratios(baseline: StoredCell, candidate: StoredCell) -> Iterator[CostRatio]:
     yield _flops(baseline, candidate)
+    one, other = baseline.whole_timing, candidate.whole_timing
+    yield from _known("time", "s", _seconds(one), _seconds(other), _timed_apart(one, other))
     one, other = baseline.timing, candidate.timing
-    reason = _timed_apart(one, other)
-    for name, unit, measure in (("time", "s", _seconds), ("memory", "B", _peak_memory)):
-        yield from _known(name, unit, measure(one), measure(other), reason)
+    yield from _known("memory", "B", _peak_memory(one), _peak_memory(other), _timed_apart(one, other))
     yield from _known("parameters", "", baseline.result.parameters, candidate.result.parameters)
     for name in _TOKENS:
         yield from _known(name.replace("_", " "), "", _mean_cost(baseline, name), _mean_cost(candidate, name))

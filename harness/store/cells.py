@@ -30,6 +30,11 @@ class StoredCell:
     scores: MetricColumn
 
     @property
+    def whole_timing(self) -> Timing | None:
+        """From beginning to end where that was timed, as it is of every model of images; else as it was timed."""
+        return self.end_to_end or self.timing
+
+    @property
     def lacks_groups(self) -> bool:
         """Its samples are grouped, but its records, of an earlier version, do not say which belong together."""
         score = self.result.metrics.get(self.result.task_card.metrics[0].name)

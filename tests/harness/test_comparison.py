@@ -60,7 +60,8 @@ def runs(tmp_path):
                 "records_sha256": journal.digest(),
                 **summarise(card, samples, records),
             }
-            journal.finish(CellResult(**(fields | changes)), timed)
+            whole = changes.pop("end_to_end", None)
+            journal.finish(CellResult(**(fields | changes)), timed, whole)
             journal.release()
             return self
 
@@ -242,6 +243,13 @@ class TestCosts:
     def test_times_need_one_machine_session_and_way(self, runs, change, reason):
         found = self.costs(runs, {"timing": timing(0.8)}, {"timing": timing(0.4, **change)})
         assert [(found[name].ratio, found[name].reason) for name in ("time", "memory")] == [(None, reason)] * 2
+
+    def test_times_from_beginning_to_end_are_compared_where_both_have_them(self, runs):
+        part = {"timing": timing(0.8), "end_to_end": timing(1.6, what="embed()")}
+        whole = {"timing": timing(0.4, what="embed()", peak_memory=None), "end_to_end": timing(0.4, what="embed()")}
+        found = self.costs(runs, part, whole)
+        assert found["time"].ratio == 0.25
+        assert found["memory"].ratio is None
 
     def test_flops_need_one_convention(self, runs):
         found = self.costs(runs, {"flops": flops(9)}, {"flops": flops(9, counter="profiler")})
