@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..harness.errors import UserError
 from ..harness.spending import predicted_prefill
 from ..harness.store import read_cell
-from .wording import budgeted
+from .wording import budgeted, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -178,4 +178,4 @@ def _predicted(journal: Journal, result: CellResult, hardware: Sequence[Accelera
 
 def _recorded(journal: Journal) -> str:
     count = journal.path.read_bytes().count(b"\n") if journal.path.exists() else 0
-    return f"{count:,} sample{'' if count == 1 else 's'}"
+    return counted(count, "sample")

@@ -126,7 +126,7 @@ def history(request: ReportRequest) -> str:
         tables.append(Table(task, "", heads, [_row(series, entry) for series in own for entry in series.entries]))
     runs, models = {entry.number for series in found for entry in series.entries}, {series.model for series in found}
     counts = ((runs, "run"), (models, "model"), (tables, "task"))
-    facts = [", ".join(f"{len(these):,} {noun}{'s' * (len(these) != 1)}" for these, noun in counts)]
+    facts = [", ".join(wording.counted(len(these), noun) for these, noun in counts)]
     values = [_value(series, entry) for series in found for entry in series.entries]
     return render(Study("History", facts, tables, _NOTES, values), request.form)
 

@@ -139,6 +139,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 task``, ``1,200 tasks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def exponent(value: float) -> int:
     """The power of ten of the prefix that shows a value in one to three digits before the point."""
     if value == 0 or not math.isfinite(value):

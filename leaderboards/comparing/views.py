@@ -70,7 +70,7 @@ def facts(comparison: Comparison) -> list[str]:
     """What came of it, in a few words."""
     verdicts = [task.verdict for task in comparison.tasks]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in MARKS if verdict in verdicts]
-    return [f"{len(verdicts)} comparison{'s' if len(verdicts) != 1 else ''}", *counts]
+    return [wording.counted(len(verdicts), "comparison"), *counts]
 
 
 def table(comparison: Comparison) -> Table:
