@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .contracts import (
         Answer,
         Embedder,
+        Episode,
         Input,
         Json,
         Likelihood,
@@ -244,6 +245,15 @@ class HasEpisodes(Protocol):
     """A task whose draws are kept in the run directory, to be replayed."""
 
     manifest: Episodes
+
+
+@runtime_checkable
+class AsksEpisodes(Protocol):
+    """A task whose samples are episodes, which can be shown to people."""
+
+    def episode(self, sample: Sample) -> Episode | None:
+        """Return what a sample asks; ``None`` if it is not an episode."""
+        ...
 
 
 @runtime_checkable

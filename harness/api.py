@@ -132,7 +132,7 @@ def compare(
     Raises:
         UserError: A run or a model does not exist, or there is nothing to compare.
     """
-    reader = SampleReader(load_plugins(plugins).registry, samples) if samples else None
+    reader = SampleReader(load_plugins(plugins).registry, samples)
     one = _side(baseline, baseline_model)
     return compare_sides(one, _side(one.run.path if candidate is None else candidate, candidate_model), reader)
 

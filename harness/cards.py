@@ -81,7 +81,8 @@ class Metric(BaseModel):
     name: str
     unit: Literal["%", ""] = "%"
     """``%``: values are shares in [0, 1] and are shown times 100."""
-    better: Literal["higher", "lower"] = "higher"
+    better: Literal["higher", "lower", "neither"] = "higher"
+    """``neither``: it tells how answers are, not how good, such as a share of "yes"."""
     kind: Literal["mean", "derived"] = "mean"
     """``mean``: over the samples' scores. ``derived``: what `Task.aggregate` makes of them, such as an F1."""
 
@@ -107,6 +108,6 @@ class TaskCard(Card):
 
     @model_validator(mode="after")
     def _ranks_by_a_mean(self) -> TaskCard:
-        if not self.metrics or self.metrics[0].kind != "mean":
-            raise ValueError("the first metric ranks by paired samples, so it must be a mean")
+        if not self.metrics or self.metrics[0].kind != "mean" or self.metrics[0].better == "neither":
+            raise ValueError("the first metric ranks by paired samples, so it must be a mean, and better high or low")
         return self

@@ -159,6 +159,20 @@ class Sample:
     subsets: Mapping[str, str] = field(default_factory=dict)
 
 
+class Episode(NamedTuple):
+    """What a sample of many images asks: of which of a few classes each query image is.
+
+    Attributes:
+        classes: Their names, [ways], by the number that answers give.
+        support: Positions in ``task.inputs`` of the images that are given of each class, [ways][shots].
+        query: Positions of the images that are asked about, [ways][queries], by the class that they are of.
+    """
+
+    classes: tuple[str, ...]
+    support: Sequence[Sequence[int]]
+    query: Sequence[Sequence[int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The scores of n samples, for metrics that are not a mean over samples.

@@ -14,6 +14,8 @@ from .samples import sample_digests, samples_digest
 from .specs import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.Image import Image
 
     from .contracts import FloatArray, Prompt, Record, Sample, Task
@@ -81,9 +83,7 @@ def load_question(cell: PlannedCell, result: CellResult, record: Record) -> tupl
     if sample is None:
         raise UserError(f"task {name} asks no question {record.sample!r}", where=cell.id.model, todo=_AS_IT_WAS)
     same = sample_digests(task, [sample]) == [record.input]
-    if same and result.partial is None:
-        same = samples_digest(task.samples, sample_digests(task, task.samples)) == result.samples_digest
-    if not same:
+    if not same or (result.partial is None and not _asks(task, task.samples, result)):
         raise UserError(f"the samples of task {name} are not those of the run", where=record.sample, todo=_AS_IT_WAS)
     return task, sample
 
@@ -105,6 +105,26 @@ def load_task(registry: Registry, cell: CellId) -> Task:
     """
     (planned,) = plan_tasks(registry, Request((), (cell.task,)))
     return _built(planned.step, cell)
+
+
+def load_task_of(registry: Registry, result: CellResult, samples: Sequence[str]) -> Task:
+    """Build the task of a result again, with the samples of these ids, which are those of the run.
+
+    Raises:
+        UserError: It is not registered, cannot be built, or its samples are others now.
+    """
+    task, known = load_task(registry, result.cell), set(samples)
+    with blamed_on(f"task {result.cell.task}", result.cell.model):
+        same = _asks(task, [sample for sample in task.samples if sample.id in known], result)
+    if not same:
+        what = f"the samples of task {result.cell.task} are not those of the run"
+        raise UserError(what, where=result.cell.model, todo=_AS_IT_WAS)
+    return task
+
+
+def _asks(task: Task, samples: Sequence[Sample], result: CellResult) -> bool:
+    """Whether these samples are, to the last image and target, those of a result."""
+    return samples_digest(samples, sample_digests(task, samples)) == result.samples_digest
 
 
 def _built(step: Step, cell: CellId) -> Task:

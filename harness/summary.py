@@ -93,6 +93,17 @@ def summarise(
     )
 
 
+def derived_metrics(
+    card: TaskCard,
+    samples: Sequence[Sample],
+    scores: Sequence[Mapping[str, float]],
+    parsed: Sequence[Json],
+    aggregate: Callable[[Scores], Mapping[str, float]],
+) -> Callable[[Values], dict[str, float]]:
+    """Return the derived metrics of scored samples as a function of their weights, float64 [samples]."""
+    return _Estimator(card, samples, scores, parsed, aggregate).weighted(np.arange(len(samples)))
+
+
 class _Estimator:
     """Makes the metrics of any part of the scored samples."""
 
@@ -133,7 +144,7 @@ class _Estimator:
             bounded = name in self._shares and one.min() >= 0 and one.max() <= 1
             found[name] = (share_interval if bounded else mean_interval)(one, groups, noun=noun)
         if self._aggregate is not None:
-            found |= drawn_intervals(self._weighted(rows), len(rows), groups, noun=noun, shares=self._shares)
+            found |= drawn_intervals(self.weighted(rows), len(rows), groups, noun=noun, shares=self._shares)
         return {metric.name: found[metric.name] for metric in self._card.metrics if metric.name in found}
 
     def breakdown(self) -> dict[str, dict[str, dict[str, Estimate]]]:
@@ -143,7 +154,7 @@ class _Estimator:
             for axis, places in self._subsets.items()
         }
 
-    def _weighted(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
+    def weighted(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
         """The derived metrics of these rows, as a function of weights."""
         aggregate = self._aggregate
         values = {name: values[rows] for name, values in self._values.items()}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..harness.contracts import MaskedPrompt, Prompt
-from ..harness.errors import BadSample, UserError
+from ..harness.asked import what_is_asked
+from ..harness.errors import UserError
 from ..harness.figures import load_task
 from ..harness.samples import sample_digests
 from ..harness.texts import printable
@@ -136,22 +135,8 @@ def _questions(section: Section, cell: Standing, registry: Registry) -> tuple[_T
 
 
 def _asked(task: Task, sample: Sample) -> Asked:
-    texts: dict[str, None] = {}
-    images: list[Any] = []
-    for position in sample.inputs:
-        with suppress(BadSample, UserError):
-            loaded = task.inputs[position].load()
-            if isinstance(loaded, Prompt):
-                texts[loaded.text.strip()] = None
-                images += loaded.images
-            elif isinstance(loaded, MaskedPrompt):
-                mask = [*(piece.text for piece in loaded.before), "[mask]", *(piece.text for piece in loaded.after)]
-                texts["".join(mask)] = None
-            elif isinstance(loaded, tuple):
-                texts["".join(filter(None, loaded))] = None
-            else:
-                images.append(loaded)
-    return Asked(_text("\n".join(texts)), _text(sample.target), [data_url(image) for image in images[:_IMAGES]])
+    shown = what_is_asked(task, sample, _IMAGES)
+    return Asked(_text(shown.text), _text(sample.target), [data_url(image) for _, image in shown.images])
 
 
 def _fate(section: Section, record: Record) -> str:

@@ -1,7 +1,7 @@
 """Two sides, and what the samples say of the difference between them: accuracy, costs, and what flipped."""
 
 from .compare import compare, compare_cells
-from .result import Comparison, CostRatio, FlippedSample, Flips, TaskComparison, Unpaired
+from .result import Comparison, CostRatio, FlippedSample, Flips, MetricComparison, TaskComparison, Unpaired
 from .samples import SampleReader
 from .side import Side
 
@@ -10,6 +10,7 @@ __all__ = [
     "CostRatio",
     "FlippedSample",
     "Flips",
+    "MetricComparison",
     "SampleReader",
     "Side",
     "TaskComparison",

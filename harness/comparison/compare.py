@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import UserError
-from ..stats import (
-    Values,
-    cluster_names,
-    detectable_gap,
-    difference_interval,
-    holm,
-    mean_interval,
-    paired_p,
-    ratio_interval,
-    share_interval,
-)
+from ..stats import holm
 from .costs import cost_ratios
+from .metrics import Pair, compare_means, compare_others
 from .result import Comparison, Flips, TaskComparison, Unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ..cards import Metric
     from ..store import StoredCell
+    from .result import MetricComparison
     from .samples import SampleReader
     from .side import Side, SideCell
 
@@ -39,7 +29,8 @@ def compare(baseline: Side, candidate: Side, reader: SampleReader | None = None)
     Args:
         baseline: What the candidate is measured by.
         candidate: May be of the same run.
-        reader: Reads the samples that flipped; without one, only their ids are given.
+        reader: Builds tasks again, for metrics after the first one and for the samples that flipped. Without one,
+            only first metrics are compared, and only the ids of those samples are given.
 
     Raises:
         UserError: The sides have no cell of the same task in common.
@@ -83,7 +74,10 @@ def compare(baseline: Side, candidate: Side, reader: SampleReader | None = None)
 
 
 def compare_cells(baseline: StoredCell, candidate: StoredCell, reader: SampleReader | None = None) -> TaskComparison:
-    """Compare two complete cells. Where their accuracies cannot be compared, it says why, and gives the costs."""
+    """Compare two complete cells. Where their accuracies cannot be compared, it says why, and gives the costs.
+
+    Without a reader, only the first metric is compared.
+    """
     result, cell = baseline.result, candidate.result.cell
     card = candidate.result.task_card
     stated = TaskComparison(
@@ -98,44 +92,27 @@ def compare_cells(baseline: StoredCell, candidate: StoredCell, reader: SampleRea
     )
     if stated.refused:
         return stated
-    a, b = baseline.scores.values, candidate.scores.values
-    both = np.isfinite(a) & np.isfinite(b)
-    samples = [name for name, keep in zip(baseline.scores.samples, both, strict=True) if keep]
-    kept = [group for group, keep in zip(baseline.scores.groups, both, strict=True) if keep]
-    if not samples:
+    pair, asked = Pair.of(baseline, candidate), len(baseline.scores.samples)
+    if not len(pair.rows):
         return stated.model_copy(update={"refused": f"no {stated.noun} has a score on both sides"})
     notes = [f"partial: {result.partial}"] if result.partial else []
-    if len(samples) < len(both):
-        notes.append(f"{len(both) - len(samples):,} of {len(both):,} {stated.noun}s lack a score on one side")
-    measured = _measured(stated.metric, a[both], b[both], cluster_names(samples, kept), stated.noun)
-    flips = _flips(stated.metric, samples, a[both], b[both])
+    if len(pair.rows) < asked:
+        notes.append(f"{asked - len(pair.rows):,} of {asked:,} {stated.noun}s lack a score on one side")
+    found: dict[str, object] = {**dict(compare_means(stated.metric, pair)), "notes": tuple(notes)}
+    flips = _flips(stated.metric, pair)
     if reader is not None:
         shown, unasked = reader.read(flips, baseline, candidate)
         flips = flips.model_copy(update={"samples": tuple(shown), "unasked": unasked})
-    return stated.model_copy(update={**measured, "flips": flips, "notes": tuple(notes)})
+        found["others"] = tuple(compare_others(pair, lambda: reader.task(candidate)))
+    return stated.model_copy(update={**found, "flips": flips})
 
 
-def _measured(metric: Metric, a: Values, b: Values, groups: Sequence[str] | None, noun: str) -> dict[str, object]:
-    """What the paired scores say."""
-    shares = metric.unit == "%" and all(values.min() >= 0 and values.max() <= 1 for values in (a, b))
-    own = share_interval if shares else mean_interval
-    retained = ratio_interval(a, b, groups, shares=shares, noun=noun) if metric.better == "higher" else None
-    return {
-        "n": len(a),
-        "baseline_score": own(a, groups, noun=noun),
-        "candidate_score": own(b, groups, noun=noun),
-        "difference": difference_interval(a, b, groups, shares=shares, noun=noun),
-        "p": paired_p(a, b, groups),
-        "retained": retained,
-        "detectable": detectable_gap({"baseline": a, "candidate": b}, groups),
-    }
-
-
-def _flips(metric: Metric, samples: Sequence[str], a: Values, b: Values) -> Flips:
+def _flips(metric: Metric, pair: Pair) -> Flips:
+    a, b = pair.values(metric.name)
     gains = (b - a) * (1 if metric.better == "higher" else -1)
     return Flips(
-        gained=tuple(name for name, gain in zip(samples, gains, strict=True) if gain > 0),
-        lost=tuple(name for name, gain in zip(samples, gains, strict=True) if gain < 0),
+        gained=tuple(name for name, gain in zip(pair.samples, gains, strict=True) if gain > 0),
+        lost=tuple(name for name, gain in zip(pair.samples, gains, strict=True) if gain < 0),
     )
 
 
@@ -174,8 +151,21 @@ def _lone_models(own: Sequence[SideCell], theirs: Sequence[SideCell]) -> bool:
     return all(len({cell.id.model for cell in side}) == 1 for side in (own, theirs))
 
 
-def _adjusted(tasks: Iterable[TaskComparison]) -> tuple[TaskComparison, ...]:
-    """Adjust the p values for the number of tests."""
-    tasks = list(tasks)
-    adjusted = iter(holm([task.p for task in tasks if task.p is not None]))
-    return tuple(task if task.p is None else task.model_copy(update={"p_adjusted": next(adjusted)}) for task in tasks)
+def _adjusted(tasks: Sequence[TaskComparison]) -> tuple[TaskComparison, ...]:
+    """Adjust the p values for the number of tests: those of the first metrics, and those of all others."""
+    first = _holm(tasks)
+    others = iter(_holm([other for task in tasks for other in task.others]))
+    return tuple(
+        task.model_copy(update={"p_adjusted": p, "others": tuple(_with(other, next(others)) for other in task.others)})
+        for task, p in zip(tasks, first, strict=True)
+    )
+
+
+def _holm(compared: Sequence[MetricComparison]) -> list[float | None]:
+    """The adjusted p values, ``None`` where there is no test."""
+    adjusted = iter(holm([one.p for one in compared if one.p is not None]))
+    return [None if one.p is None else next(adjusted) for one in compared]
+
+
+def _with(compared: MetricComparison, p_adjusted: float | None) -> MetricComparison:
+    return compared.model_copy(update={"p_adjusted": p_adjusted})

@@ -45,9 +45,9 @@ class FlippedSample(_Stated):
 
     Attributes:
         gained: The candidate did better; otherwise the baseline did.
-        question: What was asked; empty if the task asks no texts or cannot be built here.
-        truth: The right answer; empty likewise.
-        baseline: Its raw output.
+        question: What was asked; empty if the task cannot be built here.
+        truth: The right answer; empty likewise, and of a sample of many answers.
+        baseline: Its raw output; of a sample of many answers, how many are right.
         candidate: Likewise.
         why: What changed.
     """
@@ -77,32 +77,23 @@ class Flips(_Stated):
     unasked: str = ""
 
 
-class TaskComparison(_Stated):
-    """One cell of the candidate against one of the baseline, on the same samples.
+class MetricComparison(_Stated):
+    """One metric of both sides, on the same samples.
 
     Attributes:
-        metric: The task's first one.
-        noun: What a sample is called.
+        metric: Which one.
         n: Samples that both sides have a score for.
         baseline_score: Over those samples.
         candidate_score: Likewise.
         difference: Candidate minus baseline, paired by sample, with its interval.
-        p: Of the paired test; `p_adjusted` for all tasks of the comparison (Holm).
-        retained: Share of the baseline's score that the candidate has; ``None`` where the baseline's is near zero, or
-            a lower score is the better one.
+        p: Of the paired test; `p_adjusted` (Holm) for the first metrics of all tasks, or for all others.
+        retained: Share of the baseline's score that the candidate has; ``None`` where the baseline's is near zero, a
+            lower score is the better one, or the metric is not a mean over samples.
         detectable: Least difference that this many samples show with a chance of 90 % (see `stats.power`).
-        costs: Of both sides.
-        flips: Which samples changed.
-        notes: What a reader must know, such as samples that lack a score.
         refused: Why the two cannot be compared; then there is no difference. Empty if they can.
     """
 
-    task: str
-    seed: int
-    baseline: CellId
-    candidate: CellId
     metric: Metric
-    noun: str = "sample"
     n: int = 0
     baseline_score: Estimate | None = None
     candidate_score: Estimate | None = None
@@ -111,31 +102,52 @@ class TaskComparison(_Stated):
     p_adjusted: float | None = None
     retained: Estimate | None = None
     detectable: float | None = None
-    costs: tuple[CostRatio, ...] = ()
-    flips: Flips = Flips()
-    notes: tuple[str, ...] = ()
     refused: str = ""
 
     @property
     def significant(self) -> bool:
-        """Whether the two are told apart, with all tasks of the comparison taken together."""
+        """Whether the two are told apart, with all that p is adjusted for taken together."""
         return self.p_adjusted is not None and self.p_adjusted <= ALPHA
 
     @property
     def gain(self) -> float:
-        """How much better the candidate is, in the metric's unit; negative if it is worse, 0 if it was refused."""
-        if self.difference is None:
+        """How much better the candidate is, in the metric's unit; negative if it is worse, 0 if that cannot be said."""
+        if self.difference is None or self.metric.better == "neither":
             return 0.0
         return self.difference.value if self.metric.better == "higher" else -self.difference.value
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse``, ``not told apart`` or ``not comparable``."""
+        """``better``, ``worse``, ``not told apart`` or ``not comparable``; ``different`` if neither way is better."""
         if self.refused:
             return "not comparable"
         if not self.significant:
             return "not told apart"
+        if self.metric.better == "neither":
+            return "different"
         return "better" if self.gain > 0 else "worse"
+
+
+class TaskComparison(MetricComparison):
+    """One cell of the candidate against one of the baseline: the task's first metric, and what goes with it.
+
+    Attributes:
+        noun: What a sample is called.
+        others: The task's other metrics.
+        costs: Of both sides.
+        flips: Which samples changed, by the first metric.
+        notes: What a reader must know, such as samples that lack a score.
+    """
+
+    task: str
+    seed: int
+    baseline: CellId
+    candidate: CellId
+    noun: str = "sample"
+    others: tuple[MetricComparison, ...] = ()
+    costs: tuple[CostRatio, ...] = ()
+    flips: Flips = Flips()
+    notes: tuple[str, ...] = ()
 
 
 class Unpaired(_Stated):
@@ -163,36 +175,45 @@ class Comparison(_Stated):
     unpaired: tuple[Unpaired, ...] = ()
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per pair of cells: scores, difference with its ends, p, retained, cost ratios, flips, verdict."""
+        """One row per pair of cells and metric: scores, difference with its ends, p, retained, verdict.
+
+        Cost ratios and flips are in the row of a task's first metric.
+        """
         import pandas as pd
 
-        return pd.DataFrame([_row(task) for task in self.tasks])
+        return pd.DataFrame([row for task in self.tasks for row in _rows(task)])
 
     def _repr_html_(self) -> str:
         """The same as a table in a notebook."""
         return self.to_pandas().to_html(index=False)
 
 
-def _row(task: TaskComparison) -> dict[str, Any]:
-    scores = {"baseline": task.baseline_score, "candidate": task.candidate_score, "difference": task.difference}
-    return {
+def _rows(task: TaskComparison) -> list[dict[str, Any]]:
+    cells = {
         "task": task.task,
         "seed": task.seed,
         "baseline_model": task.baseline.model,
         "baseline_budget": task.baseline.budget,
         "candidate_model": task.candidate.model,
         "candidate_budget": task.candidate.budget,
-        "metric": task.metric.name,
-        "n": task.n,
+    }
+    beside = {f"{cost.name.replace(' ', '_').lower()}_ratio": cost.ratio for cost in task.costs}
+    beside |= {"lost": len(task.flips.lost), "gained": len(task.flips.gained)}
+    return [cells | _scores(task) | beside, *(cells | _scores(other) for other in task.others)]
+
+
+def _scores(compared: MetricComparison) -> dict[str, Any]:
+    difference = compared.difference
+    scores = {"baseline": compared.baseline_score, "candidate": compared.candidate_score, "difference": difference}
+    return {
+        "metric": compared.metric.name,
+        "n": compared.n,
         **{name: estimate and estimate.value for name, estimate in scores.items()},
-        "low": task.difference and task.difference.low,
-        "high": task.difference and task.difference.high,
-        "p": task.p,
-        "p_adjusted": task.p_adjusted,
-        "retained": task.retained and task.retained.value,
-        **{f"{cost.name.replace(' ', '_').lower()}_ratio": cost.ratio for cost in task.costs},
-        "lost": len(task.flips.lost),
-        "gained": len(task.flips.gained),
-        "verdict": task.verdict,
-        "refused": task.refused,
+        "low": difference and difference.low,
+        "high": difference and difference.high,
+        "p": compared.p,
+        "p_adjusted": compared.p_adjusted,
+        "retained": compared.retained and compared.retained.value,
+        "verdict": compared.verdict,
+        "refused": compared.refused,
     }

@@ -3,87 +3,103 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..asked import Asked, what_is_asked
 from ..errors import UserError
-from ..figures import load_question, planned
+from ..figures import load_task_of
 from ..hashing import canonical_json
 from .result import FlippedSample
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.Image import Image
 
-    from ..contracts import Json, Record, Sample, Task
+    from ..contracts import Json, Record, Task
     from ..registry import Registry
     from ..store import StoredCell
     from .result import Flips
 
 _LONGEST = 2_000
 """Characters of a text that are kept."""
+_IMAGES = 5
+"""Of a sample that are kept."""
+_FEW = 8
+"""Answers of a sample that are shown as they are; more are counted."""
+_KINDS = 3
+"""Of mistakes that are named, the most frequent ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleReader:
-    """Reads the samples that flipped, some of each direction.
+    """Builds tasks again, and reads the samples that flipped, some of each direction.
 
     Attributes:
-        registry: Where tasks are looked up, for their questions.
-        most: Of each direction.
-        images: Question's image, by (task, seed, sample), of those that were read.
+        registry: Where tasks are looked up.
+        most: Samples of each direction.
+        images: Some images with their captions, by (task, seed, sample), of samples that were read.
     """
 
     registry: Registry
     most: int = 10
-    images: dict[tuple[str, int, str], Image] = field(default_factory=dict)
+    images: dict[tuple[str, int, str], list[tuple[str, Image]]] = field(default_factory=dict)
     _tasks: dict[tuple[str, int, str], Task | str] = field(default_factory=dict)
 
     def read(self, flips: Flips, baseline: StoredCell, candidate: StoredCell) -> tuple[list[FlippedSample], str]:
-        """Return the samples, and why their questions cannot be shown; empty if they are."""
+        """Return the samples, and why what they ask cannot be shown; empty if it is."""
         wanted = dict.fromkeys(flips.lost[: self.most], False) | dict.fromkeys(flips.gained[: self.most], True)
         if not wanted:
             return [], ""
         theirs, own = (_records(cell, wanted) for cell in (baseline, candidate))
-        task = self._task(candidate, own[next(iter(wanted))])
-        asked = {} if isinstance(task, str) else {sample.id: sample for sample in task.samples if sample.id in wanted}
+        task = self.task(candidate)
+        samples = {} if isinstance(task, str) else {sample.id: sample for sample in task.samples if sample.id in wanted}
         found = []
         for name, gained in wanted.items():
-            question, truth = ("", "") if isinstance(task, str) else self._question(candidate, task, asked[name])
-            found.append(
-                FlippedSample(
-                    sample=name,
-                    gained=gained,
-                    question=question,
-                    truth=truth,
-                    baseline=_shown(theirs[name].output),
-                    candidate=_shown(own[name].output),
-                    why=_why(theirs[name], own[name]),
-                )
-            )
+            shown = Asked("", []) if isinstance(task, str) else what_is_asked(task, samples[name], _IMAGES)
+            self.images[candidate.result.cell.task, candidate.result.cell.seed, name] = shown.images
+            target = samples[name].target if samples else None
+            told = _told(theirs[name], own[name], target, shown.classes)
+            found.append(FlippedSample(sample=name, gained=gained, question=_shown(shown.text), **told))
         return found, task if isinstance(task, str) else ""
 
-    def _task(self, cell: StoredCell, record: Record) -> Task | str:
-        """The task, built again with the data of the run; or why it cannot be."""
+    def task(self, cell: StoredCell) -> Task | str:
+        """The task of a cell, built again with the samples of the run; or why it cannot be."""
         result = cell.result
         key = (result.cell.task, result.cell.seed, result.samples_digest)
         if key not in self._tasks:
             try:
-                self._tasks[key], _ = load_question(planned(self.registry, result.cell), result, record)
+                self._tasks[key] = load_task_of(self.registry, result, cell.scores.samples)
             except UserError as error:
                 self._tasks[key] = error.what
         return self._tasks[key]
 
-    def _question(self, cell: StoredCell, task: Task, sample: Sample) -> tuple[str, str]:
-        """The text that was asked and the right answer; the first image is kept."""
-        prompts = [task.inputs[position].load() for position in sample.inputs]
-        images = [image for prompt in prompts for image in prompt.images]
-        if images:
-            self.images[cell.result.cell.task, cell.result.cell.seed, sample.id] = images[0]
-        return _shown("\n".join(dict.fromkeys(prompt.text.strip() for prompt in prompts))), _shown(sample.target)
-
 
 def _records(cell: StoredCell, wanted: dict[str, Any]) -> dict[str, Record]:
     return {record.sample: record for record in cell.journal.records() if record.sample in wanted}
+
+
+def _told(baseline: Record, candidate: Record, target: Json, classes: Sequence[str]) -> dict[str, str]:
+    """The truth, both answers and what changed; of a sample of many answers, counts and what they were taken for."""
+    parsed = [baseline.parsed, candidate.parsed]
+    if not all(isinstance(one, list) and len(one) > _FEW for one in (target, *parsed)):
+        outputs = {"baseline": _shown(baseline.output), "candidate": _shown(candidate.output)}
+        return {"truth": "" if target is None else _shown(target), **outputs, "why": _why(baseline, candidate)}
+    rows = list(zip(target, *parsed, strict=False))
+    right = [sum(row[0] == row[side] for row in rows) for side in (1, 2)]
+    lost = [(truth, new) for truth, old, new in rows if old == truth != new]
+    gained = sum(old != truth == new for truth, old, new in rows)
+    taken = Counter(lost).most_common(_KINDS)
+    named = ", ".join(f"{_named(truth, classes)} taken for {_named(new, classes)} ({n})" for (truth, new), n in taken)
+    why = f"{len(lost)} answers lost, {gained} gained" + (f"; lost most: {named}" if named else "")
+    one, other = (f"{count} of {len(rows)} right" for count in right)
+    return {"truth": "", "baseline": one, "candidate": other, "why": why}
+
+
+def _named(answer: Json, classes: Sequence[str]) -> str:
+    return classes[answer] if isinstance(answer, int) and 0 <= answer < len(classes) else _brief(answer)
 
 
 def _why(baseline: Record, candidate: Record) -> str:

@@ -4,7 +4,7 @@ The normal, t, binomial and permutation arithmetic is numpy's and ``scipy.specia
 second to import.
 """
 
-from .contrasts import difference_interval, ratio_interval
+from .contrasts import difference_interval, drawn_differences, ratio_interval
 from .intervals import Values, cluster_names, drawn_intervals, mean_interval, share_interval, wilson
 from .paired import holm, mcnemar_p, paired_p, paired_ps
 from .power import detectable_difference, detectable_gap, detectable_mean_difference, mcnemar_power
@@ -19,6 +19,7 @@ __all__ = [
     "detectable_gap",
     "detectable_mean_difference",
     "difference_interval",
+    "drawn_differences",
     "drawn_intervals",
     "holm",
     "mcnemar_p",

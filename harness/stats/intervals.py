@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..results import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 Values: TypeAlias = npt.NDArray[np.floating[Any]]
 """Float array of shape [n], one value per sample."""
@@ -56,9 +56,9 @@ def mean_interval(
     n, mean = len(values), checked_mean(values)
     variance, units = variance_of_mean(values, groups)
     if units < 2:
-        return Estimate(value=mean, low=None, high=None, n=n, method=f"no interval from {_counted(n, noun, groups)}")
+        return Estimate(value=mean, low=None, high=None, n=n, method=f"no interval from {counted(n, noun, groups)}")
     half = t_quantile(units, level) * math.sqrt(variance)
-    method = f"{level * 100:g} % t interval over {_counted(n, noun, groups)}"
+    method = f"{level * 100:g} % t interval over {counted(n, noun, groups)}"
     return Estimate(value=mean, low=mean - half, high=mean + half, n=n, method=method)
 
 
@@ -89,14 +89,14 @@ def share_interval(
         raise ValueError("a share is in [0, 1]")
     variance, units = variance_of_mean(values, groups)
     if units < 2:
-        return Estimate(value=mean, low=None, high=None, n=n, method=f"no interval from {_counted(n, noun, groups)}")
+        return Estimate(value=mean, low=None, high=None, n=n, method=f"no interval from {counted(n, noun, groups)}")
     binary = is_binary(values)
     effective = mean * (1 - mean) / variance if variance > 0 else units
     if binary:
         effective = n if groups is None else min(effective, n)
     quantile = normal_quantile(level) if binary and groups is None else t_quantile(units, level)
     low, high = wilson(mean, effective, quantile)
-    method = f"{level * 100:g} % Wilson interval over {_counted(n, noun, groups)}"
+    method = f"{level * 100:g} % Wilson interval over {counted(n, noun, groups)}"
     return Estimate(value=mean, low=low, high=high, n=n, method=method)
 
 
@@ -142,23 +142,30 @@ def drawn_intervals(
         samples are at hand, or if most draws give no finite number.
     """
     values = {name: float(value) for name, value in aggregate(np.ones(n)).items() if np.isfinite(value)}
-    index = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    units = int(index.max()) + 1
-    drawn = []
-    if values and units > 1:
-        generator = np.random.Generator(np.random.PCG64(n))
-        share = np.full(units, 1 / units)
-        drawn = [aggregate(generator.multinomial(units, share)[index].astype(np.float64)) for _ in range(_DRAWS)]
-    over = f"over {_counted(n, noun, groups)}"
+    drawn = [aggregate(weights) for weights in drawn_weights(n, groups)] if values else []
+    units = n if groups is None else len(set(groups))
+    over = f"over {counted(n, noun, groups)}"
     found = {}
     for name, value in values.items():
-        ends, method = _middle([draw.get(name, np.nan) for draw in drawn], level), "bootstrap"
+        ends, method = middle([draw.get(name, np.nan) for draw in drawn], level), "bootstrap"
         if ends and ends[0] == ends[1] and name in shares and 0 <= value <= 1:
             ends, method = wilson(value, units, normal_quantile(level)), "Wilson"
         low, high = ends or (None, None)
         method = f"{level * 100:g} % {method} interval {over}" if ends else "no interval"
         found[name] = Estimate(value=value, low=low, high=high, n=n, method=method)
     return found
+
+
+def drawn_weights(n: int, groups: Sequence[str] | None = None) -> Iterator[Values]:
+    """Yield how often each of n samples is drawn, float64 [n], 1,000 times; always the same for one n and its groups.
+
+    With ``groups`` whole groups are drawn. Of a single independent sample nothing is drawn.
+    """
+    index = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    units = int(index.max()) + 1
+    generator = np.random.Generator(np.random.PCG64(n))
+    for _ in range(_DRAWS if units > 1 else 0):
+        yield generator.multinomial(units, np.full(units, 1 / units))[index].astype(np.float64)
 
 
 def checked_mean(values: Values) -> float:
@@ -205,15 +212,17 @@ def normal_quantile(level: float = 0.95) -> float:
     return float(ndtri((1 + level) / 2))
 
 
-def _middle(drawn: Sequence[float], level: float) -> tuple[float, float] | None:
+def middle(drawn: npt.ArrayLike, level: float) -> tuple[float, float] | None:
     """The middle of what was drawn; ``None`` if most of it is not finite."""
-    found = np.array(drawn)[np.isfinite(drawn)]
+    found = np.asarray(drawn, dtype=np.float64)
+    found = found[np.isfinite(found)]
     if 2 * len(found) <= _DRAWS:
         return None
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _counted(n: int, noun: str, groups: Sequence[str] | None) -> str:
+def counted(n: int, noun: str, groups: Sequence[str] | None) -> str:
+    """Say how many samples there are, in how many groups."""
     clusters = f" in {len(set(groups)):,} groups" if groups is not None else ""
     return f"{n:,} {noun}{'s' if n != 1 else ''}{clusters}"

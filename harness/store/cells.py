@@ -21,6 +21,7 @@ class StoredCell:
     Attributes:
         end_to_end: What was timed from beginning to end; ``timing`` itself where that was.
         scores: The metric that ranks, sample by sample.
+        index: Of the run.
     """
 
     journal: Journal
@@ -28,6 +29,12 @@ class StoredCell:
     timing: Timing | None
     end_to_end: Timing | None
     scores: MetricColumn
+    index: Index
+
+    def column(self, metric: str) -> MetricColumn:
+        """Another metric that is a mean over samples, sample by sample."""
+        first = self.result.task_card.metrics[0].name
+        return self.scores if metric == first else self.index.scores(self.journal, metric)
 
     @property
     def whole_timing(self) -> Timing | None:
@@ -53,5 +60,6 @@ def read_cell(run: RunDirectory, key: str) -> StoredCell | None:
     if result is None:
         return None
     journal.check()
-    scores = Index(run).scores(journal, result.task_card.metrics[0].name)
-    return StoredCell(journal, result, journal.timing(), journal.end_to_end(), scores)
+    index = Index(run)
+    scores = index.scores(journal, result.task_card.metrics[0].name)
+    return StoredCell(journal, result, journal.timing(), journal.end_to_end(), scores, index)

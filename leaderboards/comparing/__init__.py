@@ -29,9 +29,8 @@ def comparison(request: ReportRequest, *, baseline: str = "", candidate: str = "
     if len(request.runs) == 1 and not baseline:
         what, todo = "one run is compared with itself", "add --baseline SPEC, or a second run"
         raise UserError(what, where=str(request.runs[0].path), todo=todo)
-    reader = SampleReader(request.plugins.registry, samples)
-    sides = Side.of(request.runs[0], baseline), Side.of(request.runs[-1], candidate)
-    result = compare(*sides, None if request.form == ".txt" else reader)
+    reader = SampleReader(request.plugins.registry, 0 if request.form == ".txt" else samples)
+    result = compare(Side.of(request.runs[0], baseline), Side.of(request.runs[-1], candidate), reader)
     match request.form:
         case ".html":
             return html(result, reader.images)

@@ -25,26 +25,31 @@ _BRIEF = 300
 
 def plain_text(comparison: Comparison) -> str:
     """The comparison as aligned columns."""
-    table = views.table(comparison)
+    tables = views.tables(comparison)
     lines = columns([["baseline", comparison.baseline], ["candidate", comparison.candidate]], "")
-    lines += ["", *columns([table.heads, *(line.texts for line in table.lines)], "")]
-    notes = dict.fromkeys(note for line in table.lines for note in line.notes)
+    for table in tables:
+        lines += ["", *columns([table.heads, *(line.texts for line in table.lines)], "")]
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
     if notes:
         lines += ["", *columns([[f"note: {note}"] for note in notes], "")]
     if comparison.unpaired:
         lines += ["", "without a partner:", *columns(views.unpaired(comparison))]
-    return "\n".join([*lines, "", f"{', '.join(views.facts(comparison))}; p adjusted for all rows (Holm)."]) + "\n"
+    return (
+        "\n".join([*lines, "", f"{', '.join(views.facts(comparison))}; p adjusted for all rows of a table (Holm)."])
+        + "\n"
+    )
 
 
 def markdown(comparison: Comparison) -> str:
     """The comparison as GitHub-flavoured Markdown of at most `MOST_BYTES`; rows that do not fit are counted instead."""
-    table = views.table(comparison)
-    rows = [line.texts for line in table.lines]
     page = _Page(MOST_BYTES)
     page.add(f"## {plain(comparison.candidate)} against {plain(comparison.baseline)}")
     page.add(plain(", ".join(views.facts(comparison)) + f". Scores: {views.score_name(comparison)}."))
-    page.table(table.heads, rows, range(3, len(table.heads)))
-    page.list(list(dict.fromkeys(note for line in table.lines for note in line.notes)))
+    for place, table in enumerate(views.tables(comparison)):
+        if place:
+            page.add(f"### {table.title}")
+        page.table(table.heads, [line.texts for line in table.lines], range(len(table.names) + 1, len(table.heads)))
+        page.list(table.notes)
     if comparison.unpaired:
         page.add("### Without a partner")
         page.table(["side", "task", "model", "reason"], views.unpaired(comparison))
@@ -56,11 +61,10 @@ def markdown(comparison: Comparison) -> str:
     return page.text
 
 
-def html(comparison: Comparison, images: Mapping[tuple[str, int, str], Image]) -> str:
+def html(comparison: Comparison, images: Mapping[tuple[str, int, str], Sequence[tuple[str, Image]]]) -> str:
     """The comparison as a page that holds all it shows; nothing on it runs."""
     from markupsafe import Markup
 
-    table = views.table(comparison)
     shown: str = (
         environment()
         .get_template("comparison.html.j2")
@@ -69,8 +73,7 @@ def html(comparison: Comparison, images: Mapping[tuple[str, int, str], Image]) -
             policy=policy([], images=True),
             comparison=comparison,
             facts=[*views.facts(comparison), f"Scores: {views.score_name(comparison)}"],
-            heads=table.heads,
-            lines=table.lines,
+            tables=views.tables(comparison),
             marks=views.MARKS,
             flipped=[_flipped_view(task, images) for task in comparison.tasks if task.flips.samples],
             unpaired=views.unpaired(comparison),
@@ -130,9 +133,17 @@ def _flipped(page: _Page, task: TaskComparison) -> None:
     page.table(heads, [[_cut(text) for text in row] for row in rows])
 
 
-def _flipped_view(task: TaskComparison, images: Mapping[tuple[str, int, str], Image]) -> dict[str, object]:
+def _flipped_view(
+    task: TaskComparison, images: Mapping[tuple[str, int, str], Sequence[tuple[str, Image]]]
+) -> dict[str, object]:
     samples = [
-        (one, data_url(image, _LARGEST_IMAGE) if (image := images.get((task.task, task.seed, one.sample))) else "")
+        (
+            one,
+            [
+                (caption, data_url(image, _LARGEST_IMAGE))
+                for caption, image in images.get((task.task, task.seed, one.sample), ())
+            ],
+        )
         for one in task.flips.samples
     ]
     return {"title": ", ".join(views.named(task.candidate)), "flips": task.flips, "samples": samples}

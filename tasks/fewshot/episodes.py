@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...harness.contracts import Episode
 from ...harness.errors import UserError
 from ...harness.hashing import array_digest, canonical_json, sha256_hex
 from ...harness.store.files import write_atomic
@@ -101,6 +102,18 @@ class Manifest:
             )
         return manifest
 
+    def episode(self, row: int, labels: IntArray, classes: Sequence[str]) -> Episode:
+        """Return one episode.
+
+        Args:
+            row: Which.
+            labels: Class of each image, int64 [n].
+            classes: Their names.
+        """
+        support, query = self.support[row], self.query[row]
+        names = tuple(classes[label] for label in labels[query[:, 0]].tolist())
+        return Episode(names, support.tolist(), query.tolist())
+
     def check(self, labels: IntArray, data: str) -> None:
         """Refuse to be replayed on images that it was not drawn from.
 
@@ -128,6 +141,11 @@ class Manifest:
                 where=self.path,
                 todo="restore the file",
             )
+
+
+def row_of(sample: str) -> int:
+    """Which episode a sample is, by its id."""
+    return int(sample.removeprefix("episode-"))
 
 
 def _whole_numbers(values: Any) -> IntArray:

@@ -12,13 +12,13 @@ from ...harness.contracts import Input, Json, Sample, Task
 from ...harness.errors import UserError
 from .centroid import Centroid, predict
 from .choosing import distinct
-from .episodes import Manifest, data_digest, draw, large_classes
+from .episodes import Manifest, data_digest, draw, large_classes, row_of
 from .protocol import Protocol, few_shot_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...harness.contracts import FloatArray
+    from ...harness.contracts import Episode, FloatArray
     from .episodes import IntArray
     from .images import ImageSet
 
@@ -102,9 +102,13 @@ class FewShot(Task):
         used = np.concatenate([support.reshape(episodes, -1), query.reshape(episodes, -1)], axis=1)
         return [Sample(f"episode-{index:05d}", used[index], target) for index in range(episodes)]
 
+    def episode(self, sample: Sample) -> Episode:
+        """Return the classes and the images of an episode."""
+        return self.manifest.episode(row_of(sample.id), self.labels, self.images.classes)
+
     def outputs(self, samples: Sequence[Sample], answers: FloatArray) -> list[Json]:
         """Return the predicted class of each query, episode by episode."""
-        rows = np.array([int(sample.id.removeprefix("episode-")) for sample in samples], dtype=np.int64)
+        rows = np.array([row_of(sample.id) for sample in samples], dtype=np.int64)
         predicted = predict(answers, self.manifest.support[rows], self.manifest.query[rows], centroid=self._centroid)
         listed: list[Json] = predicted.tolist()
         return listed

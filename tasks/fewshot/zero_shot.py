@@ -12,13 +12,13 @@ from ...harness.contracts import Sample, Task
 from ...harness.errors import UserError
 from .centroid import predict
 from .choosing import distinct
-from .episodes import data_digest, draw
+from .episodes import data_digest, draw, row_of
 from .protocol import zero_shot_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...harness.contracts import Aligned, FloatArray, Input, Json
+    from ...harness.contracts import Aligned, Episode, FloatArray, Input, Json
     from .episodes import IntArray, Manifest
     from .images import ImageSet
     from .protocol import Protocol
@@ -99,6 +99,12 @@ class ZeroShot(Task):
         used = self.manifest.query.reshape(episodes, -1)
         return [Sample(f"episode-{index:05d}", used[index], target) for index in range(episodes)]
 
+    def episode(self, sample: Sample) -> Episode | None:
+        """Return the classes and the images of an episode; ``None`` where each image is a sample."""
+        if self.manifest is None:
+            return None
+        return self.manifest.episode(row_of(sample.id), self.labels, self.class_names)
+
     def outputs(self, samples: Sequence[Sample], answers: Aligned) -> list[Json]:
         """Return the predicted class of each query, episode by episode, or the name of the class of each image."""
         if self.manifest is None:
@@ -107,7 +113,7 @@ class ZeroShot(Task):
             whole = np.resize(asked, (1, classes.size, -(-len(asked) // classes.size)))  # any shape does
             best = self._nearest(answers, whole, classes)[0, : len(asked)]
             return [self.class_names[label] for label in best.tolist()]
-        rows = np.array([int(sample.id.removeprefix("episode-")) for sample in samples], dtype=np.int64)
+        rows = np.array([row_of(sample.id) for sample in samples], dtype=np.int64)
         query = self.manifest.query[rows]
         listed: list[Json] = self._nearest(answers, query, self.labels[query[:, :, 0]]).tolist()
         return listed

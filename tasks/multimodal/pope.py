@@ -327,7 +327,7 @@ BENCHMARK = Benchmark(
             Metric(name="F1", kind="derived"),
             Metric(name="precision", kind="derived"),
             Metric(name="recall", kind="derived"),
-            Metric(name="yes ratio"),
+            Metric(name="yes ratio", better="neither"),
             Metric(name="unread", better="lower"),
         ),
         sample_noun="question",

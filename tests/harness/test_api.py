@@ -115,8 +115,9 @@ class TestRunsFromPython:
 
     def test_two_models_are_compared(self, answered):
         compared = adaptbench.compare(answered, baseline_model="says:no", candidate_model="says:yes", samples=1)
-        (row,) = compared.to_pandas().to_dict("records")
+        row, *others = compared.to_pandas().to_dict("records")
         assert (row["n"], row["lost"], row["gained"], row["verdict"]) == (18, 9, 9, "not told apart")
+        assert {other["metric"]: other["difference"] for other in others}["yes ratio"] == 1
         assert compared.tasks[0].flips.samples[0].question.startswith("Is there a")
         assert compared == adaptbench.compare(f"{answered.path}#says:no", f"{answered.path}#says:yes", samples=1)
         assert "not told apart" in compared._repr_html_()

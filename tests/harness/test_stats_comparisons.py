@@ -9,6 +9,7 @@ from adaptbench.harness.stats import (
     detectable_difference,
     detectable_mean_difference,
     difference_interval,
+    drawn_differences,
     drawn_intervals,
     holm,
     mcnemar_p,
@@ -103,6 +104,60 @@ class TestShareInterval:
         assert (made["f1"].low, made["f1"].high) == pytest.approx((0.94935, 1.0), abs=1e-5)
         assert made["f1"].method == "95 % Wilson interval over 72 samples"
         assert (made["loss"].low, made["loss"].high) == (1.0, 1.0)
+
+
+def f1(truth, said):
+    """F1 of two arrays of 0 and 1, by the weights of the samples."""
+
+    def aggregate(weights):
+        hits, wrong = weights @ (truth * said), weights @ np.abs(truth - said)
+        return {"F1": 2 * hits / (2 * hits + wrong)}
+
+    return aggregate
+
+
+class TestDrawnDifferences:
+    def test_of_a_mean_is_about_the_paired_t_interval(self):
+        a, b = generator(3).normal([[0.0], [0.1]], size=(2, 400))
+        one, other = (lambda weights, x=x: {"mean": weights @ x / weights.sum()} for x in (a, b))
+        made, p = drawn_differences(one, other, 400)["mean"]
+        expected = difference_interval(a, b, shares=False)
+        assert made.value == pytest.approx(expected.value)
+        assert (made.low, made.high) == pytest.approx((expected.low, expected.high), abs=0.02)
+        assert p == pytest.approx(paired_p(a, b), abs=0.04)
+        assert made.method == "95 % paired bootstrap interval over 400 samples"
+
+    def test_the_same_answers_do_not_differ(self):
+        truth, said = generator(4).integers(0, 2, (2, 50)).astype(float)
+        made, p = drawn_differences(f1(truth, said), f1(truth, said), 50)["F1"]
+        assert (made.value, made.low, made.high, p) == (0, 0, 0, 1)
+
+    def test_samples_of_a_group_are_drawn_together(self):
+        truth = np.ones(60)
+        better, worse = np.ones(60), np.repeat([0.0, 1.0], [6, 54])
+        apart, p = drawn_differences(f1(truth, worse), f1(truth, better), 60)["F1"]
+        together, grouped = drawn_differences(
+            f1(truth, worse), f1(truth, better), 60, [str(i // 6) for i in range(60)]
+        )["F1"]
+        assert together.high - together.low > 1.5 * (apart.high - apart.low)
+        assert p < 0.05 < grouped
+
+    @pytest.mark.parametrize("broken", [lambda weights: {}, lambda weights: {"F1": np.nan}])
+    def test_what_one_side_lacks_has_no_difference(self, broken):
+        assert drawn_differences(broken, lambda weights: {"F1": 1.0}, 9) == {}
+
+    def test_one_independent_sample_has_no_interval(self):
+        made, p = drawn_differences(lambda w: {"x": 1.0}, lambda w: {"x": 3.0}, 2, ["a", "a"])["x"]
+        assert (made.value, made.low, made.high, p) == (2, None, None, None)
+
+    def test_equal_models_are_told_apart_as_often_as_alpha_says(self):
+        rng, trials = generator(5), 60
+        found = 0
+        for _ in range(trials):
+            truth = rng.integers(0, 2, 120).astype(float)
+            one, other = (np.where(rng.random(120) < 0.8, truth, 1 - truth) for _ in range(2))
+            found += drawn_differences(f1(truth, one), f1(truth, other), 120)["F1"][1] <= ALPHA
+        assert found / trials <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / trials)
 
 
 class TestDifferenceInterval:

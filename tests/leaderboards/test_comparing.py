@@ -52,7 +52,7 @@ def test_the_terminal_shows_a_row_for_each_task(new_run, make, compared):
     assert (worse["difference"], worse["p"], worse["lost"]) == ("-45.00 [-58.34, -27.08]", "< 0.001", "18")
     assert (worse["baseline"], worse["candidate"]) == ("75.00 [59.81, 85.81]", "30.00 [18.07, 45.43]")
     assert (worse["retained"], worse["detectable"], worse["gained"]) == ("40.00 [24.84, 60.35]", "37.9", "0")
-    assert text.splitlines()[-1] == "2 comparisons, 1 better, 1 worse; p adjusted for all rows (Holm)."
+    assert text.splitlines()[-1] == "2 comparisons, 1 better, 1 worse; p adjusted for all rows of a table (Holm)."
 
 
 def test_what_is_refused_is_shown_with_its_reason(new_run, compared):
