@@ -12,7 +12,7 @@ from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings
 from .measure.hardware import check_device
-from .outputs import ReportRequest, file_form, write_content
+from .outputs import ReportRequest, file_form, write_report
 from .planned_models import plan_model
 from .planning import Request, plan
 from .plugins import load_plugins
@@ -145,17 +145,17 @@ def report(
     plugins: Sequence[str | object] = (),
     **arguments: Any,
 ) -> Path:
-    """Write a report of runs to a file, as ``adaptbench report`` does.
+    """Write a report of runs to a file or a folder, as ``adaptbench report`` does.
 
     Args:
         runs: Run directories, or what `run` returned.
-        out: The file; its ending chooses the format.
+        out: The file; its ending chooses the format. Without an ending, a folder.
         name: Such as ``"leaderboard"``, which is the default, or ``"comparison"``.
         plugins: As for `run`.
         arguments: Of the report, such as ``baseline="vit-glyphs"``.
 
     Returns:
-        The file.
+        The file or the folder.
 
     Raises:
         UserError: A run or a report does not exist, or the report is not written in that format.
@@ -165,7 +165,8 @@ def report(
     form = file_form(Path(out), entry.card.formats, f"the report {entry.name!r}")
     directories = tuple(RunDirectory.existing(_path(one)) for one in _listed(runs))
     bound = entry.bind(Call(entry.name, args=tuple(arguments.items())))
-    write_content(Path(out), entry.factory()(ReportRequest(runs=directories, plugins=found, form=form), **bound))
+    request = ReportRequest(runs=directories, plugins=found, form=form)
+    write_report(Path(out), form, entry.factory()(request, **bound))
     return Path(out)
 
 

@@ -63,7 +63,7 @@ class ReportCard(Card):
     """Card of a report."""
 
     formats: tuple[str, ...]
-    """Endings of the files that it is written to, the usual one first."""
+    """Endings of the files that it is written to, the usual one first; ``/`` is a folder."""
 
 
 class FigureCard(Card):

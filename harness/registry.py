@@ -176,16 +176,19 @@ class Registrar:
     ) -> None:
         """Register a report: ``target(request, **arguments)`` returns the content of a file, as text or bytes.
 
+        For a folder it returns pairs of a path and such a content, which may be made one after the other.
+
         Args:
             name: How ``adaptbench report --table`` calls it.
             target: Called with a `harness.outputs.ReportRequest`.
             formats: Endings of the files that it is written to, such as ``.html``, in small letters; the usual one
-                first. Where a user names no report, an ending that the leaderboard lacks finds the report that has it.
+                first; ``/`` for a folder. Where a user names no report, an ending that the leaderboard lacks finds the
+                report that has it.
             summary: What it says, in a line.
             override: Whether it may replace another plugin's.
         """
         for suffix in formats or [""]:
-            if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+            if not re.fullmatch(r"/|\.[a-z0-9]+", suffix):
                 todo = "write one such as '.html'"
                 raise UserError(f"{suffix!r} is not the ending of a file name", where=f"report {name!r}", todo=todo)
         card = ReportCard(summary=summary, formats=tuple(formats))

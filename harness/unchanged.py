@@ -77,6 +77,15 @@ def run_content(run: RunDirectory) -> str:
     return sha256_hex(canonical_json([str(run.path.resolve()), found]))
 
 
+def records_size(run: RunDirectory) -> int:
+    """Bytes of all records of a run."""
+    size = 0
+    for key in run.manifest().cells:
+        with suppress(OSError):
+            size += (run.path / "cells" / key / _CELL[0]).stat().st_size
+    return size
+
+
 def asked_for(registry: Registry, request: Request, settings: Settings, limit: SampleLimit) -> str:
     """Digest of what a run is asked; empty if it depends on more than this package."""
     try:
@@ -116,12 +125,12 @@ def note_finished(run: RunDirectory, asked: str, said: Iterable[str], results: I
 
 
 def is_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> bool:
-    """Whether a file is what was written for this, untouched since."""
+    """Whether a file or a folder is what was written for this, untouched since."""
     return _reports(runs[0]).get(str(out.resolve())) == [asked, *_stamp(out)]
 
 
 def note_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> None:
-    """Remember what a file was written for."""
+    """Remember what a file or a folder was written for."""
     with suppress(UserError, OSError):  # it only saves time
         known = {**_reports(runs[0]), str(out.resolve()): [asked, *_stamp(out)]}
         write_atomic(runs[0].path / ".reports.json", json.dumps(known, indent=1).encode())
@@ -134,8 +143,10 @@ def _reports(run: RunDirectory) -> Mapping[str, object]:
     return {}
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Path) -> list[object]:
     with suppress(OSError):
+        if path.is_dir():
+            return [sha256_hex(canonical_json(sorted(_stamps(path, path))))]
         stat = path.stat()
         return [stat.st_size, stat.st_mtime_ns]
     return []

@@ -42,8 +42,8 @@ def register(registry: Registrar) -> None:
     registry.report(
         "leaderboard",
         f"{_HERE}.leaderboard:leaderboard",
-        formats=(".html", ".md", ".csv", ".parquet", ".tex", ".svg", ".pdf"),
-        summary="models by tasks: ranks, intervals and costs; as .svg and .pdf its charts",
+        formats=(".html", "/", ".md", ".csv", ".parquet", ".tex", ".svg", ".pdf"),
+        summary="models by tasks: ranks, intervals, costs; as a folder with all samples, as .svg and .pdf its charts",
     )
     registry.report(
         "comparison",

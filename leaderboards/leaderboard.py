@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
 from ..harness.measure.roofline import find_accelerator
+from ..harness.outputs import FOLDER
 from .board import make_board
 from .charts import figure, still
 from .page import render
+from .site import site
 from .tables import csv, latex, markdown, parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from ..harness.outputs import ReportRequest
+    from ..harness.outputs import Files, ReportRequest
+    from .board import Board
 
 
-def leaderboard(request: ReportRequest, *, hardware: Sequence[str] = ()) -> str | bytes:
-    """Return the board of some runs; as ``.svg`` and ``.pdf`` its charts.
+_TABLES: dict[str, Callable[[Board], str | bytes]] = {".md": markdown, ".tex": latex, ".csv": csv, ".parquet": parquet}
+
+
+def leaderboard(request: ReportRequest, *, hardware: Sequence[str] = ()) -> str | bytes | Files:
+    """Return the board of some runs: as a folder a site, as ``.svg`` and ``.pdf`` its charts.
 
     Args:
         request: The runs.
@@ -31,16 +37,9 @@ def leaderboard(request: ReportRequest, *, hardware: Sequence[str] = ()) -> str 
         raise UserError("charts have no predicted times", todo="leave --hardware out, or write .html")
     chips = [find_accelerator(name) for name in dict.fromkeys(hardware)]
     board = make_board(request.runs, request.plugins, chips)
-    match request.form:
-        case ".html":
-            return render(board, request.plugins.registry)
-        case ".md":
-            return markdown(board)
-        case ".tex":
-            return latex(board)
-        case ".csv":
-            return csv(board)
-        case ".parquet":
-            return parquet(board)
-        case form:
-            return still(figure(board), form)
+    form, registry = request.form, request.plugins.registry
+    if form == FOLDER:
+        return site(board, registry)
+    if form == ".html":
+        return render(board, registry)
+    return _TABLES[form](board) if form in _TABLES else still(figure(board), form)

@@ -49,14 +49,21 @@ def _printable(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-def policy(scripts: Sequence[str], *, images: bool = False) -> str:
-    """Nothing may be fetched, and no script may run but those of this file; ``images`` that it holds may be shown."""
+def policy(scripts: Sequence[str] = (), *, images: bool = False, files: bool = False) -> str:
+    """Nothing may be fetched from elsewhere, and no script may run but a page's own.
+
+    Args:
+        scripts: Those that the page holds.
+        images: Whether images that it holds may be shown.
+        files: Whether it may use scripts, styles and images that are files beside it.
+    """
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    own = ["'self'"] if files else []
     sources = {
         "default-src": "'none'",
-        "script-src": " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'",
-        "style-src": "'unsafe-inline'",
-        **({"img-src": "data:"} if images else {}),
+        "script-src": " ".join([*own, *(f"'sha256-{digest}'" for digest in hashes)]) or "'none'",
+        "style-src": " ".join([*own, "'unsafe-inline'"]),
+        **({"img-src": " ".join([*own, "data:"])} if images else {}),
         "base-uri": "'none'",
         "form-action": "'none'",
     }

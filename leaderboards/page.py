@@ -1,9 +1,13 @@
-"""The board as one HTML file that needs no server, no network and, for reading, no JavaScript."""
+"""The board as one HTML file that needs no server, no network and, for reading, no JavaScript; and what a site shares.
+
+A template extends ``layout.html.j2``, which is given a `Frame`: how a page has its style and its scripts.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +20,38 @@ from .charts import page_spec, svg
 from .figures.files import page_panel
 from .offline import environment, inline, policy, text, vega
 from .reading import HOW_TO_READ
-from .samples import browse
+from .samples import Samples, index
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..harness.registry import Entry, Registry
     from .board import Board
     from .ranking import Section
+    from .samples import Answered
 
 _ROOM = 250_000
 """Characters of a task's samples in a page that holds all it shows."""
-_UNSCRIPTED = 3
+UNSCRIPTED = 3
 """Samples that can be read without scripts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What pages have around what they show.
+
+    Attributes:
+        style: Element of the style sheet.
+        scripts: Elements of the scripts.
+        policy: The content security policy.
+        footer: What the page needs.
+    """
+
+    style: str
+    scripts: Sequence[str]
+    policy: str
+    footer: str
+    version: str = version("adaptbench")
 
 
 def render(board: Board, registry: Registry) -> str:
@@ -36,28 +61,35 @@ def render(board: Board, registry: Registry) -> str:
     specs: dict[str, Any] = {}
     samples: dict[str, Any] = {}
     tasks = [
-        _task(section, f"task-{number}", specs) | {"samples": _samples(section, f"task-{number}", registry, samples)}
+        task_view(section, f"task-{number}", specs)
+        | {"samples": _samples(section, f"task-{number}", registry, samples)}
         for number, section in enumerate(board.sections, 1)
     ]
-    figures = _figures(board, registry, specs)
-    scripts = [
-        inline(script) for script in (vega(), _datatables(), text("board.js") + text("charts.js") + text("samples.js"))
-    ]
-    template = environment().get_template("board.html.j2")
-    html: str = template.render(
-        css=Markup(text("board.css")),  # noqa: S704 - our own file
-        how=HOW_TO_READ,
-        kinds=KINDS,
-        page=_page(board) | {"tasks": tasks, "figures": figures},
-        policy=policy(scripts, images=True),
-        samples=samples,
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - libraries and our own file
-        specs=specs,
+    sources = [inline(script) for script in scripts()]
+    frame = Frame(
+        style=Markup(f"<style>{text('board.css')}</style>"),  # noqa: S704 - our own file
+        scripts=[Markup(f'<script type="module">{script}</script>') for script in sources],  # noqa: S704 - likewise
+        policy=policy(sources, images=True),
+        footer="This file holds all that it shows and asks the network for nothing.",
     )
-    return html
+    figures = figure_views(board, registry, specs)
+    page = board_view(board) | {"tasks": tasks, "figures": figures}
+    return html("board.html.j2", frame, page=page, site=False, specs=specs, samples=samples)
 
 
-def _page(board: Board) -> dict[str, Any]:
+def html(template: str, frame: Frame, **given: Any) -> str:
+    """A page made of a template."""
+    page: str = environment().get_template(template).render(frame=frame, how=HOW_TO_READ, kinds=KINDS, **given)
+    return page
+
+
+def scripts() -> list[str]:
+    """Vega, DataTables, and what makes them act on a page."""
+    return [vega(), _datatables(), text("board.js") + text("charts.js") + text("samples.js")]
+
+
+def board_view(board: Board) -> dict[str, Any]:
+    """What is said of all tasks together."""
     return {
         "title": board.title,
         "facts": views.facts(board),
@@ -67,12 +99,11 @@ def _page(board: Board) -> dict[str, Any]:
         "unranked": views.unranked(board),
         "baselines": views.baselines(board),
         "runs": [views.run_view(run, board.sections) for run in board.runs],
-        "version": version("adaptbench"),
         **views.card_views(board),
     }
 
 
-def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any]:
+def task_view(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any]:
     """The view of a task; the specifications of its charts are added to ``specs``."""
     from markupsafe import Markup
 
@@ -88,16 +119,29 @@ def _task(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
 
 
-def _samples(section: Section, anchor: str, registry: Registry, samples: dict[str, Any]) -> dict[str, Any]:
-    """The view of a task's samples: the first ones to be read without scripts; all are added to ``samples``."""
-    found = browse(section, registry, _ROOM)
-    samples[anchor] = found.view()
-    count = len(found.items)
-    title = f"Samples: all {count:,}" if count == found.total else f"Samples: the first {count:,} of {found.total:,}"
-    return {"title": title, "note": found.note, "models": found.models, "first": found.items[:_UNSCRIPTED]}
+def samples_view(samples: Samples, found: Sequence[Answered], count: int) -> dict[str, Any]:
+    """The view of a task's samples, with the first ones to be read without scripts.
+
+    Args:
+        samples: All of them.
+        found: Some of the first.
+        count: How many can be browsed.
+    """
+    of = f"all {count:,}" if count == samples.total else f"the first {count:,} of {samples.total:,}"
+    first = [answered.item for answered in found[:UNSCRIPTED]]
+    return {"title": f"Samples: {of}", "note": samples.note, "models": samples.models, "first": first}
 
 
-def _figures(board: Board, registry: Registry, specs: dict[str, Any]) -> list[dict[str, Any]]:
+def _samples(section: Section, anchor: str, registry: Registry, browsed: dict[str, Any]) -> dict[str, Any]:
+    """The view of the samples that fit into the page, which are added to ``browsed``."""
+    samples = Samples(section, registry)
+    found = samples.first(_ROOM)
+    known = index(samples.models, [one.fates for one in found], [one.differs for one in found])
+    browsed[anchor] = known | {"items": [one.item for one in found]}
+    return samples_view(samples, found, len(found))
+
+
+def figure_views(board: Board, registry: Registry, specs: dict[str, Any]) -> list[dict[str, Any]]:
     """The sections of panels, by their headings, and the figures of each by their names."""
     sections: dict[str, list[dict[str, Any]]] = {}
     for entry in registry.entries("figure"):

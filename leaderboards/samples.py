@@ -5,9 +5,8 @@ What was asked is read from the task, which is built again for it; records hold 
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.asked import what_is_asked
@@ -19,7 +18,9 @@ from . import wording
 from .offline import data_url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from PIL.Image import Image
 
     from ..harness.contracts import Json, Record, Sample, Task
     from ..harness.registry import Registry
@@ -34,72 +35,89 @@ _IMAGES = 4
 _EPISODES = "embed"
 """Capability whose samples ask no question: an episode compares the vectors of many images."""
 RIGHT, WRONG, UNPARSED, UNSCORED = "rwun"
-"""What became of an answer, a letter in `Browsed.fates`."""
+"""What became of an answer, a letter in `Answered.fates`."""
 
 
 class Asked(NamedTuple):
-    """What a sample asks: texts, and images as data URLs."""
+    """What a sample asks: texts, and URLs of images."""
 
     question: str
     truth: str
     images: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Browsed:
-    """Some samples of a task.
+class Answered(NamedTuple):
+    """A sample with the answers to it.
 
     Attributes:
-        models: Names of the cells that answered them.
-        items: Per sample its id, what it asks, and per model output, parsed answer and score as texts; a parsed answer
-            that is the output is ``None``.
-        fates: Per model a letter for each sample.
-        disagree: Per sample ``d`` if what was parsed differs from model to model, else ``-``.
-        total: Samples of the task.
-        note: Why questions are not shown; empty if they are.
+        item: Its id, what it asks, and per model output, parsed answer and score as texts; a parsed answer that is the
+            output is ``None``.
+        fates: A letter for each model.
+        differs: Whether what was parsed differs from model to model.
+        size: Characters of the item.
     """
 
-    models: list[str]
-    items: list[dict[str, Any]]
-    fates: list[str]
-    disagree: str
-    total: int
-    note: str
-
-    def view(self) -> dict[str, Any]:
-        """The same for the page's script."""
-        return {"models": self.models, "items": self.items, "fates": self.fates, "disagree": self.disagree}
+    item: dict[str, Any]
+    fates: str
+    differs: bool
+    size: int
 
 
-def browse(section: Section, registry: Registry, room: float = math.inf) -> Browsed:
-    """Read samples of a task with the answers of all cells that were asked the same.
+class Samples:
+    """The samples of a task with the answers of all cells that were asked the same, read one after the other.
 
     Args:
         section: The task.
         registry: The task is built from it again.
-        room: Characters that they may take; three samples are read in any case.
+        show: Gives the URL of an image.
+
+    Attributes:
+        models: Names of the cells that answered them.
+        total: How many there are.
+        note: Why questions are not shown; empty if they are.
     """
-    cells = _same_samples(section)
-    asked, note = _questions(section, cells[0], registry)
-    items: list[dict[str, Any]] = []
-    fates, disagree = ["" for _ in cells], ""
-    journals = [cell.row.journal.records() for cell in cells]
-    for records in zip(*journals, strict=False):
-        if room < 0 and len(items) >= _LEAST:
-            break
-        question = asked.of(records[0]) if asked else Asked("", "", [])
-        parsed = [json.dumps(record.parsed, sort_keys=True) for record in records]
-        disagree += "d" if len(set(parsed)) > 1 else "-"
-        letters = [_fate(section, record) for record in records]
-        fates = [fate + letter for fate, letter in zip(fates, letters, strict=True)]
-        answers = [
-            [_text(r.output), None if r.parsed == r.output else _text(r.parsed), _score(section, r)] for r in records
-        ]
-        items.append({"id": _text(records[0].sample), **question._asdict(), "answers": answers})
-        room -= sum(map(len, (*question.images, question.question, question.truth)))
-        room -= sum(len(text or "") for answer in answers for text in answer)
-    total = max(cell.row.result.samples for cell in cells)
-    return Browsed([cell.name for cell in cells], items, fates, disagree, total, note)
+
+    def __init__(self, section: Section, registry: Registry, show: Callable[[Image], str] = data_url) -> None:
+        self._section, self._cells = section, _same_samples(section)
+        self._asked, self.note = _questions(section, self._cells[0], registry, show)
+        self.models = [cell.name for cell in self._cells]
+        self.total = max(cell.row.result.samples for cell in self._cells)
+
+    def __iter__(self) -> Iterator[Answered]:
+        journals = [cell.row.journal.records() for cell in self._cells]
+        for records in zip(*journals, strict=False):
+            asked = self._asked.of(records[0]) if self._asked else Asked("", "", [])
+            answers = [_answer(self._section, record) for record in records]
+            item = {"id": _text(records[0].sample), **asked._asdict(), "answers": answers}
+            texts = itertools.chain([*asked.images, asked.question, asked.truth], *answers)
+            yield Answered(
+                item,
+                "".join(_fate(self._section, record) for record in records),
+                len({json.dumps(record.parsed, sort_keys=True) for record in records}) > 1,
+                sum(len(text or "") for text in texts),
+            )
+
+    def first(self, room: int) -> list[Answered]:
+        """The first ones that fit into that many characters; three in any case."""
+        found: list[Answered] = []
+        for answered in self:
+            if room < 0 and len(found) >= _LEAST:
+                break
+            found.append(answered)
+            room -= answered.size
+        return found
+
+
+def index(models: Sequence[str], fates: Sequence[str], differ: Sequence[bool]) -> dict[str, Any]:
+    """What the filters of the page need to know of samples.
+
+    Args:
+        models: Names.
+        fates: Per sample a letter for each model.
+        differ: Per sample whether models disagree.
+    """
+    by_model = ["".join(own) for own in zip(*fates, strict=True)]
+    return {"models": models, "fates": by_model, "disagree": "".join("-d"[differs] for differs in differ)}
 
 
 def _same_samples(section: Section) -> Sequence[Standing]:
@@ -113,30 +131,38 @@ def _same_samples(section: Section) -> Sequence[Standing]:
 class _Task:
     """A task that was built again."""
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self, task: Task, show: Callable[[Image], str]) -> None:
+        self._task, self._show = task, show
         self._samples = {sample.id: sample for sample in task.samples}
 
     def of(self, record: Record) -> Asked:
         sample = self._samples.get(record.sample)
         if sample is None or sample_digests(self._task, [sample]) != [record.input]:
             return Asked("(not what was asked in the run)", "", [])
-        return _asked(self._task, sample)
+        return _asked(self._task, sample, self._show)
 
 
-def _questions(section: Section, cell: Standing, registry: Registry) -> tuple[_Task | None, str]:
+def _questions(
+    section: Section, cell: Standing, registry: Registry, show: Callable[[Image], str]
+) -> tuple[_Task | None, str]:
     """The task, or why it is not there."""
     if section.card.capability == _EPISODES:
         return None, ""
     try:
-        return _Task(load_task(registry, cell.row.result.cell)), ""
+        return _Task(load_task(registry, cell.row.result.cell), show), ""
     except UserError as error:
         return None, f"Questions are not shown: {error}."
 
 
-def _asked(task: Task, sample: Sample) -> Asked:
+def _asked(task: Task, sample: Sample, show: Callable[[Image], str]) -> Asked:
     shown = what_is_asked(task, sample, _IMAGES)
-    return Asked(_text(shown.text), _text(sample.target), [data_url(image) for _, image in shown.images])
+    return Asked(_text(shown.text), _text(sample.target), [show(image) for _, image in shown.images])
+
+
+def _answer(section: Section, record: Record) -> list[str | None]:
+    """Output, parsed answer and score."""
+    parsed = None if record.parsed == record.output else _text(record.parsed)
+    return [_text(record.output), parsed, _score(section, record)]
 
 
 def _fate(section: Section, record: Record) -> str:
@@ -151,10 +177,10 @@ def _fate(section: Section, record: Record) -> str:
 
 def _score(section: Section, record: Record) -> str:
     if record.scores is None:
-        return f"not scored: {record.fault}" if record.fault else "not scored"
+        return printable(f"not scored: {record.fault}") if record.fault else "not scored"
     factor, unit = wording.scale(section.metric), section.metric.unit
     shown = {name: value for name, value in record.scores.items() if name == section.metric.name} or record.scores
-    return ", ".join(f"{name} {factor * value:.4g} {unit}".rstrip() for name, value in shown.items())
+    return printable(", ".join(f"{name} {factor * value:.4g} {unit}".rstrip() for name, value in shown.items()))
 
 
 def _text(value: Json) -> str:

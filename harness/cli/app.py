@@ -216,7 +216,10 @@ def cost(
 @app.command()
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run directories, or folders of them.")] = None,
-    out: Annotated[Optional[list[Path]], typer.Option(help="File to write; its ending chooses the format.")] = None,  # noqa: UP045
+    out: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(help="File to write; its ending chooses the format, and a name without one is a folder."),
+    ] = None,
     table: Annotated[
         str,
         typer.Option(
@@ -234,7 +237,8 @@ def report(
 ) -> None:
     """Write a leaderboard or another report of runs.
 
-    A leaderboard is .html, .md, .csv, .parquet or .tex, or charts as .svg and .pdf. Default: RUN/leaderboard.html, or
+    A leaderboard is .html, .md, .csv, .parquet or .tex, or charts as .svg and .pdf; without an ending it is a folder, a
+    site of several pages with every sample. Default: RUN/leaderboard.html, of a large run RUN/leaderboard/, or
     RUN/TABLE.html.
     """
     from .reporting import ReportOptions, write_reports

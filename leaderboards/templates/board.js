@@ -61,9 +61,14 @@ const tables = found.map(begin);
 
 const filter = document.getElementById("filter");
 const matches = document.getElementById("matches");
-const overview = tables.filter((table) => table.table().node().closest("#overview"));
+const shown = tables.map((table, i) => [table, places[i]]);
+const overview = shown.filter(([table]) => table.table().node().closest("#overview")); // the page of a task has none
 const names = (search) =>
-  new Set(overview.flatMap((table) => table.rows({ search }).nodes().toArray().map((row) => row.cells[0].textContent)));
+  new Set(
+    (overview.length ? overview : shown).flatMap(([table, place]) =>
+      table.rows({ search }).nodes().toArray().map((row) => row.cells[place].textContent),
+    ),
+  );
 const total = names("none").size;
 filter.addEventListener("input", () => {
   tables.forEach((table, i) => table.column(places[i]).search(filter.value, { smart: false }).draw()); // not in the notes

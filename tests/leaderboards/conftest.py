@@ -1,12 +1,13 @@
-"""Runs made by hand through the store, so that every number of a board is known."""
+"""Runs made by hand through the store, so that every number of a board is known; and the browser for boards."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from adaptbench.harness.cards import Metric, ModelCard, TaskCard
 from adaptbench.harness.contracts import Record, Sample
-from adaptbench.harness.outputs import ReportRequest, write_content
+from adaptbench.harness.outputs import FOLDER, ReportRequest, write_report
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.results import CellId, CellResult, FlopCount, Timing
 from adaptbench.harness.store import RunDirectory, Session
@@ -185,8 +186,9 @@ def write(plugins):
     """Write a report of some runs to a file, as the command does."""
 
     def written(report, out, *runs, **arguments):
-        request = ReportRequest(runs=tuple(run.directory for run in runs), plugins=plugins, form=out.suffix)
-        write_content(out, report(request, **arguments))
+        form = out.suffix or FOLDER
+        request = ReportRequest(runs=tuple(run.directory for run in runs), plugins=plugins, form=form)
+        write_report(out, form, report(request, **arguments))
         return out
 
     return written
@@ -218,3 +220,41 @@ def episodes(new_run, make, tmp_path):
 
     run.add = add
     return run
+
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.fail("Chromium is missing, and the page is not tested without it: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watched():
+    """Watch a page for what it should not do."""
+
+    class Seen:
+        def __init__(self, page):
+            self.console, self.requests, self.dialogs = [], [], []
+            page.on("console", lambda message: self.console.append(message.text))
+            page.on("pageerror", lambda error: self.console.append(str(error)))
+            page.on("request", lambda request: self.requests.append(request.url))
+            page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+    return Seen

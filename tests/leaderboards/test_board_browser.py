@@ -1,7 +1,6 @@
 """The page in a real browser: it draws, sorts, filters, explains, prints, and makes no requests."""
 
 import re
-import shutil
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -16,45 +15,15 @@ from adaptbench.leaderboards import page as board_page
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.figures import Panel
 from adaptbench.leaderboards.figures.costs import costs
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.fail("Chromium is missing, and the page is not tested without it: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Seen:
-    """What a page did that it should not do."""
-
-    def __init__(self, page):
-        self.console, self.requests, self.dialogs = [], [], []
-        page.on("console", lambda message: self.console.append(message.text))
-        page.on("pageerror", lambda error: self.console.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
 
 
 @pytest.fixture
-def visit(chromium, tmp_path):
+def visit(chromium, watched, tmp_path):
     """Open the board of a run, or a board that is written already; in the end it must have kept quiet."""
     opened = []
 
@@ -62,7 +31,7 @@ def visit(chromium, tmp_path):
         path = what if isinstance(what, Path) else write(what, tmp_path / "board.html", notes)
         context = chromium.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         page = context.new_page()
-        opened.append((context, Seen(page), path.as_uri()))
+        opened.append((context, watched(page), path.as_uri()))
         page.goto(path.as_uri())
         return page
 
