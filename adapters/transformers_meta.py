@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.architecture import read_architecture
+from ..harness.measure.configs import standard_config
 from ..harness.measure.counting import PhaseCount
 from ..harness.measure.memory import free_memory
+from .countable import countable, projected
 from .loading import checkpoint, loading
 
 if TYPE_CHECKING:
@@ -31,13 +33,8 @@ if TYPE_CHECKING:
     Inputs = Mapping[str, torch.Tensor]
 
 _LAYERS = ("num_hidden_layers", "n_layer")
-_TOWERS = {
-    "clip": "CLIPVisionModelWithProjection",
-    "clip_vision_model": "CLIPVisionModel",
-    "siglip": "SiglipVisionModel",
-    "siglip_vision_model": "SiglipVisionModel",
-}
-"""Model types of which only the vision part is built, or that no Auto class builds."""
+_TOWERS = {"clip_vision_model": "CLIPVisionModel", "siglip_vision_model": "SiglipVisionModel"}
+"""Model types that no Auto class builds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Blueprint:
     ) -> None:
         if not isinstance(config.get("model_type"), str):
             raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
-        self.config, self.source, self.recorded = config, source, recorded
+        self.config, self.source, self.recorded = standard_config(config, source), source, recorded
 
     @functools.cached_property
     def _config(self) -> Any:
@@ -82,7 +79,7 @@ class Blueprint:
     def depth(self) -> dict[str, int]:
         """Layers of the vision tower and of the language model."""
         model = read_architecture(self.config)
-        stacks = {"vision": model.vision, "prefill": model.language}
+        stacks = {"vision": model.vision, "text": model.text, "prefill": model.language}
         return {phase: part.stack.layers for phase, part in stacks.items() if part is not None}
 
     def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
@@ -139,13 +136,15 @@ class Blueprint:
 
         from . import installed
 
-        config = copy.deepcopy(self._config)
+        config = countable(copy.deepcopy(self._config))
         for stack in (config, getattr(config, "text_config", None), getattr(config, "vision_config", None)):
             if stack is not None and layers is not None:
                 _shorten(stack, layers)
         with loading(self.source), torch.device("meta"):
             if config.model_type == "llava":
                 return _llava_parts(transformers.LlavaForConditionalGeneration(config).eval())
+            if config.model_type in {"clip", "siglip"}:
+                return _dual_parts(transformers.AutoModel.from_config(config).eval())
             if hasattr(config, "image_size"):
                 kind = getattr(transformers, _TOWERS.get(config.model_type, "AutoModel"))
                 return {"vision": _images(_new(kind, config), config)}
@@ -154,7 +153,7 @@ class Blueprint:
         head = next(part for name, part in model.named_children() if name in {"lm_head", "embed_out", "cls"})
         return {
             "prefill": _tokens(model.get_submodule(str(model.base_model_prefix))),
-            "head": _states(head, config.hidden_size),
+            "head": _states(head, getattr(head, "in_features", config.hidden_size)),
         }
 
 
@@ -185,10 +184,23 @@ def _llava_parts(model: Any) -> dict[str, Part]:
     }
 
 
+def _dual_parts(model: Any) -> dict[str, Part]:
+    import torch
+
+    parts = {"vision": _images(model.vision_model, model.config.vision_config)}
+    if hasattr(model, "visual_projection"):
+        parts["projector"] = _states(model.visual_projection, model.visual_projection.in_features)
+    texts = model.text_model
+    if hasattr(model, "text_projection"):
+        texts = projected(texts, model.text_projection)
+    return {**parts, "text": Part(texts, lambda n: {"input_ids": torch.zeros(1, n, dtype=torch.long, device="meta")})}
+
+
 def _images(tower: torch.nn.Module, config: Any) -> Part:
     import torch
 
-    shape = (1, config.num_channels, config.image_size, config.image_size)
+    side = config.image_size
+    shape = (1, config.num_channels, *(side if isinstance(side, list | tuple) else (side, side)))
     return Part(tower, lambda _: {"pixel_values": torch.empty(shape, device="meta")})
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .results import Timing
     from .transformer import Architecture
 
-PHASES = ("vision", "projector", "prefill", "head", "methods")
+PHASES = ("vision", "projector", "text", "prefill", "head", "methods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Costing:
         heads = self.architecture.language.stack.heads if self.architecture.language else 0
         if execution and any(layer.heads < heads or layer.mlp < 1 for layer in execution.layers):
             return None
-        tokens = {"projector": work.visual_tokens if execution else 1, "head": 1}
+        tokens = {"projector": work.visual_tokens if execution else 1, "text": work.text_tokens, "head": 1}
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
         if execution:
             stacks["prefill"] = [layer.tokens for layer in execution.layers]

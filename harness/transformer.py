@@ -47,13 +47,15 @@ class Vision:
         stack: Its blocks; all of them run, also those whose output is not read.
         patches: Patches of an image at the config's own size.
         extra_tokens: CLS and register tokens.
-        patch_inputs: Numbers in a patch: channels x side x side.
+        patch_inputs: Numbers in a patch: channels x height x width.
+        pooling: Whether one learnt query attends to all tokens at the end, with an MLP of its own (SigLIP).
     """
 
     stack: Stack
     patches: int
     extra_tokens: int
     patch_inputs: int
+    pooling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,31 @@ class Language:
         stack: Its blocks.
         head: Linear layers from the last hidden state to the vocabulary.
         causal: Whether a token attends only to earlier ones.
+        around: Linear layers over all tokens before and after the blocks, where embeddings have a width of their own.
     """
 
     stack: Stack
     head: tuple[Linear, ...]
     causal: bool
+    around: tuple[Linear, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What a model is made of; a part that it lacks is ``None`` or empty."""
+    """What a model is made of; a part that it lacks is ``None`` or empty.
+
+    Attributes:
+        model_type: As transformers calls it.
+        vision: The tower of images.
+        projector: From the tower to the language model, or to the space that images share with texts.
+        language: The language model, which reads images and texts.
+        visual_tokens: Tokens that the language model reads of one image, unless some are pruned.
+        text: The tower of texts, which reads no image; its head leads to the space that texts share with images.
+    """
 
     model_type: str
     vision: Vision | None = None
     projector: tuple[Linear, ...] = ()
     language: Language | None = None
     visual_tokens: int = 0
-    """Tokens that the language model reads of one image, unless some are pruned."""
+    text: Language | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..transformer import Architecture, Language, Linear, Stack, Vision
 from ..yaml_files import read_yaml
+from .configs import standard_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,26 +22,24 @@ _PLAIN_ROTARY = frozenset({"gpt_neox", "phi"})
 _PLAIN = frozenset({"gpt2", "gpt_neo", "opt"})
 _VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model", "vit"})
 _MASKED = frozenset({"bert", "roberta", "xlm-roberta"})
-_SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | {"clip", "llava", "siglip"})
+_DUAL = frozenset({"clip", "siglip"})
+_SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | _DUAL | {"llava"})
 
 
 def read_architecture(config: Mapping[str, Any]) -> Architecture:
     """Read a config as ``config.json`` holds it; what it leaves out is what transformers takes for it.
 
+    Of a CLIP or SigLIP both towers are read.
+
     Raises:
         UserError: The model type has no closed form here, or a number of the config makes no sense.
     """
-    config = _filled(config)
+    config = _filled(standard_config(config))
     kind = str(config.get("model_type", ""))
     if kind == "llava":
         return _llava(config)
-    if kind in {"clip", "siglip"}:
-        vision = _vision_config(config["vision_config"])
-        if kind == "siglip":
-            return Architecture(kind, vision)
-        return Architecture(
-            kind, vision, (Linear("visual_projection", vision.stack.hidden, _number(config, "projection_dim")),)
-        )
+    if kind in _DUAL:
+        return _dual(config)
     if kind in _VISION:
         return Architecture(kind, _vision_config(config))
     return Architecture(kind, language=_language(config))
@@ -76,6 +75,19 @@ def _llava(config: Mapping[str, Any]) -> Architecture:
     return Architecture("llava", vision, projector, language, vision.patches + whole * vision.extra_tokens)
 
 
+def _dual(config: Mapping[str, Any]) -> Architecture:
+    """A tower of images and one of texts; CLIP projects both, SigLIP the texts alone."""
+    vision, text = _vision_config(config["vision_config"]), config["text_config"]
+    stack = _stack(text, gated=False, rotary=False)
+    if config["model_type"] == "siglip":
+        head = Linear("head", stack.hidden, _number(text, "projection_size", "hidden_size"))
+        return Architecture("siglip", vision, text=Language(stack, (head,), causal=False))
+    shared = _number(config, "projection_dim")
+    projection = Linear("visual_projection", vision.stack.hidden, shared)
+    head = Linear("text_projection", stack.hidden, shared)
+    return Architecture("clip", vision, (projection,), text=Language(stack, (head,), causal=True))
+
+
 def _language(config: Mapping[str, Any]) -> Language:
     kind = str(config.get("model_type", ""))
     if kind not in _GATED | _PLAIN_ROTARY | _PLAIN | _MASKED:
@@ -83,10 +95,12 @@ def _language(config: Mapping[str, Any]) -> Language:
             f"there is no closed form for the model type {kind!r}", todo=f"it knows {', '.join(_SUPPORTED)}"
         )
     stack = _stack(config, gated=kind in _GATED, rotary=kind in _GATED | _PLAIN_ROTARY)
-    out = Linear("lm_head", stack.hidden, _number(config, "vocab_size"))
+    width = _number(config, "word_embed_proj_dim", default=stack.hidden) if kind == "opt" else stack.hidden
+    out = Linear("lm_head", width, _number(config, "vocab_size"))
     if kind in _MASKED:
         return Language(stack, (Linear("lm_head.dense", stack.hidden, stack.hidden), out), causal=False)
-    return Language(stack, (out,), causal=True)
+    ends = (Linear("project_in", width, stack.hidden), Linear("project_out", stack.hidden, width))
+    return Language(stack, (out,), causal=True, around=ends if width != stack.hidden else ())
 
 
 def _vision_config(config: Mapping[str, Any]) -> Vision:
@@ -95,10 +109,27 @@ def _vision_config(config: Mapping[str, Any]) -> Vision:
         raise UserError(
             f"there is no closed form for the vision model type {kind!r}", todo=f"it knows {', '.join(sorted(_VISION))}"
         )
-    patch, side = _number(config, "patch_size"), _number(config, "image_size")
+    (height, width), (high, wide) = _sides(config, "image_size"), _sides(config, "patch_size")
     extra = {"siglip_vision_model": 0, "deit": 2}.get(kind, 1) + int(config.get("num_register_tokens") or 0)
-    channels = _number(config, "num_channels", default=3)
-    return Vision(_stack(config, gated=False, rotary=False), (side // patch) ** 2, extra, channels * patch**2)
+    numbers = _number(config, "num_channels", default=3) * high * wide
+    pooling = kind == "siglip_vision_model" and config.get("vision_use_head") is not False
+    patches = (height // high) * (width // wide)
+    if not patches:
+        raise UserError(
+            f"an image of {height} x {width} holds no patch of {high} x {wide}", todo="give a larger image_size"
+        )
+    return Vision(_stack(config, gated=False, rotary=False), patches, extra, numbers, pooling)
+
+
+def _sides(config: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """Height and width, which a config states as one number or as two."""
+    value = config.get(name)
+    if not isinstance(value, list | tuple):
+        return (_number(config, name),) * 2
+    if len(value) != 2:
+        raise UserError(f"{name} is {value!r}", todo="give one whole number, or height and width")
+    height, width = (_number({**config, name: side}, name) for side in value)
+    return height, width
 
 
 def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:

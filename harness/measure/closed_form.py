@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..errors import UserError
+from ..execution import Execution, LayerWork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..execution import Execution, LayerWork
     from ..transformer import Architecture, Language, Linear, Stack
 
-Phase: TypeAlias = Literal["vision", "projector", "prefill", "decode"]
+Phase: TypeAlias = Literal["vision", "projector", "text", "prefill", "decode"]
 Attention: TypeAlias = Literal["fused", "eager"]
 ATTENTION: tuple[Attention, ...] = get_args(Attention)
 
@@ -128,6 +128,7 @@ def prefill(
     for work in execution.layers:
         place = _Place("prefill", f"layers.{work.layer}", convention, language.causal)
         yield from _layer(language.stack, work, work.tokens, place)
+    yield from _around(language, execution, "prefill", convention)
     yield from _head(language.head, head_positions, "prefill", convention)
 
 
@@ -141,6 +142,7 @@ def decode_step(model: Architecture, execution: Execution, context: int, convent
     for work in execution.layers:
         place = _Place("decode", f"layers.{work.layer}", convention, causal=False)
         yield from _layer(language.stack, work, 1, place, keys=context - (longest - work.tokens))
+    yield from _around(language, Execution.full(language.stack, 1), "decode", convention)
     yield from _head(language.head, 1, "decode", convention)
 
 
@@ -153,6 +155,33 @@ def vision(model: Architecture, execution: Execution, convention: Convention) ->
     yield patch.linear("patches", model.vision.patches, model.vision.patch_inputs, stack.hidden)
     for work in execution.layers:
         yield from _layer(stack, work, work.tokens, _Place("vision", f"layers.{work.layer}", convention, causal=False))
+    if model.vision.pooling:
+        yield from _pooling(stack, execution, _Place("vision", "pooling", convention, causal=False))
+
+
+def _pooling(stack: Stack, execution: Execution, place: _Place) -> Iterator[Operator]:
+    """One learnt query attends to all tokens; what it gathers goes through an MLP."""
+    hidden, tokens = stack.hidden, max((work.tokens for work in execution.layers), default=0)
+    yield place.linear("q", 1, hidden, hidden, "attention")
+    yield place.linear("k", tokens, hidden, hidden, "attention")
+    yield place.linear("v", tokens, hidden, hidden, "attention")
+    yield from place.attention(stack, 1, tokens, stack.heads)
+    yield place.linear("out", 1, hidden, hidden, "attention")
+    yield from place.elementwise("norm", place.convention.norm * hidden, hidden, hidden, "norm")
+    yield from _mlp(stack, LayerWork(0, 1, stack.heads), 1, place)
+    yield from place.elementwise("add", hidden, place.convention.addends * hidden, hidden, "add")
+
+
+def text_tower(model: Architecture, tokens: int, convention: Convention) -> Iterator[Operator]:
+    """The pass of a dual encoder's tower of texts over one text; its head projects one token."""
+    if model.text is None:
+        return
+    for work in Execution.full(model.text.stack, tokens).layers:
+        place = _Place("text", f"layers.{work.layer}", convention, model.text.causal)
+        yield from _layer(model.text.stack, work, tokens, place)
+    place = _Place("text", "projection", convention, causal=False)
+    for layer in model.text.head:
+        yield place.linear(layer.name, 1, layer.inputs, layer.outputs)
 
 
 def projector(model: Architecture, tokens: int, convention: Convention) -> Iterator[Operator]:
@@ -249,6 +278,14 @@ def _mlp(stack: Stack, work: LayerWork, tokens: int, place: _Place) -> Iterator[
     operands = 2 if stack.gated else 1
     yield from place.elementwise("activation", rules.activation * acted, operands * acted, acted, "mlp")
     yield place.linear("down", tokens, channels, hidden, "mlp", (channels, seen))
+
+
+def _around(language: Language, execution: Execution, phase: Phase, convention: Convention) -> Iterator[Operator]:
+    """What widens embeddings before the blocks and narrows states after them."""
+    tokens = max((work.tokens for work in execution.layers), default=0)
+    place = _Place(phase, "around", convention, causal=False)
+    for layer in language.around:
+        yield place.linear(layer.name, tokens, layer.inputs, layer.outputs)
 
 
 def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Convention) -> Iterator[Operator]:

@@ -30,7 +30,7 @@ def reconcile(counter: Counter, blueprint: Blueprint) -> dict[str, float]:
     visual = min(_VISUAL, model.visual_tokens)
     work = Work.whole(model, text_tokens=_TEXT, visual_tokens=visual)
     operators = list(work.operators(COUNTED))
-    tokens = {"prefill": work.tokens, "projector": visual, "head": 1, "vision": 1}
+    tokens = {"prefill": work.tokens, "projector": visual or 1, "text": _TEXT, "head": 1, "vision": 1}
     off = {}
     for phase in counter.phases():
         own = [operator for operator in operators if _phase(operator) == phase]

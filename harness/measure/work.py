@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UserError
 from ..execution import Execution
-from .closed_form import Operator, decode_step, prefill, projector, vision
+from .closed_form import Operator, decode_step, prefill, projector, text_tower, vision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ class Work:
         if model.vision is not None:
             tower = Execution.full(model.vision.stack, model.vision.patches + model.vision.extra_tokens)
         if model.language is None:
-            return cls(model, 0, 0, tower, None)
+            return cls(model, text_tokens if model.text else 0, 0, tower, None)
         return cls(model, text_tokens, given, tower, Execution.full(model.language.stack, text_tokens + given))
 
     @property
@@ -148,6 +148,8 @@ class Work:
             yield from vision(self.model, self.tower, convention)
             yield from _of_methods("vision", "adapter", self.beside.vision)
         yield from projector(self.model, self.visual_tokens if self.model.language else 1, convention)
+        if self.model.text is not None:
+            yield from text_tower(self.model, self.text_tokens, convention)
         if self.execution is not None:
             yield from prefill(self.model, self.execution, convention)
             yield from _of_methods("prefill", "adapter", self.beside.language)

@@ -23,6 +23,8 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 TEXT = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "vocab_size": 50, **HEADS}
 IMAGE = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
 CLIP = {"model_type": "clip_vision_model", "intermediate_size": 24, "projection_dim": 8, **IMAGE}
+SIGLIP = {"model_type": "siglip_vision_model", "intermediate_size": 24, **IMAGE}
+TOWER = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "vocab_size": 50}
 TINY: dict[str, dict[str, Any]] = {
     "llama": {"model_type": "llama", **TEXT},
     "mistral": {"model_type": "mistral", **TEXT},
@@ -40,16 +42,38 @@ TINY: dict[str, dict[str, Any]] = {
         "window_size": 4,
     },
     "opt": {"model_type": "opt", **TEXT, "ffn_dim": 40, "word_embed_proj_dim": 32},
+    "opt-350m": {"model_type": "opt", **TEXT, "ffn_dim": 40, "word_embed_proj_dim": 12, "do_layer_norm_before": False},
     "bert": {"model_type": "bert", **TEXT},
     "roberta": {"model_type": "roberta", **TEXT},
     "clip": CLIP,
-    "siglip": {"model_type": "siglip_vision_model", "intermediate_size": 24, "vision_use_head": False, **IMAGE},
+    "siglip": SIGLIP,
+    "whole-clip": {"model_type": "clip", "projection_dim": 8, "vision_config": CLIP, "text_config": TOWER},
+    "whole-siglip": {"model_type": "siglip", "vision_config": SIGLIP, "text_config": {**TOWER, "projection_size": 16}},
+    "rectangular": {
+        "model_type": "vit",
+        "intermediate_size": 640,
+        **IMAGE,
+        "image_size": [32, 48],
+        "patch_size": [8, 4],
+    },
     "vit": {"model_type": "vit", "intermediate_size": 640, **IMAGE},
     "dinov2": {"model_type": "dinov2", "mlp_ratio": 2, **IMAGE},
     "llava": {
         "model_type": "llava",
         "vision_config": CLIP,
         "text_config": {"model_type": "llama", **TEXT},
+        "image_token_index": 49,
+    },
+    "llava-gpt2": {
+        "model_type": "llava",
+        "vision_config": SIGLIP,
+        "text_config": {"model_type": "gpt2", "n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 50},
+        "image_token_index": 49,
+    },
+    "llava-opt": {
+        "model_type": "llava",
+        "vision_config": CLIP,
+        "text_config": {"model_type": "opt", **TEXT, "ffn_dim": 40, "word_embed_proj_dim": 32},
         "image_token_index": 49,
     },
 }
@@ -82,8 +106,25 @@ def test_one_and_two_layers_tell_what_all_cost(blueprint: Blueprint, counter: Co
 def test_the_closed_form_is_what_the_counters_see(blueprint: Blueprint, counter: Counter) -> None:
     off = reconcile(counter, blueprint)
     assert max(off.values()) < 0.01
-    if "vision" not in off:
+    if blueprint.config["model_type"] != "vit":  # whose pooler the closed form leaves out
         assert max(off.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1], "long_factor": [2]}},
+        {"_attn_implementation": "flash_attention_2"},
+    ],
+    ids=lambda more: next(iter(more)),
+)  # fmt: skip
+def test_rotary_positions_and_kernels_change_no_count(more: dict[str, Any]) -> None:
+    part = Blueprint({**TINY["llama"], **more}, "mine").parts(1)["prefill"]
+    assert (
+        count_flops(part.module, part.inputs(LONG)).value
+        == counter_of("llama")[1].count_layers("prefill", [LONG]).value
+    )
 
 
 def test_a_hundred_lengths_cost_no_further_trace() -> None:
