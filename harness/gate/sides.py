@@ -36,14 +36,18 @@ class Code:
     Attributes:
         python: The interpreter, which may belong to another environment.
         folder: Working directory: a checkout. Suites name plugins and data relative to it.
+        installed: Only what the interpreter's environment has installed is imported, and nothing of the folder.
     """
 
     python: str = sys.executable
     folder: Path = field(default_factory=Path.cwd)
+    installed: bool = False
 
     @classmethod
     def of(cls, checkout: Path | None, python: Path | None) -> Code:
         """A checkout, an interpreter, or both; what is not given is this process' own.
+
+        Of an interpreter without a checkout, what is installed counts: the folder is that of the other side.
 
         Raises:
             UserError: One of them is not there.
@@ -53,10 +57,13 @@ class Code:
         if python is not None and not python.is_file():
             raise UserError("there is no such interpreter", where=str(python), todo="name the base's bin/python")
         # Resolved only by its folder: the link is what tells Python which environment it is in.
-        return cls(str(python.absolute()) if python else sys.executable, (checkout or Path()).resolve())
+        folder, installed = (checkout or Path()).resolve(), python is not None and checkout is None
+        return cls(str(python.absolute()) if python else sys.executable, folder, installed)
 
     def environment(self) -> dict[str, str]:
-        """Environment variables: what is in the checkout goes before what is installed."""
+        """Environment variables: what is in the checkout goes before what is installed, if it takes part."""
+        if self.installed:
+            return {**os.environ, "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
         found = [self.folder / "src", self.folder]
         if (self.folder / "__init__.py").is_file():  # the checkout is itself a package
             found.append(self.folder.parent)

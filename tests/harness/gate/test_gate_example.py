@@ -71,10 +71,48 @@ def test_a_pull_request_that_breaks_the_rule_and_doubles_the_work_is_stopped(act
     assert len(worktrees.stdout.splitlines()) == 1
 
 
-def test_its_baseline_holds(action, repository):
-    done = action(ARGUMENTS="--check exact")
+QUICKLY = "--pairs 7 --seconds 0.02 --clock processor --slower 1.2"
+
+
+def test_a_pull_request_that_slows_the_model_is_stopped_with_one_table(action, repository):
+    code = (repository / "brightness.py").read_text()
+    again = "        [image.resize((600, 600)) for image in images]\n        greys = np.stack"
+    (repository / "brightness.py").write_text(code.replace("        greys = np.stack", again))
+    done = action(BASE="main", ARGUMENTS=QUICKLY)
+    (repository / "brightness.py").write_text(code)
+    assert done.returncode == 12, done.stdout + done.stderr
+    headline, _, slower, *passed = [line for line in done.stdout.splitlines() if not line.startswith("  note")]
+    assert headline == "gate: 1 failed of 5 checks"
+    assert re.match(r"  time +mean-brightness on light-or-dark .* FAILED: slower +x", slower)
+    assert sorted(line.split()[0] for line in passed) == ["accuracy", "accuracy", "exact", "exact"]
+
+
+def test_a_pull_request_that_changes_nothing_passes(action, repository):
+    done = action(BASE="main", ARGUMENTS=QUICKLY)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "gate: 2 checks passed" in done.stdout
+    assert "gate: 5 checks passed" in done.stdout
+
+
+SCHEMAS = {
+    "github-actions": [ACTION / "action.yml"],
+    "github-workflows": [*WORKFLOWS, ROOT / ".github/workflows/compat.yml"],
+}
+
+
+def has_schema(schema, *paths):
+    """Whether files are what GitHub's schema, as it comes with check-jsonschema, says."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_github_reads_them(schema, tmp_path):
+    assert has_schema(schema, *SCHEMAS[schema])
+    broken = tmp_path / "broken.yml"
+    broken.write_text(SCHEMAS[schema][0].read_text().replace("    runs-on:", "    run-on:").replace("using:", "used:"))
+    assert not has_schema(schema, broken)
 
 
 @pytest.mark.parametrize("path", [ACTION / "action.yml", *WORKFLOWS], ids=["action", "workflow", "example"])

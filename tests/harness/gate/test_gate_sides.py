@@ -1,6 +1,7 @@
 """Sides are processes with code of their own."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from adaptbench.harness.errors import UserError
@@ -111,10 +112,19 @@ def test_what_is_not_there_is_refused(tmp_path, given):
         Code.of(*(path and tmp_path / path for path in given))
 
 
+def test_of_an_interpreter_alone_only_what_it_has_installed_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/of/head")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "adaptbench").mkdir()
+    found = Code.of(None, Path(sys.executable)).environment()
+    assert (found["PYTHONPATH"], found["PYTHONSAFEPATH"]) == ("", "1")
+
+
 def test_what_is_checked_out_comes_before_what_is_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/installed")
     folder = tmp_path / "package"
     (folder / "src").mkdir(parents=True)
     assert Code("python", folder).environment()["PYTHONPATH"] == f"{folder / 'src'}:{folder}:/installed"
+    assert Code.of(folder, Path(sys.executable)).environment()["PYTHONPATH"].startswith(str(folder / "src"))
     (folder / "__init__.py").touch()
     assert Code("python", folder).environment()["PYTHONPATH"] == f"{folder / 'src'}:{folder}:{tmp_path}:/installed"
