@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from ..harness.stats import pareto
@@ -157,24 +159,38 @@ def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[P
     factor = wording.scale(section.metric)
     sign = 1 if section.metric.better == "higher" else -1
     rivals = {s.name: (c.value, sign * s.headline.value) for s, c in drawn if s.headline and not s.baseline}
-    frontier = pareto(rivals)
+    frontier, beaten = pareto(rivals), _beaten(drawn)
     points = []
     for standing, cost in drawn:
         score = standing.headline
         if score is None:
             continue
         low, high = (score.value if end is None else end for end in (score.low, score.high))
-        kind = _kind(standing, cost, drawn, frontier)
+        kind = _kind(standing, frontier, beaten)
         points.append(Point(standing, cost, factor * score.value, factor * low, factor * high, kind))
     return tuple(points)
 
 
-def _kind(standing: Standing, cost: Cost, drawn: Sequence[tuple[Standing, Cost]], frontier: set[str]) -> Kind:
+def _kind(standing: Standing, frontier: set[str], beaten: set[str]) -> Kind:
     if standing.baseline:
         return "baseline"
     if standing.name in frontier:
         return "frontier"
-    own = standing.tier
-    # Tiers that do not overlap are a claim at the level of the tests: a model in the better one is better.
-    beaten = any(other.tier and own and other.tier.worst < own.best and c.value <= cost.value for other, c in drawn)
-    return "dominated" if beaten else "open"
+    return "dominated" if standing.name in beaten else "open"
+
+
+def _beaten(drawn: Sequence[tuple[Standing, Cost]]) -> set[str]:
+    """Names of what a model that costs no more is significantly better than.
+
+    Tiers that do not overlap are a claim at the level of the tests: a model in the better one is better.
+
+    Args:
+        drawn: By rising cost.
+    """
+    found: set[str] = set()
+    worst = math.inf
+    for _, alike in groupby(drawn, key=lambda pair: pair[1].value):
+        tiers = {standing.name: standing.tier for standing, _ in alike if standing.tier}
+        worst = min([worst, *(tier.worst for tier in tiers.values())])
+        found |= {name for name, tier in tiers.items() if worst < tier.best}
+    return found

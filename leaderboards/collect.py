@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
 from ..harness.spending import predicted_prefill
-from ..harness.store import read_cell
+from ..harness.store import Index, read_cell
 from .wording import budgeted, counted
 
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ def collect(directories: Sequence[RunDirectory], hardware: Sequence[Accelerator]
     rows: dict[str, Row] = {}
     missing = []
     for run in runs:
-        for key, cell in run.manifest.cells.items():
-            found = _read(run, key, cell, hardware)
+        with Index(run.directory) as index:
+            read = {key: _read(run, key, cell, index, hardware) for key, cell in run.manifest.cells.items()}
+        for key, found in read.items():
             if isinstance(found, Missing):
                 missing.append(found)
             elif key in rows:
@@ -157,11 +158,12 @@ def _runs(directories: Sequence[RunDirectory]) -> tuple[Run, ...]:
     )
 
 
-def _read(run: Run, key: str, cell: CellId, hardware: Sequence[Accelerator]) -> Row | Missing:
+def _read(run: Run, key: str, cell: CellId, index: Index, hardware: Sequence[Accelerator]) -> Row | Missing:
+    journal = run.directory.journal(key)
     try:
-        found = read_cell(run.directory, key)
+        found = read_cell(journal, index)
         if found is None:
-            return Missing(run.name, cell, f"not complete: {_recorded(run.directory.journal(key))} recorded so far")
+            return Missing(run.name, cell, f"not complete: {_recorded(journal)} recorded so far")
         return Row(run, found, _predicted(found.journal, found.result, hardware))
     except UserError as error:
         return Missing(run.name, cell, f"{error.what}; {error.todo}")

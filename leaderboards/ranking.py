@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..harness.stats import Lead, Tier, cluster_names, detectable_gap, rank_tiers
-from .wording import p_value, scale, seeded, tier
+from ..harness.stats import Tier, cluster_names, detectable_gap, rank_tiers
+from .wording import seeded, tier
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -145,55 +145,6 @@ def sections(rows: Iterable[Row]) -> tuple[Section, ...]:
     return tuple(_section(task, seed, group) for (task, seed), group in groups.items())
 
 
-def warnings(section: Section, standing: Standing) -> list[str]:
-    """Remarks on a cell's scores."""
-    result = standing.row.result
-    said = [standing.reason, *result.notes]
-    if result.unscored:
-        said.append(f"{result.unscored:,} of {result.samples:,} {section.noun} could not be scored")
-    if standing.tier:
-        marks = [s for s in section.standings if s.baseline and s.comparable]
-        said += [f"not clearly better than {s.name}" for s in marks if not _clears(standing, s, section.metric)]
-    said += _cost_warnings(section, standing.row)
-    if standing.row.also_in:
-        said.append(f"also in run {', '.join(standing.row.also_in)}")
-    return [text for text in said if text]
-
-
-def evidence(section: Section, standing: Standing) -> list[str]:
-    """The tests that a rank rests on: against the next model below that is told apart, and the next one above."""
-    if standing.tier is None:
-        return []
-    leads = (("better than", standing.tier.below), ("worse than", standing.tier.above))
-    return [f"{how} {lead.other}: {_difference(section, lead)}" for how, lead in leads if lead]
-
-
-def _difference(section: Section, lead: Lead) -> str:
-    unit = f" {section.metric.unit}".rstrip()
-    return f"{scale(section.metric) * lead.difference:+.3g}{unit}, p {p_value(lead.p)}"
-
-
-def _cost_warnings(section: Section, row: Row) -> list[str]:
-    """How a cell's costs differ from those of most cells in its table."""
-    said, rows = [], [standing.row for standing in section.standings]
-    count, timing = row.result.flops, row.timing
-    if count is not None:
-        if count.convention() != commonest(r.result.flops.convention() for r in rows if r.result.flops):
-            said.append(f"FLOPs under another convention: {', '.join(count.convention())}")
-        if count.waived:
-            said.append(f"FLOPs without {', '.join(count.waived)}")
-    if timing is not None:
-        timings = [r.timing for r in rows if r.timing]
-        if (timing.machine, timing.device) != commonest((t.machine, t.device) for t in timings):
-            said.append(f"timed elsewhere: {timing.machine}, {timing.device}")
-        elif timing.way != commonest(t.way for t in timings):
-            said.append(f"timed otherwise: {timing.way}")
-        elif timing.session != commonest(t.session for t in timings):
-            said.append("timed in another session")
-        said.append(timing.note)
-    return said
-
-
 def commonest(values: Iterable[_Value]) -> _Value | None:
     """The most frequent value, the first of equally frequent ones; ``None`` if there are no values."""
     return next((value for value, _ in Counter(values).most_common(1)), None)
@@ -289,16 +240,6 @@ def _ranked(standings: Sequence[Standing], metric: Metric) -> tuple[list[Standin
     kept = None if groups is None else [group for group, keep in zip(groups, shared, strict=True) if keep]
     tiers = rank_tiers(aligned, higher_is_better=metric.better == "higher", alpha=ALPHA, groups=kept)
     return [replace(s, tier=tiers.get(s.name)) for s in standings], paired, detectable_gap(aligned, kept)
-
-
-def _clears(standing: Standing, baseline: Standing, metric: Metric) -> bool:
-    """Whether the near end of a model's interval is beyond a baseline's score."""
-    own, mark = standing.headline, baseline.headline
-    if own is None or mark is None:
-        return True
-    if metric.better == "higher":
-        return (own.value if own.low is None else own.low) > mark.value
-    return (own.value if own.high is None else own.high) < mark.value
 
 
 def _order(standing: Standing, upwards: bool) -> tuple[bool, float, str]:

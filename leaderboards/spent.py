@@ -10,7 +10,7 @@ from . import wording
 from .wording import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..harness.results import Estimate, Range
     from .ranking import Section, Standing
@@ -48,10 +48,10 @@ def spent_table(section: Section) -> SpentTable | None:
     heads += [(what, "units, %") for what in ("success", "utilisation") if switched]
     heads += [(what, "FLOPs, %") for what in ("success", "utilisation")]
     heads += [*((name, "mean (range)") for name in _RANGES.values()), *((f"predicted, {chip}", "") for chip in chips)]
-    rows = []
+    rows, bases = [], base_scores(section)
     for standing, spending in found:
         accounts = [spending.units, spending.flops] if switched else [spending.flops]
-        kept, flops, full = retained(section, standing), spending.language_flops, spending.flops
+        kept, flops, full = retained(standing, bases), spending.language_flops, spending.flops
         cells = [
             Cell(f"{100 * standing.row.result.cell.budget:g}", standing.row.result.cell.budget),
             _quantity(flops.mean if flops else None),
@@ -69,21 +69,28 @@ def spent_table(section: Section) -> SpentTable | None:
     return SpentTable(_CAPTION + (_PREDICTED if chips else ""), heads, rows)
 
 
-def retained(section: Section, standing: Standing) -> float | None:
+def base_scores(section: Section) -> dict[str, Estimate]:
+    """Model spec -> its score, of what may be compared; none where a lower score is the better one."""
+    if section.metric.better != "higher":
+        return {}
+    comparable = [standing for standing in reversed(section.standings) if standing.comparable and standing.headline]
+    return {standing.row.result.cell.model: standing.headline for standing in comparable if standing.headline}
+
+
+def retained(standing: Standing, bases: Mapping[str, Estimate]) -> float | None:
     """Return a cell's score over that of its base model without any method, on the same samples.
 
-    ``None`` if the base is not among the section's cells that may be compared, or a lower score is the better one.
+    ``None`` if the base is not among ``bases``, those of its section, or the cell may not be compared with it.
     """
-    base = str(parse(standing.row.result.cell.model).base)
-    scores = [s.headline for s in section.standings if s.comparable and s.row.result.cell.model == base]
-    if not (scores and scores[0] and standing.comparable and standing.headline and section.metric.better == "higher"):
+    base = bases.get(str(parse(standing.row.result.cell.model).base))
+    if not (bases and base and standing.comparable and standing.headline):
         return None
-    return standing.headline.value / scores[0].value if scores[0].value > 0 else None
+    return standing.headline.value / base.value if base.value > 0 else None
 
 
-def spent_columns(section: Section, standing: Standing) -> dict[str, float | None]:
+def spent_columns(standing: Standing, bases: Mapping[str, Estimate]) -> dict[str, float | None]:
     """Return the same as columns for programs: shares in [0, 1], times in seconds."""
-    return dict(_columns(section, standing))
+    return dict(_columns(standing, bases))
 
 
 def _quantity(value: float | None, unit: str = "") -> Cell:
@@ -106,8 +113,7 @@ def _success(found: Estimate | None, hint: str) -> Cell:
     """A share with the ends of its interval, which is not even about it."""
     if found is None or found.low is None or found.high is None:
         return Cell(wording.MISSING)
-    text = f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-    return Cell(text, found.value, hint="; ".join(filter(None, (found.method, hint))))
+    return Cell(wording.share(found), found.value, hint="; ".join(filter(None, (found.method, hint))))
 
 
 def _range(found: Range | None) -> Cell:
@@ -117,12 +123,12 @@ def _range(found: Range | None) -> Cell:
     return Cell(f"{found.mean:.4g}{ends}", found.mean)
 
 
-def _columns(section: Section, standing: Standing) -> Iterator[tuple[str, float | None]]:
+def _columns(standing: Standing, bases: Mapping[str, Estimate]) -> Iterator[tuple[str, float | None]]:
     spending = standing.row.result.spending
     units, flops = (spending.units, spending.flops) if spending else (None, None)
     yield "language_flops", spending.language_flops.mean if spending and spending.language_flops else None
     yield "share_of_base", spending.of_base if spending else None
-    yield "retained", retained(section, standing)
+    yield "retained", retained(standing, bases)
     estimates = {
         "share_of_all_on": flops and flops.of_full,
         "success_units": units and units.success,

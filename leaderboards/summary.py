@@ -2,7 +2,8 @@
 
 A family's score is the mean over its tasks. The ends of its interval are the means of the tasks' ends: the interval
 covers at least as often as theirs, whatever the tasks have in common, since the standard error of a mean is at most the
-mean of the standard errors (Cauchy and Schwarz).
+mean of the standard errors (Cauchy and Schwarz). What a model retains of the base's mean is a mean too: of the tasks'
+shares, each weighted by the base's score.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from ..harness.errors import UserError
 from ..harness.results import Estimate
 from ..harness.specs import parse
-from ..harness.stats import cluster_names, mean_interval, pareto
+from ..harness.stats import cluster_names, difference_interval, pareto, ratio_interval
 from . import wording
 from .ranking import commonest
 
@@ -52,7 +53,7 @@ class Line:
         difference: From the base, on the same samples; ``None`` without a base.
         told_apart: On how many tasks its rank lies wholly above the base's, and on how many below; ``None`` if one of
             both is not ranked.
-        retained: Share of the base's score.
+        retained: Share of the base's score; ``None`` where that is near zero.
         flops, time: ``None`` where it is not known in the way in which most others are.
         frontier: Costs for which no other model is both cheaper and better.
         roles: Why it is in the summary.
@@ -63,7 +64,7 @@ class Line:
     score: Estimate
     difference: Estimate | None = None
     told_apart: tuple[int, int] | None = None
-    retained: float | None = None
+    retained: Estimate | None = None
     flops: Price | None = None
     time: Price | None = None
     frontier: tuple[str, ...] = ()
@@ -107,19 +108,20 @@ def summarise(family: Family) -> Summary:
     base = _base(found, family.metric)
     prices = {name: _prices(tasks, measure) for name, measure in (("FLOPs", _flops), ("time", _time))}
     frontiers = {name: _frontier(found, price, family.metric) for name, price in prices.items()}
-    compared = [
+    placed = [
+        replace(line, frontier=tuple(name for name, names in frontiers.items() if line.name in names)) for line in found
+    ]
+    winner = _winner(placed)
+    shown = [
         replace(
-            _compared(line, base, family.metric) if base and line is not base else line,
+            _compared(line, base, family.metric) if base and line.name != base.name else line,
             flops=_price(line, base, prices["FLOPs"]),
             time=_price(line, base, prices["time"]),
-            frontier=tuple(name for name, names in frontiers.items() if line.name in names),
         )
-        for line in found
+        for line in _chosen(placed, winner, base)
     ]
-    winner = _winner(compared)
-    verdict = _verdict(compared, winner, tasks)
-    shown = _chosen(compared, winner, base)
-    return Summary(family, tasks, verdict, base.name if base else "", shown, len(compared) - len(shown))
+    verdict = _verdict(placed, winner, tasks)
+    return Summary(family, tasks, verdict, base.name if base else "", tuple(shown), len(placed) - len(shown))
 
 
 def _common_tasks(sections: Sequence[Section]) -> tuple[Section, ...]:
@@ -155,13 +157,14 @@ def _mean_rank(line: Line) -> float:
     return sum(tier.best + tier.worst for tier in tiers) / (2 * len(tiers)) if tiers else 0.0
 
 
-def _mean(estimates: Sequence[Estimate | None]) -> Estimate:
+def _mean(estimates: Sequence[Estimate | None], weights: Sequence[float] | None = None) -> Estimate:
     known = [estimate for estimate in estimates if estimate is not None]
     if len(known) == 1:
         return known[0]
     ends = [(one.low, one.high) for one in known if one.low is not None and one.high is not None]
-    low, high = (float(np.mean(end)) for end in zip(*ends, strict=True)) if len(ends) == len(known) else (None, None)
-    value = float(np.mean([one.value for one in known]))
+    sides = zip(*ends, strict=True) if len(ends) == len(known) else ()
+    low, high = (float(np.average(side, weights=weights)) for side in sides) if sides else (None, None)
+    value = float(np.average([one.value for one in known], weights=weights))
     method = f"mean of {len(known)} tasks; ends are means of the tasks' ends"
     return Estimate(value=value, low=low, high=high, n=sum(one.n for one in known), method=method)
 
@@ -219,13 +222,19 @@ def _compared(line: Line, base: Line, metric: Metric) -> Line:
     """A line with its difference from the base; there is no share of a baseline's score, nor of a loss."""
     pairs = list(zip(line.standings, base.standings, strict=True))
     apart = [_apart(own, other) for own, other in pairs]
-    shares = base.score.value > 0 and not base.baseline and metric.better == "higher"
+    paired = [_paired(own.row, other.row, metric) for own, other in pairs]
     return replace(
         line,
-        difference=_mean([_difference(own.row, other.row) for own, other in pairs]),
+        difference=_mean([difference for difference, _ in paired]),
         told_apart=(apart.count(1), apart.count(-1)) if all(own.tier and other.tier for own, other in pairs) else None,
-        retained=line.score.value / base.score.value if shares else None,
+        retained=None if base.baseline else _retained(base, [share for _, share in paired]),
     )
+
+
+def _retained(base: Line, shares: Sequence[Estimate | None]) -> Estimate | None:
+    """The share of the base's mean score, from that on each task."""
+    scores = [standing.headline.value for standing in base.standings if standing.headline]
+    return _mean(shares, scores) if all(shares) and sum(scores) > 0 else None
 
 
 def _price(line: Line, base: Line | None, prices: Mapping[str, float]) -> Price | None:
@@ -233,15 +242,17 @@ def _price(line: Line, base: Line | None, prices: Mapping[str, float]) -> Price 
     return None if own is None else Price(own, own / of_base if of_base else None)
 
 
-def _difference(own: Row, base: Row) -> Estimate | None:
-    """The mean difference over the samples that both have a score for."""
-    difference = own.scores.values - base.scores.values
-    both = np.isfinite(difference)
+def _paired(own: Row, base: Row, metric: Metric) -> tuple[Estimate | None, Estimate | None]:
+    """The difference and the share of the base's score, over the samples that both have a score for."""
+    both = np.isfinite(own.scores.values) & np.isfinite(base.scores.values)
     if not both.any():
-        return None
+        return None, None
+    a, b = base.scores.values[both], own.scores.values[both]
     groups = cluster_names(own.scores.samples, own.scores.groups)
     kept = None if groups is None else [group for group, keep in zip(groups, both, strict=True) if keep]
-    return mean_interval(difference[both], kept)
+    shares = metric.unit == "%" and all(values.min() >= 0 and values.max() <= 1 for values in (a, b))
+    retained = ratio_interval(a, b, kept, shares=shares) if metric.better == "higher" else None
+    return difference_interval(a, b, kept, shares=shares), retained
 
 
 def _apart(own: Standing, other: Standing) -> int:

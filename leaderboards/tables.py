@@ -12,9 +12,9 @@ from ..harness.markdown import markdown_table, plain
 from . import views
 from .board import need
 from .latex import escaped, latex_table
-from .ranking import evidence, warnings
 from .reading import HOW_TO_READ
-from .spent import spent_columns
+from .remarks import Remarks
+from .spent import base_scores, spent_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..harness.results import CellId, CellResult, Timing
     from .board import Board
     from .collect import Row
-    from .ranking import Section, Standing
+    from .ranking import Standing
     from .spent import SpentTable
     from .wording import Cell
 
@@ -169,17 +169,19 @@ def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _rows(board: Board) -> Iterator[dict[str, Any]]:
     for section in board.sections:
+        remarks, bases = Remarks(section), base_scores(section)
         for standing in section.standings:
+            spent = spent_columns(standing, bases)
             for metric in standing.row.result.task_card.metrics:
-                yield _row(section, standing, metric)
+                yield _row(metric, standing, remarks, spent)
     for miss in board.missing:
         yield _cell(miss.run, miss.cell) | {"status": "incomplete", "reason": miss.reason}
 
 
-def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]:
+def _row(metric: Metric, standing: Standing, remarks: Remarks, spent: Mapping[str, float | None]) -> dict[str, Any]:
     row, result = standing.row, standing.row.result
     score = result.metrics.get(metric.name)
-    tier = standing.tier if metric.name == section.metric.name else None
+    tier = standing.tier if metric.name == result.task_card.metrics[0].name else None
     status = "not ranked" if standing.reason else "baseline" if standing.baseline else "ranked"
     return {
         **_cell(row.run.name, result.cell),
@@ -187,7 +189,7 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "reason": standing.reason or None,
         "rank_best": tier.best if tier else None,
         "rank_worst": tier.worst if tier else None,
-        "rank_evidence": "; ".join(evidence(section, standing)) or None if tier else None,
+        "rank_evidence": "; ".join(remarks.evidence(standing)) or None if tier else None,
         "metric": metric.name,
         "unit": metric.unit or None,
         "better": metric.better,
@@ -201,9 +203,9 @@ def _row(section: Section, standing: Standing, metric: Metric) -> dict[str, Any]
         "unparsed": result.unparsed,
         "partial": result.partial,
         **_flops(result),
-        **spent_columns(section, standing),
+        **spent,
         **_time(row.timing),
-        "notes": "; ".join(warnings(section, standing)) or None,
+        "notes": "; ".join(remarks.warnings(standing)) or None,
         **_origin(row),
     }
 

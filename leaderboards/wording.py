@@ -58,6 +58,14 @@ def estimate(value: Estimate | None, metric: Metric, sign: str = "") -> str:
     return f"{text} [{factor * value.low:{sign}{wide}}, {factor * value.high:{sign}{wide}}]"
 
 
+def share(value: Estimate | None) -> str:
+    """A share in per cent with the ends of its interval: ``98.0 [96.5, 99.2]``."""
+    if value is None:
+        return MISSING
+    ends = "" if value.low is None or value.high is None else f" [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return f"{100 * value.value:.1f}{ends}"
+
+
 def p_value(p: float | None) -> str:
     """A p value: ``0.012``."""
     if p is None:

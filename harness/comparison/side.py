@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ..errors import UserError
 from ..specs import did_you_mean, parse
-from ..store import RunDirectory, StoredCell, read_cell
+from ..store import Index, RunDirectory, StoredCell, read_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,15 +80,16 @@ class Side:
 
     def cells(self) -> list[SideCell]:
         """The cells, in the run's order."""
-        return [
-            self._read(key, cell)
-            for key, cell in self.run.manifest().cells.items()
-            if self.model in ("", cell.model) and self.budget in (None, cell.budget)
-        ]
+        with Index(self.run) as index:
+            return [
+                self._read(key, cell, index)
+                for key, cell in self.run.manifest().cells.items()
+                if self.model in ("", cell.model) and self.budget in (None, cell.budget)
+            ]
 
-    def _read(self, key: str, cell: CellId) -> SideCell:
+    def _read(self, key: str, cell: CellId, index: Index) -> SideCell:
         try:
-            stored = read_cell(self.run, key)
+            stored = read_cell(self.run.journal(key), index)
         except UserError as error:
             return SideCell(cell, None, f"{error.what}; {error.todo}")
         return SideCell(cell, stored, "" if stored else "not complete")

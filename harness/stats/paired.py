@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FEW = 30
 """Below this number of differences the sign-flip test replaces the t test."""
 _FLIPS = 20_000
+_MOST_FLIPPED = 2_000
+"""Pairs of models with sign-flip tests; for more, Holm's correction asks for p values that no 20,000 draws can give."""
 
 
 def paired_p(a: Values, b: Values, groups: Sequence[str] | None = None) -> float:
@@ -51,7 +53,11 @@ def paired_p(a: Values, b: Values, groups: Sequence[str] | None = None) -> float
 
 
 def paired_ps(values: npt.NDArray[np.float64], groups: Sequence[str] | None = None) -> npt.NDArray[np.float64]:
-    """Return the p value of `paired_p` for all pairs of models, [models, models], of finite values [models, n]."""
+    """Return the p value of `paired_p` for all pairs of models, [models, models], of finite values [models, n].
+
+    Where more than 2,000 pairs differ in few samples, these have the sign test: the signs are of a fair coin wherever
+    sign flips change nothing, and its p value goes down to 2 ** (1 - differences).
+    """
     if groups is None and is_binary(values):
         more = (values @ (1 - values).T).astype(np.int64)  # samples that only the row's model got right
         size = values.shape[1] + 1
@@ -64,12 +70,26 @@ def paired_ps(values: npt.NDArray[np.float64], groups: Sequence[str] | None = No
     own = np.diagonal(squares)
     total = sums.sum(axis=1)
     p = _t_p(total[:, None] - total, own[:, None] + own - 2 * squares, sums.shape[1])
-    for one in range(len(sums) - 1):
-        few = np.flatnonzero(np.count_nonzero(sums[one + 1 :] != sums[one], axis=1) < _FEW) + one + 1
-        for other in few:
-            p[one, other] = p[other, one] = paired_p(values[one], values[other], groups)
+    few = _few(sums)
+    flipped = sum(map(len, few)) <= _MOST_FLIPPED
+    for one, others in enumerate(few):
+        if flipped:
+            found = np.array([paired_p(values[one], values[other], groups) for other in others])
+        else:
+            difference = sums[one] - sums[others]
+            ulps = 1e-12 * np.abs(difference).max(axis=1, keepdims=True)
+            found = mcnemar_p(np.sum(difference > ulps, axis=1), np.sum(difference < -ulps, axis=1))
+        p[one, others] = p[others, one] = found
     np.fill_diagonal(p, 1.0)
     return np.asarray(p, dtype=np.float64)
+
+
+def _few(sums: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int_]]:
+    """The later rows that each row but the last differs from in too few columns for a t test."""
+    return [
+        np.flatnonzero(np.count_nonzero(sums[one + 1 :] != sums[one], axis=1) < _FEW) + one + 1
+        for one in range(len(sums) - 1)
+    ]
 
 
 def mcnemar_p(gained: npt.ArrayLike, lost: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .index import Index
-
 if TYPE_CHECKING:
     from ..results import CellResult, Timing
-    from .index import MetricColumn
+    from .index import Index, MetricColumn
     from .journal import Journal
-    from .run import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +30,10 @@ class StoredCell:
 
     def column(self, metric: str) -> MetricColumn:
         """Another metric that is a mean over samples, sample by sample."""
-        first = self.result.task_card.metrics[0].name
-        return self.scores if metric == first else self.index.scores(self.journal, metric)
+        if metric == self.result.task_card.metrics[0].name:
+            return self.scores
+        with self.index as index:
+            return index.scores(self.journal, metric, self.result)
 
     @property
     def whole_timing(self) -> Timing | None:
@@ -49,17 +48,18 @@ class StoredCell:
         return grouped and all(group is None for group in self.scores.groups)
 
 
-def read_cell(run: RunDirectory, key: str) -> StoredCell | None:
+def read_cell(journal: Journal, index: Index) -> StoredCell | None:
     """Read a cell; ``None`` while it is not complete.
+
+    Args:
+        journal: Of the cell.
+        index: Of its run.
 
     Raises:
         UserError: A file cannot be read, or the records are not those that the result was made from.
     """
-    journal = run.journal(key)
-    result = journal.result()
+    result = journal.check()
     if result is None:
         return None
-    journal.check()
-    index = Index(run)
-    scores = index.scores(journal, result.task_card.metrics[0].name)
+    scores = index.scores(journal, result.task_card.metrics[0].name, result)
     return StoredCell(journal, result, journal.timing(), journal.end_to_end(), scores, index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from ..results import CellResult
     from .journal import Journal
     from .run import RunDirectory
 
@@ -43,47 +44,79 @@ class MetricColumn(NamedTuple):
 
 
 class Index:
-    """The index of one run, brought up to date cell by cell when it is asked.
+    """The index of one run, to be asked within ``with``: it is brought up to date cell by cell.
 
-    Sample ids are stored as JSON texts, which hold any character. Where the file cannot be used, an index in memory
-    takes its place for the moment.
+    What it learnt is written when it is left; it may be entered again. Sample ids are stored as JSON texts, which hold
+    any character. Where the file cannot be used, an index in memory takes its place.
     """
 
     def __init__(self, run: RunDirectory) -> None:
         self._path = run.path / "index.sqlite"
+        self._texts: dict[str, Any] = {}
 
-    def scores(self, journal: Journal, metric: str) -> MetricColumn:
+    def __enter__(self) -> Index:
+        self._connect(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(sqlite3.Error):  # it can be made again
+            self._database.commit()
+        self._database.close()
+
+    def scores(self, journal: Journal, metric: str, result: CellResult | None = None) -> MetricColumn:
         """Return one metric of a complete cell, in sample order.
+
+        Args:
+            journal: Of the cell.
+            metric: Name of a metric.
+            result: What `Journal.check` returned, if it was asked already.
 
         Raises:
             UserError: The records are not those that the result was made from.
         """
+        result = result or journal.check()
         try:
-            return _scores(self._path, journal, metric)
-        except sqlite3.OperationalError as error:  # it cannot be written, is locked for long, or of another version
-            logger.debug("%s: %s", self._path, error)
-        except (sqlite3.DatabaseError, ValueError):  # garbled: it holds nothing that the records do not hold
-            logger.warning("%s: damaged, and made again", self._path)
-            self._discard()
-        return _scores(":memory:", journal, metric)
+            return self._column(journal, metric, result)
+        except sqlite3.Error as error:
+            self._give_up(error)
+        except ValueError as error:  # garbled where SQLite cannot tell
+            self._give_up(error)
+        return self._column(journal, metric, result)
 
-    def _discard(self) -> None:
-        for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
-            with suppress(OSError):
-                path.unlink()
-
-
-def _scores(place: str | Path, journal: Journal, metric: str) -> MetricColumn:
-    with closing(sqlite3.connect(place, timeout=60)) as database:
-        _prepare(database)
-        _refresh(database, journal)
-        rows = database.execute(
+    def _column(self, journal: Journal, metric: str, result: CellResult | None) -> MetricColumn:
+        if result is not None:
+            _refresh(self._database, journal, result)
+        rows = self._database.execute(
             "SELECT sample, value, cluster FROM score WHERE key = ? AND metric = ? ORDER BY position",
             (journal.folder.name, metric),
         ).fetchall()
-    values = np.array([np.nan if value is None else value for _, value, _ in rows], dtype=np.float64)
-    samples, groups = ([json.loads(row[column]) for row in rows] for column in (0, 2))
-    return MetricColumn(samples, values, groups)
+        values = np.array([np.nan if value is None else value for _, value, _ in rows], dtype=np.float64)
+        samples, groups = ([self._text(row[column]) for row in rows] for column in (0, 2))
+        return MetricColumn(samples, values, groups)
+
+    def _text(self, stored: str) -> Any:
+        """What a JSON text holds; the same object for each cell, of which there may be thousands."""
+        if stored not in self._texts:
+            self._texts[stored] = json.loads(stored)
+        return self._texts[stored]
+
+    def _connect(self, place: str | Path) -> None:
+        try:
+            self._database = sqlite3.connect(place, timeout=60)
+            _prepare(self._database)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on in memory: the file cannot be written, is locked for long, of another version, or garbled."""
+        if isinstance(error, sqlite3.OperationalError):
+            logger.debug("%s: %s", self._path, error)
+        else:  # it holds nothing that the records do not hold
+            logger.warning("%s: damaged, and made again", self._path)
+            for path in (self._path, self._path.with_name(f"{self._path.name}-journal")):
+                with suppress(OSError):
+                    path.unlink()
+        self._connect(":memory:")
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -95,17 +128,13 @@ def _prepare(database: sqlite3.Connection) -> None:
     database.executescript(_SCHEMA)
 
 
-def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
-    result = journal.result()
-    if result is None:
-        return
+def _refresh(database: sqlite3.Connection, journal: Journal, result: CellResult) -> None:
     key, cell = journal.folder.name, result.cell
     known = database.execute("SELECT records FROM cell WHERE key = ?", (key,)).fetchone()
     if known == (result.records_sha256,):
         return
-    journal.check()
     metrics = [metric.name for metric in result.task_card.metrics if metric.kind == "mean"]
-    rows = (
+    rows = [
         (
             key,
             position,
@@ -116,11 +145,10 @@ def _refresh(database: sqlite3.Connection, journal: Journal) -> None:
         )
         for position, record in enumerate(journal.records())
         for metric in metrics
+    ]
+    database.execute("DELETE FROM score WHERE key = ?", (key,))
+    database.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?, ?)", rows)
+    database.execute(
+        "INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?)",
+        (key, cell.model, cell.task, cell.budget, cell.seed, result.records_sha256),
     )
-    with database:
-        database.execute("DELETE FROM score WHERE key = ?", (key,))
-        database.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?, ?)", rows)
-        database.execute(
-            "INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?)",
-            (key, cell.model, cell.task, cell.budget, cell.seed, result.records_sha256),
-        )

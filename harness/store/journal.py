@@ -136,11 +136,13 @@ class Journal:
 
     def end_to_end(self) -> Timing | None:
         """What was timed from beginning to end, or ``None``."""
-        found, timing = _read(self.folder / "end-to-end.json", Timing), self.timing()
-        return timing if found is None and timing is not None and timing.way == END_TO_END else found
+        found = _read(self.folder / "end-to-end.json", Timing)
+        if found is None and (timing := self.timing()) is not None and timing.way == END_TO_END:
+            return timing
+        return found
 
-    def check(self) -> None:
-        """Raise a `UserError` unless the records are those that the result was made from."""
+    def check(self) -> CellResult | None:
+        """Return the result; raise a `UserError` unless the records are those that it was made from."""
         result = self.result()
         if result is not None and (not self.path.exists() or self.digest() != result.records_sha256):
             raise UserError(
@@ -148,6 +150,7 @@ class Journal:
                 where=str(self.path),
                 todo=self._advice,
             )
+        return result
 
     @property
     def _advice(self) -> str:

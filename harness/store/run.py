@@ -140,10 +140,13 @@ class RunDirectory:
 
     def claim(self, key: str, cell: CellId) -> Journal:
         """Note a cell in the manifest and return its journal."""
-        manifest = self.manifest()
-        if manifest.cells.get(key) != cell:
-            self._update(lambda m: m.model_copy(update={"cells": _with(m.cells, key, cell)}))
+        if self.manifest().cells.get(key) != cell:
+            self.note({key: cell})
         return self.journal(key)
+
+    def note(self, cells: Mapping[str, CellId]) -> None:
+        """Note cells in the manifest, by their keys; each takes the place of the same cell under another key."""
+        self._update(lambda m: m.model_copy(update={"cells": _with(m.cells, cells)}))
 
     def ask_for(self, cells: Iterable[CellId]) -> None:
         """Note what a command asks for, so that a run that was stopped can tell how much is left."""
@@ -237,9 +240,10 @@ def _is_manifest(path: Path) -> bool:
     return isinstance(content, dict) and content.keys() >= {"schema_version", "cells"}
 
 
-def _with(cells: Mapping[str, CellId], key: str, cell: CellId) -> dict[str, CellId]:
-    """The cells with one more, or under another key than before, in their order."""
-    kept = {k: c for k, c in cells.items() if c != cell} | {key: cell}
+def _with(known: Mapping[str, CellId], cells: Mapping[str, CellId]) -> dict[str, CellId]:
+    """The cells with some more, or under other keys than before, in their order."""
+    new = set(cells.values())
+    kept = {key: cell for key, cell in known.items() if cell not in new} | dict(cells)
     return dict(sorted(kept.items(), key=lambda item: (item[1].model, item[1].task, item[1].budget, item[1].seed)))
 
 

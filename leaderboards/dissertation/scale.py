@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...harness.errors import UserError
-from .. import wording
-from ..board import need
+from .. import vega, wording
 from ..figures.compositional import highest
 from ..figures.curves import Curve, Plane, lines, spot
 from ..figures.files import render
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from ..charts import Palette
     from ..figures.curves import Spot
     from ..figures.pairs import Pair
+    from ..vega import Spec
 
 BY = ("pair", "family")
 _WORDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}
@@ -132,21 +132,21 @@ def _levels(pair: Pair, metric: Metric) -> list[Level]:
     ]
 
 
-def _drawn(curves: Sequence[Curve], plane: Plane, levels: Sequence[Level], palette: Palette) -> Any:
+def _drawn(curves: Sequence[Curve], plane: Plane, levels: Sequence[Level], palette: Palette) -> Spec:
     """The lines over the levels of baselines, whose names are in the margin."""
-    alt = need("altair")
     low, high = plane.height or (0.0, 100.0)
     places = _apart([level.value for level in levels], _LINE * (high - low) / HEIGHT, high)
     values = [
         {"value": level.value, "text": shown(level.name, _LONGEST), "place": place}
         for level, place in zip(levels, places, strict=True)
     ]
-    base = alt.Chart(alt.Data(values=values))
-    rules = base.mark_rule(color=palette.muted, strokeWidth=1, strokeDash=[4, 3]).encode(y=alt.Y("value:Q"))
-    names = base.mark_text(align="left", baseline="middle", dx=6, fontSize=10, color=palette.muted).encode(
-        x=alt.value("width"), y=alt.Y("place:Q"), text="text:N"
+    rules = vega.mark(
+        "rule", {"y": vega.number("value")}, values, color=palette.muted, strokeWidth=1, strokeDash=[4, 3]
     )
-    return alt.layer(rules, lines(curves, plane, palette), names)
+    channels = {"x": {"value": "width"}, "y": vega.number("place"), "text": vega.name("text")}
+    names = vega.mark("text", channels, values, align="left", baseline="middle", dx=6, fontSize=10, color=palette.muted)
+    drawn = lines(curves, plane, palette)
+    return drawn | {"layer": [rules, *drawn["layer"], names]}
 
 
 def _apart(values: Sequence[float], least: float, top: float) -> list[float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...harness.errors import UserError
 from ...harness.figures import load_question, planned
 from ...harness.texts import printable
-from .. import wording
-from ..board import need
+from .. import vega, wording
 from ..offline import data_url
 from .attention import image_chart
 from .cells import BUDGETS, one_section, record, sections
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ...harness.outputs import FigureRequest
     from ..charts import Palette
     from ..ranking import Section, Standing
+    from ..vega import Spec
 
 _SIDE, _TEXT = 240, 560
 _LETTERS, _LINES = 84, 12
@@ -139,10 +139,9 @@ class _Block(NamedTuple):
         return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], "…"]
 
 
-def _column(blocks: Sequence[_Block], palette: Palette) -> Any:
+def _column(blocks: Sequence[_Block], palette: Palette) -> Spec:
     """Blocks of text, one below the other."""
-    alt = need("altair")
-    values: list[dict[str, Any]] = []
+    values: list[Spec] = []
     top = float(_LINE)
     for block in blocks:
         if block.head:
@@ -152,11 +151,11 @@ def _column(blocks: Sequence[_Block], palette: Palette) -> Any:
             values.append({"y": top, "text": line, "colour": getattr(palette, block.colour), "size": 13})
             top += _LINE
         top += _GAP
-    texts = alt.Chart(alt.Data(values=values)).mark_text(align="left", baseline="bottom", x=0)
-    scale = alt.Scale(domain=[top, 0], nice=False, zero=False)
-    return texts.encode(
-        y=alt.Y("y:Q", scale=scale, axis=None),
-        text="text:N",
-        color=alt.Color("colour:N", scale=None),
-        size=alt.Size("size:Q", scale=None),
-    ).properties(width=_TEXT, height=top)
+    channels = {
+        "y": vega.number("y", scale={"domain": [top, 0], "nice": False, "zero": False}, axis=None),
+        "text": vega.name("text"),
+        "color": vega.name("colour", scale=None),
+        "size": vega.number("size", scale=None),
+    }
+    texts = vega.mark("text", channels, values, align="left", baseline="bottom", x=0)
+    return texts | {"width": _TEXT, "height": top}

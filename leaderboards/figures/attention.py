@@ -6,13 +6,13 @@ for it and runs one prefill.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...harness.errors import UserError
 from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
-from ..board import need
+from .. import vega
 from ..offline import data_url
 from .cells import one_section, record, sections
 from .files import render
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ...harness.figures import AttentionMaps
     from ...harness.outputs import FigureRequest
     from ..ranking import Section, Standing
+    from ..vega import Spec
 
 _CHANGED = "Drawn with other weights, settings or code than the run's, or with what cannot be compared."
 _SIDE, _PIXELS, _COLUMNS = 180, 288, 6
@@ -96,13 +97,12 @@ def _panel(title: str, caption: str, image: Image) -> Panel:
     return Panel(title, lambda _: image_chart(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
 
 
-def image_chart(url: str, size: tuple[int, int]) -> Any:
+def image_chart(url: str, size: tuple[int, int]) -> Spec:
     """An image as a chart of that width and height; it keeps its proportions."""
-    alt, (width, height) = need("altair"), size
-    place = {"x": alt.value(width / 2), "y": alt.value(height / 2)}
-    data = alt.Data(values=[{"url": url}])
-    drawn = alt.Chart(data).mark_image(width=width, height=height, aria=False).encode(url="url:N", **place)
-    return drawn.properties(width=width, height=height)
+    width, height = size
+    channels = {"x": {"value": width / 2}, "y": {"value": height / 2}, "url": vega.name("url")}
+    drawn = vega.mark("image", channels, [{"url": url}], width=width, height=height, aria=False)
+    return drawn | {"width": width, "height": height}
 
 
 def veiled(image: Image, grid: FloatArray) -> Image:

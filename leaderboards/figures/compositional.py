@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .. import wording
-from ..board import need
+from .. import vega, wording
 from .files import render
 from .pairs import SETTINGS, brief, find_pairs, pairs_of
 from .panels import SERIES, Drawing, Panel
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ...harness.results import Estimate
     from ..board import Board
     from ..charts import Palette
+    from ..vega import Spec
     from .pairs import Pair
 
 COLOURS = dict(zip(SETTINGS.values(), SERIES, strict=False))
@@ -71,7 +71,6 @@ def on_board(board: Board) -> list[Panel]:
 
 def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:
     """The chart of some rows: a bar with its interval for each setting, and the note of the row behind them."""
-    alt = need("altair")
     factor, top = wording.scale(metric), highest(metric, [score for row in rows for score in row.bars.values()])
     drawn = [setting for setting in SETTINGS.values() if any(setting in row.bars for row in rows)]
     values = [
@@ -86,24 +85,25 @@ def bars(rows: Sequence[Row], metric: Metric, palette: Palette) -> Any:
         for row in rows
         for setting, score in row.bars.items()
     ]
-    x = alt.X("value:Q", scale=alt.Scale(domain=[0, top], nice=False), axis=value_axis(alt, metric))
-    offset = alt.YOffset("setting:N", sort=drawn, scale=alt.Scale(domain=drawn))
-    colour = alt.Color(
-        "setting:N",
-        scale=alt.Scale(domain=drawn, range=[COLOURS[setting] for setting in drawn]),
-        legend=alt.Legend(columns=2, symbolType="square", symbolOpacity=1),
+    x = vega.number("value", scale={"domain": [0, top], "nice": False}, axis=value_axis(metric))
+    colour = vega.name(
+        "setting",
+        scale={"domain": drawn, "range": [COLOURS[setting] for setting in drawn]},
+        legend={"columns": 2, "symbolType": "square", "symbolOpacity": 1},
     )
-    tooltip = [alt.Tooltip(f"{field}:N") for field in ("row", "setting", "text")]
-    names = [row.name for row in rows]
-    base = alt.Chart(alt.Data(values=values)).encode(y=row_axis(alt, names), yOffset=offset)
-    layers = [
-        base.mark_bar(height=BAR - 2).encode(x=x, color=colour, tooltip=tooltip),
-        base.mark_tick(thickness=2, size=BAR - 2, opacity=1).encode(x=x, color=colour),
-        base.mark_rule(color=palette.ink, strokeWidth=1.2).encode(x=alt.X("low:Q"), x2="high:Q"),
-        _notes(alt, rows, palette),
+    place = {
+        "y": row_axis([row.name for row in rows]),
+        "yOffset": vega.name("setting", sort=drawn, scale={"domain": drawn}),
+    }
+    told = {"tooltip": [vega.name(field) for field in ("row", "setting", "text")]}
+    ends = {"x": vega.number("low"), "x2": {"field": "high"}}
+    parts = [
+        vega.mark("bar", place | {"x": x, "color": colour} | told, height=BAR - 2),
+        vega.mark("tick", place | {"x": x, "color": colour}, thickness=2, size=BAR - 2, opacity=1),
+        vega.mark("rule", place | ends, color=palette.ink, strokeWidth=1.2),
+        _notes(rows, palette),
     ]
-    height = len(rows) * (BAR * len(drawn) + _AIR)
-    return alt.layer(*layers).properties(width=WIDTH, height=height)
+    return vega.layers(parts, WIDTH, len(rows) * (BAR * len(drawn) + _AIR), values)
 
 
 def highest(metric: Metric, scores: Iterable[Estimate]) -> float:
@@ -114,20 +114,19 @@ def highest(metric: Metric, scores: Iterable[Estimate]) -> float:
     return factor * max(1.0, *(score.value if score.high is None else score.high for score in scores))
 
 
-def row_axis(alt: Any, names: Sequence[str]) -> Any:
+def row_axis(names: Sequence[str]) -> Spec:
     """The vertical axis of a chart of rows."""
-    labels = alt.Axis(labelLimit=220, domain=False, ticks=False, title=None)
-    return alt.Y("row:N", sort=list(names), axis=labels, scale=alt.Scale(paddingInner=0.18, paddingOuter=0.05))
+    labels = {"labelLimit": 220, "domain": False, "ticks": False, "title": None}
+    return vega.name("row", sort=list(names), axis=labels, scale={"paddingInner": 0.18, "paddingOuter": 0.05})
 
 
-def value_axis(alt: Any, metric: Metric) -> Any:
+def value_axis(metric: Metric) -> Spec:
     """The horizontal axis of a metric."""
-    return alt.Axis(title=wording.with_unit(metric), tickCount=5, domain=False, ticks=False)
+    return {"title": wording.with_unit(metric), "tickCount": 5, "domain": False, "ticks": False}
 
 
-def _notes(alt: Any, rows: Sequence[Row], palette: Palette) -> Any:
+def _notes(rows: Sequence[Row], palette: Palette) -> Spec:
     """The labels in the margin, after the rows."""
     values = [{"row": row.name, "note": row.note} for row in rows if row.note]
-    mark = {"align": "left", "baseline": "middle", "dx": 8, "fontSize": 11, "color": palette.ink}
-    texts = alt.Chart(alt.Data(values=values)).mark_text(**mark)
-    return texts.encode(x=alt.value("width"), y=row_axis(alt, [row.name for row in rows]), text="note:N")
+    channels = {"x": {"value": "width"}, "y": row_axis([row.name for row in rows]), "text": vega.name("note")}
+    return vega.mark("text", channels, values, align="left", baseline="middle", dx=8, fontSize=11, color=palette.ink)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
-from ..board import need
+from .. import vega
 from .files import render
 from .panels import Drawing, Panel
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...harness.costing import Cost
     from ...harness.outputs import FigureRequest
     from ..charts import Palette
+    from ..vega import Spec
 
     Bars = Mapping[str, Mapping[str, float]]
 
@@ -58,9 +59,8 @@ def _panel(title: str, bars: Bars, phases: Sequence[str], unit: str, longest: fl
     return Panel(title, lambda palette: _stacked(bars, phases, unit, longest, palette), width=_WIDTH)
 
 
-def _stacked(bars: Bars, phases: Sequence[str], unit: str, longest: float, palette: Palette) -> Any:
+def _stacked(bars: Bars, phases: Sequence[str], unit: str, longest: float, palette: Palette) -> Spec:
     """One stacked bar a spec, in the order of the specs, with its sum behind it."""
-    alt = need("altair")
     values = [
         {"spec": spec, "phase": phase, "value": parts[phase], "order": place}
         for spec, parts in bars.items()
@@ -70,16 +70,21 @@ def _stacked(bars: Bars, phases: Sequence[str], unit: str, longest: float, palet
     sums = [{"spec": spec, "value": sum(parts.values())} for spec, parts in bars.items()]
     style = "~r" if unit == "ms" else "~s"
     number = f".3{style}"
-    ticks = alt.Axis(format=style, grid=False, tickCount=5)
-    x = alt.X("value:Q", title=unit, scale=alt.Scale(domain=[0, 1.25 * longest]), axis=ticks)
-    y = alt.Y("spec:N", title=None, sort=list(bars), axis=alt.Axis(labelLimit=300, domain=False, ticks=False))
+    ticks = {"format": style, "grid": False, "tickCount": 5}
+    x = vega.number("value", title=unit, scale={"domain": [0, 1.25 * longest]}, axis=ticks)
+    y = vega.name("spec", title=None, sort=list(bars), axis={"labelLimit": 300, "domain": False, "ticks": False})
     colours = dict(zip(_PHASES, ("#e08a1e", "#7a9e3f", palette.accent, palette.ink), strict=True))
-    scale = alt.Scale(domain=list(phases), range=[colours[phase] for phase in phases])
-    colour = alt.Color("phase:N", scale=scale, legend=alt.Legend(direction="horizontal"))
-    tooltip = [alt.Tooltip("spec:N"), alt.Tooltip("phase:N"), alt.Tooltip("value:Q", title=unit, format=number)]
-    stacked = alt.Chart(alt.Data(values=values)).mark_bar(height=0.62 * _BAR)
-    named = alt.Chart(alt.Data(values=sums)).mark_text(align="left", dx=5, color=palette.ink, fontSize=11)
-    return alt.layer(
-        stacked.encode(x=x.stack("zero"), y=y, color=colour, order="order:Q", tooltip=tooltip),
-        named.encode(x=x, y=y, text=alt.Text("value:Q", format=number)),
-    ).properties(width=_WIDTH, height=_BAR * len(bars))
+    scale = {"domain": list(phases), "range": [colours[phase] for phase in phases]}
+    stacked = {
+        "x": x | {"stack": "zero"},
+        "y": y,
+        "color": vega.name("phase", scale=scale, legend={"direction": "horizontal"}),
+        "order": vega.number("order"),
+        "tooltip": [vega.name("spec"), vega.name("phase"), vega.number("value", title=unit, format=number)],
+    }
+    named = {"x": x, "y": y, "text": vega.number("value", format=number)}
+    parts = [
+        vega.mark("bar", stacked, values, height=0.62 * _BAR),
+        vega.mark("text", named, sums, align="left", dx=5, color=palette.ink, fontSize=11),
+    ]
+    return vega.layers(parts, _WIDTH, _BAR * len(bars))

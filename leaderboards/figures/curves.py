@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...harness.cards import Metric
 from ...harness.errors import UserError
-from .. import wording
-from ..board import need
+from .. import vega, wording
+from ..charts import vertical
 from ..frame import HEIGHT, WIDTH
 from .panels import series
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ...harness.results import Estimate
     from ..charts import Palette
+    from ..vega import Spec
 
 PERCENT = Metric(name="share")
 _DODGE = 0.006
@@ -94,60 +95,50 @@ def spot(score: Estimate | None, x: float, metric: Metric) -> Spot:
     return Spot(x, factor * score.value, factor * low, factor * high, text)
 
 
-def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Any:
+def lines(curves: Sequence[Curve], plane: Plane, palette: Palette) -> Spec:
     """The chart of some curves."""
-    alt = need("altair")
     span = plane.span or _span(curves)
     values = _values(curves, span, plane)
-    data, names = alt.Data(values=tuple(values)), list(dict.fromkeys(curve.name for curve in curves))
-    colour = series(alt, "colour", names)
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    colour = series("colour", names)
     marks = list(dict.fromkeys(curve.mark for curve in curves if curve.mark))
-    shape = series(alt, "shape", names)
+    shape = series("shape", names)
     if marks:
-        shape = series(alt, "shape", marks, "mark", symbolFillColor=palette.muted, symbolStrokeColor=palette.muted)
-    x = alt.X(
-        "x:Q",
-        scale=alt.Scale(domain=list(span), nice=False, type="log" if plane.log else "linear"),
-        axis=alt.Axis(
-            title=plane.x, format=plane.form, grid=False, labelOverlap=True,
-            **({"values": list(plane.ticks)} if plane.ticks else {"tickCount": 6}),
-        ),
-    )  # fmt: skip
-    y = alt.Y(
-        "y:Q",
-        scale=alt.Scale(domain=list(plane.height or _height(values)), nice=False, reverse=not plane.upwards),
-        axis=alt.Axis(
-            title=plane.y, tickCount=5, domain=False, ticks=False, titleAngle=0, titleAlign="left",
-            titleAnchor="start", titleX=0, titleY=-12, titleBaseline="bottom",
-        ),
-    )  # fmt: skip
-    one, many = alt.datum.band == 0, alt.datum.band == 1
-    tooltip = [
-        alt.Tooltip("name:N", title=plane.line),
-        alt.Tooltip("place:N", title="at"),
-        alt.Tooltip("text:N", title="is"),
-    ]
-    base = alt.Chart(data)
-    layers = [
-        _ceiling(alt, plane, span, palette).encode(x=x, y=y),
-        base.transform_filter(many).mark_area(opacity=0.18).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
-        base.transform_filter(one).mark_rule(strokeWidth=1.2, opacity=0.55).encode(
-            x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour
-        ),
-        base.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour, detail="line:N", order="x:Q"),
-        base.mark_point(size=60, filled=True, opacity=1).encode(
-            x=x, y=y, color=colour, shape=shape, tooltip=tooltip
-        ),
+        shape = series("shape", marks, "mark", symbolFillColor=palette.muted, symbolStrokeColor=palette.muted)
+    place = {"x": _across(plane, span), "y": _upwards(plane, values)}
+    between = {"x": place["x"], "y": vega.number("low"), "y2": {"field": "high"}, "color": colour}
+    ordered = {"detail": vega.name("line"), "order": vega.number("x")}
+    told = {"name": plane.line, "place": "at", "text": "is"}
+    tooltip = [vega.name(field, title=title) for field, title in told.items()]
+    parts = [
+        vega.mark("line", place, _ceiling(plane, span), color=palette.muted, strokeWidth=1, strokeDash=[4, 3],
+                  interpolate="step-after"),
+        vega.mark("area", between, opacity=0.18) | {"transform": [{"filter": "datum.band === 1"}]},
+        vega.mark("rule", between, strokeWidth=1.2, opacity=0.55) | {"transform": [{"filter": "datum.band === 0"}]},
+        vega.mark("line", place | ordered | {"color": colour}, strokeWidth=1.8),
+        vega.mark("point", place | {"color": colour, "shape": shape, "tooltip": tooltip}, size=60, filled=True,
+                  opacity=1),
     ]  # fmt: skip
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+    return vega.layers(parts, WIDTH, HEIGHT, values)
 
 
-def _ceiling(alt: Any, plane: Plane, span: tuple[float, float], palette: Palette) -> Any:
+def _across(plane: Plane, span: tuple[float, float]) -> Spec:
+    ticks = {"values": list(plane.ticks)} if plane.ticks else {"tickCount": 6}
+    return vega.number(
+        "x",
+        scale={"domain": list(span), "nice": False, "type": "log" if plane.log else "linear"},
+        axis={"title": plane.x, "format": plane.form, "grid": False, "labelOverlap": True, **ticks},
+    )
+
+
+def _upwards(plane: Plane, values: Sequence[Spec]) -> Spec:
+    scale = {"domain": list(plane.height or _height(values)), "nice": False, "reverse": not plane.upwards}
+    return vega.number("y", scale=scale, axis=vertical(plane.y))
+
+
+def _ceiling(plane: Plane, span: tuple[float, float]) -> list[Spec]:
     steps = [{"x": x, "y": y} for x, y in plane.ceiling]
-    if steps:
-        steps.append({"x": span[1], "y": steps[-1]["y"]})
-    line = alt.Chart(alt.Data(values=steps))
-    return line.mark_line(color=palette.muted, strokeWidth=1, strokeDash=[4, 3], interpolate="step-after")
+    return [*steps, {"x": span[1], "y": steps[-1]["y"]}] if steps else []
 
 
 def _span(curves: Sequence[Curve]) -> tuple[float, float]:
@@ -156,13 +147,13 @@ def _span(curves: Sequence[Curve]) -> tuple[float, float]:
     return min(places) - air, max(places) + air
 
 
-def _height(values: Sequence[dict[str, Any]]) -> tuple[float, float]:
+def _height(values: Sequence[Spec]) -> tuple[float, float]:
     low, high = min(value["low"] for value in values), max(value["high"] for value in values)
     air = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     return low - air, high + air
 
 
-def _values(curves: Sequence[Curve], span: tuple[float, float], plane: Plane) -> list[dict[str, Any]]:
+def _values(curves: Sequence[Curve], span: tuple[float, float], plane: Plane) -> list[Spec]:
     names = list(dict.fromkeys(curve.name for curve in curves))
 
     def moved(x: float, name: str) -> float:

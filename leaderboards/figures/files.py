@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from ..board import need
-from ..charts import FILE, specification, still, styled, svg
+from ..charts import FILE, still, styled, svg
 from ..offline import environment, inline, policy, text, vega
 from .panels import chart, page_spec
 
 if TYPE_CHECKING:
+    from ..vega import Spec
     from .panels import Drawing, Panel
 
 _GAP = 36
@@ -23,20 +23,17 @@ def render(drawing: Drawing, form: str) -> str | bytes:
     return page(drawing) if form == ".html" else still(image(drawing), form)
 
 
-def image(drawing: Drawing) -> dict[str, Any]:
+def image(drawing: Drawing) -> Spec:
     """One specification with all panels, for print."""
-    alt = need("altair")
-    drawn = [chart(panel, FILE, titled=True) for panel in drawing.panels]
-    columns = drawing.columns
-    apart = dict.fromkeys(("color", "shape", "opacity", "yOffset"), "independent")
-    rows = [
-        alt.hconcat(*drawn[i : i + columns], spacing=_GAP).resolve_scale(**apart) for i in range(0, len(drawn), columns)
-    ]
-    whole = alt.vconcat(*rows, spacing=_GAP).resolve_scale(**apart)
-    width = max(sum(panel.width for panel in drawing.panels[i : i + columns]) for i in range(0, len(drawn), columns))
+    drawn, panels, columns = [], drawing.panels, drawing.columns
+    apart = {"resolve": {"scale": dict.fromkeys(("color", "shape", "opacity", "yOffset"), "independent")}}
+    for i in range(0, len(panels), columns):
+        row = [chart(panel, FILE, titled=True) for panel in panels[i : i + columns]]
+        drawn.append({"hconcat": row, "spacing": _GAP, **apart})
+    width = max(sum(panel.width for panel in panels[i : i + columns]) for i in range(0, len(panels), columns))
     heading = textwrap.wrap(drawing.title, width // _HEADING, break_on_hyphens=False)
-    title = alt.Title(heading, fontSize=16, anchor="start", offset=16)
-    return specification(lambda: styled(whole.properties(title=title, padding=16), FILE))
+    title = {"text": heading, "fontSize": 16, "anchor": "start", "offset": 16}
+    return styled({"vconcat": drawn, "spacing": _GAP, "title": title, "padding": 16, **apart}, FILE)
 
 
 def page(drawing: Drawing, template: str = "figure.html.j2", **values: Any) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from ...harness.errors import UserError
 from ...harness.results import Estimate
 from ...harness.stats import mean_interval
-from ...harness.store import Index
 from .. import wording
 from .compositional import WIDTH, Row, bars
 from .files import render
@@ -93,7 +92,7 @@ def _by_group(part: Part, metric: Metric) -> Values:
     row = part.standing.row
     found: dict[str, list[float]] = {}
     if part.whole:
-        column = Index(row.run.directory).scores(row.journal, metric.name)
+        column = row.stored.column(metric.name)
         for group, value in zip(column.groups, column.values, strict=True):
             if group is None:
                 return {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
 from ...harness.specs import did_you_mean
-from ..board import need
+from .. import vega
 from .compositional import BAR, WIDTH, row_axis
 from .files import render
 from .pairs import COMPOSITE, SETTINGS, brief, find_pairs, pairs_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...harness.outputs import FigureRequest
     from ..board import Board
     from ..charts import Palette
+    from ..vega import Spec
     from .pairs import Pair, Part
 
     Shares = Mapping[str, float]
@@ -104,9 +105,8 @@ def _orders(part: Part) -> Counter[str]:
     return found
 
 
-def _stacked(shares: Mapping[str, Shares], palette: Palette) -> Any:
+def _stacked(shares: Mapping[str, Shares], palette: Palette) -> Spec:
     """A stacked bar a model."""
-    alt = need("altair")
     colours = COLOURS | {OTHER: palette.muted}
     drawn = [kind for kind in colours if any(kind in own for own in shares.values())]
     values = [
@@ -114,19 +114,19 @@ def _stacked(shares: Mapping[str, Shares], palette: Palette) -> Any:
         for name, own in shares.items()
         for kind, share in own.items()
     ]
-    x = alt.X(
-        "share:Q",
+    x = vega.number(
+        "share",
         stack="zero",
-        scale=alt.Scale(domain=[0, 100], nice=False),
-        axis=alt.Axis(title="answers, %", tickCount=5, domain=False, ticks=False, grid=False),
+        scale={"domain": [0, 100], "nice": False},
+        axis={"title": "answers, %", "tickCount": 5, "domain": False, "ticks": False, "grid": False},
     )
-    colour = alt.Color(
-        "kind:N",
-        scale=alt.Scale(domain=drawn, range=[colours[kind] for kind in drawn]),
-        legend=alt.Legend(columns=3),
-    )
-    tooltip = [alt.Tooltip(f"{field}:N") for field in ("row", "kind", "text")]
-    stacked = alt.Chart(alt.Data(values=values)).mark_bar(height=2 * BAR - 4)
-    return stacked.encode(
-        x=x, y=row_axis(alt, list(shares)), color=colour, order="order:Q", tooltip=tooltip
-    ).properties(width=WIDTH, height=2 * BAR * len(shares))
+    scale = {"domain": drawn, "range": [colours[kind] for kind in drawn]}
+    channels = {
+        "x": x,
+        "y": row_axis(list(shares)),
+        "color": vega.name("kind", scale=scale, legend={"columns": 3}),
+        "order": vega.number("order"),
+        "tooltip": [vega.name(field) for field in ("row", "kind", "text")],
+    }
+    stacked = vega.mark("bar", channels, values, height=2 * BAR - 4)
+    return stacked | {"width": WIDTH, "height": 2 * BAR * len(shares)}

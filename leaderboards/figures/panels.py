@@ -6,13 +6,14 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..board import need
-from ..charts import PAGE, specification, styled
+from .. import vega
+from ..charts import PAGE, styled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..charts import Palette
+    from ..vega import Spec
 
 SERIES = ("#2f7fc1", "#d9731a", "#2b9a6b", "#b3589a", "#9a8417", "#c84b4b", "#4d9fb5", "#7d6bc4")
 """Colours of lines: each has a contrast of 3 or more to white and to the page's dark paper."""
@@ -27,7 +28,8 @@ class Panel:
     """One chart of a figure.
 
     Attributes:
-        draw: Makes the Altair chart, without its title, in the colours of a palette.
+        draw: Makes the chart, without its title, in the colours of a palette: a Vega-Lite specification, or an Altair
+            chart.
         width: In pixels, without the axes.
         grows: On a page it takes the width that there is; for charts of one view.
         fold: Heading of the fold on the board that holds it; empty for none.
@@ -50,9 +52,9 @@ class Drawing:
     columns: int = 2
 
 
-def chart(panel: Panel, palette: Palette, *, titled: bool) -> Any:
+def chart(panel: Panel, palette: Palette, *, titled: bool) -> Spec:
     """The chart of a panel; on a page its title and caption stand outside."""
-    drawn = panel.draw(palette)
+    drawn = vega.plain(panel.draw(palette))
     if not (titled and panel.title):
         return drawn
     heading, caption = (
@@ -60,23 +62,23 @@ def chart(panel: Panel, palette: Palette, *, titled: bool) -> Any:
         for text, letter in ((panel.title, _HEADING), (panel.caption, _CAPTION))
     )
     below = {"subtitle": caption, "subtitleColor": palette.muted, "subtitlePadding": 4} if caption else {}
-    return drawn.properties(title=need("altair").Title(heading, **below))
+    return drawn | {"title": {"text": heading, **below}}
 
 
-def page_spec(panel: Panel) -> dict[str, Any]:
+def page_spec(panel: Panel) -> Spec:
     """The specification of a panel for a page, in the page's colours."""
-    return specification(lambda: styled(chart(panel, PAGE, titled=False), PAGE))
+    return styled(chart(panel, PAGE, titled=False), PAGE)
 
 
-def series(alt: Any, kind: Literal["colour", "shape"], names: Sequence[str], field: str = "name", **legend: Any) -> Any:
+def series(kind: Literal["colour", "shape"], names: Sequence[str], field: str = "name", **legend: Any) -> Spec:
     """The channel that gives each line its colour, or its mark; both of one field make one legend.
 
     When the colours begin again, the marks are one further on, so that the first 64 lines all differ.
     """
-    values, channel = (SERIES, alt.Color) if kind == "colour" else (SHAPES, alt.Shape)
+    values = SERIES if kind == "colour" else SHAPES
     places = [i if kind == "colour" else i + i // len(SERIES) for i in range(len(names))]
-    scale = alt.Scale(domain=list(names), range=[values[place % len(values)] for place in places])
-    return channel(f"{field}:N", scale=scale, sort=list(names), legend=alt.Legend(symbolOpacity=1, **legend))
+    scale = {"domain": list(names), "range": [values[place % len(values)] for place in places]}
+    return vega.name(field, scale=scale, sort=list(names), legend={"symbolOpacity": 1, **legend})
 
 
 def shown(name: str, length: int) -> str:

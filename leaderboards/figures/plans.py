@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ...harness.errors import UserError
-from ..board import need
+from .. import vega
 from ..families import by_model
 from ..wording import listed
 from .cells import record, sections, swept
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..board import Board
     from ..charts import Palette
     from ..ranking import Section, Standing
+    from ..vega import Spec
 
     Grid = npt.NDArray[np.float64]
     """[rows, blocks, parts], parts being `_PARTS`: which share of each ran."""
@@ -164,37 +165,37 @@ def _panel(title: str, names: Sequence[str], shares: Grid, words: tuple[str, str
     return Panel(title, lambda palette: _heat(names, shares, axis, palette), caption, _WIDTH)
 
 
-def _heat(names: Sequence[str], shares: Grid, axis: str, palette: Palette) -> Any:
+def _heat(names: Sequence[str], shares: Grid, axis: str, palette: Palette) -> Spec:
     """A cell for each row and block, the more opaque the more of it ran."""
-    alt = need("altair")
     values = [
         {"row": name, "block": block, "share": round(float(share), 4), "text": f"{100 * share:.0f}"}
         for name, line in zip(names, shares, strict=True)
         for block, share in enumerate(line)
     ]
-    y = alt.Y(
-        "row:N", sort=list(names), title=axis,
-        axis=alt.Axis(
-            labelLimit=130, domain=False, ticks=False, titleAngle=0, titleAlign="right", titleX=-6, titleY=-10
-        ),
+    y = vega.name(
+        "row", sort=list(names), title=axis,
+        axis={"labelLimit": 130, "domain": False, "ticks": False, "titleAngle": 0, "titleAlign": "right",
+              "titleX": -6, "titleY": -10},
     )  # fmt: skip
-    x = alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False))
-    opacity = alt.Opacity(
-        "share:Q",
-        scale=alt.Scale(domain=[0, 1], range=[0.04, 1]),
-        legend=alt.Legend(values=[0, 0.25, 0.5, 0.75, 1], format="~%", symbolType="square", direction="horizontal",
-                          symbolFillColor=palette.accent, symbolStrokeWidth=0, symbolSize=160),
+    ticks = {"labelAngle": 0, "labelOverlap": True, "domain": False, "ticks": False}
+    x = {"field": "block", "type": "ordinal", "title": "block", "axis": ticks}
+    opacity = vega.number(
+        "share",
+        scale={"domain": [0, 1], "range": [0.04, 1]},
+        legend={"values": [0, 0.25, 0.5, 0.75, 1], "format": "~%", "symbolType": "square", "direction": "horizontal",
+                "symbolFillColor": palette.accent, "symbolStrokeWidth": 0, "symbolSize": 160},
     )  # fmt: skip
-    data = alt.Data(values=values)
-    tooltip = [alt.Tooltip("row:N", title=axis), alt.Tooltip("block:O"), alt.Tooltip("share:Q", format=".0%")]
-    cells = alt.Chart(data).mark_rect(color=palette.accent, stroke=palette.paper, strokeWidth=1)
-    layers = [cells.encode(x=x, y=y, opacity=opacity, tooltip=tooltip)]
+    tooltip = [
+        vega.name("row", title=axis), {"field": "block", "type": "ordinal"}, vega.number("share", format=".0%")
+    ]  # fmt: skip
+    channels = {"x": x, "y": y, "opacity": opacity, "tooltip": tooltip}
+    parts = [vega.mark("rect", channels, color=palette.accent, stroke=palette.paper, strokeWidth=1)]
     partly = bool(np.any((shares > 0) & (shares < 1)))
     if partly and shares.shape[1] <= _LABELLED:
-        ink = alt.condition("datum.share > 0.7", alt.value(palette.paper), alt.value(palette.ink))
-        layers.append(alt.Chart(data).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=ink))
+        ink = {"condition": {"test": "datum.share > 0.7", "value": palette.paper}, "value": palette.ink}
+        parts.append(vega.mark("text", {"x": x, "y": y, "text": vega.name("text"), "color": ink}, fontSize=10))
     row = max(_ROW, 24 if len(names) < 8 else 0)
-    return alt.layer(*layers).properties(width=_WIDTH, height=row * len(names))
+    return vega.layers(parts, _WIDTH, row * len(names), values)
 
 
 def _read(cells: Sequence[Standing]) -> _Plans | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
-from .. import wording
-from ..board import need
+from .. import vega, wording
 from .cells import sections
 from .files import render
 from .panels import Drawing, Panel, series, shown
@@ -18,11 +17,13 @@ if TYPE_CHECKING:
     from ...harness.outputs import FigureRequest
     from ..charts import Palette
     from ..ranking import Section
+    from ..vega import Spec
 
     Shares = Mapping[str, Mapping[str, float]]
     """Model -> task -> its score, over the base's."""
 
 _SIDE, _EDGE = 380, 1.12
+_PLACE = {axis: vega.number(axis, axis=None, scale={"domain": [-_EDGE, _EDGE], "nice": False}) for axis in "xy"}
 _LEAST, _MOST = 3, 8
 _RINGS = 4
 
@@ -80,8 +81,7 @@ def _shares(found: Sequence[Section], base: str) -> Shares:
     return {name: {task: own[name] / rims[task] for task, own in scores.items()} for name in names}
 
 
-def _polygons(shares: Shares, units: Mapping[str, str], centre: float, palette: Palette) -> Any:
-    alt = need("altair")
+def _polygons(shares: Shares, units: Mapping[str, str], centre: float, palette: Palette) -> Spec:
     tasks = list(units)
     outer = max(1.0, *(share for own in shares.values() for share in own.values()))
     values = [
@@ -91,27 +91,20 @@ def _polygons(shares: Shares, units: Mapping[str, str], centre: float, palette: 
         for order, task in enumerate([*tasks, tasks[0]])
     ]  # fmt: skip
     names = list(shares)
-    data = alt.Data(values=values)
-    scale = alt.Scale(domain=[-_EDGE, _EDGE], nice=False)
-    x, y = alt.X("x:Q", scale=scale, axis=None), alt.Y("y:Q", scale=scale, axis=None)
-    tooltip = [alt.Tooltip(f"{field}:N") for field in ("name", "task", "text")]
-    colour = series(alt, "colour", names)
-    below, above = _web(alt, units, (centre, outer), palette)
-    layers = [
+    told = {"tooltip": [vega.name(field) for field in ("name", "task", "text")]}
+    colour, shape = {"color": series("colour", names)}, {"shape": series("shape", names)}
+    ordered = {"order": vega.number("order")}
+    below, above = _web(units, (centre, outer), palette)
+    parts = [
         *below,
-        alt.Chart(data).mark_line(strokeWidth=1.8, strokeJoin="round").encode(color=colour, order="order:Q"),
-        alt.Chart(data).mark_point(size=55, filled=True, opacity=1).encode(
-            color=colour, shape=series(alt, "shape", names), tooltip=tooltip
-        ),
+        vega.mark("line", _PLACE | colour | ordered, strokeWidth=1.8, strokeJoin="round"),
+        vega.mark("point", _PLACE | colour | shape | told, size=55, filled=True, opacity=1),
         *above,
-    ]  # fmt: skip
-    placed = [layer.encode(x=x, y=y) for layer in layers]
-    return alt.layer(*placed).properties(width=_SIDE, height=_SIDE)
+    ]
+    return vega.layers(parts, _SIDE, _SIDE, values)
 
 
-def _web(
-    alt: Any, units: Mapping[str, str], ends: tuple[float, float], palette: Palette
-) -> tuple[list[Any], list[Any]]:
+def _web(units: Mapping[str, str], ends: tuple[float, float], palette: Palette) -> tuple[list[Spec], list[Spec]]:
     """What is drawn below the polygons: rings and spokes; and above them: shares and tasks."""
     count, (centre, outer) = len(units), ends
     steps = range(1, _RINGS + 1)
@@ -121,28 +114,27 @@ def _web(
         {"text": f"{100 * (centre + (outer - centre) * ring / _RINGS):.3g} %", **_place(0, count, ring / _RINGS)}
         for ring in steps
     ]
+    ordered = {"detail": vega.name("of"), "order": vega.number("order")}
     lines = [
-        alt.Chart(alt.Data(values=values)).mark_line(color=palette.rule, strokeWidth=1).encode(
-            detail="of:N", order="order:Q"
-        )
-        for values in (rings, spokes)
-    ]  # fmt: skip
-    mark = {"align": "left", "dx": 4, "dy": 6, "fontSize": 10}
-    marks = [
-        alt.Chart(alt.Data(values=shares)).mark_text(**mark, **look).encode(text="text:N")
-        for look in ({"stroke": palette.paper, "strokeWidth": 3, "color": palette.paper}, {"color": palette.muted})
+        vega.mark("line", _PLACE | ordered, values, color=palette.rule, strokeWidth=1) for values in (rings, spokes)
     ]
-    names = [_task_name(alt, [shown(task, 24), unit], _place(order, count, 1.08), palette)
+    look = {"align": "left", "dx": 4, "dy": 6, "fontSize": 10}
+    halo = {"stroke": palette.paper, "strokeWidth": 3, "color": palette.paper}
+    marks = [
+        vega.mark("text", _PLACE | {"text": vega.name("text")}, shares, **look, **more)
+        for more in (halo, {"color": palette.muted})
+    ]
+    names = [_task_name([shown(task, 24), unit], _place(order, count, 1.08), palette)
              for order, (task, unit) in enumerate(units.items())]  # fmt: skip
     return lines, [*marks, *names]
 
 
-def _task_name(alt: Any, text: list[str], place: Mapping[str, float], palette: Palette) -> Any:
+def _task_name(text: list[str], place: Mapping[str, float], palette: Palette) -> Spec:
     """A task at the end of its spoke, outside of the web."""
     align = "center" if abs(place["x"]) < 0.2 else ("left" if place["x"] > 0 else "right")
-    mark = {"align": align, "baseline": "bottom", "fontSize": 11, "color": palette.ink, "lineHeight": 14}
-    mark["dy"] = -14 if place["y"] > 0.5 else 0  # an offset is of the first line
-    return alt.Chart(alt.Data(values=[{"text": text, **place}])).mark_text(**mark).encode(text="text:N")
+    look = {"align": align, "baseline": "bottom", "fontSize": 11, "color": palette.ink, "lineHeight": 14}
+    look["dy"] = -14 if place["y"] > 0.5 else 0  # an offset is of the first line
+    return vega.mark("text", _PLACE | {"text": vega.name("text")}, [{"text": text, **place}], **look)
 
 
 def _place(order: int, count: int, radius: float) -> dict[str, float]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
 from ...harness.specs import Call, parse_call
-from ..board import need
+from .. import vega
 from ..frame import HEIGHT, WIDTH
 from .files import render
 from .panels import Drawing, Panel, shown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...harness.outputs import FigureRequest
     from ...harness.selecting import Selected
     from ..charts import Palette
+    from ..vega import Spec
 
 
 _NAMED = 12
@@ -91,39 +92,38 @@ def _panel(line: _Line, labels: Sequence[str]) -> Panel:
     return Panel(line.title, lambda palette: _curve(line, labels, palette), line.caption)
 
 
-def _curve(line: _Line, labels: Sequence[str], palette: Palette) -> Any:
+def _curve(line: _Line, labels: Sequence[str], palette: Palette) -> Spec:
     """A line over the candidates, a mark each where they are few, and a rule where the walk stopped."""
-    alt = need("altair")
     named = 1 < len(labels) <= _NAMED
     rows = [
         {"place": place, "label": f"{place}  {label}" if named else label, "value": value, "mark": mark}
         for place, (value, label, mark) in enumerate(zip(line.values, labels, line.marks, strict=True), 1)
         if math.isfinite(value)
     ]
-    base = alt.Chart(alt.Data(values=rows))
     if named:
-        axis = alt.Axis(title=None, labelAngle=-40, labelLimit=320, grid=False, ticks=False)
-        x = alt.X("label:N", sort=[row["label"] for row in rows], axis=axis)
+        axis: Spec = {"title": None, "labelAngle": -40, "labelLimit": 320, "grid": False, "ticks": False}
+        x = vega.name("label", sort=[row["label"] for row in rows], axis=axis)
     else:
-        axis = alt.Axis(title="candidates, the most similar first", grid=False, tickMinStep=1, format="d")
-        x = alt.X("place:Q", axis=axis, scale=alt.Scale(nice=False, zero=False))
+        axis = {"title": "candidates, the most similar first", "grid": False, "tickMinStep": 1, "format": "d"}
+        x = vega.number("place", axis=axis, scale={"nice": False, "zero": False})
     sizes = [abs(value) for value in line.values if value and math.isfinite(value)]
     signed = line.kinds == _SOUND
-    scale = alt.Scale(type="symlog", constant=min(sizes, default=1.0)) if signed else alt.Scale(zero=False)
-    y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(domain=False, ticks=False, tickCount=6, format="~g"))
+    scale = {"type": "symlog", "constant": min(sizes, default=1.0)} if signed else {"zero": False}
+    ticks = {"domain": False, "ticks": False, "tickCount": 6, "format": "~g"}
     colours = [palette.muted, "#c84b4b"] if signed else [palette.accent, palette.muted]
-    colour = alt.Color("mark:N", scale=alt.Scale(domain=list(line.kinds), range=colours))
-    tooltip = [
-        alt.Tooltip("label:N", title="candidate"),
-        alt.Tooltip("value:Q", format=".4g"),
-        alt.Tooltip("mark:N", title="is"),
-    ]
-    layers = [base.mark_line(strokeWidth=1.4, color=palette.muted, opacity=0.7).encode(x=x, y=y)]
+    place = {"x": x, "y": vega.number("value", title=None, scale=scale, axis=ticks)}
+    colour = {"color": vega.name("mark", scale={"domain": list(line.kinds), "range": colours})}
+    told = {
+        "tooltip": [
+            vega.name("label", title="candidate"), vega.number("value", format=".4g"), vega.name("mark", title="is")
+        ]
+    }  # fmt: skip
+    parts = [vega.mark("line", place, strokeWidth=1.4, color=palette.muted, opacity=0.7)]
     if len(rows) <= _DOTTED:
-        layers.append(base.mark_point(size=46, filled=True, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip))
+        parts.append(vega.mark("point", place | colour | told, size=46, filled=True, opacity=1))
     else:
-        layers.append(base.mark_line(strokeWidth=2.2).encode(x=x, y=y, color=colour))
+        parts.append(vega.mark("line", place | colour, strokeWidth=2.2))
     if line.stop:
-        at = alt.Chart(alt.Data(values=[row for row in rows if row["place"] == line.stop]))
-        layers.append(at.mark_rule(strokeDash=[4, 3], color=palette.ink).encode(x=x, tooltip=tooltip))
-    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+        at = [row for row in rows if row["place"] == line.stop]
+        parts.append(vega.mark("rule", {"x": x} | told, at, strokeDash=[4, 3], color=palette.ink))
+    return vega.layers(parts, WIDTH, HEIGHT, rows)

@@ -11,7 +11,7 @@ from ..wording import Cell
 from .cells import TableRow, score_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...harness.results import FlopCount, Timing
     from ..board import Board
@@ -43,8 +43,7 @@ def overviews(board: Board) -> list[dict[str, Any]]:
 
 
 def _overview(family: Family) -> dict[str, Any]:
-    labels = list(dict.fromkeys(s.row.label for section in family.sections for s in section.standings))
-    usual, parts = _usual(family), blocks(family)
+    found, usual, parts = _found(family), _usual(family), blocks(family)
     place = f", times of {usual.way}, {usual.machine}, {usual.device}" if usual.machine else ""
     unranked = any(standing.reason not in ("", s.partial) for s in family.sections for standing in s.standings)
     caption = [
@@ -61,15 +60,27 @@ def _overview(family: Family) -> dict[str, Any]:
                 "title": block.title,
                 "heads": [(head, wording.with_unit(family.metric)) for head in block.heads],
                 "costs": [] if number else ["FLOPs per input", "time per input", "parameters", "peak memory"],
-                "rows": _overview_rows(family, block, labels, None if number else usual),
+                "rows": _rows(found, block, None if number else usual),
             }
             for number, block in enumerate(parts)
         ],
     }
 
 
-def _overview_rows(family: Family, block: Block, labels: Sequence[str], usual: _Usual | None) -> list[TableRow]:
-    rows = [_overview_row(family, block, label, usual) for label in labels]
+def _found(family: Family) -> dict[str, dict[str, Standing]]:
+    """Label -> task -> the cell; the comparable one if there are several."""
+    found: dict[str, dict[str, Standing]] = {}
+    for section in family.sections:
+        for standing in section.standings:
+            own = found.setdefault(standing.row.label, {})
+            known = own.get(section.title)
+            if known is None or (standing.comparable and not known.comparable):
+                own[section.title] = standing
+    return found
+
+
+def _rows(found: Mapping[str, Mapping[str, Standing]], block: Block, usual: _Usual | None) -> list[TableRow]:
+    rows = [_row(label, own, block, usual) for label, own in found.items()]
     kept = [row for row in rows if usual or any(cell.order != "" for cell in row.cells)]
     return sorted(kept, key=lambda row: (row.aside, row.rank.order))
 
@@ -82,17 +93,16 @@ def _usual(family: Family) -> _Usual:
     return _Usual(convention, *(place or ("", "", "", 0)))
 
 
-def _overview_row(family: Family, block: Block, label: str, usual: _Usual | None) -> TableRow:
+def _row(label: str, own: Mapping[str, Standing], block: Block, usual: _Usual | None) -> TableRow:
     """A model on the tasks of a block, with its costs over the family if ``usual`` says which may be compared."""
-    own = [standing for section in family.sections if (standing := _standing(section, label))]
-    cells = [_score(section, _standing(section, label)) for section in block.sections]
-    tiers = [standing.tier for standing in own if standing.tier]
+    cells = [_score(section, own.get(section.title)) for section in block.sections]
+    tiers = [standing.tier for standing in own.values() if standing.tier]
     middle = sum(tier.best + tier.worst for tier in tiers) / (2 * len(tiers)) if tiers else float("inf")
-    costs = _overview_costs(own, usual) if usual else []
+    costs = _costs(list(own.values()), usual) if usual else []
     return TableRow(label, cells + costs, not tiers, Cell("", middle), [], "")
 
 
-def _overview_costs(own: Sequence[Standing], usual: _Usual) -> list[Cell]:
+def _costs(own: Sequence[Standing], usual: _Usual) -> list[Cell]:
     results = [standing.row.result for standing in own]
     counts = [r.flops.value for r in results if r.flops and usual.counted(r.flops)]
     timings = [s.row.timing for s in own if s.row.timing and usual.timed(s.row.timing)]
@@ -104,12 +114,6 @@ def _overview_costs(own: Sequence[Standing], usual: _Usual) -> list[Cell]:
         _range([r.parameters for r in results if r.parameters is not None]),
         _range([timing.peak_memory for timing in timings if timing.peak_memory is not None], "B"),
     ]
-
-
-def _standing(section: Section, label: str) -> Standing | None:
-    """The cell of that label; the comparable one if there are several."""
-    found = [standing for standing in section.standings if standing.row.label == label]
-    return next((standing for standing in found if standing.comparable), found[0] if found else None)
 
 
 def _score(section: Section, standing: Standing | None) -> Cell:

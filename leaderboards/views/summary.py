@@ -66,7 +66,7 @@ def _summary_cells(line: Line, summary: Summary) -> list[Cell]:
         Cell(", ".join(_ranks(line)), hint=hint),
         score_cell(line.score, metric)._replace(best="winner" in line.roles),
         Cell(wording.change(line.difference, metric), note=_told_apart(line, len(summary.tasks))),
-        Cell(wording.MISSING if line.retained is None else f"{100 * line.retained:.1f}"),
+        Cell(wording.share(line.retained)),
         _price_cell(line.flops, ""),
         _price_cell(line.time, "s"),
     ]

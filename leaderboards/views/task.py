@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wording
 from ..axes import plots
-from ..ranking import evidence, warnings
+from ..remarks import Remarks
 from ..spent import spent_table
 from ..subsets import subset_tables
 from ..wording import Cell
@@ -40,7 +40,7 @@ def task_table(section: Section) -> dict[str, Any]:
     )
     kinds = sorted({score.method.partition(" over ")[0] for score in scores})
     made = f"Intervals: {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""
-    odd = _odd_counts(section)
+    odd, remarks = _odd_counts(section), Remarks(section)
     regular = "" if odd else f"Every one of the {section.noun} was parsed and scored. "
     rule = f"Rule {section.card.rule}, version {section.card.rule_version}{_chance(section)}."
     return {
@@ -51,7 +51,7 @@ def task_table(section: Section) -> dict[str, Any]:
         "partial": section.partial,
         "lead": _lead(section),
         "heads": [*map(wording.with_unit, section.card.metrics), "n", *odd, "FLOPs per input", "time per input"],
-        "rows": [_task_row(section, standing, odd) for standing in section.standings],
+        "rows": [_task_row(section, standing, odd, remarks) for standing in section.standings],
         "spent": spent_table(section),
         "subsets": subset_tables(section),
     }
@@ -68,7 +68,7 @@ def plot_views(section: Section, prefix: str) -> list[PlotView]:
     return found
 
 
-def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> TableRow:
+def _task_row(section: Section, standing: Standing, odd: Sequence[str], remarks: Remarks) -> TableRow:
     result, timing = standing.row.result, standing.row.timing
     scores = [score_cell(result.metrics.get(metric.name), metric) for metric in section.card.metrics]
     scored = result.samples - result.unscored
@@ -84,11 +84,9 @@ def _task_row(section: Section, standing: Standing, odd: Sequence[str]) -> Table
         time = Cell(wording.spread(median, q1, q3), median, hint=how)
     counts = [Cell(f"{number:,}", number) for number in (scored, *(getattr(result, name) for name in odd))]
     rank = Cell(standing.rank, standing.tier.best + standing.tier.worst / 1e6 if standing.tier else "")
-    said = [*evidence(section, standing), *warnings(section, standing)]
-    remarks = [remark for remark in said if remark != section.partial]
-    return TableRow(
-        standing.name, [*scores, *counts, flops, time], standing.tier is None, rank, remarks, standing.reason
-    )
+    said = [*remarks.evidence(standing), *remarks.warnings(standing)]
+    told = [remark for remark in said if remark != section.partial]
+    return TableRow(standing.name, [*scores, *counts, flops, time], standing.tier is None, rank, told, standing.reason)
 
 
 def _power(section: Section) -> str:

@@ -117,12 +117,14 @@ def test_garbled_features_are_computed_again(command, broken, whole, written, ca
 
 def test_a_garbled_index_is_made_again(broken, whole):
     run = RunDirectory(broken)
-    before = [Index(run).scores(journal, "accuracy") for journal in run.journals()]
+    with Index(run) as index:
+        before = [index.scores(journal, "accuracy") for journal in run.journals()]
     (broken / "index.sqlite").write_bytes(b"\x00" * 5000)
-    for (samples, values, _), journal in zip(before, run.journals(), strict=True):
-        again = Index(run).scores(journal, "accuracy")
-        assert again.samples == samples
-        assert again.values.tobytes() == values.tobytes()
+    with Index(run) as index:
+        again = [index.scores(journal, "accuracy") for journal in run.journals()]
+    for one, other in zip(before, again, strict=True):
+        assert one.samples == other.samples
+        assert one.values.tobytes() == other.values.tobytes()
 
 
 def test_a_missing_manifest(command, broken, whole, written):

@@ -245,6 +245,15 @@ class TestMcNemar:
         ]
         assert ps == pytest.approx(np.array(expected), rel=1e-7)
 
+    def test_are_of_sign_tests_where_thousands_of_pairs_differ_in_few_samples(self):
+        values = generator(7).random((70, 12)).round(1)
+        values[0], values[1] = 0.95, 0.0
+        ps = paired_ps(values)
+        more, less = (values[2] > values[3]).sum(), (values[2] < values[3]).sum()
+        assert ps[2, 3] == ps[3, 2] == mcnemar_p(more, less)
+        assert ps[0, 1] == 2**-11
+        assert (np.diagonal(ps) == 1).all()
+
 
 class TestHolmWithWeights:
     def test_of_equal_weights_is_holms(self):

@@ -124,7 +124,7 @@ def test_the_axis_of_a_share_ends_where_shares_end(new_run, make, section):
 def test_names_are_placed_for_a_narrow_window_too(priced):
     plot = axes.flops_plot(priced(a=(10, 0.5), b=(500, 0.9)))
     assert all(names(plot, frame(plot), NARROW).values())
-    values = charts.page_spec(plot)["layer"][-1]["data"]["values"]
+    values = charts.page_spec(plot)["data"]["values"]
     assert {value["narrow"]["text"] for value in values} == {"a", "b"}
 
 
@@ -189,7 +189,7 @@ def test_long_names_are_cut_and_kept_whole_for_the_tooltip(new_run, make, sectio
     plot = axes.flops_plot(section(new_run().cell(name, make.scores(0.5), flops=make.flops(5))))
     svg = charts.svg(charts.page_spec(plot))
     assert ">llava-1.5-7b+fastv(k=2,r=…<" in svg
-    values = charts.page_spec(plot)["layer"][-1]["data"]["values"]
+    values = charts.page_spec(plot)["data"]["values"]
     assert values[0]["name"] == name
 
 

@@ -161,7 +161,7 @@ def test_hostile_text_stays_text_everywhere(evil, plugins):
     assert not [tag for tag, _ in found.tags if tag == "img"]
     assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
     assert "".join(found.texts).count(EVIL) > 20
-    values = json.loads(found.scripts[0])["task-1-flops"]["layer"][-1]["data"]["values"]
+    values = json.loads(found.scripts[0])["task-1-flops"]["data"]["values"]
     assert values[0]["name"] == EVIL
 
 
@@ -240,8 +240,8 @@ def test_a_board_of_a_real_run(tmp_path, installed):
 
 @pytest.mark.parametrize(
     ("module", "form"),
-    [("pandas", ".csv"), ("pyarrow", ".parquet"), ("altair", ".svg"), ("vl_convert", ".pdf"), ("altair", ".html"),
-     ("itables", ".html")],
+    [("pandas", ".csv"), ("pyarrow", ".parquet"), ("vl_convert", ".svg"), ("vl_convert", ".pdf"),
+     ("vl_convert", ".html"), ("itables", ".html")],
 )  # fmt: skip
 def test_a_missing_extra_is_named(example, write, tmp_path, monkeypatch, module, form):
     page._datatables.cache_clear()

@@ -6,7 +6,7 @@ from adaptbench.harness.cards import MethodCard
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.stats import detectable_difference
 from adaptbench.leaderboards.board import make_board
-from adaptbench.leaderboards.ranking import evidence, warnings
+from adaptbench.leaderboards.remarks import Remarks
 from adaptbench.leaderboards.views import overviews, task_table
 
 
@@ -29,7 +29,7 @@ def reasons(section):
 
 
 def said(section, name):
-    return warnings(section, next(standing for standing in section.standings if standing.name == name))
+    return Remarks(section).warnings(next(standing for standing in section.standings if standing.name == name))
 
 
 def test_a_clear_order_is_ranked_one_by_one_best_first(new_run, make, board):
@@ -289,7 +289,7 @@ def test_a_rank_names_the_nearest_pairs_that_decided_it(new_run, board):
     for name, hits in right.items():
         run.cell(name, [float(i < hits) for i in range(200)])
     (section,) = board(run).sections
-    told = {standing.name: evidence(section, standing) for standing in section.standings}
+    told = {standing.name: Remarks(section).evidence(standing) for standing in section.standings}
     assert told["good"] == ["better than fair: +25 %, p < 0.001"]
     assert told["fair"] == ["better than poor: +30 %, p < 0.001", "worse than as good: -24 %, p < 0.001"]
     assert ranks(section) == {"good": "1–2", "as good": "1–2", "fair": "3", "poor": "4"}

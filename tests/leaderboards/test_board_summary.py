@@ -59,7 +59,8 @@ def test_differences_are_of_the_same_samples_and_costs_are_shares_of_the_base(ne
     assert better.told_apart == (1, 0)
     assert found["random"].told_apart is None
     assert worse.told_apart == (0, 1)
-    assert better.retained == pytest.approx(0.7 / 0.6)
+    assert better.retained.value == pytest.approx(0.7 / 0.6)
+    assert 1 < better.retained.low < better.retained.value < better.retained.high
     assert better.flops == (150, 1.5)
     assert worse.time == (pytest.approx(0.0005), pytest.approx(0.5))
     assert found["vit"].difference is None

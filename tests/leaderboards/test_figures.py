@@ -13,7 +13,6 @@ import xml.etree.ElementTree as ET
 from fractions import Fraction
 from html.parser import HTMLParser
 
-import altair
 import numpy as np
 import pytest
 from adaptbench import Budget, Method, hookimpl
@@ -181,7 +180,7 @@ def values(panel):
             for child in node:
                 walk(child)
 
-    walk(panel.draw(FILE).to_dict())
+    walk(panel.draw(FILE))
     return found
 
 
@@ -659,5 +658,5 @@ def test_colours_are_told_from_light_and_dark_paper():
 
 def test_many_lines_differ_in_colour_or_mark():
     names = [f"model {number}" for number in range(64)]
-    colours, marks = (series(altair, kind, names).to_dict()["scale"]["range"] for kind in ("colour", "shape"))
+    colours, marks = (series(kind, names)["scale"]["range"] for kind in ("colour", "shape"))
     assert len(set(zip(colours, marks, strict=True))) == 64

@@ -157,7 +157,7 @@ def rows(panel, *fields):
                 if isinstance(one, dict):
                     walk(one)
 
-    walk(panel.draw(FILE).to_dict())
+    walk(panel.draw(FILE))
     return list(dict.fromkeys(found))
 
 
@@ -242,13 +242,13 @@ class TestScale:
         assert points["composite in context", "Llama-2-hf"] == [(6.738, 80), (68.98, 90)]
 
     def test_its_axis_is_logarithmic_in_a_unit_that_fits(self, draw, scaled, new_run):
-        spec = json.dumps(draw("scale", scaled, task="ab").panels[0].draw(FILE).to_dict())
+        spec = json.dumps(draw("scale", scaled, task="ab").panels[0].draw(FILE))
         assert '"type": "log"' in spec
         assert "parameters, billions" in spec
         small = new_run("small")
         for size in (50_000, 700_000):
             ask(small, f"m-{size // 1000}k", "ab", {"composite": answers(0.5)}, parameters=size)
-        assert "parameters, thousands" in json.dumps(draw("scale", small).panels[0].draw(FILE).to_dict())
+        assert "parameters, thousands" in json.dumps(draw("scale", small).panels[0].draw(FILE))
 
     def test_by_family_is_a_row_for_each_pair(self, draw, scaled):
         drawing = draw("scale", scaled, arguments={"by": "family"})
@@ -288,7 +288,7 @@ class TestScale:
         run = new_run()
         for model, size in (("m-1m", 1e6), ("m-2m", 2e6)):
             ask(run, model, "ab", {"composite": answers(0.0)}, parameters=int(size), card=ERRORS)
-        spec = draw("scale", run).panels[0].draw(FILE).to_dict()
+        spec = draw("scale", run).panels[0].draw(FILE)
         scales = [scale for scale in re.findall(r"{[^{}]*'reverse': True}", str(spec)) if "156" in scale]
         assert scales
 

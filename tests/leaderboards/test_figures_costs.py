@@ -30,7 +30,7 @@ def costs(spec: str, *budgets: float, chips: tuple[str, ...] = CHIPS) -> list[Co
 
 def specs(drawn: list[Cost]) -> list[dict[str, Any]]:
     """The specification of each panel."""
-    return [panel.draw(FILE).to_dict() for panel in drawing(drawn, "").panels]
+    return [panel.draw(FILE) for panel in drawing(drawn, "").panels]
 
 
 def content(drawn: list[Cost], title: str, form: str) -> Any:

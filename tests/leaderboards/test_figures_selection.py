@@ -35,7 +35,7 @@ def selected(count: int, *, samples: int = 60, plain: bool = True) -> Selected:
 
 
 def panels(found: Selected) -> dict[str, dict[str, Any]]:
-    return {panel.title: panel.draw(FILE).to_dict() for panel in drawing(found).panels}
+    return {panel.title: panel.draw(FILE) for panel in drawing(found).panels}
 
 
 def drawn(panel: dict[str, Any]) -> list[dict[str, Any]]:

@@ -37,6 +37,12 @@ def directory(tmp_path):
     return directory
 
 
+def ask(directory, journal, metric):
+    """Ask an index that is opened for it."""
+    with Index(directory) as index:
+        return index.scores(journal, metric)
+
+
 SCORES = [{"accuracy": 0.25, "said": 1.0}, None, {"accuracy": 1 / 3, "said": 0.0}]
 
 
@@ -48,14 +54,14 @@ def assert_right(scores):
 def test_the_index_gives_the_scores_of_the_records_in_their_order(directory):
     journal = complete(directory, "one", SCORES)
     complete(directory, "two", SCORES[::-1])
-    index = Index(directory)
-    assert_right(index.scores(journal, "accuracy"))
-    np.testing.assert_array_equal(index.scores(journal, "said").values, [1, np.nan, 0])
-    np.testing.assert_array_equal(index.scores(directory.journal("two"), "accuracy").values, [1 / 3, np.nan, 0.25])
+    with Index(directory) as index:
+        assert_right(index.scores(journal, "accuracy"))
+        np.testing.assert_array_equal(index.scores(journal, "said").values, [1, np.nan, 0])
+        np.testing.assert_array_equal(index.scores(directory.journal("two"), "accuracy").values, [1 / 3, np.nan, 0.25])
 
 
 def test_it_can_be_read_with_sqlite_alone(directory):
-    Index(directory).scores(complete(directory, "one", SCORES), "accuracy")
+    ask(directory, complete(directory, "one", SCORES), "accuracy")
     with sqlite3.connect(directory.path / "index.sqlite") as database:
         rows = database.execute(
             "SELECT model, metric, avg(value), count(*) FROM score JOIN cell USING (key) GROUP BY model, metric"
@@ -65,9 +71,9 @@ def test_it_can_be_read_with_sqlite_alone(directory):
 
 def test_deleting_it_changes_nothing(directory):
     journal = complete(directory, "one", SCORES)
-    Index(directory).scores(journal, "accuracy")
+    ask(directory, journal, "accuracy")
     (directory.path / "index.sqlite").unlink()
-    assert_right(Index(directory).scores(journal, "accuracy"))
+    assert_right(ask(directory, journal, "accuracy"))
 
 
 @pytest.mark.parametrize(
@@ -75,18 +81,18 @@ def test_deleting_it_changes_nothing(directory):
 )
 def test_a_garbled_one_is_made_again(directory, damage, caplog):
     journal = complete(directory, "one", SCORES)
-    Index(directory).scores(journal, "accuracy")
+    ask(directory, journal, "accuracy")
     path = directory.path / "index.sqlite"
     path.write_bytes(damage(path.read_bytes()))
     for _ in range(2):
-        assert_right(Index(directory).scores(journal, "accuracy"))
+        assert_right(ask(directory, journal, "accuracy"))
     assert sqlite3.connect(path).execute("SELECT count(*) FROM score").fetchone() == (6,)
 
 
 def test_an_index_of_another_version_is_not_used(directory):
     with sqlite3.connect(directory.path / "index.sqlite") as database:
         database.execute("CREATE TABLE cell(key TEXT)")
-    assert_right(Index(directory).scores(complete(directory, "one", SCORES), "accuracy"))
+    assert_right(ask(directory, complete(directory, "one", SCORES), "accuracy"))
 
 
 def test_where_nothing_can_be_written_an_index_in_memory_serves(directory, monkeypatch):
@@ -99,15 +105,15 @@ def test_where_nothing_can_be_written_an_index_in_memory_serves(directory, monke
         raise sqlite3.OperationalError("unable to open database file")
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
-    assert_right(Index(directory).scores(journal, "accuracy"))
+    assert_right(ask(directory, journal, "accuracy"))
     assert not (directory.path / "index.sqlite").exists()
 
 
 def test_a_cell_that_was_made_again_is_read_again(directory):
     journal = complete(directory, "one", SCORES)
-    Index(directory).scores(journal, "accuracy")
+    ask(directory, journal, "accuracy")
     complete(directory, "one", [{"accuracy": 1.0, "said": 1.0}])
-    scores = Index(directory).scores(journal, "accuracy")
+    scores = ask(directory, journal, "accuracy")
     assert (scores.samples, scores.values.tolist()) == ([ODD], [1.0])
 
 
@@ -115,11 +121,11 @@ def test_records_that_the_result_was_not_made_from_are_not_indexed(directory):
     journal = complete(directory, "one", SCORES)
     journal.append([Record("more", "", 0)])
     with pytest.raises(UserError, match=r"the records are not those that result.json was made from"):
-        Index(directory).scores(journal, "accuracy")
+        ask(directory, journal, "accuracy")
 
 
 def test_a_cell_that_is_not_complete_has_no_scores(directory):
-    scores = Index(directory).scores(directory.claim("one", CellId(model="m", task="t")), "accuracy")
+    scores = ask(directory, directory.claim("one", CellId(model="m", task="t")), "accuracy")
     assert scores.samples == []
     assert scores.values.shape == (0,)
 
@@ -127,7 +133,7 @@ def test_a_cell_that_is_not_complete_has_no_scores(directory):
 def _ask(path, results):
     directory = RunDirectory(path)
     for key in ("one", "two"):
-        results.put(Index(directory).scores(directory.journal(key), "accuracy").values.tolist())
+        results.put(ask(directory, directory.journal(key), "accuracy").values.tolist())
 
 
 def test_processes_that_index_the_same_run_at_once_all_get_the_scores(directory):
