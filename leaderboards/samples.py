@@ -30,6 +30,8 @@ _LONGEST = 2_000
 """Characters of a text that are shown."""
 _LEAST = 3
 """Samples that are read, however long."""
+_BATCH = 64
+"""Samples whose questions are looked up together."""
 _IMAGES = 4
 """Images of a sample that are shown."""
 _EPISODES = "embed"
@@ -44,6 +46,9 @@ class Asked(NamedTuple):
     question: str
     truth: str
     images: list[str]
+
+
+_NOT_ASKED = Asked("", "", [])
 
 
 class Answered(NamedTuple):
@@ -80,22 +85,24 @@ class Samples:
     def __init__(self, section: Section, registry: Registry, show: Callable[[Image], str] = data_url) -> None:
         self._section, self._cells = section, _same_samples(section)
         self._asked, self.note = _questions(section, self._cells[0], registry, show)
-        self.models = [cell.name for cell in self._cells]
+        self.models = [printable(cell.name) for cell in self._cells]
         self.total = max(cell.row.result.samples for cell in self._cells)
 
     def __iter__(self) -> Iterator[Answered]:
-        journals = [cell.row.journal.records() for cell in self._cells]
-        for records in zip(*journals, strict=False):
-            asked = self._asked.of(records[0]) if self._asked else Asked("", "", [])
-            answers = [_answer(self._section, record) for record in records]
-            item = {"id": _text(records[0].sample), **asked._asdict(), "answers": answers}
-            texts = itertools.chain([*asked.images, asked.question, asked.truth], *answers)
-            yield Answered(
-                item,
-                "".join(_fate(self._section, record) for record in records),
-                len({json.dumps(record.parsed, sort_keys=True) for record in records}) > 1,
-                sum(len(text or "") for text in texts),
-            )
+        together = zip(*(cell.row.journal.records() for cell in self._cells), strict=False)
+        while batch := list(itertools.islice(together, _BATCH)):
+            asked = self._asked.of([records[0] for records in batch]) if self._asked else itertools.repeat(_NOT_ASKED)
+            yield from map(self._answered, asked, batch)
+
+    def _answered(self, asked: Asked, records: Sequence[Record]) -> Answered:
+        answers = [_answer(self._section, record) for record in records]
+        texts = itertools.chain([*asked.images, asked.question, asked.truth], *answers)
+        return Answered(
+            {"id": _text(records[0].sample), **asked._asdict(), "answers": answers},
+            "".join(_fate(self._section, record) for record in records),
+            len({json.dumps(record.parsed, sort_keys=True) for record in records}) > 1,
+            sum(len(text or "") for text in texts),
+        )
 
     def first(self, room: int) -> list[Answered]:
         """The first ones that fit into that many characters; three in any case."""
@@ -135,11 +142,15 @@ class _Task:
         self._task, self._show = task, show
         self._samples = {sample.id: sample for sample in task.samples}
 
-    def of(self, record: Record) -> Asked:
-        sample = self._samples.get(record.sample)
-        if sample is None or sample_digests(self._task, [sample]) != [record.input]:
-            return Asked("(not what was asked in the run)", "", [])
-        return _asked(self._task, sample, self._show)
+    def of(self, records: Sequence[Record]) -> Iterator[Asked]:
+        """What each record is the answer to, as far as that is still asked."""
+        samples = [sample for record in records if (sample := self._samples.get(record.sample))]
+        digests = dict(zip((sample.id for sample in samples), sample_digests(self._task, samples), strict=True))
+        for record in records:
+            if digests.get(record.sample) == record.input:
+                yield _asked(self._task, self._samples[record.sample], self._show)
+            else:
+                yield Asked("(not what was asked in the run)", "", [])
 
 
 def _questions(

@@ -13,7 +13,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..harness.texts import all_printable
 from .offline import policy, text
 from .page import UNSCRIPTED, Frame, board_view, figure_views, html, samples_view, scripts, task_view
 from .samples import Samples, index
@@ -140,7 +139,7 @@ def _parts(samples: Samples) -> Iterator[list[Answered]]:
 
 def _script(name: str, value: object) -> str:
     """A script that hands over a value."""
-    content = json.dumps(all_printable(value), ensure_ascii=False, separators=(",", ":"))
+    content = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"samplesRead({json.dumps(name)},{content});\n"
 
 
