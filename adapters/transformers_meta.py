@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.architecture import read_architecture
-from ..harness.measure.configs import standard_config
+from ..harness.measure.configs import image_size, processed_size, standard_config, with_image_size
 from ..harness.measure.counting import PhaseCount
 from ..harness.measure.memory import free_memory
 from .countable import countable, projected
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     Inputs = Mapping[str, torch.Tensor]
 
+_PROCESSOR = "preprocessor_config.json"
 _LAYERS = ("num_hidden_layers", "n_layer")
 _TOWERS = {"clip_vision_model": "CLIPVisionModel", "siglip_vision_model": "SiglipVisionModel"}
 """Model types that no Auto class builds."""
@@ -57,14 +58,30 @@ class Blueprint:
         config: As ``config.json`` holds it.
         source: Where it comes from, as shown to users.
         recorded: Phase -> the result of `Counter.record`.
+        processed: Pixels a side that its processor makes of an image; ``None`` if that is not known.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], source: str, recorded: Mapping[str, PhaseCount] = MappingProxyType({})
+        self,
+        config: Mapping[str, Any],
+        source: str,
+        recorded: Mapping[str, PhaseCount] = MappingProxyType({}),
+        processed: int | None = None,
     ) -> None:
         if not isinstance(config.get("model_type"), str):
             raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
         self.config, self.source, self.recorded = standard_config(config, source), source, recorded
+        stated = image_size(self.config)
+        self.note = ""
+        if processed is not None and stated is not None and stated != processed:
+            told = f"its processor makes {processed} x {processed} of them: --image-size {processed}"
+            self.note = f"images of {stated} x {stated} pixels, as the config states; {told}"
+
+    def with_image_size(self, side: int) -> Blueprint:
+        """The same on images of ``side`` x ``side`` pixels."""
+        if side == image_size(self.config):
+            return Blueprint(self.config, self.source, self.recorded)
+        return Blueprint(with_image_size(self.config, side), self.source)
 
     @functools.cached_property
     def _config(self) -> Any:
@@ -228,25 +245,41 @@ def _states(module: torch.nn.Module, width: int) -> Part:
 
 
 def card(path: str) -> Blueprint:
-    """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record."""
+    """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record.
+
+    It may have ``processed``, the pixels a side that its processor makes of an image.
+    """
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     recorded = {
         phase: PhaseCount(tuple(map(Fraction, told["one"])), tuple(map(Fraction, told["two"])), told["attention"])
         for phase, told in content["counted"].items()
     }
-    return Blueprint(content["config"], content["source"], recorded)
+    return Blueprint(content["config"], content["source"], recorded, content.get("processed"))
 
 
 def pretrained(path: str, revision: str | None = None) -> Blueprint:
-    """The architecture of a local folder or of a hub id; only its config is read."""
-    file = checkpoint(path, revision, ("config.json",)) / "config.json"
+    """The architecture of a config file, a local folder or a hub id; only its configs are read."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        if file.suffix == ".json":
+            raise UserError("there is no such file", where=path, todo="name a config.json")
+        file = checkpoint(path, revision, ("config.json", _PROCESSOR)) / "config.json"
+    config = _fields(file)
+    if isinstance(config.get("config"), dict):  # one of ours, with its source
+        return Blueprint(config["config"], path)
+    processor = file.with_name(_PROCESSOR)
+    processed = processed_size(_fields(processor)) if file.name == "config.json" and processor.is_file() else None
+    return Blueprint(config, path, processed=processed)
+
+
+def _fields(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read it: {error}", where=str(file), todo="give a whole config.json") from error
-    if not isinstance(config, dict):
-        raise UserError("it holds no fields", where=str(file), todo="give a whole config.json")
-    return Blueprint(config, path)
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read it: {error}", where=str(file), todo=f"give a whole {file.name}") from error
+    if not isinstance(content, dict):
+        raise UserError("it holds no fields", where=str(file), todo=f"give a whole {file.name}")
+    return content
 
 
 def blueprint_of(path: str, *, revision: str | None = None, **_: Any) -> Blueprint:

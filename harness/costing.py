@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PHASES = ("vision", "projector", "text", "prefill", "head", "methods")
 
+_IMAGES = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class CostRequest:
@@ -34,7 +36,8 @@ class CostRequest:
 
     Attributes:
         text_tokens: Tokens of the prompt that are not visual.
-        visual_tokens: Visual tokens that enter the language model; default all of an image.
+        visual_tokens: Visual tokens that enter the language model; default all of the images.
+        images: Images of each prompt.
         batch: Prompts per batch.
         precision: Of weights, activations, keys and values.
         convention: What the closed form counts.
@@ -43,6 +46,7 @@ class CostRequest:
 
     text_tokens: int
     visual_tokens: int | None = None
+    images: int = 1
     batch: int = 1
     precision: Precision = "fp16"
     convention: Convention = CONVENTIONS["default"]
@@ -51,6 +55,8 @@ class CostRequest:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise UserError(f"cannot make a batch of {self.batch} prompts", todo="give 1 or more")
+        if not 0 <= self.images <= _IMAGES:
+            raise UserError(f"cannot show {self.images} images in a prompt", todo=f"give 0 to {_IMAGES:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +95,21 @@ class Costing:
     Args:
         registry: Where architectures, models and methods are looked up.
         spec: Model spec.
+        image_size: Pixels a side of every image, instead of the size that the config states.
 
     Raises:
-        UserError: A name or an option is unknown, or methods do not go together or with the architecture.
+        UserError: A name or an option is unknown, or methods do not go together or with the architecture, which reads
+            no images perhaps.
     """
 
-    def __init__(self, registry: Registry, spec: str) -> None:
+    def __init__(self, registry: Registry, spec: str, *, image_size: int | None = None) -> None:
         self._registry, self._spec = registry, parse(spec)
         self.blueprint = _blueprint(registry, self._spec.base)
+        if image_size is not None:
+            self.blueprint = self.blueprint.with_image_size(image_size)
         self.architecture = read_architecture(self.blueprint.config)
+        if image_size is not None and self.architecture.vision is None:
+            raise UserError(f"a {self.architecture.model_type} reads no images", todo="leave --image-size out")
         self.counter = Counter(self.blueprint)
         self._methods(self._spec)
         is_own = _is_architecture(registry, self._spec.base)
@@ -121,7 +133,14 @@ class Costing:
             )
         spec = self._spec if budget is None else self._spec.with_budget(budget)
         methods = self._methods(spec)
-        whole = Work.whole(self.architecture, text_tokens=request.text_tokens, visual_tokens=request.visual_tokens)
+        whole = Work.whole(
+            self.architecture,
+            text_tokens=request.text_tokens,
+            visual_tokens=request.visual_tokens,
+            images=request.images,
+        )
+        if self.blueprint.note and request.images:
+            whole = whole.assuming(self.blueprint.note)
         work = what_is_left(methods, whole)
         full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
         operators = tuple(work.operators(request.convention))
@@ -172,20 +191,24 @@ class Costing:
         heads = self.architecture.language.stack.heads if self.architecture.language else 0
         if execution and any(layer.heads < heads or layer.mlp < 1 for layer in execution.layers):
             return None
-        tokens = {"projector": work.visual_tokens if execution else 1, "text": work.text_tokens, "head": 1}
+        tokens = {"projector": work.visual_tokens if execution else work.images, "text": work.text_tokens, "head": 1}
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
+        times = {"vision": work.images}
         if execution:
             stacks["prefill"] = [layer.tokens for layer in execution.layers]
         counts = {
-            phase: self.counter.count_layers(phase, stacks[phase]).value
-            if phase in stacks
-            else self.counter.count(phase, tokens[phase]).value
+            phase: times.get(phase, 1)
+            * (
+                self.counter.count_layers(phase, stacks[phase]).value
+                if phase in stacks
+                else self.counter.count(phase, tokens[phase]).value
+            )
             for phase in self.counter.phases()
         }
         own = work.added + work.beside.vision + work.beside.language
         if own:
             counts["methods"] = own
-        return {phase: counts[phase] for phase in PHASES if phase in counts}
+        return {phase: counts[phase] for phase in PHASES if counts.get(phase)}
 
 
 def _is_architecture(registry: Registry, base: Call) -> bool:

@@ -127,7 +127,7 @@ class Selector(Method):
 
     def leaves(self, work: Work) -> Work:
         """Return the work on a shorter prompt."""
-        return work.with_visual_tokens(self.kept(work.visual_tokens))
+        return work.with_visual_tokens(work.images * self.kept(work.image_tokens))
 
     @classmethod
     def has_cost_model(cls) -> bool:

@@ -157,15 +157,18 @@ def run(
 
 @app.command()
 def cost(
-    spec: Annotated[
-        str,
+    specs: Annotated[
+        list[str],
         typer.Argument(
-            help="Architecture with methods, such as llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l, or a hub id or folder.",
+            help="Architectures with methods, such as llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l; a hub id, folder or "
+            "config.json. Several make one table.",
             autocompletion=_names("architecture"),
         ),
     ],
     text_tokens: Annotated[int, typer.Option(help="Tokens of the prompt that are not visual.")] = 64,
-    visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of one image.")] = None,  # noqa: UP045
+    visual_tokens: Annotated[Optional[int], typer.Option(help="Visual tokens; default all of the images.")] = None,  # noqa: UP045
+    images: Annotated[int, typer.Option(help="Images of each prompt.")] = 1,
+    image_size: Annotated[Optional[int], typer.Option(help="Pixels a side; default what the config states.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(help="Prompts per batch.")] = 1,
     budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1]; may be given several times.")] = None,  # noqa: UP045
     hardware: Annotated[
@@ -189,14 +192,16 @@ def cost(
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
-    """Show what a model costs, from its config alone."""
+    """Show what models cost, from their configs alone."""
     from .cost import CostOptions, show_cost
 
     show_cost(
         CostOptions(
-            spec=spec,
+            specs=tuple(specs),
             text_tokens=text_tokens,
             visual_tokens=visual_tokens,
+            images=images,
+            image_size=image_size,
             batch=batch,
             budgets=tuple(budget or ()),
             hardware=tuple(hardware or ()),

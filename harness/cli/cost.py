@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
@@ -20,7 +21,6 @@ from .output import write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from ..results import Timing
 
@@ -31,9 +31,11 @@ _BY = ("phase", "module", "operator")
 class CostOptions:
     """What the command line said."""
 
-    spec: str
+    specs: tuple[str, ...]
     text_tokens: int
     visual_tokens: int | None
+    images: int
+    image_size: int | None
     batch: int
     budgets: tuple[float, ...]
     hardware: tuple[str, ...]
@@ -49,16 +51,22 @@ class CostOptions:
 
 
 def show_cost(options: CostOptions) -> None:
-    """Write what a model spec costs, at each budget."""
+    """Write what model specs cost, at each budget."""
     request, plugins = _cost_request(options), load_plugins(options.plugins)
     form = file_form(options.out, FIGURE_FORMATS, "a figure") if options.out else ""
-    costing = Costing(plugins.registry, _spec(options.spec))
-    budgets = dict.fromkeys(options.budgets) or (None,)
-    costs = [costing.cost(request, budget, count=options.count) for budget in budgets]
-    if options.count:
-        reconcile(costing.counter, costing.blueprint)
-    timings = [costing.measure(request, budget) for budget in budgets] if options.measure else []
-    title = f"{costing.source}: FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
+    costs: list[Cost] = []
+    timings: list[tuple[Timing, Timing]] = []
+    sources: list[str] = []
+    for spec in dict.fromkeys(map(_spec, options.specs)):
+        costing = Costing(plugins.registry, spec, image_size=options.image_size)
+        budgets = dict.fromkeys(options.budgets) or (None,)
+        costs += [costing.cost(request, budget, count=options.count) for budget in budgets]
+        if options.count:
+            reconcile(costing.counter, costing.blueprint)
+        timings += [costing.measure(request, budget) for budget in budgets] if options.measure else []
+        sources.append(costing.source)
+    source = f"{sources[0]}: " if len(sources) == 1 else ""
+    title = f"{source}FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
     if options.out:
         drawing = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
         write_content(options.out, plugins.registry.find("figure", "costs").factory()(drawing))
@@ -70,7 +78,7 @@ def show_cost(options: CostOptions) -> None:
         return
     typer.echo(title)
     write_columns([*_rows(costs, request)])
-    for assumed in dict.fromkeys(one for cost in costs for one in cost.work.assumed):
+    for assumed in _notes(costs):
         typer.echo(f"note: {assumed}")
     for cost, times in zip(costs, timings, strict=False):
         typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
@@ -94,6 +102,7 @@ def _cost_request(options: CostOptions) -> CostRequest:
     return CostRequest(
         text_tokens=options.text_tokens,
         visual_tokens=options.visual_tokens,
+        images=options.images,
         batch=options.batch,
         precision=cast("Precision", options.precision),
         convention=convention,
@@ -102,10 +111,31 @@ def _cost_request(options: CostOptions) -> CostRequest:
 
 
 def _spec(text: str) -> str:
-    """The spec; a bare hub id or path is short for ``hf:`` and it."""
-    base, *_ = re.split(r"[+(@]", text, maxsplit=1)
-    bare = "/" in base and ":" not in base
-    return str(Call("hf", base.strip(' "'))) + text[len(base) :] if bare else text
+    """The spec; a bare hub id or path is short for ``hf:`` and it. What exists is a path, whatever signs are in it."""
+    name, _, given = re.fullmatch(r"(?:([\w.-]+):)?(\s*)(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
+    ends = [len(given), *(sign.start() for sign in re.finditer(r"[+(@]", given))]
+    bases = [given[:end] for end in sorted(ends, reverse=True)]
+    found = next((base for base in bases if _is_path(base)), None)
+    if found is None and (name or not ("/" in bases[-1] or bases[-1].endswith(".json"))):
+        return text
+    base = bases[-1] if found is None else found
+    return str(Call(name or "hf", base.strip(' "'))) + given[len(base) :]
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a file, or a folder with a slash: one without could be the name of a model."""
+    path = Path(text.strip(' "')).expanduser()
+    try:
+        return path.is_file() or ("/" in text and path.is_dir())
+    except (OSError, ValueError):
+        return False
+
+
+def _notes(costs: Sequence[Cost]) -> Iterable[str]:
+    """What was assumed; of which spec, where there are several."""
+    for note in dict.fromkeys(one for cost in costs for one in cost.work.assumed):
+        about = [cost.spec for cost in costs if note in cost.work.assumed]
+        yield note if len(about) == len(costs) else f"{', '.join(about)}: {note}"
 
 
 def _known(value: str, known: Iterable[str], option: str) -> None:
@@ -121,23 +151,27 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
     phases = [phase for phase in PHASES if any(phase in cost.flops for cost in costs)]
     yield ["", *(cost.spec for cost in costs)]
     if any(cost.work.execution for cost in costs):
-        yield ["tokens", *(f"{c.work.tokens} ({c.work.visual_tokens} visual)" for c in costs)]
+        yield [
+            "tokens",
+            *(f"{c.work.tokens} ({c.work.visual_tokens} visual)" if c.work.execution else "-" for c in costs),
+        ]
     for phase in phases:
-        yield [phase, *(_flops(cost.flops.get(phase, 0)) for cost in costs)]
+        yield [phase, *(_flops(cost.flops.get(phase)) for cost in costs)]
     if "prefill" in phases:
-        yield ["decode, a token", *(_flops(cost.decode) for cost in costs)]
+        yield ["decode, a token", *(_flops(cost.decode or None) for cost in costs)]
     if any(cost.of_base < 1 or cost.of_full < 1 for cost in costs):
         yield ["of the base model", *(f"{cost.of_base:.1%}" for cost in costs)]
         yield ["of the same, all on", *(f"{cost.of_full:.1%}" for cost in costs)]
     for phase in phases:
         if any(cost.counted for cost in costs):
-            yield [f"{phase}, counted", *(_flops(c.counted.get(phase, 0)) if c.counted else "-" for c in costs)]
+            yield [f"{phase}, counted", *(_flops(c.counted.get(phase)) if c.counted else "-" for c in costs)]
     if "prefill" in phases:
-        yield [f"memory, {request.precision}", *(_bytes(cost.memory) for cost in costs)]
+        yield [f"memory, {request.precision}", *(_bytes(cost.memory) if cost.memory else "-" for cost in costs)]
     for chip in request.accelerators:
         for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
             name, digits = ("a token", 2) if part == "token" else (part, 1)
-            times = (f"{1e3 * cost.predicted[chip.name][part]:.{digits}f} ms" for cost in costs)
+            found = (cost.predicted[chip.name].get(part) for cost in costs)
+            times = ("-" if value is None else f"{1e3 * value:.{digits}f} ms" for value in found)
             yield [f"{name} on {chip.name}, predicted", *times]
 
 
@@ -159,6 +193,7 @@ def _as_json(cost: Cost, options: CostOptions, request: CostRequest) -> dict[str
         "batch": options.batch,
         "text_tokens": cost.work.text_tokens,
         "visual_tokens": cost.work.visual_tokens,
+        "images": cost.work.images if cost.work.tower else 0,
         "flops": dict(cost.flops),
         "counted_flops": None if cost.counted is None else dict(cost.counted),
         "share_of_base": cost.of_base,
@@ -177,8 +212,10 @@ def _spread(timing: Timing) -> str:
     return "; ".join(filter(None, [f"{quartiles}, {timing.repeats} repeats", ", ".join(state), timing.note]))
 
 
-def _flops(value: int) -> str:
-    """FLOPs with three digits after the point, in the unit that suits them."""
+def _flops(value: int | None) -> str:
+    """FLOPs with three digits after the point, in the unit that suits them; a dash where there are none."""
+    if value is None:
+        return "-"
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if value >= size:
             return f"{value / size:.3f} {unit}"

@@ -112,6 +112,10 @@ class Operator:
         """Numbers moved for a batch: weights are read once, everything else once an input."""
         return self.weights + batch * (self.read + self.written)
 
+    def times(self, count: int) -> Operator:
+        """The same for ``count`` inputs at once, which share the weights."""
+        return replace(self, flops=count * self.flops, read=count * self.read, written=count * self.written)
+
 
 def prefill(
     model: Architecture, execution: Execution, convention: Convention, *, head_positions: int = 1

@@ -40,6 +40,8 @@ _LLAVA_TOWER = "openai/clip-vit-large-patch14-336"
 _ORIGINAL = ("llava", "llava_llama", "llava_mistral", "llava_phi", "llava_qwen")
 _LANGUAGES = {"LlavaLlama": "llama", "LlavaMistral": "mistral", "LlavaPhi": "phi", "LlavaQwen": "qwen2"}
 """Beginnings of the original LLaVA's class names -> the language model inside."""
+_WITH_TOWERS = ("clip", "llava", "siglip")
+"""Model types with a ``vision_config``, whether it is written out or not."""
 _FEATURES = {"patch": "default", "cls_patch": "full"}
 
 
@@ -65,6 +67,46 @@ def is_original_llava(config: Mapping[str, Any]) -> bool:
     """Whether a config is of LLaVA's own code, which keeps the language model's sizes on top and no ``text_config``."""
     flat = "hidden_size" in config or any(name.startswith("mm_") for name in config)
     return config.get("model_type") in _ORIGINAL and "text_config" not in config and flat
+
+
+def image_size(config: Mapping[str, Any]) -> int | None:
+    """Return the pixels a side of the square images that a config is for; ``None`` if it states none."""
+    side = _image_part(config).get("image_size")
+    return side if _whole(side) else None
+
+
+def with_image_size(config: Mapping[str, Any], side: int) -> dict[str, Any]:
+    """Return the config of the same model on images of ``side`` x ``side`` pixels.
+
+    Raises:
+        UserError: The size is not one that an image can have, or the config leaves out the part that reads images.
+    """
+    if side < 1:
+        raise UserError(f"an image cannot have {side} pixels a side", todo="give 1 or more")
+    if not _image_part(config):
+        raise UserError("it has no vision_config", todo="write it out, or leave --image-size out")
+    changed = {**_image_part(config), "image_size": side}
+    check_sizes(changed)
+    return {**config, "vision_config": changed} if _has_towers(config) else {**changed}
+
+
+def processed_size(processor: Mapping[str, Any]) -> int | None:
+    """Return the pixels a side that a processor makes of an image, by its config; ``None`` if it is not square."""
+    crops = processor.get("do_center_crop", "crop_size" in processor)
+    size = processor.get("crop_size" if crops else "size")
+    sides = {size.get("height"), size.get("width")} if isinstance(size, dict) else {size}
+    side = sides.pop() if len(sides) == 1 else None
+    return side if _whole(side) else None
+
+
+def _image_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of the part that reads images."""
+    part = config.get("vision_config") if _has_towers(config) else config
+    return part if isinstance(part, dict) else {}
+
+
+def _has_towers(config: Mapping[str, Any]) -> bool:
+    return "vision_config" in config or config.get("model_type") in _WITH_TOWERS
 
 
 def check_sizes(config: Mapping[str, Any], where: str = "") -> None:

@@ -76,6 +76,15 @@ class Blueprint(Protocol):
         """Phase -> its equal layers; a phase that is absent has none that repeat."""
         ...
 
+    @property
+    def note(self) -> str:
+        """What a user must know of the size of its images; empty if nothing."""
+        ...
+
+    def with_image_size(self, side: int) -> Blueprint:
+        """The same on images of ``side`` x ``side`` pixels."""
+        ...
+
     def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
         """Time the prefill up to the first token, and one further token, with random weights, on this machine."""
         ...

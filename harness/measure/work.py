@@ -47,14 +47,15 @@ class Work:
     Attributes:
         model: The architecture.
         text_tokens: Tokens of the prompt that are not visual.
-        visual_tokens: Visual tokens that enter the language model.
-        tower: What runs of the vision tower; ``None`` for an architecture without one.
+        visual_tokens: Visual tokens that enter the language model, of all images.
+        tower: What runs of the vision tower for each image; ``None`` for an architecture or a prompt without one.
         execution: What runs of the language model; ``None`` for an architecture without one.
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
         beside: FLOPs of what methods put beside the weights.
         own_weights: Whether a method brings weights of its own for the language model.
         assumed: What was assumed where the work depends on the image or the prompt, one sentence each.
+        images: Of the prompt, all of one size.
     """
 
     model: Architecture
@@ -67,34 +68,39 @@ class Work:
     beside: Beside = _NOTHING
     own_weights: bool = False
     assumed: tuple[str, ...] = ()
+    images: int = 1
 
     @classmethod
-    def whole(cls, model: Architecture, *, text_tokens: int, visual_tokens: int | None = None) -> Work:
+    def whole(cls, model: Architecture, *, text_tokens: int, visual_tokens: int | None = None, images: int = 1) -> Work:
         """Everything runs.
 
         Args:
             model: The architecture.
             text_tokens: Tokens of the prompt that are not visual.
-            visual_tokens: Visual tokens that the language model reads; default all that the image gives.
+            visual_tokens: Visual tokens that the language model reads; default all that the images give.
+            images: Of the prompt.
 
         Raises:
-            UserError: A count is negative, there is nothing to run on, or more visual tokens than the image gives.
+            UserError: A count is negative, there is nothing to run on, or more visual tokens than the images give.
         """
-        given = model.visual_tokens if visual_tokens is None else visual_tokens
-        for name, count in (("text", text_tokens), ("visual", given)):
+        most = model.visual_tokens * images
+        given = most if visual_tokens is None else visual_tokens
+        for name, count in (("text tokens", text_tokens), ("visual tokens", given), ("images", images)):
             if count < 0:
-                raise UserError(f"{count} {name} tokens are less than none", todo="give 0 or more")
-        if given > model.visual_tokens:
+                raise UserError(f"{count} {name} are less than none", todo="give 0 or more")
+        if given > most:
+            seen = "an image" if images == 1 else f"{images} images"
             raise UserError(
-                f"{given} visual tokens are more than the {model.visual_tokens} of an image in a {model.model_type}",
+                f"{given} visual tokens are more than the {most} of {seen} in a {model.model_type}",
                 todo="give fewer, or leave them out",
             )
         tower = None
-        if model.vision is not None:
+        if model.vision is not None and images:
             tower = Execution.full(model.vision.stack, model.vision.patches + model.vision.extra_tokens)
         if model.language is None:
-            return cls(model, text_tokens if model.text else 0, 0, tower, None)
-        return cls(model, text_tokens, given, tower, Execution.full(model.language.stack, text_tokens + given))
+            return cls(model, text_tokens if model.text else 0, 0, tower, None, images=images)
+        execution = Execution.full(model.language.stack, text_tokens + given)
+        return cls(model, text_tokens, given, tower, execution, images=images)
 
     @property
     def tokens(self) -> int:
@@ -108,9 +114,14 @@ class Work:
             raise UserError(f"a {self.model.model_type} has no language model", todo="leave the method out")
         return self.model.language.stack, self.execution
 
+    @property
+    def image_tokens(self) -> int:
+        """Visual tokens of each image."""
+        return self.visual_tokens // max(1, self.images)
+
     def with_visual_tokens(self, count: int) -> Work:
         """The same prompt with other visual tokens, before anything of the language model is switched off."""
-        shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count)
+        shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count, images=self.images)
         return dataclasses.replace(self, visual_tokens=count, execution=shorter.execution)
 
     def with_one_more_token(self) -> Work:
@@ -145,9 +156,9 @@ class Work:
     def operators(self, convention: Convention) -> Iterator[Operator]:
         """All operators up to the first answer token: vision tower, projector, prefill, one position of the head."""
         if self.tower is not None:
-            yield from vision(self.model, self.tower, convention)
+            yield from (operator.times(self.images) for operator in vision(self.model, self.tower, convention))
             yield from _of_methods("vision", "adapter", self.beside.vision)
-        yield from projector(self.model, self.visual_tokens if self.model.language else 1, convention)
+        yield from projector(self.model, self.visual_tokens if self.model.language else self.images, convention)
         if self.model.text is not None:
             yield from text_tower(self.model, self.text_tokens, convention)
         if self.execution is not None:

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 
     Bars = Mapping[str, Mapping[str, float]]
 
-_PHASES = ("vision", "projector", "prefill", "head")
+_PHASES = ("vision", "projector", "text", "prefill", "head")
 _WIDTH, _BAR = 460, 26
+_NAMES = {  # of a path, the end says more than the beginning
+    "labelLimit": 300,
+    "labelExpr": "length(datum.label) > 44 ? '\u2026' + slice(datum.label, -43) : datum.label",
+    "domain": False,
+    "ticks": False,
+}
 
 
 def costs(request: FigureRequest) -> str | bytes:
@@ -72,8 +78,8 @@ def _stacked(bars: Bars, phases: Sequence[str], unit: str, longest: float, palet
     number = f".3{style}"
     ticks = {"format": style, "grid": False, "tickCount": 5}
     x = vega.number("value", title=unit, scale={"domain": [0, 1.25 * longest]}, axis=ticks)
-    y = vega.name("spec", title=None, sort=list(bars), axis={"labelLimit": 300, "domain": False, "ticks": False})
-    colours = dict(zip(_PHASES, ("#e08a1e", "#7a9e3f", palette.accent, palette.ink), strict=True))
+    y = vega.name("spec", title=None, sort=list(bars), axis=_NAMES)
+    colours = dict(zip(_PHASES, ("#e08a1e", "#7a9e3f", "#8f6bb3", palette.accent, palette.ink), strict=True))
     scale = {"domain": list(phases), "range": [colours[phase] for phase in phases]}
     stacked = {
         "x": x | {"stack": "zero"},

@@ -52,9 +52,8 @@ class Lora(Method):
             todo = "leave merged=false out"
             raise UserError("a scheduler runs parts of blocks, and a live adapter only runs whole", todo=todo)
         found = targets(adapter.shapes)
-        return work.with_beside(
-            beside(found, tower=work.tower, visual_tokens=work.visual_tokens, blocks=work.execution)
-        )
+        sizes = {"visual_tokens": work.visual_tokens, "images": work.images}
+        return work.with_beside(beside(found, tower=work.tower, blocks=work.execution, **sizes))
 
     def fingerprint(self) -> str:
         """Identify the adapter by its files."""

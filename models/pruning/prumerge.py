@@ -99,11 +99,11 @@ class PruMerge(Selector):
     def leaves(self, work: Work) -> Work:
         """Return the work on a shorter prompt; where each image has its own number of tokens, on a usual one."""
         self._check(work.model)
-        count = self.kept(work.visual_tokens)
+        count = self.kept(work.image_tokens)
         if self.tokens is None:
             name = type(self).__name__
             work = work.assuming(f"{name} keeps as many visual tokens as an image needs; {count} are assumed")
-        return work.with_visual_tokens(count)
+        return work.with_visual_tokens(work.images * count)
 
     def kept(self, given: int) -> int:
         """Return ``tokens``, or what is usual: the dissertation's Table C.2 fits 36 to 43 of 576 (158 to 165 for +)."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from adaptbench.harness.cli import doctor
@@ -68,6 +70,63 @@ def test_a_local_folder(cli, tmp_path, name, given, told):
     assert not counted or cost["counted_flops"]["prefill"] > 0
 
 
+@pytest.mark.parametrize("name", ["a+b", "a(1)", "a@0.5", "a+b(c=1)@2 d"])
+@pytest.mark.parametrize("form", ["{}", "hf:{}", "{}/config.json", "{}+layers(keep=1)"])
+def test_any_signs_in_a_path(cli, tmp_path, name, form):
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}))
+    (cost,) = json.loads(cli("cost", form.format(folder), "--no-count", "--json").out)
+    path, more = (f"{folder}/config.json", "") if "json" in form else (folder, "+layers(keep=1)" * ("keep" in form))
+    assert cost["spec"] == f'hf:"{path}"{more}'
+
+
+def test_config_files_and_names_in_one_table_and_one_chart(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"model_type": "opt", "hidden_size": 64, "num_attention_heads": 4}
+    Path("plain.json").write_text(json.dumps(config))
+    Path("ours.json").write_text(json.dumps({"source": "somewhere", "config": config}))
+    specs = ("plain.json", "ours.json", "llava-1.5-7b+fastv", "vit-b-16")
+    done = cli("cost", *specs, "--hardware", "A100-80G", "--no-count", "--out", "chart.svg")
+    assert (done.status, done.err) == (0, "")
+    head, *rows = (re.split(r"  +", line.strip()) for line in done.out.splitlines()[1:] if "  " in line)
+    assert head == ["hf:plain.json", "hf:ours.json", "llava-1.5-7b+fastv", "vit-b-16"]
+    rows = {row[0]: row[1:] for row in rows}
+    assert rows["vision"][:2] == rows["projector"][:2] == ["-", "-"]
+    assert rows["prefill"][0] == rows["prefill"][1] != rows["prefill"][2]
+    assert rows["prefill"][3] == rows["decode, a token"][3] == rows["a token on A100-80G, predicted"][3] == "-"
+    chart = Path("chart.svg").read_text()
+    assert all(chart.count(f">{spec}<") == 2 for spec in head)
+
+
+def test_sizes_and_numbers_of_images(cli):
+    def flops(*arguments):
+        (cost,) = json.loads(cli("cost", *arguments, "--no-count", "--json", "--preset", "counted").out)
+        return cost["visual_tokens"], cost["images"], cost["flops"]
+
+    one, three, none = (flops("llava-1.5-7b", "--images", str(count))[2] for count in (1, 3, 0))
+    assert three["vision"] == 3 * one["vision"]
+    assert three["projector"] == 3 * one["projector"]
+    assert set(none) == {"prefill", "head"}
+    assert flops("llava-1.5-7b", "--images", "3")[:2] == (3 * 576, 3)
+    assert flops("llava-1.5-7b", "--image-size", "224")[0] == 256
+    assert flops("llava-1.5-7b+random-tokens(keep=144)", "--images", "2")[0] == 288
+
+
+def test_the_size_that_a_processor_makes(cli, tmp_path):
+    config = {"model_type": "dinov2", "hidden_size": 64, "num_attention_heads": 4, "image_size": 56}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    crops = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}, "do_center_crop": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(crops))
+    told, asked = (
+        json.loads(cli("cost", str(tmp_path), "--json", *arguments).out)[0]
+        for arguments in ((), ("--image-size", "28"))
+    )
+    assert "its processor makes 28 x 28 of them: --image-size 28" in told["assumed"][0]
+    assert not asked["assumed"]
+    assert asked["counted_flops"]["vision"] < told["counted_flops"]["vision"] / 2
+
+
 @pytest.mark.parametrize(
     ("ending", "starts"), [("svg", b"<svg"), ("PDF", b"%PDF"), ("png", b"\x89PNG"), ("html", b"<!doctype")]
 )
@@ -125,6 +184,11 @@ print(status, int(peak) < 2**20, {"torch", "transformers"} & {*sys.modules})
         ("llava-1.5-7b", "--out", "chart"),
         ("llava-1.5-7b", "--visual-tokens", "-1"),
         ("llava-1.5-7b", "--batch", "0"),
+        ("llava-1.5-7b", "--images", "-1"),
+        ("llava-1.5-7b", "--image-size", "0"),
+        ("llava-1.5-7b", "--image-size", "5"),
+        ("llama-2-7b", "--image-size", "224"),
+        ("llama-2-7b", "no-such.json"),
         ("llava-1.5-7b+layers(keep=many)",),
         ("llava-1.5-7b+fastv(keep=-200)",),
         ("llava-1.5-7b+adallava-l@0.3",),
