@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .measure.quantisation import Quantisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Architecture:
         projector: From the tower to the language model, or to the space that images share with texts.
         language: The language model, which reads images and texts.
         visual_tokens: Tokens that the language model reads of one image, unless some are pruned.
+        quantisation: How weights are stored, if not in the precision of everything else.
         text: The tower of texts, which reads no image; its head leads to the space that texts share with images.
     """
 
@@ -94,3 +99,4 @@ class Architecture:
     language: Language | None = None
     visual_tokens: int = 0
     text: Language | None = None
+    quantisation: Quantisation | None = None

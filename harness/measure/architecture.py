@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ..errors import UserError
 from ..transformer import Architecture, Language, Linear, Stack, Vision
 from ..yaml_files import read_yaml
 from .configs import standard_config
+from .quantisation import read_quantisation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,10 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
         UserError: The model type has no closed form here, or a number of the config makes no sense.
     """
     config = _filled(standard_config(config))
+    return replace(_architecture(config), quantisation=read_quantisation(config))
+
+
+def _architecture(config: Mapping[str, Any]) -> Architecture:
     kind = str(config.get("model_type", ""))
     if kind == "llava":
         return _llava(config)

@@ -86,6 +86,11 @@ LLM_VIEWER = Convention(
 CONVENTIONS = {convention.name: convention for convention in (DEFAULT, LLM_VIEWER, COUNTED)}
 
 
+_ROOTS = {"vision": "vision_tower", "projector": "multi_modal_projector", "text": "text_model"} | dict.fromkeys(
+    ("prefill", "decode"), "model"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One operator of one layer, for one input.
@@ -98,6 +103,8 @@ class Operator:
         weights: Numbers read of weights.
         read: Numbers read of activations and of keys and values.
         written: Numbers written, keys and values included.
+        shape: Inputs and outputs of a linear layer.
+        stored: Bytes that its weights take, where they are quantised.
     """
 
     phase: Phase
@@ -107,10 +114,28 @@ class Operator:
     weights: int
     read: int
     written: int
+    shape: tuple[int, int] | None = None
+    stored: int | None = None
 
     def numbers(self, batch: int = 1) -> int:
         """Numbers moved for a batch: weights are read once, everything else once an input."""
         return self.weights + batch * (self.read + self.written)
+
+    def weight_bytes(self, size: float) -> float:
+        """Bytes of its weights, where a number that is not quantised takes ``size``."""
+        return self.weights * size if self.stored is None else self.stored
+
+    def bytes_moved(self, size: float, batch: int = 1) -> float:
+        """Bytes moved for a batch, as `numbers`."""
+        return self.weight_bytes(size) + batch * (self.read + self.written) * size
+
+    @property
+    def layer(self) -> str:
+        """Name of its linear layer in a model, as Llama and LLaVA name theirs: ``model.layers.3.mlp.up_proj``."""
+        if self.module == "head":
+            return self.name
+        module, name = self.module.replace(".attention", ".self_attn"), self.name.replace("out", "o")
+        return f"{_ROOTS[self.phase]}.{module}.{name}" + "_proj" * module.startswith("layers.")
 
     def times(self, count: int) -> Operator:
         """The same for ``count`` inputs at once, which share the weights."""
@@ -208,7 +233,8 @@ class _Place:
         self, name: str, tokens: int, inputs: int, outputs: int, part: str = "", moved: tuple[int, int] | None = None
     ) -> Operator:
         size, (read, written) = inputs * outputs, moved or (inputs, outputs)
-        return self._operator(name, part, 2 * tokens * size, size, tokens * read, tokens * written)
+        operator = self._operator(name, part, 2 * tokens * size, size, tokens * read, tokens * written)
+        return replace(operator, shape=(inputs, outputs))
 
     def elementwise(self, name: str, flops: int, read: int, written: int, part: str = "") -> Iterator[Operator]:
         if self.convention.elementwise:
@@ -296,7 +322,8 @@ def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Co
     for layer in head:
         size = layer.inputs * layer.outputs
         flops = convention.head_flops * positions * size
-        yield Operator(phase, "head", layer.name, flops, size, positions * layer.inputs, positions * layer.outputs)
+        read, written = positions * layer.inputs, positions * layer.outputs
+        yield Operator(phase, "head", layer.name, flops, size, read, written, (layer.inputs, layer.outputs))
 
 
 def _kv_heads(stack: Stack, heads: int) -> int:

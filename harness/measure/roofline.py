@@ -65,7 +65,7 @@ class Accelerator(BaseModel):
     def seconds(self, operator: Operator, precision: Precision = "fp16", batch: int = 1) -> float:
         """Time of one operator for a batch of inputs: max(operations / peak, bytes / bandwidth)."""
         arithmetic = batch * operator.flops / self.peak_of(precision)
-        traffic = operator.numbers(batch) * BYTES[precision] / self.bandwidth
+        traffic = operator.bytes_moved(BYTES[precision], batch) / self.bandwidth
         return max(arithmetic, traffic)
 
 

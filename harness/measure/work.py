@@ -97,10 +97,12 @@ class Work:
         tower = None
         if model.vision is not None and images:
             tower = Execution.full(model.vision.stack, model.vision.patches + model.vision.extra_tokens)
+        assumed = () if model.quantisation is None else (str(model.quantisation),)
         if model.language is None:
-            return cls(model, text_tokens if model.text else 0, 0, tower, None, images=images)
+            texts = text_tokens if model.text else 0
+            return cls(model, texts, 0, tower, None, images=images, assumed=assumed)
         execution = Execution.full(model.language.stack, text_tokens + given)
-        return cls(model, text_tokens, given, tower, execution, images=images)
+        return cls(model, text_tokens, given, tower, execution, images=images, assumed=assumed)
 
     @property
     def tokens(self) -> int:
@@ -155,6 +157,9 @@ class Work:
 
     def operators(self, convention: Convention) -> Iterator[Operator]:
         """All operators up to the first answer token: vision tower, projector, prefill, one position of the head."""
+        yield from map(self._stored, self._operators(convention))
+
+    def _operators(self, convention: Convention) -> Iterator[Operator]:
         if self.tower is not None:
             yield from (operator.times(self.images) for operator in vision(self.model, self.tower, convention))
             yield from _of_methods("vision", "adapter", self.beside.vision)
@@ -169,7 +174,7 @@ class Work:
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token."""
         if self.execution is not None:
-            yield from decode_step(self.model, self.execution, self.tokens + 1, convention)
+            yield from map(self._stored, decode_step(self.model, self.execution, self.tokens + 1, convention))
             yield from _of_methods("decode", "adapter", self.beside.following)
 
     def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1) -> int:
@@ -181,8 +186,9 @@ class Work:
         if self.execution is None:
             return 0
         analyser = convention.traffic == "analyser"
-        operators = list(prefill(self.model, self.execution, dataclasses.replace(convention, elementwise=True)))
-        weights = sum(o.weights for o in operators if o.module != "head" or not analyser)
+        every = prefill(self.model, self.execution, dataclasses.replace(convention, elementwise=True))
+        operators = [self._stored(operator) for operator in every]
+        weights = sum(o.weight_bytes(bytes_per_number) for o in operators if o.module != "head" or not analyser)
         cached = sum(o.written for o in operators if o.name in _CACHED)
         blocks: dict[str, int] = {}
         for operator in operators:
@@ -191,7 +197,14 @@ class Work:
                 blocks[block] = blocks.get(block, 0) + operator.written
         sizes = [*blocks.values()] or [0]
         activations = sizes[-1] if analyser else max(sizes)
-        return bytes_per_number * (weights + batch * (cached + activations))
+        return round(weights) + bytes_per_number * batch * (cached + activations)
+
+    def _stored(self, operator: Operator) -> Operator:
+        """An operator with the bytes that its weights take, if they are quantised."""
+        how = self.model.quantisation
+        if how is None or operator.shape is None or not how.covers(operator.layer):
+            return operator
+        return dataclasses.replace(operator, stored=how.bytes_of(*operator.shape))
 
 
 def _of_methods(phase: Phase, name: str, flops: int) -> Iterator[Operator]:
