@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .harness.comparison import Comparison
     from .harness.contracts import Input, Prompt, Record, Sample, Task
     from .harness.errors import UserError
-    from .harness.hooks import hookimpl
+    from .harness.hooks import PublishedScore, hookimpl
     from .harness.image_methods import ImageMethod
     from .harness.methods import Budget, Method, Selector
     from .harness.runner import RunResult
@@ -35,6 +35,7 @@ __all__ = [
     "ModelCard",
     "Piece",
     "Prompt",
+    "PublishedScore",
     "Question",
     "Record",
     "Rule",
@@ -60,7 +61,7 @@ _HOMES = {
     "harness.cards": ("MethodCard", "Metric", "ModelCard", "TaskCard"),
     "harness.contracts": ("Input", "MaskedPrompt", "Piece", "Prompt", "Record", "Sample", "Task"),
     "harness.errors": ("UserError",),
-    "harness.hooks": ("hookimpl",),
+    "harness.hooks": ("PublishedScore", "hookimpl"),
     "harness.image_methods": ("ImageMethod",),
     "harness.methods": ("Budget", "Method", "Selector"),
     "harness.runner": ("RunResult",),

@@ -68,11 +68,43 @@ class RunFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedScore:
+    """A score that was published, to stand beside the same score of a run.
+
+    Attributes:
+        model: Model spec, without its budget.
+        task: Name of the task, without arguments.
+        metric: Name of one of its metrics.
+        value: As it is shown: 78.5 if the unit of the metric is ``%``.
+        source: Where it is printed, in a few words.
+        budget: The budget that was asked for.
+        rule: The scoring rule.
+        samples: How many samples of the task it is about; ``None`` if that is not known.
+    """
+
+    model: str
+    task: str
+    metric: str
+    value: float
+    source: str
+    budget: float = 1.0
+    rule: str = "official"
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardContext:
-    """A board is about to be rendered; a plugin may add texts to ``notes`` (shown as text, escaped)."""
+    """A board is about to be rendered.
+
+    Attributes:
+        board: As it is so far.
+        notes: Texts that a plugin adds, shown as text at the top.
+        published: Scores that a plugin adds; the board shows those that match a cell, with the difference.
+    """
 
     board: Any
     notes: list[str]
+    published: list[PublishedScore]
 
 
 @hookspec

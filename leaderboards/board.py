@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.hooks import BoardContext
 from .collect import collect
+from .published import with_published
 from .ranking import sections
 from .wording import listed
 
@@ -57,7 +58,7 @@ class Board:
 
 
 def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: Sequence[Accelerator] = ()) -> Board:
-    """Read and rank runs, and let plugins add their notes.
+    """Read and rank runs, and let plugins add notes and published scores.
 
     Args:
         directories: The runs.
@@ -80,9 +81,11 @@ def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: 
             todo="run the same `adaptbench run` command again to its end",
         )
     board = Board(found.runs, sections(found.rows), found.missing)
-    notes: list[str] = []
-    plugins.fire("board_context", BoardContext(board=board, notes=notes))
-    return Board(board.runs, board.sections, board.missing, tuple(map(str, notes)))
+    context = BoardContext(board=board, notes=[], published=[])
+    plugins.fire("board_context", context)
+    return replace(
+        board, sections=with_published(board.sections, context.published), notes=tuple(map(str, context.notes))
+    )
 
 
 def folder_of(package: str) -> Path:

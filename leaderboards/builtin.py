@@ -8,6 +8,7 @@ from ..harness.hooks import hookimpl
 from . import dissertation
 
 if TYPE_CHECKING:
+    from ..harness.hooks import BoardContext
     from ..harness.registry import Registrar
 
 _HERE = "adaptbench.leaderboards"
@@ -68,3 +69,9 @@ def register(registry: Registrar) -> None:
         panels = f"{module}:on_board" if section else None
         registry.figure(name, f"{module}:{name}", summary=summary, panels=panels, section=section)
     dissertation.register(registry)
+
+
+@hookimpl
+def board_context(event: BoardContext) -> None:
+    """Add what the dissertation published."""
+    dissertation.board_context(event)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from ..harness.cards import Metric, TaskCard
+    from ..harness.hooks import PublishedScore
     from ..harness.results import Estimate
     from .collect import Row
 
@@ -57,12 +58,14 @@ class Standing:
         name: Model spec with budget, unique in the section.
         tier: Ranks that are open; ``None`` for a baseline and for whatever is not ranked.
         reason: Why it is not comparable; empty if it is.
+        published: The same scores as others have published them.
     """
 
     row: Row
     name: str
     tier: Tier | None = None
     reason: str = ""
+    published: tuple[PublishedScore, ...] = ()
 
     @property
     def baseline(self) -> bool:

@@ -15,6 +15,7 @@ from .latex import escaped, latex_table
 from .reading import HOW_TO_READ
 from .remarks import Remarks
 from .spent import base_scores, spent_columns
+from .wording import scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _INTEGERS = (
     "seed", "n", "samples", "unscored", "unparsed", "rank_best", "rank_worst", "flops", "parameters", "time_inputs",
-    "time_repeats", "time_warmup", "peak_memory_bytes", "rule_version",
+    "time_repeats", "time_warmup", "peak_memory_bytes", "rule_version", "published_samples",
 )  # fmt: skip
 """Columns of whole numbers, in which some are missing."""
 
@@ -85,10 +86,7 @@ def markdown(board: Board) -> str:
     for section in board.sections:
         table = views.task_table(section)
         heads = ["rank", "model", *table["heads"], "notes"]
-        rows = [
-            [row.rank.text, row.name, *(cell.text for cell in row.cells), "; ".join(row.remarks)]
-            for row in table["rows"]
-        ]
+        rows = [[row.rank.text, row.name, *map(_noted, row.cells), "; ".join(row.remarks)] for row in table["rows"]]
         parts += [f"## {plain(section.title)}", plain(table["summary"]), plain(table["caption"])]
         parts.append(markdown_table(heads, _escaped(rows), numbers=range(2, len(heads) - 1)))
         parts += _spent(table["spent"])
@@ -114,7 +112,8 @@ def latex(board: Board) -> str:
 
 
 def _strong(cell: Cell) -> str:
-    return rf"\textbf{{{escaped(cell.text)}}}" if cell.best else escaped(cell.text)
+    text = escaped(_noted(cell))
+    return rf"\textbf{{{text}}}" if cell.best else text
 
 
 def _latex_overview(family: Mapping[str, Any], table: Mapping[str, Any]) -> str:
@@ -182,6 +181,7 @@ def _row(metric: Metric, standing: Standing, remarks: Remarks, spent: Mapping[st
     row, result = standing.row, standing.row.result
     score = result.metrics.get(metric.name)
     tier = standing.tier if metric.name == result.task_card.metrics[0].name else None
+    published = next((theirs for theirs in standing.published if theirs.metric == metric.name), None)
     status = "not ranked" if standing.reason else "baseline" if standing.baseline else "ranked"
     return {
         **_cell(row.run.name, result.cell),
@@ -198,6 +198,9 @@ def _row(metric: Metric, standing: Standing, remarks: Remarks, spent: Mapping[st
         "high": score.high if score else None,
         "n": score.n if score else 0,
         "interval": score.method if score else None,
+        "published": published.value / scale(metric) if published else None,
+        "published_samples": published.samples if published else None,
+        "published_source": published.source if published else None,
         "samples": result.samples,
         "unscored": result.unscored,
         "unparsed": result.unparsed,

@@ -1,6 +1,7 @@
 """What the dissertation prints and finds, beside what runs say: its tables as data, its findings, and its trainings.
 
-Nothing else in this package depends on it: `register` adds its reports and figures, as a plugin would.
+Nothing else in this package depends on it: `register` adds its reports and figures, as a plugin would, and
+`board_context` its scores.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ...harness.hooks import BoardContext
     from ...harness.registry import Registrar
 
 
@@ -29,3 +31,10 @@ def register(registry: Registrar) -> None:
     for name, summary in figures.items():
         module = name.replace("-", "_")
         registry.figure(name, f"{__name__}.{module}:{module}", summary=summary)
+
+
+def board_context(event: BoardContext) -> None:
+    """Add the scores of its tables."""
+    from .scores import published_scores
+
+    event.published.extend(published_scores())

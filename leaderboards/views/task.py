@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wording
 from ..axes import plots
+from ..published import CAPTION, published_columns
 from ..remarks import Remarks
 from ..spent import spent_table
 from ..subsets import subset_tables
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ...harness.results import CellResult
     from ..axes import Plot
+    from ..published import PublishedColumn
     from ..ranking import Section, Standing
 
 
@@ -41,17 +43,22 @@ def task_table(section: Section) -> dict[str, Any]:
     kinds = sorted({score.method.partition(" over ")[0] for score in scores})
     made = f"Intervals: {' or '.join(kinds)} over the n scored {section.noun}. " if kinds else ""
     odd, remarks = _odd_counts(section), Remarks(section)
+    published = published_columns(section)
     regular = "" if odd else f"Every one of the {section.noun} was parsed and scored. "
     rule = f"Rule {section.card.rule}, version {section.card.rule_version}{_chance(section)}."
     return {
         "title": section.title,
         "summary": ". ".join(filter(None, (section.card.summary, section.card.note))),
         "noun": section.card.sample_noun,
-        "caption": f"{decided}{made}{regular}{rule}",
+        "caption": " ".join(filter(None, (f"{decided}{made}{regular}{rule}", CAPTION if published else ""))),
         "partial": section.partial,
         "lead": _lead(section),
-        "heads": [*map(wording.with_unit, section.card.metrics), "n", *odd, "FLOPs per input", "time per input"],
-        "rows": [_task_row(section, standing, odd, remarks) for standing in section.standings],
+        "heads": [
+            *map(wording.with_unit, section.card.metrics),
+            *(head for column in published for head in column.heads),
+            *("n", *odd, "FLOPs per input", "time per input"),
+        ],
+        "rows": [_task_row(section, standing, published, odd, remarks) for standing in section.standings],
         "spent": spent_table(section),
         "subsets": subset_tables(section),
     }
@@ -68,9 +75,12 @@ def plot_views(section: Section, prefix: str) -> list[PlotView]:
     return found
 
 
-def _task_row(section: Section, standing: Standing, odd: Sequence[str], remarks: Remarks) -> TableRow:
+def _task_row(
+    section: Section, standing: Standing, published: Sequence[PublishedColumn], odd: Sequence[str], remarks: Remarks
+) -> TableRow:
     result, timing = standing.row.result, standing.row.timing
     scores = [score_cell(result.metrics.get(metric.name), metric) for metric in section.card.metrics]
+    scores += [cell for column in published for cell in column.cells(standing)]
     scored = result.samples - result.unscored
     count = result.flops
     flops = Cell(wording.MISSING, hint=result.flops_missing)
