@@ -116,7 +116,9 @@ class CellWork:
             self.journal.finish(result, timing, whole)
         timing = self.journal.timing()
         self.space.progress.finish(result, timing, self.reused)
-        event = hooks.CellFinished(cell=self.cell.id, result=result, timing=timing, reused=self.reused)
+        event = hooks.CellFinished(
+            path=self.space.directory.path, cell=self.cell.id, result=result, timing=timing, reused=self.reused
+        )
         self.space.plugins.fire("cell_finished", event)
         return result
 

@@ -51,8 +51,9 @@ class RecordWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellFinished:
-    """A cell is complete; ``reused`` says that it was so before this session."""
+    """A cell of the run at ``path`` is complete; ``reused`` says that it was so before this session."""
 
+    path: Path
     cell: CellId
     result: CellResult
     timing: Timing | None

@@ -22,6 +22,7 @@ from .suites import filled, load_suite
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .plugins import Plugins
     from .registry import Registry
     from .suites import Suite
 
@@ -142,10 +143,20 @@ def plan(registry: Registry, request: Request) -> Plan:
     return Plan(tuple(cells), tuple(left_out))
 
 
-def find_suite(registry: Registry, name: str) -> Suite:
-    """Read a suite by its name, or a suite file; its variables are those of the environment."""
+def find_suite(plugins: Plugins, name: str) -> Suite:
+    """Read a suite by its name, or a suite file, and load its plugins; its variables are those of the environment.
+
+    Raises:
+        UserError: There is no such suite, it is malformed, or one of its plugins is broken or not there.
+    """
     is_file = name.endswith((".yaml", ".yml"))
-    return filled(load_suite(name if is_file else registry.find("suite", name).factory()()), os.environ)
+    path = name if is_file else plugins.registry.find("suite", name).factory()()
+    suite = load_suite(path)
+    try:
+        plugins.require(suite.plugins)
+    except UserError as error:
+        raise UserError(f"{error.what} ({error.where})", where=f"plugins of {path}", todo=error.todo) from error
+    return filled(suite, os.environ)
 
 
 def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:

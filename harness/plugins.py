@@ -1,7 +1,8 @@
 """Finding plugins and loading each in isolation: a broken plugin does not affect the others.
 
-Plugins come from three places, all through the same door: entry points of the group ``adaptbench`` (the built-ins among
-them), files or modules named by ``--plugin``, and Python objects handed to the API.
+Plugins come from three places, all through the same door: entry points of the group ``adaptbench`` (the built-ins
+among them), what ``--plugin`` or a suite names, and Python objects handed to the API. What is named is a file, a
+module, or an entry point; those of the group ``adaptbench.on_request`` are loaded only so.
 
 Environment: ``ADAPTBENCH_PLUGINS`` is a comma-separated list of the entry points to load besides the built-ins; set but
 empty, none is loaded. ``ADAPTBENCH_TRACE=1`` writes every hook call to standard error.
@@ -18,7 +19,7 @@ import sys
 import traceback
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -30,13 +31,15 @@ import pluggy
 from . import hooks
 from .errors import UserError
 from .registry import Registrar, Registry
-from .specs import did_you_mean
+from .specs import did_you_mean, is_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 BUILTIN = "adaptbench"
+ON_REQUEST = f"{hooks.NAMESPACE}.on_request"
+"""Group of the entry points that are loaded only if they are named."""
 _BESIDES: ContextVar[Sequence[str | object]] = ContextVar("_BESIDES", default=())
 """What `load_plugins` loads besides if it is not told."""
 
@@ -110,6 +113,26 @@ class Plugins:
         self.loaded.append(state)
         return state
 
+    def require(self, items: Sequence[str | object], *, strict: bool = True) -> None:
+        """Load files, modules, entry points or objects besides; what is loaded already stays as it is.
+
+        Args:
+            items: As for `load_plugins`.
+            strict: Whether a broken plugin is an error.
+
+        Raises:
+            UserError: One is broken or not there.
+        """
+        for item in items:
+            if item in self.names.others:
+                continue
+            self.names = replace(self.names, others=(*self.names.others, item))
+            plugin = _add_named(self, item)
+            if strict and plugin.error:
+                raise UserError(
+                    f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback"
+                ) from plugin.cause
+
     def fire(self, hook: str, event: object) -> None:
         """Tell every plugin of an event. One that fails is logged and harms neither the run nor the others."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -155,10 +178,11 @@ def besides(extra: Sequence[str | object]) -> Iterator[None]:
 def load_plugins(
     extra: Sequence[str | object] = (), *, strict: bool = True, installed: Sequence[str] | None = None
 ) -> Plugins:
-    """Load the built-ins, the installed plugins, and ``extra``: paths of files, names of modules, or plugin objects.
+    """Load the built-ins, the installed plugins, and ``extra``: files, modules, entry points, or plugin objects.
 
     Args:
-        extra: What to load besides. A text that ends with ``.py`` or holds a ``/`` is a path, another one a module.
+        extra: What to load besides. A text that ends with ``.py`` or holds a ``/`` is a path; another one is the name
+            of an entry point or, if there is none, of a module.
         strict: Whether a broken plugin of ``extra`` is an error: it was asked for by name.
         installed: Names of the installed plugins to load; by default those that ``ADAPTBENCH_PLUGINS`` lets in.
 
@@ -168,17 +192,12 @@ def load_plugins(
     extra = extra or _BESIDES.get()
     points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
     allowed = _allowed([point.name for point in points if not _builtin(point)], installed)
-    plugins = Plugins(PluginNames(tuple(allowed), tuple(extra)))
+    plugins = Plugins(PluginNames(tuple(allowed)))
     for point in points:
         if _builtin(point) or point.name in allowed:
             version = point.dist.version if point.dist else ""
             plugins.add(point.name, point.value, point.load, version)
-    for item in extra:
-        plugin = _add_extra(plugins, item)
-        if strict and plugin.error:
-            raise UserError(
-                f"plugin is broken: {plugin.error}", where=plugin.origin, todo="--debug shows the traceback"
-            ) from plugin.cause
+    plugins.require(extra, strict=strict)
     return plugins
 
 
@@ -209,19 +228,19 @@ def _builtin(point: EntryPoint) -> bool:
     return point.dist is not None and point.dist.name == BUILTIN
 
 
-def is_path(item: str) -> bool:
-    """Whether ``--plugin`` takes a text for a file rather than for a module."""
-    return item.endswith(".py") or "/" in item or os.sep in item
-
-
-def _add_extra(plugins: Plugins, item: str | object) -> Plugin:
+def _add_named(plugins: Plugins, item: str | object) -> Plugin:
     name = plugin_name(item)
     if isinstance(item, Path) or (isinstance(item, str) and is_path(item)):
         path = Path(item)
         return plugins.add(name, str(path), lambda: _load_file(path))
-    if isinstance(item, str):
-        return plugins.add(name, item, lambda: importlib.import_module(item))
-    return plugins.add(name, repr(item), lambda: item)
+    if not isinstance(item, str):
+        return plugins.add(name, repr(item), lambda: item)
+    for point in [*entry_points(group=hooks.NAMESPACE, name=item), *entry_points(group=ON_REQUEST, name=item)]:
+        known = [plugin for plugin in plugins.loaded if (plugin.name, plugin.origin) == (item, point.value)]
+        return (
+            known[0] if known else plugins.add(item, point.value, point.load, point.dist.version if point.dist else "")
+        )
+    return plugins.add(name, item, lambda: importlib.import_module(item))
 
 
 class _FromSource(SourceFileLoader):

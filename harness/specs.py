@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import string
 from dataclasses import dataclass
@@ -127,6 +128,11 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     close = [match for match, _, _ in matches]
     longer = [other for other in names if name and other.startswith(name) and other not in close]
     return (close + longer)[:3]
+
+
+def is_path(text: str) -> bool:
+    """Whether a text that names a plugin is a file's path, rather than the name of a module or an entry point."""
+    return text.endswith(".py") or "/" in text or os.sep in text
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

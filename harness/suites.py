@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .budgets import checked
 from .errors import UserError
-from .specs import Spec, parse, parse_call
+from .specs import Spec, is_path, parse, parse_call
 from .yaml_files import read_yaml, validated
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ class Suite(BaseModel):
     """Pattern of model specs, such as ``*-shop*`` -> the only one of the tasks that these models are asked."""
     batch_size: int | None = Field(default=None, ge=1)
     device: str | None = None
+    plugins: tuple[str, ...] = ()
+    """Plugins to load: entry points, modules, or files, which are relative to the suite's."""
 
-    @field_validator("models", "tasks", "budgets", "seeds", mode="before")
+    @field_validator("models", "tasks", "budgets", "seeds", "plugins", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
@@ -82,7 +84,9 @@ def load_suite(path: str | Path) -> Suite:
         UserError: The file cannot be read, or is not a suite; the message names the line or the field.
     """
     content = read_yaml(path, kind="suite", fields="name, models and tasks")
-    return validated(Suite, content, where=str(path), todo="see `adaptbench list suites` for examples")
+    suite = validated(Suite, content, where=str(path), todo="see `adaptbench list suites` for examples")
+    plugins = (str(Path(path).parent / name) if is_path(name) else name for name in suite.plugins)
+    return suite.model_copy(update={"plugins": tuple(plugins)})
 
 
 def filled(suite: Suite, environment: Mapping[str, str]) -> Suite:

@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..plugins import load_plugins
 from ..registry import Entry, Kind
 from ..specs import did_you_mean, show_value
+from ..suites import load_suite
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def show_plugins(extra: Sequence[str], *, as_json: bool) -> None:
 
 def _as_json(entry: Entry) -> dict[str, Any]:
     card = entry.card.model_dump(mode="json") if entry.card is not None else None
-    return {"kind": entry.kind, "name": entry.name, "plugin": entry.owner, "arguments": dict(entry.args), "card": card}
+    told = {"kind": entry.kind, "name": entry.name, "plugin": entry.owner, "arguments": dict(entry.args), "card": card}
+    return told | ({"summary": _summary(entry)} if entry.kind == "suite" else {})
 
 
 def _note(entry: Entry) -> str:
@@ -92,4 +94,10 @@ def _note(entry: Entry) -> str:
 
 
 def _summary(entry: Entry) -> str:
+    """What it is, in a line: the card's summary, or a suite's description."""
+    if entry.kind == "suite":
+        try:
+            return load_suite(entry.factory()()).description or f"from {entry.owner}"
+        except UserError as error:
+            return str(error)
     return entry.card.summary if entry.card is not None else f"from {entry.owner}"

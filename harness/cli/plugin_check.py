@@ -8,8 +8,9 @@ from importlib.util import find_spec
 import typer
 
 from ..conformance import check
-from ..plugins import is_path, load_plugins, plugin_name
+from ..plugins import load_plugins, plugin_name
 from ..progress import Lines
+from ..specs import is_path
 from .output import write_columns, write_json
 
 

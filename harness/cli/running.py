@@ -92,7 +92,7 @@ def _tell_plugins(plugins: Plugins, run: RunDirectory, results: Sequence[CellRes
     plugins.fire("run_started", hooks.RunStarted(path=run.path, cells=[result.cell for result in results]))
     for result in results:
         timing = run.journal(result.key).timing()
-        event = hooks.CellFinished(cell=result.cell, result=result, timing=timing, reused=True)
+        event = hooks.CellFinished(path=run.path, cell=result.cell, result=result, timing=timing, reused=True)
         plugins.fire("cell_finished", event)
     plugins.fire("run_finished", hooks.RunFinished(path=run.path, results=tuple(results)))
 
@@ -110,7 +110,7 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
     batch_size, device, name, only = options.batch_size, options.device, "latest", dict[str, str]()
     if options.suite:
-        suite = find_suite(plugins.registry, options.suite)
+        suite = find_suite(plugins, options.suite)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
         # What the suite has already is not asked for twice.
         models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))

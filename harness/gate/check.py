@@ -61,9 +61,8 @@ class Gate:
         rules: Rules | None = None,
         **settings: str | int | None,
     ) -> None:
-        self.rules, self._plugin_names = rules or Rules(), plugins
-        self._plugins = load_plugins(plugins)
-        found = find_suite(self._plugins.registry, suite)
+        self.rules, self._plugins = rules or Rules(), load_plugins(plugins)
+        found = find_suite(self._plugins, suite)
         self.name = found.name
         self.path = baselines / f"{found.name}.json"
         self._plan: Plan = plan(
@@ -94,7 +93,7 @@ class Gate:
         first = min(cell.seed for cell in self._plan.cells)
         ids = [cell.id for cell in self._plan.cells if cell.seed == first and not cell.model.card.replays]
         pairs = [TimedPair(describe(cell), cell, cell) for cell in ids]
-        both = BothSides(base, head, self._settings, tuple(self._plugin_names))
+        both = BothSides(base, head, self._settings, tuple(map(str, self._plugins.names.others)))
         return time_pairs(self.name, pairs, both, self.rules.time, seed, (progress or Progress()).note)
 
     def renew(self, head: Baseline) -> list[str]:

@@ -148,7 +148,7 @@ class TestConflicts:
         path = plugin_file("mine", GOOD.format(name="x"))
         plugins = load_plugins([path, path], strict=False)
         assert plugins.registry.find("model", "x").owner == "mine"
-        assert "has that name already" in plugins.loaded[-1].error
+        assert [plugin.name for plugin in plugins.loaded].count("mine") == 1
 
 
 class TestSources:
@@ -197,13 +197,13 @@ def installed(tmp_path, monkeypatch):
     """Distributions with an entry point, as pip leaves them: name -> source of the plugin's module."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def install(name, source):
+    def install(name, source, group="adaptbench"):
         module = name.replace("-", "_")
         (tmp_path / f"{module}.py").write_text(source)
         info = tmp_path / f"{module}-1.2.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[adaptbench]\n{name} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}\n")
         monkeypatch.delitem(sys.modules, module, raising=False)
 
     return install
@@ -215,6 +215,28 @@ class TestEntryPoints:
         plugins = load_plugins()
         state = next(p for p in plugins.loaded if p.name == "entry-one")
         assert (state.version, state.origin, state.names) == ("1.2", "entry_one", ("model installed",))
+
+    def test_one_that_is_on_request_is_loaded_if_it_is_named(self, installed):
+        installed("entry-asked", GOOD.format(name="asked"), group="adaptbench.on_request")
+        assert "entry-asked" not in [plugin.name for plugin in load_plugins().loaded]
+        plugins = load_plugins(["entry-asked"])
+        state = plugins.loaded[-1]
+        assert (state.name, state.version, state.names) == ("entry-asked", "1.2", ("model asked",))
+        assert plugins.names.others == ("entry-asked",)
+        plugins.require(["entry-asked"])
+        assert plugins.loaded[-1] is state
+
+    def test_one_that_is_loaded_anyway_may_be_named(self, installed, monkeypatch):
+        installed("entry-one", GOOD.format(name="installed"))
+        plugins = load_plugins(["entry-one"])
+        assert [plugin.name for plugin in plugins.loaded].count("entry-one") == 1
+        monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
+        assert load_plugins(["entry-one"]).registry.find("model", "installed")
+
+    def test_one_that_is_named_and_broken_is_an_error(self, installed):
+        installed("entry-broken", "1 / 0")
+        with pytest.raises(UserError, match="entry_broken: plugin is broken: ZeroDivisionError"):
+            load_plugins(["entry-broken"])
 
     def test_a_broken_one_is_no_error(self, installed):
         installed("entry-broken", "1 / 0")

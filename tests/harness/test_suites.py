@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from adaptbench import UserError
+from adaptbench.harness.planning import find_suite
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.suites import load_suite
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +41,54 @@ def test_what_is_left_out_has_a_default(suite):
     assert (made.description, made.budgets, made.seeds, made.batch_size, made.device) == ("", (), (0,), None, None)
 
 
+PLUGIN = """
+import adaptbench
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.model("mine", "nowhere:Model", card=adaptbench.ModelCard(capabilities=("embed",)))
+"""
+
+
+class TestPlugins:
+    @pytest.fixture
+    def find(self, tmp_path, monkeypatch):
+        """Find a suite below this folder by the plugins that it names."""
+        monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "sub").mkdir()
+        (tmp_path / "sub" / "own.py").write_text(PLUGIN)
+
+        def found(*names):
+            listed = "".join(f"\n  - {name}" for name in names)
+            (tmp_path / "sub" / "mine.yaml").write_text(f"{GOOD}plugins:{listed}\n")
+            plugins = load_plugins()
+            return find_suite(plugins, "sub/mine.yaml"), plugins
+
+        return found
+
+    def test_files_are_relative_to_the_suite_and_loaded(self, find):
+        suite, plugins = find("./own.py")
+        assert suite.plugins == (str(Path("sub/own.py")),)
+        assert plugins.registry.find("model", "mine").owner == "own"
+
+    def test_jobs_elsewhere_load_them_too(self, find):
+        _, plugins = find("own.py")
+        assert plugins.names.others == (str(Path("sub/own.py")),)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("gone.py", r"plugins of sub/mine.yaml: plugin is broken: .*no such plugin file.*gone.py"),
+            ("nowhere_at_all", r"plugins of sub/mine.yaml: plugin is broken: ModuleNotFoundError.*nowhere_at_all"),
+            ("json", r"plugins of sub/mine.yaml: plugin is broken: it implements no hook"),
+        ],
+    )
+    def test_one_that_is_missing_or_broken_is_refused(self, find, name, message):
+        with pytest.raises(UserError, match=message):
+            find(name)
+
+
 def test_every_shipped_suite_is_one():
     entries = load_plugins().registry.entries("suite")
     assert "demo" in [entry.name for entry in entries]
@@ -55,6 +106,8 @@ def test_every_shipped_suite_is_one():
         (GOOD.replace("name: mine\n", ""), "name: Field required"),
         (GOOD.replace("[pixels]", "[]"), "models: .*at least 1"),
         (GOOD.replace("[pixels]", "pixels"), "models: write a list"),
+        (GOOD + "plugins: mine.py\n", "plugins: write a list"),
+        (GOOD + "plugins: [3]\n", "plugins.0: .*string"),
         (GOOD.replace("[pixels]", "[pixels, pixels]"), "models: 'pixels' appears twice"),
         (GOOD.replace("[pixels]", "[1]"), "models.0: .*string"),
         (GOOD.replace("[pixels]", "['a(']"), "models: model spec 'a.': column 3: expected the name of an argument"),

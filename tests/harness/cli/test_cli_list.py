@@ -42,7 +42,7 @@ def test_json_is_the_same_list_with_the_cards(cli):
     assert pixels["plugin"] == "models"
     assert pixels["card"]["capabilities"] == ["embed"]
     suite = next(row for row in rows if row["kind"] == "suite" and row["name"] == "demo")
-    assert suite["card"] is None
+    assert (suite["card"], suite["summary"].split()[0]) == (None, "Few-shot")
     text = cli("list").out
     assert all(f"  {row['name']}" in text for row in rows)
 
@@ -53,6 +53,16 @@ def test_a_plugin_adds_to_it_though_its_modules_do_not_exist(cli, tmp_path):
     assert ["mine", "embed", "My", "own"] in [line.split() for line in done.out.splitlines()]
     rows = json.loads(cli("list", "tasks", "--plugin", "mine.py", "--json").out)
     assert {"k": 1} in [row["arguments"] for row in rows if row["name"] == "ask"]
+
+
+def test_suites_are_listed_with_their_descriptions(cli, tmp_path):
+    assert "offline on the CPU in minutes." in cli("list", "suites").out
+    (tmp_path / "torn.yaml").write_text("name: torn")
+    (tmp_path / "mine.py").write_text(f'{PLUGIN}    registry.suite("torn", "{tmp_path / "torn.yaml"}")\n')
+    done = cli("list", "suites", "--plugin", "mine.py")
+    assert (done.status, done.err) == (0, "")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("  torn")]
+    assert "torn.yaml: models: Field required" in line
 
 
 def test_plugin_list_shows_origin_version_and_names(cli, tmp_path):
