@@ -83,10 +83,12 @@ def file_form(out: Path, formats: Sequence[str], what: str) -> str:
 
 def write_report(out: Path, form: str, content: str | bytes | Files) -> None:
     """Write what a report returned in a form that `file_form` gave: a file, or the files of a folder."""
-    if form == FOLDER and not isinstance(content, str | bytes):
-        _write_folder(out.resolve(), content)
-    else:
+    if form != FOLDER:
         write_content(out, content)
+    elif isinstance(content, str | bytes):
+        raise UserError("it returned one content for a folder", where=str(out), todo="return paths with contents")
+    else:
+        _write_folder(out.resolve(), content)
 
 
 def write_content(out: Path, content: object) -> None:
@@ -103,7 +105,7 @@ def _bytes(out: Path, content: object) -> bytes:
 def _write_folder(out: Path, files: Files) -> None:
     """Write a whole folder in place of what a report wrote there before, file by file; or none and a `UserError`."""
     if out.exists() and not (out.is_dir() and ((out / _MARK).is_file() or not any(out.iterdir()))):
-        raise UserError("it is there, and no report wrote it", where=str(out), todo="name a new or an empty folder")
+        raise UserError("it exists, and no report wrote it", where=str(out), todo="name a new or an empty folder")
     draft, old = out.with_name(f".{out.name}.tmp"), out.with_name(f".{out.name}.old")
     with disk_errors(out):
         for left in filter(Path.exists, (draft, old)):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _ROOM = 250_000
 """Characters of a task's samples in a page that holds all it shows."""
-UNSCRIPTED = 3
+_UNSCRIPTED = 3
 """Samples that can be read without scripts."""
 
 
@@ -65,7 +65,7 @@ def render(board: Board, registry: Registry) -> str:
         | {"samples": _samples(section, f"task-{number}", registry, samples)}
         for number, section in enumerate(board.sections, 1)
     ]
-    sources = [inline(script) for script in scripts()]
+    sources = [inline(script) for script in scripts().values()]
     frame = Frame(
         style=Markup(f"<style>{text('board.css')}</style>"),  # noqa: S704 - our own file
         scripts=[Markup(f'<script type="module">{script}</script>') for script in sources],  # noqa: S704 - likewise
@@ -83,9 +83,10 @@ def html(template: str, frame: Frame, **given: Any) -> str:
     return page
 
 
-def scripts() -> list[str]:
-    """Vega, DataTables, and what makes them act on a page."""
-    return [vega(), _datatables(), text("board.js") + text("charts.js") + text("samples.js")]
+def scripts() -> dict[str, str]:
+    """Vega, DataTables, and what makes them act on a page, by names."""
+    own = text("board.js") + text("charts.js") + text("samples.js")
+    return {"vega": vega(), "datatables": _datatables(), "board": own}
 
 
 def board_view(board: Board) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def samples_view(samples: Samples, found: Sequence[Answered], count: int) -> dic
         count: How many can be browsed.
     """
     of = f"all {count:,}" if count == samples.total else f"the first {count:,} of {samples.total:,}"
-    first = [answered.item for answered in found[:UNSCRIPTED]]
+    first = [answered.item for answered in found[:_UNSCRIPTED]]
     return {"title": f"Samples: {of}", "note": samples.note, "models": samples.models, "first": first}
 
 

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .offline import policy, text
-from .page import UNSCRIPTED, Frame, board_view, figure_views, html, samples_view, scripts, task_view
+from .page import Frame, board_view, figure_views, html, samples_view, scripts, task_view
 from .samples import Samples, index
 
 if TYPE_CHECKING:
@@ -38,13 +38,16 @@ def site(board: Board, registry: Registry) -> Iterator[tuple[str, str | bytes]]:
     """Make the files: what pages need, the samples and the page of each task, and the first page."""
     from markupsafe import Markup
 
-    names = [f"assets/{name}.js" for name in ("vega", "datatables", "board")]
-    for name, script in zip(names, scripts(), strict=True):
-        yield name, f"(() => {{ 'use strict'; {script}\n}})();\n"  # a module would be refused from a disk
+    sources = scripts()
+    for name, source in sources.items():
+        yield (
+            f"assets/{name}.js",
+            f"(() => {{ 'use strict'; {source}\n}})();\n",
+        )  # a module would be refused from a disk
     yield "assets/board.css", text("board.css")
     frame = Frame(
         style=Markup('<link rel="stylesheet" href="assets/board.css">'),
-        scripts=[Markup(f'<script defer src="{name}"></script>') for name in names],  # noqa: S704 - names of our files
+        scripts=[Markup(f'<script defer src="assets/{name}.js"></script>') for name in sources],  # noqa: S704 - our own
         policy=policy(files=True, images=True),
         footer="This site asks for nothing but its own files.",
     )
@@ -59,11 +62,9 @@ def site(board: Board, registry: Registry) -> Iterator[tuple[str, str | bytes]]:
         view = task_view(section, "task", specs)
         view["samples"] = yield from _samples(Samples(section, registry, images.url), folder, images)
         task["lead"] = view["lead"]
-        given = {"title": board.title, "tasks": tasks, "task": view, "href": task["href"]}
-        yield (
-            task["href"],
-            html("task_page.html.j2", frame, page=given, specs=specs, samples={"task": {"folder": folder}}),
-        )
+        page = {"title": board.title, "tasks": tasks, "task": view, "href": task["href"]}
+        stored = {"task": {"folder": folder}}
+        yield task["href"], html("task_page.html.j2", frame, page=page, specs=specs, samples=stored)
     specs = {}
     figures = figure_views(board, registry, specs)
     page = board_view(board) | {"tasks": tasks, "figures": figures}
@@ -113,7 +114,7 @@ def _samples(
     differ: list[bool] = []
     starts: list[int] = []
     for number, part in enumerate(_parts(samples)):
-        first = first or part[:UNSCRIPTED]
+        first = first or part
         starts.append(len(fates))
         fates += [answered.fates for answered in part]
         differ += [answered.differs for answered in part]

@@ -69,5 +69,7 @@ def test_files_stay_below_the_folder(tmp_path, name):
 def test_only_texts_and_bytes_are_written(tmp_path):
     with pytest.raises(UserError, match="it returned a int; return text or bytes"):
         write(tmp_path / "site", ("index.html", 1))
+    with pytest.raises(UserError, match="it returned one content for a folder"):
+        write_report(tmp_path / "site", FOLDER, "text")
     with pytest.raises(UserError, match="it returned a list"):
         write_report(tmp_path / "a.html", ".html", [("index.html", "text")])
