@@ -13,6 +13,7 @@ from .errors import UserError
 from .measure.architecture import read_architecture
 from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
+from .measure.parallel import ONE, Cards
 from .measure.roofline import BYTES, Accelerator, Precision, predict
 from .measure.work import Work
 from .planned_models import PlannedMethod, plan_methods, plan_model, what_is_left
@@ -39,6 +40,7 @@ class CostRequest:
         visual_tokens: Visual tokens that enter the language model; default all of the images.
         images: Images of each prompt.
         batch: Prompts per batch.
+        cards: Accelerators that the language model is split over.
         precision: Of weights, activations, keys and values.
         convention: What the closed form counts.
         accelerators: Where time is predicted for.
@@ -48,6 +50,7 @@ class CostRequest:
     visual_tokens: int | None = None
     images: int = 1
     batch: int = 1
+    cards: Cards = ONE
     precision: Precision = "fp16"
     convention: Convention = CONVENTIONS["default"]
     accelerators: tuple[Accelerator, ...] = ()
@@ -71,7 +74,7 @@ class Cost:
         of_base: FLOPs as a share of the base model's, without any method.
         of_full: FLOPs as a share of the same model's with everything switched on.
         decode: FLOPs of one further token.
-        memory: Bytes of weights, keys and values and one block's activations, for the batch.
+        memory: Bytes of weights, keys and values and one block's activations, for the batch, on the fullest card.
         predicted: Accelerator -> part of the work (``vision``, ``projector``, ``prefill`` with the head, and ``token``,
             which is one further token) -> seconds for the batch.
         operators: What the FLOPs are the sum of.
@@ -131,6 +134,8 @@ class Costing:
             raise UserError(
                 f"the spec says @{self._spec.budget:g} already", where="budgets", todo="leave one of the two out"
             )
+        if request.cards.count > 1 and self.architecture.language is None:
+            raise UserError(f"a {self.architecture.model_type} has no language model to split", todo="use one card")
         spec = self._spec if budget is None else self._spec.with_budget(budget)
         methods = self._methods(spec)
         whole = Work.whole(
@@ -153,7 +158,7 @@ class Costing:
             of_base=_shared(operators) / base,
             of_full=_shared(operators) / most,
             decode=sum(o.flops for o in work.decode(request.convention)),
-            memory=work.memory(request.convention, BYTES[request.precision], request.batch),
+            memory=work.memory(request.convention, BYTES[request.precision], request.batch, request.cards),
             predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
             operators=operators,
         )
@@ -257,7 +262,17 @@ def _seconds(work: Work, chip: Accelerator, request: CostRequest) -> dict[str, f
     parts: dict[str, list[Operator]] = {}
     for operator in (*work.operators(convention), *work.decode(convention)):
         parts.setdefault("token" if operator.phase == "decode" else operator.phase, []).append(operator)
-    return {part: predict(own, chip, request.precision, request.batch) for part, own in parts.items()}
+    return {part: _on_cards(own, work, chip, request) for part, own in parts.items()}
+
+
+def _on_cards(operators: Sequence[Operator], work: Work, chip: Accelerator, request: CostRequest) -> float:
+    """Predicted seconds of operators on the cards that share them, with what these send each other."""
+    language, cards = work.model.language, request.cards
+    if language is None or cards.count == 1:
+        return predict(operators, chip, request.precision, request.batch)
+    shares = [cards.share(operator, language.stack) for operator in operators]
+    sent = float(cards.sent(operators)) * request.batch * BYTES[request.precision]
+    return predict(shares, chip, request.precision, request.batch) + chip.sending(sent)
 
 
 def _by_phase(operators: Iterable[Operator]) -> dict[str, int]:

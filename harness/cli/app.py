@@ -175,7 +175,9 @@ def cost(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on hardware described in a YAML file."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8.")] = "fp16",
+    tensor_parallel: Annotated[int, typer.Option(help="Cards that share every block.")] = 1,
+    pipeline_parallel: Annotated[int, typer.Option(help="Stages of blocks, each on cards of its own.")] = 1,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16, fp8 or int8.")] = "fp16",
     preset: Annotated[
         str, typer.Option(help="What the closed form counts: default, llm-viewer or counted.")
     ] = "default",
@@ -203,6 +205,8 @@ def cost(
             images=images,
             image_size=image_size,
             batch=batch,
+            tensor_parallel=tensor_parallel,
+            pipeline_parallel=pipeline_parallel,
             budgets=tuple(budget or ()),
             hardware=tuple(hardware or ()),
             precision=precision,

@@ -12,6 +12,7 @@ import typer
 from ..costing import PHASES, Cost, Costing, CostRequest
 from ..errors import UserError
 from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
+from ..measure.parallel import Cards
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
@@ -37,6 +38,8 @@ class CostOptions:
     images: int
     image_size: int | None
     batch: int
+    tensor_parallel: int
+    pipeline_parallel: int
     budgets: tuple[float, ...]
     hardware: tuple[str, ...]
     precision: str
@@ -78,7 +81,7 @@ def show_cost(options: CostOptions) -> None:
         return
     typer.echo(title)
     write_columns([*_rows(costs, request)])
-    for assumed in _notes(costs):
+    for assumed in _notes(costs, request):
         typer.echo(f"note: {assumed}")
     for cost, times in zip(costs, timings, strict=False):
         typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
@@ -104,9 +107,10 @@ def _cost_request(options: CostOptions) -> CostRequest:
         visual_tokens=options.visual_tokens,
         images=options.images,
         batch=options.batch,
+        cards=Cards(options.tensor_parallel, options.pipeline_parallel),
         precision=cast("Precision", options.precision),
         convention=convention,
-        accelerators=tuple(find_accelerator(name) for name in options.hardware),
+        accelerators=tuple(find_accelerator(name, options.preset) for name in options.hardware),
     )
 
 
@@ -131,11 +135,16 @@ def _is_path(text: str) -> bool:
         return False
 
 
-def _notes(costs: Sequence[Cost]) -> Iterable[str]:
-    """What was assumed; of which spec, where there are several."""
-    for note in dict.fromkeys(one for cost in costs for one in cost.work.assumed):
-        about = [cost.spec for cost in costs if note in cost.work.assumed]
-        yield note if len(about) == len(costs) else f"{', '.join(about)}: {note}"
+def _notes(costs: Sequence[Cost], request: CostRequest) -> Iterable[str]:
+    """What was assumed, and what does not fit into memory; of which spec, where there are several."""
+    said: dict[str, list[str]] = {}
+    for cost in costs:
+        small = [chip for chip in request.accelerators if chip.memory is not None and chip.memory < cost.memory]
+        full = [f"it does not fit into the {chip.memory / 1e9:g} GB of {chip.name}" for chip in small if chip.memory]
+        for note in (*cost.work.assumed, *full):
+            said.setdefault(note, []).append(cost.spec)
+    for note, specs in said.items():
+        yield note if len(specs) == len(costs) else f"{', '.join(specs)}: {note}"
 
 
 def _known(value: str, known: Iterable[str], option: str) -> None:
@@ -166,7 +175,8 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
         if any(cost.counted for cost in costs):
             yield [f"{phase}, counted", *(_flops(c.counted.get(phase)) if c.counted else "-" for c in costs)]
     if "prefill" in phases:
-        yield [f"memory, {request.precision}", *(_bytes(cost.memory) if cost.memory else "-" for cost in costs)]
+        whole = "memory" if request.cards.count == 1 else "memory of a card"
+        yield [f"{whole}, {request.precision}", *(_bytes(cost.memory) if cost.memory else "-" for cost in costs)]
     for chip in request.accelerators:
         for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
             name, digits = ("a token", 2) if part == "token" else (part, 1)
@@ -191,6 +201,8 @@ def _as_json(cost: Cost, options: CostOptions, request: CostRequest) -> dict[str
         "attention": "fused" if request.convention.fused else "eager",
         "precision": options.precision,
         "batch": options.batch,
+        "tensor_parallel": options.tensor_parallel,
+        "pipeline_parallel": options.pipeline_parallel,
         "text_tokens": cost.work.text_tokens,
         "visual_tokens": cost.work.visual_tokens,
         "images": cost.work.images if cost.work.tower else 0,

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from .closed_form import Operator
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
-BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
-"""Bytes of a number, the same for weights, activations, keys and values."""
+Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
+"""Bytes of a number, the same for activations, keys and values, and weights that are not quantised."""
+_FILES = {"llm-viewer": "llm_viewer_accelerators.yaml"}
+"""Presets that take their tool's numbers instead of the makers'."""
 
 
 class Accelerator(BaseModel):
@@ -34,6 +36,8 @@ class Accelerator(BaseModel):
         name: How it is called.
         bandwidth: Bytes a second to and from memory.
         peak: Precision -> dense operations a second.
+        memory: Bytes that it holds, if that is stated.
+        link: Bytes a second to other accelerators, both directions together.
         on_chip: Bytes of on-chip memory, which bound the blocks of a fused attention kernel.
     """
 
@@ -42,15 +46,35 @@ class Accelerator(BaseModel):
     name: str
     bandwidth: PositiveFloat
     peak: dict[Precision, PositiveFloat] = Field(min_length=1)
+    memory: PositiveFloat | None = None
+    link: PositiveFloat | None = None
     on_chip: PositiveFloat | None = None
 
     def peak_of(self, precision: Precision) -> float:
-        """Operations a second; bfloat16 runs at float16's rate."""
-        rate = self.peak.get(precision) or (self.peak.get("fp16") if precision == "bf16" else None)
+        """Operations a second.
+
+        Raises:
+            UserError: It does not compute in that precision.
+        """
+        rate = self.peak.get(precision)
         if rate is None:
             known = ", ".join(self.peak)
-            raise UserError(f"{self.name} has no {precision} peak", todo=f"choose from {known}, or give your own file")
+            raise UserError(
+                f"{self.name} does not compute in {precision}",
+                where="--precision",
+                todo=f"choose from {known}, or describe it in a file of your own",
+            )
         return rate
+
+    def sending(self, size: float) -> float:
+        """Seconds to send ``size`` bytes to another accelerator; a `UserError` where no link is stated."""
+        if not size:
+            return 0.0
+        if self.link is None:
+            raise UserError(
+                f"{self.name} says nothing of its link to others", todo="add link: BYTES_A_SECOND to its file"
+            )
+        return 2 * size / self.link
 
     @property
     def on_chip_bytes(self) -> float:
@@ -77,14 +101,18 @@ def predict(
 
 
 @cache
-def accelerators() -> dict[str, Accelerator]:
-    """The accelerators that are known, by name."""
-    with resources.as_file(resources.files(__package__) / "accelerators.yaml") as path:
+def accelerators(preset: str = "default") -> dict[str, Accelerator]:
+    """The accelerators that are known, by name, with the numbers that a preset takes."""
+    with resources.as_file(resources.files(__package__) / _FILES.get(preset, "accelerators.yaml")) as path:
         return _read(path)
 
 
-def find_accelerator(name: str) -> Accelerator:
+def find_accelerator(name: str, preset: str = "default") -> Accelerator:
     """Return a known accelerator, or the only one of a YAML file.
+
+    Args:
+        name: Of the accelerator, in any case, or of the file.
+        preset: Whose numbers are taken (`closed_form.CONVENTIONS`).
 
     Raises:
         UserError: The name is unknown, or the file is not such a file.
@@ -94,12 +122,12 @@ def find_accelerator(name: str) -> Accelerator:
         if len(own) != 1:
             raise UserError(f"it describes {len(own)} accelerators", where=name, todo="describe one per file")
         return own[0]
-    known = {key.lower(): value for key, value in accelerators().items()}
+    known = {key.lower(): value for key, value in accelerators(preset).items()}
     if name.lower() not in known:
-        hint = did_you_mean(name, accelerators())
+        hint = did_you_mean(name, accelerators(preset))
         raise UserError(
             f"unknown hardware {name!r}{hint}",
-            todo=f"choose from {', '.join(accelerators())}, or give a YAML file with bandwidth and peak",
+            todo=f"choose from {', '.join(accelerators(preset))}, or give a YAML file with bandwidth and peak",
         )
     return known[name.lower()]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import UserError
 from ..execution import Execution
 from .closed_form import Operator, decode_step, prefill, projector, text_tower, vision
+from .parallel import ONE, Cards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,17 +178,28 @@ class Work:
             yield from map(self._stored, decode_step(self.model, self.execution, self.tokens + 1, convention))
             yield from _of_methods("decode", "adapter", self.beside.following)
 
-    def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1) -> int:
+    def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1, cards: Cards = ONE) -> int:
         """Bytes that the language model's prefill needs: weights, keys and values, and the largest block's activations.
 
         The blocks' weights and, but for the analyser, those of the head; the embedding table is left out, and what a
-        kernel keeps for itself. The analyser takes the last block's activations.
+        kernel keeps for itself. The analyser takes the last block's activations. Of several cards, the fullest.
         """
         if self.execution is None:
             return 0
-        analyser = convention.traffic == "analyser"
+        stack, layers = self.language[0], [layer.layer for layer in self.execution.layers]
+        cards.check(stack)
+        analyser, starts = convention.traffic == "analyser", cards.boundaries(len(layers))
         every = prefill(self.model, self.execution, dataclasses.replace(convention, elementwise=True))
-        operators = [self._stored(operator) for operator in every]
+        shares = [cards.share(self._stored(operator), stack) for operator in every]
+        # What is in no block, such as the head, stands on the last stage.
+        stage = {f"layers.{layer}": sum(place >= start for start in starts) for place, layer in enumerate(layers)}
+        stages: dict[int, list[Operator]] = {}
+        for operator in shares:
+            stages.setdefault(stage.get(operator.module.rpartition(".")[0], cards.pipeline - 1), []).append(operator)
+        return max(self._kept(own, analyser, bytes_per_number, batch) for own in stages.values())
+
+    def _kept(self, operators: list[Operator], analyser: bool, bytes_per_number: int, batch: int) -> int:
+        """Bytes that one card keeps for its operators."""
         weights = sum(o.weight_bytes(bytes_per_number) for o in operators if o.module != "head" or not analyser)
         cached = sum(o.written for o in operators if o.name in _CACHED)
         blocks: dict[str, int] = {}

@@ -46,7 +46,9 @@ def efficiency(request: ReportRequest) -> str:
 
 def efficiency_rows(registry: Registry) -> list[dict[str, Any]]:
     """Return a mapping for each row of the table that prints numbers: its label, ours, theirs and the spec."""
-    cost_request = CostRequest(_TEXT_TOKENS, convention=LLM_VIEWER, accelerators=(find_accelerator(_CHIP),))
+    cost_request = CostRequest(
+        _TEXT_TOKENS, convention=LLM_VIEWER, accelerators=(find_accelerator(_CHIP, LLM_VIEWER.name),)
+    )
     printed: dict[str, dict[str, float]] = {}
     for cell in read("C.2"):
         if isinstance(cell.value, float):

@@ -113,6 +113,29 @@ def test_sizes_and_numbers_of_images(cli):
     assert flops("llava-1.5-7b+random-tokens(keep=144)", "--images", "2")[0] == 288
 
 
+def test_several_cards_and_a_chip_that_is_too_small(cli):
+    def cost(*arguments):
+        done = cli("cost", "llama-2-70b", "--hardware", "H100-SXM", "--precision", "bf16", "--no-count", *arguments)
+        assert (done.status, done.err) == (0, "")
+        return done.out
+
+    one, eight = cost(), cost("--tensor-parallel", "4", "--pipeline-parallel", "2")
+    assert "note: it does not fit into the 80 GB of H100-SXM" in one
+    assert "note" not in eight
+    assert "memory of a card, bf16" in eight
+    (row,) = json.loads(cost("--tensor-parallel", "8", "--json"))
+    assert (row["tensor_parallel"], row["pipeline_parallel"]) == (8, 1)
+
+
+def test_a_preset_takes_the_numbers_of_its_tool(cli):
+    def seconds(*arguments):
+        (row,) = json.loads(cli("cost", "llama-2-7b", "--hardware", "H100-SXM", "--no-count", "--json", *arguments).out)
+        return row["predicted_seconds"]["H100-SXM"]["token"]
+
+    by_tool, by_maker = seconds("--preset", "llm-viewer"), seconds("--preset", "counted")
+    assert by_tool / by_maker == pytest.approx(3350 / 3072, rel=0.01)
+
+
 def test_the_size_that_a_processor_makes(cli, tmp_path):
     config = {"model_type": "dinov2", "hidden_size": 64, "num_attention_heads": 4, "image_size": 56}
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -185,6 +208,9 @@ print(status, int(peak) < 2**20, {"torch", "transformers"} & {*sys.modules})
         ("llava-1.5-7b", "--visual-tokens", "-1"),
         ("llava-1.5-7b", "--batch", "0"),
         ("llava-1.5-7b", "--images", "-1"),
+        ("llava-1.5-7b", "--precision", "bf16", "--hardware", "V100"),
+        ("llava-1.5-7b", "--tensor-parallel", "3"),
+        ("llava-1.5-7b", "--pipeline-parallel", "0"),
         ("llava-1.5-7b", "--image-size", "0"),
         ("llava-1.5-7b", "--image-size", "5"),
         ("llama-2-7b", "--image-size", "224"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import Operator
-from adaptbench.harness.measure.roofline import Accelerator, accelerators, find_accelerator, predict
+from adaptbench.harness.measure.roofline import Accelerator, Precision, accelerators, find_accelerator, predict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,18 +33,32 @@ def test_operators_run_one_after_the_other() -> None:
     assert predict([compute, memory], CHIP) == pytest.approx(10 + 100)
 
 
-def test_bfloat16_runs_at_the_rate_of_float16_and_an_unknown_precision_is_refused() -> None:
-    assert CHIP.peak_of("bf16") == 100
-    with pytest.raises(UserError, match="chip has no fp32 peak"):
-        CHIP.peak_of("fp32")
+@pytest.mark.parametrize(
+    ("name", "preset", "precision"),
+    [("V100", "default", "bf16"), ("V100", "llm-viewer", "bf16"), ("A100-80G", "default", "fp8")],
+)  # fmt: skip
+def test_a_precision_that_a_chip_does_not_have_is_refused(name: str, preset: str, precision: Precision) -> None:
+    with pytest.raises(UserError, match=f"{name} does not compute in {precision}; choose from fp"):
+        find_accelerator(name, preset).peak_of(precision)
 
 
-def test_known_accelerators() -> None:
-    assert {"V100", "A100-40G", "A100-80G", "H100-SXM", "H100-PCIe", "A6000", "A6000-Ada", "A40", "L40"} <= set(
-        accelerators()
-    )
-    v100 = find_accelerator("v100")
-    assert v100.peak_of("fp16") / v100.bandwidth == pytest.approx(124.4, abs=0.1)
+def test_accelerators_are_as_their_makers_state_them() -> None:
+    sxm, pcie = find_accelerator("h100-sxm"), find_accelerator("H100-PCIe")
+    assert (sxm.bandwidth, pcie.bandwidth) == (3.35e12, 2.0e12)
+    assert (sxm.peak_of("bf16"), pcie.peak_of("bf16")) == (989.5e12, 756.5e12)
+    assert (sxm.memory, sxm.link, pcie.link) == (80e9, 900e9, 600e9)
+    for chip in accelerators().values():
+        assert chip.memory
+        assert chip.link
+        assert chip.peak["fp32"] < chip.peak["fp16"]
+        assert chip.peak.get("bf16", chip.peak["fp16"]) == chip.peak["fp16"]
+
+
+def test_a_preset_keeps_the_numbers_of_its_tool() -> None:
+    """As the tool has them; not all are what makers state."""
+    assert [find_accelerator(name, "llm-viewer").bandwidth for name in ("H100-SXM", "H100-PCIe")] == [3072e9, 2048e9]
+    assert set(accelerators("llm-viewer")) <= set(accelerators())
+    assert all(chip.on_chip for chip in accelerators("llm-viewer").values())
 
 
 def test_an_own_accelerator(tmp_path: Path) -> None:
