@@ -136,6 +136,7 @@ def _sample(name: str, epochs: Sequence[Mapping[str, Any]]) -> ImportedSample:
     return ImportedSample(
         id=name,
         content=[_text(first.get("input")), first.get("choices"), len(epochs)],
+        asked=_shown(first),
         output=said[0] if len(said) == 1 else said,
         parsed=read[0] if len(read) == 1 else (read if any(one is not None for one in read) else None),
         target=first.get("target"),
@@ -150,15 +151,26 @@ def _text(asked: Json) -> Json:
     return asked
 
 
+def _shown(sample: Mapping[str, Any]) -> str:
+    """The messages and the choices, one a line."""
+    asked = sample.get("input")
+    texts = [_joined(one.get("content")) for one in asked] if isinstance(asked, list) else [asked]
+    return "\n".join(str(text) for text in [*texts, *(sample.get("choices") or [])] if text is not None)
+
+
+def _joined(content: Json) -> Json:
+    """A message's text, of which parts may be images."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return content
+
+
 def _completion(sample: Mapping[str, Any]) -> Json:
     output = sample.get("output") or {}
     if isinstance(output.get("completion"), str):
         return output["completion"]
     choices = output.get("choices") or [{}]
-    content = (choices[0].get("message") or {}).get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content
+    return _joined((choices[0].get("message") or {}).get("content"))
 
 
 def _answer(sample: Mapping[str, Any]) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -229,6 +230,7 @@ def _samples(cell: TaskResults, rows: Sequence[Mapping[str, Any]]) -> list[Impor
         ImportedSample(
             id=str(row["doc_id"]),
             content=_content(cell, row),
+            asked=_shown(row),
             output=cell.output(row.get("resps")),
             parsed=cell.parsed(row),
             target=row.get("target"),
@@ -251,6 +253,15 @@ def _content(cell: TaskResults, row: Mapping[str, Any]) -> Json:
     told = [re.sub(r" at 0x[0-9a-f]+", "", str(cell.config.get(name))) for name in put]
     seed = (cell.content.get("config") or {}).get("fewshot_seed") if cell.shots else None
     return [row.get("doc") or row.get("doc_hash"), cell.shots, seed, *told]
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """The texts of all requests, each once, one a line; the document where there are none."""
+    arguments = row.get("arguments")
+    asked = arguments.values() if isinstance(arguments, dict) else arguments or []
+    parts = [one.values() if isinstance(one, dict) else one for one in asked if isinstance(one, dict | list)]
+    known = dict.fromkeys(text for part in parts for text in part if isinstance(text, str))
+    return "\n".join(known) or json.dumps(row.get("doc"), ensure_ascii=False)
 
 
 def number(value: Any) -> float | None:

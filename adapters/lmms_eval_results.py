@@ -75,6 +75,7 @@ def _samples(cell: TaskResults, rows: Sequence[Mapping[str, Any]]) -> list[Impor
         ImportedSample(
             id=str(row["doc_id"]),
             content=[row["doc_id"], row.get("input"), cell.shots],
+            asked=str(row.get("input") or ""),
             output=cell.output(row.get("resps", row.get("filtered_resps"))),
             parsed=cell.parsed(row),
             target=row.get("target"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from .errors import UserError
 from .faults import blamed_on
 from .identity import BoundModel, Settings, cell_key, task_fingerprint
+from .imported_task import ImportedTask
 from .planned_models import takes_budget
 from .planning import Request, plan, plan_tasks
 from .samples import sample_digests, samples_digest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .planning import PlannedCell
     from .registry import Registry
     from .results import CellId, CellResult
+    from .store import StoredCell
 
 
 _AS_IT_WAS = "use the data and the version that the run was made with, or run it again"
@@ -107,13 +109,22 @@ def load_task(registry: Registry, cell: CellId) -> Task:
     return _built(planned.step, cell)
 
 
-def load_task_of(registry: Registry, result: CellResult, samples: Sequence[str]) -> Task:
-    """Build the task of a result again, with the samples of these ids, which are those of the run.
+def load_task_of(registry: Registry, cell: StoredCell) -> Task:
+    """Return the task of a stored cell: what was imported with it, or the task, built again.
+
+    Raises:
+        UserError: It is not registered, or cannot be built.
+    """
+    return ImportedTask.of(cell.run, cell.result) or load_task(registry, cell.result.cell)
+
+
+def load_same_task(registry: Registry, cell: StoredCell) -> Task:
+    """The same, if its samples are those of the run.
 
     Raises:
         UserError: It is not registered, cannot be built, or its samples are others now.
     """
-    task, known = load_task(registry, result.cell), set(samples)
+    task, known, result = load_task_of(registry, cell), set(cell.scores.samples), cell.result
     with blamed_on(f"task {result.cell.task}", result.cell.model):
         same = _asks(task, [sample for sample in task.samples if sample.id in known], result)
     if not same:

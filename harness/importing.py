@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .cards import Capability, Metric, ModelCard, TaskCard
-from .contracts import Json, Record, Sample
+from .contracts import Json, Record
 from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
+from .imported_task import ImportedTask, KeptSample
 from .results import CellId, CellResult, Estimate
-from .samples import samples_digest
+from .samples import sample_digests, samples_digest
 from .specs import Call
 from .store import Session
 from .store.files import disk_errors
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _SUFFIXES = (".json", ".eval")
 """Of the files that are read where a folder is named."""
+_LONGEST = 10_000
+"""Characters of what was asked that a run keeps."""
 _ZIP = b"PK\x03\x04"
 
 
@@ -81,6 +84,7 @@ class ImportedSample:
 
     Attributes:
         content: What was asked: equal contents are the same question.
+        asked: The same as people are shown it; empty if that is ``content`` itself.
         parsed: The answer that the tool read out of the output; ``None`` if it found none.
         target: The right answer.
         group: Name shared by samples that are not independent.
@@ -89,6 +93,7 @@ class ImportedSample:
 
     id: str
     content: Json
+    asked: str = ""
     output: Json
     parsed: Json = None
     target: Json = None
@@ -189,6 +194,7 @@ class Complete(NamedTuple):
 
     result: CellResult
     records: list[Record]
+    task: ImportedTask
     date: str
 
 
@@ -242,9 +248,10 @@ def complete(cell: ImportedCell) -> Complete | LeftOut:
     means, derived, notes = _sorted_metrics(cell)
     if not means:
         return LeftOut(cell.where, cell.task, "none of its metrics is a mean of numbers that its samples have")
-    samples = [Sample(one.id, (), target=_plain(one.target), group=one.group) for one in cell.samples]
-    contents = [sha256_hex(canonical_json(_plain(one.content))) for one in cell.samples]
-    if len({sample.id for sample in samples}) < len(samples):
+    card = _task_card(cell, means, derived)
+    task = ImportedTask(card, [_kept(one) for one in cell.samples])
+    contents = sample_digests(task, task.samples)
+    if len({sample.id for sample in task.samples}) < len(contents):
         raise UserError("two samples have the same id", where=cell.where, todo="the file is damaged; get it again")
     records = [
         Record(
@@ -258,8 +265,7 @@ def complete(cell: ImportedCell) -> Complete | LeftOut:
         )
         for row, (one, content) in enumerate(zip(cell.samples, contents, strict=True))
     ]
-    card = _task_card(cell, means, derived)
-    summary = summarise(card, samples, records)
+    summary = summarise(card, task.samples, records)
     summary["metrics"] |= {
         metric.name: Estimate(
             value=metric.stated, low=None, high=None, n=len(records), method=f"as {cell.tool} states it"
@@ -279,7 +285,7 @@ def complete(cell: ImportedCell) -> Complete | LeftOut:
             replays=True,
         ),
         task_card=card,
-        samples_digest=samples_digest(samples, contents),
+        samples_digest=samples_digest(task.samples, contents),
         partial=cell.partial,
         flops=None,
         flops_missing=f"not counted: imported from {cell.tool} {cell.version}",
@@ -290,7 +296,14 @@ def complete(cell: ImportedCell) -> Complete | LeftOut:
     )
     stored = [dataclasses.asdict(record) for record in records]
     key = sha256_hex(canonical_json(result.model_dump(mode="json")), canonical_json(stored))[:32]
-    return Complete(result.model_copy(update={"key": key}), records, cell.date)
+    return Complete(result.model_copy(update={"key": key}), records, task, cell.date)
+
+
+def _kept(sample: ImportedSample) -> KeptSample:
+    content = _plain(sample.content)
+    asked = sample.asked or (content if isinstance(content, str) else json.dumps(content, ensure_ascii=False))
+    asked = asked if len(asked) <= _LONGEST else f"{asked[:_LONGEST]}…"
+    return KeptSample(sample.id, sha256_hex(canonical_json(content)), asked, _plain(sample.target), sample.group)
 
 
 def _sorted_metrics(cell: ImportedCell) -> tuple[list[ImportedMetric], list[ImportedMetric], list[str]]:
@@ -420,6 +433,7 @@ def store(run: RunDirectory, cells: Sequence[Complete], command: str) -> dict[st
 
 
 def _write(run: RunDirectory, cell: Complete) -> None:
+    cell.task.keep(run, cell.result.samples_digest)
     journal = run.claim(cell.result.key, cell.result.cell)
     journal.acquire(wait=True)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.asked import what_is_asked
 from ..harness.errors import UserError
-from ..harness.figures import load_task
+from ..harness.figures import load_task_of
 from ..harness.samples import sample_digests
 from ..harness.texts import printable
 from . import wording
@@ -160,7 +160,7 @@ def _questions(
     if section.card.capability == _EPISODES:
         return None, ""
     try:
-        return _Task(load_task(registry, cell.row.result.cell), show), ""
+        return _Task(load_task_of(registry, cell.row.stored), show), ""
     except UserError as error:
         return None, f"Questions are not shown: {error}."
 

@@ -123,7 +123,7 @@ def _compare_derived(metrics: Sequence[Metric], pair: Pair, task: Task | str) ->
                 metric=metric, n=n, baseline_score=before, candidate_score=after, difference=difference, p=p
             )
         else:
-            found[metric] = _as_stated(metric, pair, "it is not a number on both sides")
+            found[metric] = _as_stated(metric, pair, "the task has no number for it on both sides")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..asked import Asked, what_is_asked
 from ..errors import UserError
-from ..figures import load_task_of
+from ..figures import load_same_task
 from ..hashing import canonical_json
 from .result import FlippedSample
 
@@ -71,7 +71,7 @@ class SampleReader:
         key = (result.cell.task, result.cell.seed, result.samples_digest)
         if key not in self._tasks:
             try:
-                self._tasks[key] = load_task_of(self.registry, result, cell.scores.samples)
+                self._tasks[key] = load_same_task(self.registry, cell)
             except UserError as error:
                 self._tasks[key] = error.what
         return self._tasks[key]

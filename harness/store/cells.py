@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..results import CellResult, Timing
     from .index import Index, MetricColumn
     from .journal import Journal
@@ -34,6 +36,11 @@ class StoredCell:
             return self.scores
         with self.index as index:
             return index.scores(self.journal, metric, self.result)
+
+    @property
+    def run(self) -> Path:
+        """The run directory."""
+        return self.journal.folder.parents[1]
 
     @property
     def whole_timing(self) -> Timing | None:

@@ -92,6 +92,14 @@ def revision(session: Session) -> str:
     return f" ({revision})" if revision else ""
 
 
+def made_with(session: Session) -> str:
+    """The version that ran a session; of imported results the tool that did."""
+    found = packages(session)
+    if found and "adaptbench" not in found:
+        return ", ".join(f"{tool} {version}" for tool, version in found.items())
+    return f"adaptbench {found.get('adaptbench', '?')}{revision(session)}"
+
+
 def utc(stamp: str) -> str:
     """An ISO 8601 time in UTC, to the minute."""
     return f"{stamp[:10]} {stamp[11:16]} UTC" if len(stamp) > 16 else stamp

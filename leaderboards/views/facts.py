@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wording
 from ..wording import counted
-from .conditions import packages, revision, utc
+from .conditions import made_with, utc
 
 if TYPE_CHECKING:
     from ..board import Board
@@ -18,7 +18,7 @@ def facts(board: Board) -> list[str]:
     models, (done, asked) = len({s.row.label for s in standings}), board.cells
     partial = sorted({section.partial for section in board.sections} - {""})
     sessions = [session for run in board.runs for session in run.manifest.sessions]
-    versions = {f"adaptbench {packages(s).get('adaptbench', '?')}{revision(s)}" for s in sessions}
+    versions = {made_with(session) for session in sessions}
     return [
         f"{counted(models, 'model')} on {counted(len(board.sections), 'task')}",
         f"{done:,} of {counted(asked, 'cell')} done" if done < asked else counted(done, "cell"),

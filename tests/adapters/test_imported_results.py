@@ -121,6 +121,11 @@ class TestLmEval:
         assert result.settings["tool_version"] == "0.4.13"
         assert cell.date == "2026-01-02T03:04:05+00:00"
 
+    def test_the_texts_of_its_requests_are_shown(self, imported, simple):
+        (cell,) = imported(simple)
+        assert [item.load().text for item in cell.task.inputs][:2] == ["q0\n a", "q1\n a"]
+        assert cell.task.samples[0].target == "1"
+
     def test_samples_are_in_the_order_of_their_numbers_and_texts_are_numbers(self, imported, simple):
         (cell,) = imported(simple)
         assert [record.sample for record in cell.records] == ["0", "1", "2", "3"]

@@ -76,6 +76,7 @@ def test_a_log_becomes_a_cell(imported):
         ("a/b", "Paris", None),
     ]
     assert cell.date == "2026-01-02T03:04:05+00:00"
+    assert cell.task.inputs[0].load().text.splitlines()[0] == "question 9"
 
 
 def test_ids_of_messages_are_not_what_was_asked(imported):

@@ -131,7 +131,7 @@ def test_the_first_metric_comes_first_and_then_all_others(run):
     assert f1.difference.low < f1.difference.value < f1.difference.high
     assert f1.difference.method == "95 % paired bootstrap interval over 60 questions in 30 groups"
     assert (yes.difference.value, yes.n, yes.gain) == (pytest.approx(-4 / 60), 60, 0)
-    assert (nothing.refused, nothing.verdict) == ("it is not a number on both sides", "not comparable")
+    assert (nothing.refused, nothing.verdict) == ("the task has no number for it on both sides", "not comparable")
 
 
 def test_the_others_are_adjusted_for_their_own_number(run):

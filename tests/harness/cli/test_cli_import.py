@@ -13,7 +13,8 @@ def read(file):
     content = file.content
     if not isinstance(content, dict) or "toy" not in content:
         return None
-    samples = [ImportedSample(id=str(i), content=i, output="yes", parsed="yes") for i in range(len(content["toy"]))]
+    said = {"output": "yes", "parsed": "yes", "target": "yes"}
+    samples = [ImportedSample(id=str(i), content=f"What is {i}?", **said) for i in range(len(content["toy"]))]
     metric = ImportedMetric(name="hits", values=content["toy"], stated=content["mean"], better="higher", mean=True)
     shared = {"where": str(file.path), "tool": "toy", "version": "1", "task_version": "3", "capability": "generate"}
     cell = ImportedCell(model=content["model"], task="quiz", samples=samples, metrics=[metric], **shared)
@@ -77,6 +78,36 @@ def test_what_is_imported_is_compared_and_reported(toy, cli, tmp_path):
     board = (tmp_path / "board.md").read_text()
     assert "toy:m" in board
     assert "toy:n" in board
+
+
+def test_what_was_asked_and_the_truth_are_shown_without_the_task(toy, cli, tmp_path):
+    toy([1, 1, 1, 1] * 5, 1.0, out="a")
+    toy([1, 1, 1, 0] * 5, 0.75, out="b", model="n")
+    assert cli("compare", "a", "b", "--out", "c.md").status == 0
+    rows = [line for line in (tmp_path / "c.md").read_text().splitlines() if line.startswith("| lost")]
+    assert rows[0] == r"| lost | 3 | What is 3? | yes | yes | yes | the same answer was scored otherwise |"
+    assert cli("report", "a", "--out", "board.html").status == 0
+    page = (tmp_path / "board.html").read_text()
+    assert "What is 19?" in page
+    assert "Questions are not shown" not in page
+    assert "<li>toy 1</li>" in page
+    assert "adaptbench ?" not in page
+
+
+def test_samples_that_were_damaged_are_not_shown(toy, cli, tmp_path):
+    toy([1, 1, 1, 1] * 5, 1.0, out="a")
+    toy([1, 1, 1, 0] * 5, 0.75, out="b", model="n")
+    (path,) = (tmp_path / "b" / "samples").iterdir()
+    kept = path.read_text()
+    for text, reason in (
+        ("{", "not the samples that were imported"),
+        (kept.replace('"yes"', '"no"'), "not those of the run"),
+    ):
+        path.write_text(text)
+        assert cli("compare", "a", "b", "--out", "c.md").status == 0
+        page = (tmp_path / "c.md").read_text()
+        assert "Without questions: " in page
+        assert reason in page
 
 
 @pytest.mark.parametrize("path", ["nowhere", "empty"])
