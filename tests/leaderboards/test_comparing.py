@@ -73,6 +73,32 @@ def test_questions_images_and_truth_are_shown(asked, compared, tmp_path):
     assert "4 are shown" in page.read_text()
 
 
+def test_other_metrics_follow_in_a_table_of_their_own(tmp_path, compared):
+    run = run_models(["says:no", "says:yes"], "shapes-pope(scenes=2)", out=tmp_path / "run").path
+    text = compared(run, baseline="says:no", candidate="says:yes")
+    _, first, others, *_ = text.split("\n\n")
+    assert first.startswith("task ")
+    rows = [re.split(r" {2,}", line) for line in others.splitlines()]
+    assert rows[0] == ["task", "model", "metric", "verdict", "difference", "p", "baseline", "candidate"]
+    assert [row[2] for row in rows[1:]] == ["F1, %", "precision, %", "recall, %", "yes ratio, %", "unread, %"]
+    assert rows[3][4].startswith("+100.00")
+    outs = [tmp_path / "c.md", tmp_path / "c.html"]
+    compared(run, baseline="says:no", candidate="says:yes", outs=outs)
+    for out, heading in zip(outs, ("### Other metrics\n", "<h2>Other metrics</h2>"), strict=True):
+        assert heading in out.read_text()
+
+
+def test_episodes_show_classes_counts_and_support_images(tmp_path, compared):
+    run = run_models(["constant", "pixels"], "digits-5way-1shot(episodes=3)", out=tmp_path / "run").path
+    compared(run, baseline="constant", candidate="pixels", outs=[tmp_path / "c.html"], samples=2)
+    page = (tmp_path / "c.html").read_text()
+    assert page.count("<figure>") == 2 * 5
+    names = re.findall(r'alt="(\d)"><figcaption>\1</figcaption>', page)
+    assert page.count(f"5-way 1-shot: {', '.join(names[:5])}\n") == 1
+    assert page.count("<dd>15 of 75 right</dd>") == 2
+    assert "Without questions" not in page
+
+
 def test_json_holds_every_flip_and_the_samples_asked_for(asked, compared):
     (task,) = json.loads(compared(asked, baseline="says:no", candidate="says:yes", samples=1, as_json=True))["tasks"]
     assert len(task["flips"]["gained"]) + len(task["flips"]["lost"]) > 2
