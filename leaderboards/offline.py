@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_EXACT, _LARGEST = 256, 640
+"""Pixels of a side of an image: the most at which it is kept as it is, and the most that are shown."""
 
 
 def environment() -> Any:
@@ -98,9 +100,16 @@ def text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def data_url(image: Image, largest: int = 640) -> str:
+def data_url(image: Image, largest: int = _LARGEST) -> str:
     """An image as a URL that holds it, made smaller where a side has more than ``largest`` pixels."""
+    kind, content = encoded(image, largest)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def encoded(image: Image, largest: int = _LARGEST) -> tuple[str, bytes]:
+    """Kind and content of an image: as PNG if it is small, to the pixel; else as JPEG, for it may be a photograph."""
     stream, small = io.BytesIO(), image.convert("RGB")
     small.thumbnail((largest, largest))
-    small.save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    kind = "png" if max(small.size) <= _EXACT else "jpeg"
+    small.save(stream, kind.upper(), quality=85)
+    return kind, stream.getvalue()

@@ -7,13 +7,12 @@ scripts, each of which hands over a part; they are loaded when the reader comes 
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from .offline import policy, text
+from .offline import encoded, policy, text
 from .page import Frame, board_view, figure_views, html, samples_view, scripts, task_view
 from .samples import Samples, index
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 _PART = 100_000
 """Characters of samples in a file, unless it is a single one."""
-_EXACT, _LARGEST = 256, 640
-"""Pixels of a side of an image: up to the first it is kept as it is, and it is made smaller than the second."""
 _LONGEST_NAME = 60
 
 
@@ -83,8 +80,8 @@ class _Images:
         pixels = image.convert("RGB")
         digest = hashlib.sha256(f"{pixels.size}".encode() + pixels.tobytes()).hexdigest()[:24]
         if digest not in self._known:
-            ending, content = _encoded(pixels)
-            self._known[digest] = f"images/{digest}.{ending}"
+            kind, content = encoded(pixels)
+            self._known[digest] = f"images/{digest}.{kind}"
             self._new.append((self._known[digest], content))
         return self._known[digest]
 
@@ -92,17 +89,6 @@ class _Images:
         """The files of the images that were not given before."""
         yield from self._new
         self._new.clear()
-
-
-def _encoded(image: Image) -> tuple[str, bytes]:
-    """Ending and content of an image's file: a small one to the pixel, a larger one as a photograph."""
-    stream = io.BytesIO()
-    if max(image.size) <= _EXACT:
-        image.save(stream, "PNG")
-        return "png", stream.getvalue()
-    image.thumbnail((_LARGEST, _LARGEST))
-    image.save(stream, "JPEG", quality=85)
-    return "jpg", stream.getvalue()
 
 
 def _samples(
