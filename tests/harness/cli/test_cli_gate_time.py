@@ -70,12 +70,12 @@ def other(tmp_path_factory):
 
 @pytest.fixture
 def suite(tmp_path):
-    """A suite of one cell, whose call lasts some milliseconds, and the plugin with its task."""
+    """A suite of one cell, whose call lasts some milliseconds; it names the plugin with its task."""
     (tmp_path / "toys.py").write_text((Path(__file__).parents[1] / "toys.py").read_text())
     (tmp_path / "gate.yaml").write_text(
-        "name: toys\nmodels: [pixels]\ntasks: ['toy-images(images=300,samples=200)']\nbatch_size: 300\n"
+        "name: toys\nmodels: [pixels]\ntasks: ['toy-images(images=300,samples=200)']\nbatch_size: 300\nplugins: [toys.py]\n"
     )
-    return ("gate.yaml", "--plugin", "toys.py", "--check", "time", *QUICKLY)
+    return ("gate.yaml", "--check", "time", *QUICKLY)
 
 
 class TestTwoInstalledVersions:
