@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .abilities import AsksEpisodes
@@ -72,7 +71,7 @@ def _episode(task: Task, episode: Episode, most: int) -> Asked:
         f"{ways * shots} support images, {ways * queries} query images, {queries} of each class"
     )
     turns = zip(*(episode.support if shots else episode.query), strict=True)
-    shown = list(zip(episode.classes * max(shots, queries), chain.from_iterable(turns), strict=False))[:most]
+    shown = [(name, place) for turn in turns for name, place in zip(episode.classes, turn, strict=True)][:most]
     return Asked(text, [(name, image) for name, place in shown for image in _loaded(task, [place])], episode.classes)
 
 

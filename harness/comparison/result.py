@@ -46,8 +46,8 @@ class FlippedSample(_Stated):
     Attributes:
         gained: The candidate did better; otherwise the baseline did.
         question: What was asked; empty if the task cannot be built here.
-        truth: The right answer; empty likewise, and of a sample of many answers.
-        baseline: Its raw output; of a sample of many answers, how many are right.
+        truth: The right answer; empty likewise, and of an episode.
+        baseline: Its raw output; of an episode, how many of its answers are right.
         candidate: Likewise.
         why: What changed.
     """

@@ -27,8 +27,6 @@ _LONGEST = 2_000
 """Characters of a text that are kept."""
 _IMAGES = 5
 """Of a sample that are kept."""
-_FEW = 8
-"""Answers of a sample that are shown as they are; more are counted."""
 _KINDS = 3
 """Of mistakes that are named, the most frequent ones."""
 
@@ -82,18 +80,19 @@ def _records(cell: StoredCell, wanted: dict[str, Any]) -> dict[str, Record]:
 
 
 def _told(baseline: Record, candidate: Record, target: Json, classes: Sequence[str]) -> dict[str, str]:
-    """The truth, both answers and what changed; of a sample of many answers, counts and what they were taken for."""
+    """The truth, both answers and what changed; of an episode, how many are right and what they were taken for."""
     parsed = [baseline.parsed, candidate.parsed]
-    if not all(isinstance(one, list) and len(one) > _FEW for one in (target, *parsed)):
+    if not classes or not all(isinstance(one, list) for one in (target, *parsed)):
         outputs = {"baseline": _shown(baseline.output), "candidate": _shown(candidate.output)}
         return {"truth": "" if target is None else _shown(target), **outputs, "why": _why(baseline, candidate)}
     rows = list(zip(target, *parsed, strict=False))
     right = [sum(row[0] == row[side] for row in rows) for side in (1, 2)]
-    lost = [(truth, new) for truth, old, new in rows if old == truth != new]
+    lost = [
+        f"{_named(truth, classes)} taken for {_named(new, classes)}" for truth, old, new in rows if old == truth != new
+    ]
     gained = sum(old != truth == new for truth, old, new in rows)
-    taken = Counter(lost).most_common(_KINDS)
-    named = ", ".join(f"{_named(truth, classes)} taken for {_named(new, classes)} ({n})" for (truth, new), n in taken)
-    why = f"{len(lost)} answers lost, {gained} gained" + (f"; lost most: {named}" if named else "")
+    most = ", ".join(f"{mistake} ({count})" for mistake, count in Counter(lost).most_common(_KINDS))
+    why = f"{len(lost)} answers lost, {gained} gained" + (f"; lost most: {most}" if most else "")
     one, other = (f"{count} of {len(rows)} right" for count in right)
     return {"truth": "", "baseline": one, "candidate": other, "why": why}
 

@@ -73,7 +73,8 @@ def suite(tmp_path):
     """A suite of one cell, whose call lasts some milliseconds; it names the plugin with its task."""
     (tmp_path / "toys.py").write_text((Path(__file__).parents[1] / "toys.py").read_text())
     (tmp_path / "gate.yaml").write_text(
-        "name: toys\nmodels: [pixels]\ntasks: ['toy-images(images=300,samples=200)']\nbatch_size: 300\nplugins: [toys.py]\n"
+        "name: toys\nplugins: [toys.py]\nbatch_size: 300\n"
+        "models: [pixels]\ntasks: ['toy-images(images=300,samples=200)']\n"
     )
     return ("gate.yaml", "--check", "time", *QUICKLY)
 
