@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..harness.contracts import Prompt
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
-from . import conversations, decoding
+from . import conversations, decoding, original_llava
 from .diagnosis import TOKENIZERS
 from .loading import LOCAL, check_choices, check_whole, checkpoint, loading
 
@@ -83,7 +83,8 @@ def fingerprint(path: str, revision: str | None = None) -> str:
     folder = checkpoint(path, revision, _FILES)
     if not Path(path).expanduser().is_dir():
         return f"hub:{path}@{folder.name}"
-    files = sorted(file for file in folder.iterdir() if file.suffix in _HASHED)
+    folders = [folder, original_llava.tower_folder(folder)] if original_llava.is_original(folder) else [folder]
+    files = [file for own in folders for file in sorted(own.iterdir()) if file.suffix in _HASHED]
     return "files:" + sha256_hex(*(part.encode() for file in files for part in (file.name, sha256_file(file))))
 
 
@@ -113,14 +114,23 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         import torch
         import transformers
 
-        config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
+        original = original_llava.is_original(folder)
+        if original:
+            config = original_llava.standard(folder, where)
+            processor = original_llava.processor(folder, config, where)
+        else:
+            config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
+            processor = None
         auto = _auto_class(config, where, llava=llava)
-        processor = _processor(folder, config, where)
+        processor = processor or _processor(folder, config, where)
         conversation = conversations.choose(options["conversation"], path, processor, config.model_type)
         model, report = getattr(transformers, auto).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
-            attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL,
+            attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True,
+            key_mapping=original_llava.NAMES if original else None, **LOCAL,
         )  # fmt: skip
+        if original:
+            model, report = original_llava.completed(model, report, folder)
     check_whole(report, model, where)
     model = model.to(device).eval()
     rule = decoding.Decoding(model, processor.tokenizer, options["decoding"], where)

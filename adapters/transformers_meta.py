@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.measure.architecture import read_architecture
-from ..harness.measure.configs import image_size, processed_size, standard_config, with_image_size
+from ..harness.measure.configs import (
+    image_size,
+    is_original_llava,
+    processed_size,
+    standard_config,
+    with_image_size,
+)
 from ..harness.measure.counting import PhaseCount
 from ..harness.measure.memory import free_memory
 from .countable import countable, projected
 from .loading import checkpoint, loading
+from .original_llava import stated_tower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -267,6 +274,8 @@ def pretrained(path: str, revision: str | None = None) -> Blueprint:
     config = _fields(file)
     if isinstance(config.get("config"), dict):  # one of ours, with its source
         return Blueprint(config["config"], path)
+    if is_original_llava(config):
+        config = standard_config(config, path, stated_tower(config))
     processor = file.with_name(_PROCESSOR)
     processed = processed_size(_fields(processor)) if file.name == "config.json" and processor.is_file() else None
     return Blueprint(config, path, processed=processed)

@@ -45,7 +45,9 @@ _WITH_TOWERS = ("clip", "llava", "siglip")
 _FEATURES = {"patch": "default", "cls_patch": "full"}
 
 
-def standard_config(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+def standard_config(
+    config: Mapping[str, Any], where: str = "", tower: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return a config as transformers writes it. What is standard already stays equal.
 
     An original LLaVA gets its ``text_config`` and ``vision_config``, square sizes become one number, and the attention
@@ -54,19 +56,25 @@ def standard_config(config: Mapping[str, Any], where: str = "") -> dict[str, Any
     Args:
         config: As ``config.json`` holds it.
         where: Where it comes from, for messages.
+        tower: Config of the tower of an original LLaVA, if it is known better than by its name.
 
     Raises:
         UserError: A number is not one that a model can have, or an original LLaVA has parts that transformers' lacks.
     """
     check_sizes(config, where)
     plain = _without_kernels(config)
-    return _standard_llava(plain, where) if is_original_llava(plain) else plain
+    return _standard_llava(plain, where, tower) if is_original_llava(plain) else plain
 
 
 def is_original_llava(config: Mapping[str, Any]) -> bool:
     """Whether a config is of LLaVA's own code, which keeps the language model's sizes on top and no ``text_config``."""
     flat = "hidden_size" in config or any(name.startswith("mm_") for name in config)
     return config.get("model_type") in _ORIGINAL and "text_config" not in config and flat
+
+
+def tower_of_llava(config: Mapping[str, Any]) -> str:
+    """Return the hub id or folder of the tower that an original LLaVA's config names; by default that of LLaVA-1.5."""
+    return str(config.get("mm_vision_tower") or _LLAVA_TOWER)
 
 
 def image_size(config: Mapping[str, Any]) -> int | None:
@@ -157,7 +165,7 @@ def _without_kernels(config: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _standard_llava(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _standard_llava(config: Mapping[str, Any], where: str, vision: Mapping[str, Any] | None) -> dict[str, Any]:
     """The config of an original LLaVA as transformers writes it; what it leaves out is as in LLaVA-1.5."""
     projector = config.get("mm_projector_type", "mlp2x_gelu")
     if projector != "mlp2x_gelu":
@@ -166,9 +174,9 @@ def _standard_llava(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     if config.get("image_aspect_ratio") == "anyres" or "unpad" in str(config.get("mm_patch_merge_type")):
         todo = "give the config that transformers wrote of it, of the model type llava_next"
         raise UserError("this original LLaVA cuts an image into tiles", where=where, todo=todo)
-    named = str(config.get("mm_vision_tower") or _LLAVA_TOWER)
+    named = tower_of_llava(config)
     tower = named.rstrip("/").rpartition("/")[2]
-    if tower not in _TOWERS:
+    if vision is None and tower not in _TOWERS:
         todo = f"it knows {', '.join(_TOWERS)}; or give the config that transformers wrote of it"
         raise UserError(f"unknown mm_vision_tower {named!r}{did_you_mean(tower, _TOWERS)}", where=where, todo=todo)
     name = next(iter(config.get("architectures") or ()), "LlavaLlama")
@@ -181,7 +189,7 @@ def _standard_llava(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {
         "model_type": "llava",
         "text_config": {"model_type": kind, **text},
-        "vision_config": dict(_TOWERS[tower]),
+        "vision_config": dict(vision or _TOWERS[tower]),
         "vision_feature_layer": config.get("mm_vision_select_layer", -2),
         "vision_feature_select_strategy": _FEATURES.get(config.get("mm_vision_select_feature", "patch"), "default"),
         "image_token_index": text.get("vocab_size", 32000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -339,3 +340,72 @@ def test_files_of_pytorch_are_not_read(base: HFMultimodal, tmp_path: Path) -> No
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickled")
     with pytest.raises(UserError, match=r"no \*\.safetensors, and .* such as \*\.bin, are not read; save its weights"):
         AdaLlavaL(checkpoint=str(tmp_path)).apply(base)
+
+
+# Whole checkpoints in the same layout, which LLaVA's own code wrote
+
+
+@pytest.fixture
+def original(finetuned: Any, tmp_path: Path) -> Callable[..., Path]:
+    """Write the finetuned model as LLaVA's own code does, with or without its tower, which lies in a folder beside."""
+
+    def make(*, tower: bool, **changed: Any) -> Path:
+        folder, beside = tmp_path / "original", tmp_path / "tower"
+        model = copy.deepcopy(finetuned)
+        model.lm_head.weight.data[ROWS:] = 0  # rows that only transformers' LLaVA has are never the most probable
+        standard = write(model, tmp_path / "standard")
+        hf.CLIPConfig(vision_config=VISION).save_pretrained(beside)
+        tensors = {name: part for name, part in released(finetuned).items() if not name.startswith("scheduler.")}
+        prefix = "model.vision_tower.vision_tower."
+        own = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+        save_file(
+            {f"vision_model.{name}": part for name, part in own.items()}, beside / "model.safetensors", {"format": "pt"}
+        )
+        hf.CLIPImageProcessorPil.from_pretrained(standard).save_pretrained(beside)
+        publish({name: part for name, part in tensors.items() if tower or not name.startswith(prefix)}, folder)
+        config = {
+            **CONFIG,
+            "model_type": "llava",
+            "architectures": ["LlavaLlamaForCausalLM"],
+            "mm_vision_tower": str(beside),
+        }
+        (folder / "config.json").write_text(json.dumps({**config, **changed}))
+        tokenizer = hf.AutoTokenizer.from_pretrained(standard)
+        plain = json.loads(tokenizer.backend_tokenizer.to_str())
+        plain["added_tokens"] = [token for token in plain["added_tokens"] if token["content"] != "<image>"]
+        hf.PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer.from_str(json.dumps(plain)),
+            bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        ).save_pretrained(folder)  # fmt: skip
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("tower", [True, False])
+def test_an_original_llava_answers_as_the_same_model_in_transformers_layout(
+    tower: bool, original: Callable[..., Path], tmp_path: Path
+) -> None:
+    ours = HFMultimodal(str(original(tower=tower)), conversation="plain")
+    same = HFMultimodal(str(tmp_path / "standard"), conversation="plain")
+    assert torch.equal(logits(ours), logits(same)[..., :ROWS])
+    assert ours.generate(batch()) == same.generate(batch())
+    assert ours.architecture.language.stack == same.architecture.language.stack
+    assert ours.architecture.vision == same.architecture.vision
+
+
+def test_an_original_llava_is_known_by_its_tower_too(original: Callable[..., Path], tmp_path: Path) -> None:
+    folder = original(tower=False)
+    before = HFMultimodal.fingerprint(str(folder))
+    (tmp_path / "tower" / "config.json").write_text("{}")
+    assert HFMultimodal.fingerprint(str(folder)) != before
+
+
+def test_an_original_llava_with_another_projector_is_refused(original: Callable[..., Path]) -> None:
+    folder = original(tower=True, mm_projector_type="linear")
+    with pytest.raises(UserError, match="its mm_projector_type is 'linear'"):
+        HFMultimodal(str(folder))
+    for file in folder.glob("*.safetensors"):
+        file.rename(file.with_suffix(".bin"))
+    with pytest.raises(UserError, match=r"such as \*\.bin, are not read"):
+        HFMultimodal(str(folder))
