@@ -149,6 +149,8 @@ def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
         )
     head_dim = _number(config, "head_dim", default=hidden // heads)
     ratio = config.get("mlp_ratio") or 4
+    if isinstance(ratio, list | tuple):
+        raise UserError(f"mlp_ratio is {ratio!r} in the config of a {config.get('model_type')}", todo="give one number")
     ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int(ratio * hidden))
     layers = _number(config, "num_hidden_layers", "n_layer", "num_layers")
     return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)

@@ -179,11 +179,16 @@ def _standard_llava(config: Mapping[str, Any], where: str, vision: Mapping[str, 
     if vision is None and tower not in _TOWERS:
         todo = f"it knows {', '.join(_TOWERS)}; or give the config that transformers wrote of it"
         raise UserError(f"unknown mm_vision_tower {named!r}{did_you_mean(tower, _TOWERS)}", where=where, todo=todo)
-    name = next(iter(config.get("architectures") or ()), "LlavaLlama")
-    kind = next((kind for start, kind in _LANGUAGES.items() if str(name).startswith(start)), None)
+    classes = config.get("architectures") or ["LlavaLlama"]
+    name = str(classes[0] if isinstance(classes, list) else classes)
+    kind = next((kind for start, kind in _LANGUAGES.items() if name.startswith(start)), None)
     if kind is None:
         todo = "give the config that transformers wrote of it"
         raise UserError(f"the language model of a {name} is unknown", where=where, todo=todo)
+    features = str(config.get("mm_vision_select_feature", "patch"))
+    if features not in _FEATURES:
+        todo = f"choose from {', '.join(_FEATURES)}"
+        raise UserError(f"its mm_vision_select_feature is {features!r}", where=where, todo=todo)
     own = ("model_type", "architectures", "image_aspect_ratio", "transformers_version")
     text = {key: value for key, value in config.items() if key not in own and not key.startswith(("mm_", "tune_mm_"))}
     return {
@@ -191,7 +196,7 @@ def _standard_llava(config: Mapping[str, Any], where: str, vision: Mapping[str, 
         "text_config": {"model_type": kind, **text},
         "vision_config": dict(vision or _TOWERS[tower]),
         "vision_feature_layer": config.get("mm_vision_select_layer", -2),
-        "vision_feature_select_strategy": _FEATURES.get(config.get("mm_vision_select_feature", "patch"), "default"),
+        "vision_feature_select_strategy": _FEATURES[features],
         "image_token_index": text.get("vocab_size", 32000),
         "tie_word_embeddings": bool(text.get("tie_word_embeddings")),
     }

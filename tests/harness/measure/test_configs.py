@@ -69,6 +69,9 @@ def test_an_original_llava_has_the_tower_that_it_names(changed: dict[str, Any], 
         ({"mm_patch_merge_type": "spatial_unpad"}, "tiles"),
         ({"mm_vision_tower": "my/tower"}, "unknown mm_vision_tower 'my/tower'"),
         ({"architectures": ["LlavaMptForCausalLM"]}, "LlavaMptForCausalLM is unknown"),
+        ({"architectures": 5}, "a 5 is unknown"),
+        ({"mm_vision_select_feature": ["patch"]}, "choose from patch, cls_patch"),
+        ({"mm_vision_tower": ["a"]}, "unknown mm_vision_tower"),
     ],
 )
 def test_an_original_llava_that_transformers_has_no_class_for(changed: dict[str, Any], said: str) -> None:
@@ -101,9 +104,9 @@ def test_a_number_of_layers_that_no_model_has(value: Any, part: str) -> None:
         read_architecture(config)
 
 
-@pytest.mark.parametrize("value", ["four", math.nan, math.inf, -1, 0, 2**31, True])
+@pytest.mark.parametrize("value", ["four", math.nan, math.inf, -1, 0, 2**31, True, [4]])
 def test_a_ratio_that_no_model_has(value: Any) -> None:
-    with pytest.raises(UserError, match=r"mlp_ratio is .*give a number above 0, at most 1,000"):
+    with pytest.raises(UserError, match=r"mlp_ratio is .*give (a number above 0, at most 1,000|one number)"):
         read_architecture({"model_type": "dinov2", "mlp_ratio": value})
 
 
