@@ -15,14 +15,14 @@ from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
 from ..measure.parallel import Cards
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
-from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..specs import Call, did_you_mean
 from .output import write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from ..plugins import Plugins
     from ..results import Timing
 
 _BY = ("phase", "module", "operator")
@@ -56,7 +56,7 @@ class CostOptions:
 def show_cost(options: CostOptions) -> None:
     """Write what model specs cost, at each budget."""
     request, plugins = _cost_request(options), load_plugins(options.plugins)
-    form = file_form(options.out, FIGURE_FORMATS, "a figure") if options.out else ""
+    draw = _drawing(options.out, plugins) if options.out else None
     costs: list[Cost] = []
     timings: list[tuple[Timing, Timing]] = []
     sources: list[str] = []
@@ -70,9 +70,8 @@ def show_cost(options: CostOptions) -> None:
         sources.append(costing.source)
     source = f"{sources[0]}: " if len(sources) == 1 else ""
     title = f"{source}FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
-    if options.out:
-        drawing = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
-        write_content(options.out, plugins.registry.find("figure", "costs").factory()(drawing))
+    if draw is not None:
+        draw(costs, title)
     if options.as_json:
         rows = [_as_json(cost, options, request) for cost in costs]
         for row, times in zip(rows, timings, strict=False):
@@ -92,6 +91,19 @@ def show_cost(options: CostOptions) -> None:
             write_columns([[name, _flops(value)] for name, value in _breakdown(cost, options.by).items()])
     if options.out:
         typer.echo(f"\n{options.out}")
+
+
+def _drawing(out: Path, plugins: Plugins) -> Callable[[Sequence[Cost], str], None]:
+    """Refuse a file that no figure can be written to; return what draws costs under a title."""
+    from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content  # which import numpy
+
+    form = file_form(out, FIGURE_FORMATS, "a figure")
+
+    def draw(costs: Sequence[Cost], title: str) -> None:
+        request = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
+        write_content(out, plugins.registry.find("figure", "costs").factory()(request))
+
+    return draw
 
 
 def _cost_request(options: CostOptions) -> CostRequest:
