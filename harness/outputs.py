@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import UserError
+from .progress import SILENT, Steps
 from .specs import did_you_mean
 from .store.files import disk_errors, make_folder, write_atomic
 
@@ -37,11 +38,13 @@ class ReportRequest:
     Attributes:
         runs: Some reports, such as a published table computed again, need none.
         form: Ending of the file in small letters, such as ``.html``; ``/`` for a folder.
+        progress: Is told how far the report is.
     """
 
     runs: tuple[RunDirectory, ...]
     plugins: Plugins
     form: str
+    progress: Steps = SILENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from .results import CellId, CellResult, Timing
+
+_Item = TypeVar("_Item")
 
 
 class Progress:
@@ -83,17 +87,7 @@ class Bars(Progress):
     """A bar for the run and one for the cell, on a terminal."""
 
     def __init__(self, cells: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._rich = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        self._rich = _rich()
         self._run = self._rich.add_task("cells", total=cells)
         self._cell = self._rich.add_task("", total=None, visible=False)
         self._name, self._samples = "", 0
@@ -132,3 +126,43 @@ class Bars(Progress):
         self._rich.advance(self._run)
         self._rich.update(self._cell, visible=False)
         self.note(f"{describe(result.cell)}: {outcome(result)}{' (complete before)' if reused else ''}")
+
+
+class Steps:
+    """How far the steps of a report are; this one says nothing."""
+
+    def over(self, items: Collection[_Item], what: str) -> Iterator[_Item]:
+        """Give one after the other, and tell how many are done."""
+        yield from items
+
+
+SILENT = Steps()
+
+
+class StepBars(Steps):
+    """A bar for each kind of step, on a terminal."""
+
+    def __enter__(self) -> StepBars:
+        self._rich = _rich()
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    def over(self, items: Collection[_Item], what: str) -> Iterator[_Item]:
+        """Give one after the other, and move the bar."""
+        bar = self._rich.add_task(what, total=len(items))
+        for item in items:
+            yield item
+            self._rich.advance(bar)
+
+
+def _rich() -> Any:
+    """Bars on standard error, which are gone in the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return RichProgress(*columns, console=Console(stderr=True), transient=True)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["frontier", "open", "dominated", "baseline"]
 
 _NOT_TIMED = "not timed"
+_MOST = 150
+"""Points of a chart: more hide each other."""
+_BEHIND = "behind the frontier, and more than can be told apart"
 KINDS: dict[Kind, str] = {
     "frontier": "on the Pareto frontier",
     "open": "behind the frontier, but not significantly",
@@ -87,14 +90,14 @@ def flops_plot(section: Section) -> Plot:
     drawn, left_out = _comparable(section, _flops, "FLOPs counted under another convention: {}")
     counts = [standing.row.result.flops for standing, _ in drawn]
     how = f" ({counts[0].phase}, {counts[0].counter}, 1 MAC = 2 FLOPs)" if counts and counts[0] else ""
-    return Plot("flops", section, "FLOPs", f"FLOPs per input{how}", _points(section, drawn), left_out)
+    return Plot("flops", section, "FLOPs", f"FLOPs per input{how}", _points(section, drawn, left_out), left_out)
 
 
 def time_plot(section: Section) -> Plot:
     """Accuracy against measured time per input, of the cells that were timed alike on one machine."""
     drawn, left_out = _comparable(section, lambda row: _time(row.timing), "timed otherwise: {}")
     axis = _time_axis([standing.row.timing for standing, _ in drawn])
-    return Plot("time", section, "time", axis, _points(section, drawn), left_out)
+    return Plot("time", section, "time", axis, _points(section, drawn, left_out), left_out)
 
 
 def module_plot(section: Section) -> Plot:
@@ -103,7 +106,8 @@ def module_plot(section: Section) -> Plot:
     left_out["no module of its own was timed"] = left_out.pop(_NOT_TIMED, [])
     told = {reason: names for reason, names in left_out.items() if names}
     timings = [standing.row.part for standing, _ in drawn]
-    return Plot("module", section, "time of the module", _time_axis(timings), _points(section, drawn), told)
+    points = _points(section, drawn, told)
+    return Plot("module", section, "time of the module", _time_axis(timings), points, told)
 
 
 def _time_axis(timings: Sequence[Timing | None]) -> str:
@@ -155,10 +159,13 @@ def _words(grounds: Hashable) -> str:
     return ", ".join(map(str, grounds)) if isinstance(grounds, tuple) else str(grounds)
 
 
-def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[Point, ...]:
+def _points(
+    section: Section, drawn: Sequence[tuple[Standing, Cost]], left_out: dict[str, list[str]]
+) -> tuple[Point, ...]:
+    """The points in order of cost; names of those that are too many are added to ``left_out``."""
     factor = wording.scale(section.metric)
     sign = 1 if section.metric.better == "higher" else -1
-    rivals = {s.name: (c.value, sign * s.headline.value) for s, c in drawn if s.headline and not s.baseline}
+    rivals = {s.name: (c.value, sign * score.value) for s, c in drawn if (score := s.headline) and not s.baseline}
     frontier, beaten = pareto(rivals), _beaten(drawn)
     points = []
     for standing, cost in drawn:
@@ -168,7 +175,11 @@ def _points(section: Section, drawn: Sequence[tuple[Standing, Cost]]) -> tuple[P
         low, high = (score.value if end is None else end for end in (score.low, score.high))
         kind = _kind(standing, frontier, beaten)
         points.append(Point(standing, cost, factor * score.value, factor * low, factor * high, kind))
-    return tuple(points)
+    order = sorted(points, key=lambda point: (point.kind not in ("frontier", "baseline"), -sign * point.score))
+    hidden = {point.standing.name: point for point in order[_MOST:]}
+    if hidden:
+        left_out[_BEHIND] = list(hidden)
+    return tuple(point for point in points if point.standing.name not in hidden)
 
 
 def _kind(standing: Standing, frontier: set[str], beaten: set[str]) -> Kind:

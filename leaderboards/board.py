@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.hooks import BoardContext
+from ..harness.progress import SILENT
 from .collect import collect
 from .published import with_published
 from .ranking import sections
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..harness.measure.roofline import Accelerator
     from ..harness.plugins import Plugins
+    from ..harness.progress import Steps
     from ..harness.store import RunDirectory
     from .collect import Missing, Run
     from .ranking import Section, Standing
@@ -57,13 +59,19 @@ class Board:
         return [(s, standing) for s in self.sections for standing in s.standings if not standing.comparable]
 
 
-def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: Sequence[Accelerator] = ()) -> Board:
+def make_board(
+    directories: Sequence[RunDirectory],
+    plugins: Plugins,
+    hardware: Sequence[Accelerator] = (),
+    progress: Steps = SILENT,
+) -> Board:
     """Read and rank runs, and let plugins add notes and published scores.
 
     Args:
         directories: The runs.
         plugins: They may listen.
         hardware: Accelerators to predict the time of prefills for.
+        progress: Is told how many cells were read.
 
     Raises:
         UserError: There is no run, or no cell of the runs is complete.
@@ -72,7 +80,7 @@ def make_board(directories: Sequence[RunDirectory], plugins: Plugins, hardware: 
         raise UserError(
             "there is no run to report on", todo="name one or more run directories; see `adaptbench report --help`"
         )
-    found = collect(directories, hardware)
+    found = collect(directories, hardware, progress)
     if not found.rows:
         reasons = "; ".join(f"{miss.cell.model} on {miss.cell.task}: {miss.reason}" for miss in found.missing[:3])
         raise UserError(

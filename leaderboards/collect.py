@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..harness.errors import UserError
+from ..harness.progress import SILENT
 from ..harness.spending import predicted_prefill
 from ..harness.store import Index, read_cell
 from .wording import budgeted, counted
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..harness.measure.roofline import Accelerator
+    from ..harness.progress import Steps
     from ..harness.results import CellId, CellResult, Timing
     from ..harness.store import Journal, Manifest, MetricColumn, RunDirectory, Session, StoredCell
 
@@ -113,12 +115,15 @@ class Collected:
     missing: tuple[Missing, ...]
 
 
-def collect(directories: Sequence[RunDirectory], hardware: Sequence[Accelerator] = ()) -> Collected:
+def collect(
+    directories: Sequence[RunDirectory], hardware: Sequence[Accelerator] = (), progress: Steps = SILENT
+) -> Collected:
     """Read runs. The same cell in several runs is one row; of a directory given twice, the second is left aside.
 
     Args:
         directories: The runs.
         hardware: Accelerators to predict times for.
+        progress: Is told how many cells were read.
 
     Raises:
         UserError: A manifest cannot be read. A cell that cannot be read is listed with the reason instead.
@@ -128,7 +133,8 @@ def collect(directories: Sequence[RunDirectory], hardware: Sequence[Accelerator]
     missing = []
     for run in runs:
         with Index(run.directory) as index:
-            read = {key: _read(run, key, cell, index, hardware) for key, cell in run.manifest.cells.items()}
+            cells = progress.over(run.manifest.cells.items(), f"cells of {run.name}")
+            read = {key: _read(run, key, cell, index, hardware) for key, cell in cells}
         for key, found in read.items():
             if isinstance(found, Missing):
                 missing.append(found)

@@ -109,8 +109,7 @@ def names(plot: Plot, axes: Frame, width: int = WIDTH) -> dict[str, Side | None]
 
 def short(name: str, width: int = WIDTH) -> str:
     """A name that is no longer than a label may be in a plot of that width."""
-    longest = _LONGEST_NAME if width == WIDTH else _LONGEST_NARROW
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    return wording.shown(name, _LONGEST_NAME if width == WIDTH else _LONGEST_NARROW)
 
 
 def _ticks(left: float, right: float) -> list[float]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
 _CHARACTER = 6.3
 _LINE = 13.0
@@ -64,14 +68,16 @@ def place(spots: Sequence[Spot], lines: Sequence[Box], width: float, height: flo
         width: Of the plot, in pixels.
         height: Of the plot, in pixels.
     """
-    taken = [Box(s.x - _MARK, s.y - _MARK, s.x + _MARK, s.y + _MARK) for s in spots]
-    taken += [Box(b.left - _AIR, b.top - _AIR, b.right + _AIR, b.bottom + _AIR) for b in lines]
+    marks = [Box(s.x - _MARK, s.y - _MARK, s.x + _MARK, s.y + _MARK) for s in spots]
+    drawn = [Box(b.left - _AIR, b.top - _AIR, b.right + _AIR, b.bottom + _AIR) for b in lines]
+    taken = np.full((len(marks) + len(drawn) + len(spots), 4), np.nan)  # which nothing meets
+    taken[: len(marks) + len(drawn)] = np.array([*marks, *drawn]).reshape(-1, 4)
     chosen: list[Side | None] = []
-    for spot in spots:
+    for number, spot in enumerate(spots, len(marks) + len(drawn)):
         side = next((side for side in _SIDES if _fits(box(spot, side), taken, width, height)), None)
         chosen.append(side)
         if side is not None:
-            taken.append(box(spot, side))
+            taken[number] = box(spot, side)
     return chosen
 
 
@@ -83,6 +89,10 @@ def box(spot: Spot, side: Side) -> Box:
     return Box(left, middle - _LINE / 2, left + length, middle + _LINE / 2)
 
 
-def _fits(area: Box, taken: Sequence[Box], width: float, height: float) -> bool:
-    inside = area.left >= 0 and area.top >= 0 and area.right <= width and area.bottom <= height
-    return inside and not any(area.meets(other) for other in taken)
+def _fits(area: Box, taken: npt.NDArray[np.float64], width: float, height: float) -> bool:
+    """Whether an area is in the plot and meets none of the boxes [n, 4]."""
+    if area.left < 0 or area.top < 0 or area.right > width or area.bottom > height:
+        return False
+    left, top, right, bottom = taken.T
+    meets = (area.left < right) & (left < area.right) & (area.top < bottom) & (top < area.bottom)
+    return not meets.any()

@@ -36,10 +36,10 @@ def leaderboard(request: ReportRequest, *, hardware: Sequence[str] = ()) -> str 
     if hardware and request.form in (".svg", ".pdf"):
         raise UserError("charts have no predicted times", todo="leave --hardware out, or write .html")
     chips = [find_accelerator(name) for name in dict.fromkeys(hardware)]
-    board = make_board(request.runs, request.plugins, chips)
+    board = make_board(request.runs, request.plugins, chips, request.progress)
     form, registry = request.form, request.plugins.registry
     if form == FOLDER:
-        return site(board, registry)
+        return site(board, registry, request.progress)
     if form == ".html":
-        return render(board, registry)
+        return render(board, registry, request.progress)
     return _TABLES[form](board) if form in _TABLES else still(figure(board), form)

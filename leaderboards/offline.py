@@ -17,6 +17,7 @@ from ..harness.errors import UserError
 from ..harness.store.files import make_folder, write_atomic
 from ..harness.texts import printable
 from .board import need
+from .long_tables import packed, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ def environment() -> Any:
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_printable
     )
-    made.filters["parts"] = parts
+    made.filters |= {"parts": parts, "written": written, "packed": packed}
     return made
 
 

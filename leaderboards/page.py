@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
 from ..harness.faults import blamed_on
+from ..harness.progress import SILENT
 from . import views
 from .axes import KINDS
 from .board import folder_of
@@ -25,11 +26,16 @@ from .samples import Samples, index
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..harness.progress import Steps
     from ..harness.registry import Entry, Registry
     from .board import Board
     from .ranking import Section
     from .samples import Answered
 
+_OPEN = 4
+"""Tasks, up to which their folds are open."""
+_DRAWN = 12
+"""Tasks, up to which the panels of figures are drawn for readers without scripts, too."""
 _ROOM = 250_000
 """Characters of a task's samples in a page that holds all it shows."""
 _UNSCRIPTED = 3
@@ -54,16 +60,17 @@ class Frame:
     version: str = version("adaptbench")
 
 
-def render(board: Board, registry: Registry) -> str:
+def render(board: Board, registry: Registry, progress: Steps = SILENT) -> str:
     """Return the page, with the panels of every figure in the registry that has some."""
     from markupsafe import Markup
 
     specs: dict[str, Any] = {}
     samples: dict[str, Any] = {}
+    opened = len(board.sections) <= _OPEN
     tasks = [
-        task_view(section, f"task-{number}", specs)
-        | {"samples": _samples(section, f"task-{number}", registry, samples)}
-        for number, section in enumerate(board.sections, 1)
+        task_view(section, f"task-{number}", specs, stills=opened)
+        | {"open": opened, "samples": _samples(section, f"task-{number}", registry, samples)}
+        for number, section in enumerate(progress.over(board.sections, "tasks"), 1)
     ]
     sources = [inline(script) for script in scripts().values()]
     frame = Frame(
@@ -104,18 +111,25 @@ def board_view(board: Board) -> dict[str, Any]:
     }
 
 
-def task_view(section: Section, anchor: str, specs: dict[str, Any]) -> dict[str, Any]:
-    """The view of a task; the specifications of its charts are added to ``specs``."""
+def task_view(section: Section, anchor: str, specs: dict[str, Any], *, stills: bool = True) -> dict[str, Any]:
+    """The view of a task.
+
+    Args:
+        section: The task.
+        anchor: What its elements are named by.
+        specs: The specifications of its charts are added.
+        stills: Draw the charts for readers without scripts, too: it takes longer than all else.
+    """
     from markupsafe import Markup
 
     drawn = []
     shown = views.plot_views(section, anchor)
     for view in shown:
-        image = ""
-        if view.plot.points:
+        image, drawable = "", bool(view.plot.points)
+        if drawable:
             specs[view.id] = page_spec(view.plot)
-            image = Markup(svg(specs[view.id]))  # noqa: S704 - the renderer escapes what it is given
-        drawn.append({"id": view.id, "title": view.title, "caption": view.caption, "svg": image})
+            image = Markup(svg(specs[view.id])) if stills else ""  # noqa: S704 - the renderer escapes what it is given
+        drawn.append({"id": view.id if drawable else "", "title": view.title, "caption": view.caption, "svg": image})
     seen = {point.kind for view in shown for point in view.plot.points}
     return views.task_table(section) | {"id": anchor, "plots": drawn, "kinds": [kind for kind in KINDS if kind in seen]}
 
@@ -161,7 +175,8 @@ def _figure(name: str, panels: Entry, board: Board, specs: dict[str, Any]) -> di
     try:
         with blamed_on("what makes its panels", f"figure {name!r} of plugin {panels.owner!r}"):
             for number, panel in enumerate(panels.factory()(board), 1):
-                folds.setdefault(panel.fold, []).append(page_panel(panel, f"figure-{name}-{number}", own))
+                view = page_panel(panel, f"figure-{name}-{number}", own, still=len(board.sections) <= _DRAWN)
+                folds.setdefault(panel.fold, []).append(view)
     except UserError as error:
         return {"folds": {}, "fault": f"{error.where}: {error.what}"}
     specs |= own

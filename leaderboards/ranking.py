@@ -86,7 +86,8 @@ class Standing:
     @property
     def headline(self) -> Estimate | None:
         """The metric that ranks."""
-        return self.row.result.metrics.get(self.row.result.task_card.metrics[0].name)
+        result = self.row.stored.result
+        return result.metrics.get(result.task_card.metrics[0].name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _LEAST = 3
 """Samples that are read, however long."""
 _BATCH = 64
 """Samples whose questions are looked up together."""
+_MOST_CELLS = 100
+"""Cells whose answers are shown: more are no longer read beside each other, and their files are all open at once."""
 _IMAGES = 4
 """Images of a sample that are shown."""
 _EPISODES = "embed"
@@ -79,12 +81,15 @@ class Samples:
     Attributes:
         models: Names of the cells that answered them.
         total: How many there are.
-        note: Why questions are not shown; empty if they are.
+        note: Why questions are not shown, and whose answers are; empty if all are.
     """
 
     def __init__(self, section: Section, registry: Registry, show: Callable[[Image], str] = data_url) -> None:
-        self._section, self._cells = section, _same_samples(section)
-        self._asked, self.note = _questions(section, self._cells[0], registry, show)
+        every = _same_samples(section)
+        self._section, self._cells = section, every[:_MOST_CELLS]
+        self._asked, unasked = _questions(section, self._cells[0], registry, show)
+        few = "" if len(every) <= _MOST_CELLS else f"Answers of the {_MOST_CELLS} best of {len(every):,} cells."
+        self.note = " ".join(filter(None, (unasked, few)))
         self.models = [printable(cell.name) for cell in self._cells]
         self.total = max(cell.row.result.samples for cell in self._cells)
 

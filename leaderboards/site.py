@@ -12,6 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..harness.progress import SILENT
 from .offline import encoded, policy, text
 from .page import Frame, board_view, figure_views, html, samples_view, scripts, task_view
 from .samples import Samples, index
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from ..harness.progress import Steps
     from ..harness.registry import Registry
     from .board import Board
     from .ranking import Section
@@ -31,7 +33,7 @@ _PART = 100_000
 _LONGEST_NAME = 60
 
 
-def site(board: Board, registry: Registry) -> Iterator[tuple[str, str | bytes]]:
+def site(board: Board, registry: Registry, progress: Steps = SILENT) -> Iterator[tuple[str, str | bytes]]:
     """Make the files: what pages need, the samples and the page of each task, and the first page."""
     from markupsafe import Markup
 
@@ -53,7 +55,7 @@ def site(board: Board, registry: Registry) -> Iterator[tuple[str, str | bytes]]:
         {"href": f"{name}.html", "title": section.title, "name": name}
         for name, section in zip(_file_names(board.sections), board.sections, strict=True)
     ]
-    for task, section in zip(tasks, board.sections, strict=True):
+    for task, section in zip(tasks, progress.over(board.sections, "tasks"), strict=True):
         specs: dict[str, Any] = {}
         folder = f"samples/{task['name']}"
         view = task_view(section, "task", specs)

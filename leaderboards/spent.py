@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..harness.cards import Metric
 from ..harness.specs import parse
 from . import wording
-from .wording import Cell
+from .wording import Cell, TableRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,12 +27,11 @@ class SpentTable(NamedTuple):
 
     Attributes:
         heads: Of each column, what it is, and how it is given.
-        rows: Model -> its numbers.
     """
 
     caption: str
     heads: list[tuple[str, str]]
-    rows: list[tuple[str, list[Cell]]]
+    rows: list[TableRow]
 
 
 def spent_table(section: Section) -> SpentTable | None:
@@ -65,7 +64,7 @@ def spent_table(section: Section) -> SpentTable | None:
             cells.append(_share(account.utilisation if account else None))
         cells += [_range(getattr(spending, name)) for name in _RANGES]
         cells += [_quantity(standing.row.predicted.get(chip), "s") for chip in chips]
-        rows.append((standing.name, cells))
+        rows.append(TableRow(standing.name, cells))
     return SpentTable(_CAPTION + (_PREDICTED if chips else ""), heads, rows)
 
 

@@ -150,7 +150,7 @@ def _spent(table: SpentTable | None) -> list[str]:
     if table is None:
         return []
     heads = ["model", *(", ".join(filter(None, head)) for head in table.heads)]
-    rows = [[name, *(cell.text for cell in cells)] for name, cells in table.rows]
+    rows = [[row.name, *(cell.text for cell in row.cells)] for row in table.rows]
     return [
         "### What it spent",
         plain(table.caption),

@@ -32,6 +32,23 @@ class Cell(NamedTuple):
     note: str = ""
 
 
+class TableRow(NamedTuple):
+    """A row of a table of models.
+
+    Attributes:
+        aside: It has no rank.
+        rank: Shown in a task's table; the overview is only sorted by it.
+        reason: The remark that says why it has no rank.
+    """
+
+    name: str
+    cells: list[Cell]
+    aside: bool = False
+    rank: Cell = Cell("")
+    remarks: Sequence[str] = ()
+    reason: str = ""
+
+
 def scale(metric: Metric) -> int:
     """By what a metric's values are multiplied when they are shown."""
     return 100 if metric.unit == "%" else 1
@@ -145,6 +162,14 @@ def seeded(task: str, seed: int) -> str:
 def listed(words: Sequence[str]) -> str:
     """Words in a row: ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def shown(name: str, length: int) -> str:
+    """A text of at most ``length`` characters, the middle left out."""
+    if len(name) <= length:
+        return name
+    end = length // 2
+    return f"{name[: length - end - 1]}…{name[-end:]}"
 
 
 def counted(number: int, noun: str) -> str:

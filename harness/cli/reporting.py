@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from ..errors import UserError
 from ..hashing import canonical_json, sha256_hex
 from ..outputs import FOLDER, ReportRequest, file_form, write_report
 from ..plugins import PluginNames, load_plugins
+from ..progress import SILENT, StepBars
 from ..specs import parse_call
 from ..store import RunDirectory
 from ..unchanged import installed, is_written, note_written, records_size, run_content
@@ -63,12 +67,18 @@ def write_reports(asked: ReportOptions) -> None:
     changed = [out for out in outs if not (stamps[out] and is_written(out, runs, stamps[out]))]
     writers = [_writer(plugins.registry, asked, out) for out in changed]
     for out, (entry, arguments, form) in zip(changed, writers, strict=True):
-        request = ReportRequest(runs=runs, plugins=plugins, form=form)
-        content = entry.factory()(request, **arguments)
+        with ExitStack() as stack:
+            gc.disable()  # what is read stays to the end: to look for garbage among it takes as long as all else
+            stack.callback(gc.enable)
+            told = sys.stderr.isatty() and not asked.as_json
+            progress = stack.enter_context(StepBars()) if told else SILENT
+            request = ReportRequest(runs=runs, plugins=plugins, form=form, progress=progress)
+            content = entry.factory()(request, **arguments)
+            if asked.runs or asked.outs:
+                write_report(out, form, content)
         if not (asked.runs or asked.outs):
             typer.echo(content, nl=False)
             return
-        write_report(out, form, content)
         if stamps[out]:
             note_written(out, runs, stamps[out])
     written = [str(out / "index.html" if (out / "index.html").is_file() else out) for out in outs]

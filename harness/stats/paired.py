@@ -61,6 +61,8 @@ def paired_ps(values: npt.NDArray[np.float64], groups: Sequence[str] | None = No
     if groups is None and is_binary(values):
         more = (values @ (1 - values).T).astype(np.int64)  # samples that only the row's model got right
         size = values.shape[1] + 1
+        if size**2 <= more.size:
+            return mcnemar_p(*np.indices((size, size)))[more, more.T]
         each, where = np.unique(more * size + more.T, return_inverse=True)
         found: npt.NDArray[np.float64] = mcnemar_p(*np.divmod(each, size))[where].reshape(more.shape)
         return found
@@ -120,7 +122,8 @@ def holm(p_values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> list[
     left = np.cumsum(weight[order][::-1])[::-1]  # of the tests that are not rejected yet
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] / weight[order] * left))
-    return [float(value) for value in adjusted]
+    found: list[float] = adjusted.tolist()
+    return found
 
 
 def _t_p(total: Any, squares: Any, n: int) -> Any:

@@ -69,4 +69,5 @@ def read_cell(journal: Journal, index: Index) -> StoredCell | None:
     if result is None:
         return None
     scores = index.scores(journal, result.task_card.metrics[0].name, result)
-    return StoredCell(journal, result, journal.timing(), journal.end_to_end(), scores, index)
+    timing = journal.timing()
+    return StoredCell(journal, result, timing, journal.end_to_end(timing), scores, index)

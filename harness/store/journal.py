@@ -11,6 +11,7 @@ found, also in a cell that is not complete.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import zlib
 from typing import TYPE_CHECKING, TypeVar
@@ -41,7 +42,10 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "records.jsonl"
-        self._lock = FileLock(folder / ".lock")
+
+    @functools.cached_property
+    def _lock(self) -> FileLock:
+        return FileLock(self.folder / ".lock")
 
     def acquire(self, *, wait: bool = False) -> bool:
         """Claim the cell for this process; ``False`` if another process works on it. A killed process lets go of it.
@@ -134,12 +138,10 @@ class Journal:
         """What was timed, or ``None``."""
         return _read(self.folder / "timing.json", Timing)
 
-    def end_to_end(self) -> Timing | None:
-        """What was timed from beginning to end, or ``None``."""
+    def end_to_end(self, timing: Timing | None) -> Timing | None:
+        """What was timed from beginning to end, or ``None``; ``timing``, what was timed, where it is that."""
         found = _read(self.folder / "end-to-end.json", Timing)
-        if found is None and (timing := self.timing()) is not None and timing.way == END_TO_END:
-            return timing
-        return found
+        return timing if found is None and timing is not None and timing.way == END_TO_END else found
 
     def check(self) -> CellResult | None:
         """Return the result; raise a `UserError` unless the records are those that it was made from."""

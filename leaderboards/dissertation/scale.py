@@ -10,8 +10,9 @@ from ..figures.compositional import highest
 from ..figures.curves import Curve, Plane, lines, spot
 from ..figures.files import render
 from ..figures.pairs import COMPOSITE, SETTINGS, brief, family, find_pairs, is_baseline, size
-from ..figures.panels import Drawing, Panel, shown
+from ..figures.panels import Drawing, Panel
 from ..frame import HEIGHT
+from ..wording import shown
 from .printed import PRINTED, PUBLISHED, printed
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from ...harness.errors import UserError
 from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
 from .. import vega
 from ..offline import data_url
+from ..wording import shown
 from .cells import one_section, record, sections
 from .files import render
-from .panels import Drawing, Panel, shown
+from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

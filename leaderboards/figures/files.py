@@ -56,12 +56,19 @@ def page(drawing: Drawing, template: str = "figure.html.j2", **values: Any) -> s
     return html
 
 
-def page_panel(panel: Panel, anchor: str, specs: dict[str, Any]) -> dict[str, Any]:
-    """What a template needs of a panel; if it answers the mouse, its specification is added to ``specs``."""
+def page_panel(panel: Panel, anchor: str, specs: dict[str, Any], *, still: bool = True) -> dict[str, Any]:
+    """What a template needs of a panel; if it answers the mouse, its specification is added to ``specs``.
+
+    Args:
+        panel: The panel.
+        anchor: What its element is named by.
+        specs: Of the page.
+        still: Draw it for readers without scripts, too.
+    """
     from markupsafe import Markup
 
     spec = page_spec(panel)
     if panel.grows:
         specs[anchor] = spec
-    drawn = Markup(svg(spec))  # noqa: S704 - the renderer escapes what it is given
+    drawn = Markup(svg(spec)) if still or not panel.grows else ""  # noqa: S704 - the renderer escapes what it is given
     return {"id": anchor if panel.grows else "", "title": panel.title, "caption": panel.caption, "svg": drawn}

@@ -79,11 +79,3 @@ def series(kind: Literal["colour", "shape"], names: Sequence[str], field: str = 
     places = [i if kind == "colour" else i + i // len(SERIES) for i in range(len(names))]
     scale = {"domain": list(names), "range": [values[place % len(values)] for place in places]}
     return vega.name(field, scale=scale, sort=list(names), legend={"symbolOpacity": 1, **legend})
-
-
-def shown(name: str, length: int) -> str:
-    """A text of at most ``length`` characters, the middle left out."""
-    if len(name) <= length:
-        return name
-    end = length // 2
-    return f"{name[: length - end - 1]}…{name[-end:]}"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..ranking import Section, Standing
 
 AGAINST = ("flops", "share", "budget")
+_MOST = 24
+"""Lines of a panel."""
 _TODO = "run several: --budget 0.5 --budget 1, or --model 'BASE+fastv(r=0.25)' --model 'BASE+fastv(r=0.5)'"
 
 
@@ -57,10 +59,12 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     """The panel of a task; ``None`` if there are no two cells on one line whose costs are known."""
     costs = _costs(section, against)
     priced = [standing for standing in section.standings if standing.name in costs]
-    named = _lines(priced, against)
-    if not named:
-        return None
     metric, sign = section.metric, 1 if section.metric.better == "higher" else -1
+    every = _lines(priced, against)
+    if not every:
+        return None
+    leading = sorted(every, key=lambda name: -max(sign * _value(cell) for cell in every[name]))[:_MOST]
+    named = {name: every[name] for name in every if name in leading}
     drawn = [
         Curve(name, sorted(_spot(cell, costs[cell.name], metric) for cell in cells)) for name, cells in named.items()
     ]
@@ -82,6 +86,8 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
         "Each line is a model over its budgets, or over the values of one option (...), with 95 % intervals. "
         "Dashed: the best score at each cost."
     )
+    if len(every) > _MOST:
+        caption += f" Of {len(every):,} lines the {_MOST} with the best scores."
     return Panel(section.title, lambda palette: curves.lines(drawn, plane, palette), caption)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from ...harness.errors import UserError
 from .. import vega
 from ..families import by_model
-from ..wording import listed
+from ..wording import listed, shown
 from .cells import record, sections, swept
 from .files import render
-from .panels import Drawing, Panel, shown
+from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -202,8 +202,7 @@ def _read(cells: Sequence[Standing]) -> _Plans | None:
     """The plans of a model's cells; ``None`` if there are none."""
     found: dict[float, list[Execution]] = {}
     for cell in cells:
-        records = islice(cell.row.journal.records(), _MOST)
-        if plans_of := [plan for one in records for plan in _plans(one)]:
+        if plans_of := _first_plans(cell):
             found[cell.row.result.cell.budget] = plans_of
     if not found:
         return None
@@ -212,6 +211,15 @@ def _read(cells: Sequence[Standing]) -> _Plans | None:
         return _Plans(_Shape(language.stack.layers, language.stack.heads), found)
     layers = [layer for plans_of in found.values() for plan in plans_of for layer in plan.layers]
     return _Plans(_Shape(1 + max(w.layer for w in layers), max(1, *(w.heads for w in layers))), found)
+
+
+def _first_plans(cell: Standing) -> list[Execution]:
+    """The plans of a cell's first records; where its result tells of none, only if the first one has some."""
+    records = islice(cell.row.journal.records(), _MOST)
+    found = [plan for one in islice(records, 1) for plan in _plans(one)]
+    if found or cell.row.result.spending:
+        found += [plan for one in records for plan in _plans(one)]
+    return found
 
 
 def _plans(found: Record) -> list[Execution]:

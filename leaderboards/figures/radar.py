@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
 from .. import vega, wording
+from ..wording import shown
 from .cells import sections
 from .files import render
-from .panels import Drawing, Panel, series, shown
+from .panels import Drawing, Panel, series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,8 +10,9 @@ from ...harness.errors import UserError
 from ...harness.specs import Call, parse_call
 from .. import vega
 from ..frame import HEIGHT, WIDTH
+from ..wording import shown
 from .files import render
-from .panels import Drawing, Panel, shown
+from .panels import Drawing, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

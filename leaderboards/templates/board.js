@@ -38,10 +38,51 @@ const missingLast = (sign) => (a, b) => {
 };
 $.fn.dataTable.ext.type.order["number-asc"] = missingLast(1);
 $.fn.dataTable.ext.type.order["number-desc"] = missingLast(-1);
-const MANY = 200; // rows, from which on a table is shown by pages
-const begin = (table) => {
-  const many = table.tBodies[0].rows.length > MANY;
-  return $(table).DataTable({
+
+// The rows of a long table come as plain values; all that they say is set as text.
+const element = (tag, className, ...content) => {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  made.append(...content);
+  return made;
+};
+const wrapping = (name) =>
+  name.split(/(?<=[+(,@:|=_/.])(?=.)/s).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
+const numberCell = (hints, [text, order = "", hint = -1, note = "", best = 0], more = "") => {
+  const cell = element("td", `number${more}${best ? " best" : ""}${text === "0" ? " zero" : ""}`, text);
+  cell.dataset.order = order;
+  if (hint >= 0) cell.title = hints[hint];
+  if (note) cell.append(" ", element("span", "roles", note));
+  return cell;
+};
+const tableRow = (hints, [name, aside, cells, rank, remarks, reason]) => {
+  const row = element("tr", aside ? "aside" : "");
+  if (rank) row.append(numberCell(hints, rank, aside ? " rank" : " rank ranked"));
+  const head = element("th", "", element("span", "spec", ...wrapping(name)));
+  head.scope = "row";
+  row.append(head, ...cells.map((cell) => numberCell(hints, cell)));
+  if (rank) {
+    const told = remarks.map((remark) => element("li", remark === reason ? "strong" : "", remark));
+    row.append(element("td", "remarks", ...(told.length ? [element("ul", "", ...told)] : [])));
+  }
+  return row;
+};
+
+const filter = document.getElementById("filter");
+const matches = document.getElementById("matches");
+const sought = () => filter.value.toLowerCase();
+const tables = [...document.querySelectorAll("table.sortable")].map((table) => {
+  const held = table.parentElement.querySelector("script.rows");
+  const values = held && JSON.parse(held.textContent);
+  const place = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === "model");
+  const names = values ? values.rows.map(([name]) => name) : [...table.tBodies[0].rows].map((row) => row.cells[place].textContent);
+  return { table, values, place, names, short: !values, applied: "" };
+});
+const begin = (one) => {
+  const { table, values } = one;
+  if (values) table.tBodies[0].replaceChildren(...values.rows.map((row) => tableRow(values.hints, row)));
+  one.values = null;
+  one.made = $(table).DataTable({
     autoWidth: false,
     columnDefs: [
       { targets: "number", type: "number" },
@@ -49,28 +90,38 @@ const begin = (table) => {
     ],
     info: false,
     language: { emptyTable: "Nothing here", zeroRecords: "No model matches the filter" },
-    layout: { topStart: null, topEnd: null, bottomStart: many ? "paging" : null, bottomEnd: null },
+    layout: { topStart: null, topEnd: null, bottomStart: values ? "paging" : null, bottomEnd: null },
     order: [],
-    pageLength: 100,
-    paging: many,
+    pageLength: 25,
+    paging: Boolean(values),
   });
 };
-const found = [...document.querySelectorAll("table.sortable")];
-const places = found.map((table) => [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent.trim() === "model"));
-const tables = found.map(begin);
-
-const filter = document.getElementById("filter");
-const matches = document.getElementById("matches");
-const shown = tables.map((table, i) => [table, places[i]]);
-const overview = shown.filter(([table]) => table.table().node().closest("#overview")); // the page of a task has none
-const names = (search) =>
-  new Set(
-    (overview.length ? overview : shown).flatMap(([table, place]) =>
-      table.rows({ search }).nodes().toArray().map((row) => row.cells[place].textContent),
-    ),
-  );
-const total = names("none").size;
+// What is near the window is filtered at once, and long tables are made and filtered when they come near.
+const update = (one) => {
+  if (!one.made) begin(one);
+  const wanted = sought();
+  if (one.applied === wanted) return;
+  one.applied = wanted;
+  one.made.column(one.place).search((name) => name.toLowerCase().includes(wanted)).draw(); // not in the notes
+};
+const watch = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const one = tables.find(({ table }) => table === target);
+      one.near = isIntersecting;
+      if (isIntersecting) update(one);
+    }
+  },
+  { rootMargin: "400px" },
+);
+for (const one of tables) {
+  if (!one.values) begin(one);
+  watch.observe(one.table);
+}
+const listed = tables.filter(({ table }) => table.closest("#overview")); // the page of a task has none
+const names = [...new Set((listed.length ? listed : tables).flatMap((one) => one.names))];
 filter.addEventListener("input", () => {
-  tables.forEach((table, i) => table.column(places[i]).search(filter.value, { smart: false }).draw()); // not in the notes
-  matches.textContent = filter.value ? `${names("applied").size} of ${total}` : "";
+  for (const one of tables) if (one.near || (one.short && one.table.checkVisibility())) update(one);
+  const found = names.filter((name) => name.toLowerCase().includes(sought()));
+  matches.textContent = filter.value ? `${found.length} of ${names.length}` : "";
 });

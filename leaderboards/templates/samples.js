@@ -54,7 +54,7 @@ const card = (task, item, place, only) => {
     row.append(name, make("td", output, "said"), make("td", parsed ?? "as the output", "said"), make("td", score));
   });
   const scroll = make("div", undefined, "scroll");
-  scroll.setAttribute("role", "region");
+  scroll.setAttribute("role", "group");
   scroll.setAttribute("aria-label", `Answers to ${item.id}`);
   scroll.tabIndex = 0;
   scroll.append(table);

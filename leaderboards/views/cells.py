@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .. import wording
 from ..wording import Cell
@@ -10,17 +10,6 @@ from ..wording import Cell
 if TYPE_CHECKING:
     from ...harness.cards import Metric
     from ...harness.results import Estimate
-
-
-class TableRow(NamedTuple):
-    """A row of the overview or of a task's table; ``aside`` if it has no rank."""
-
-    name: str
-    cells: list[Cell]
-    aside: bool
-    rank: Cell
-    remarks: list[str]
-    reason: str
 
 
 def score_cell(score: Estimate | None, metric: Metric) -> Cell:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .. import wording
 from ..ranking import commonest
 from ..task_families import blocks, families
-from ..wording import Cell
-from .cells import TableRow, score_cell
+from ..wording import Cell, TableRow
+from .cells import score_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ def _row(label: str, own: Mapping[str, Standing], block: Block, usual: _Usual | 
     tiers = [standing.tier for standing in own.values() if standing.tier]
     middle = sum(tier.best + tier.worst for tier in tiers) / (2 * len(tiers)) if tiers else float("inf")
     costs = _costs(list(own.values()), usual) if usual else []
-    return TableRow(label, cells + costs, not tiers, Cell("", middle), [], "")
+    return TableRow(label, cells + costs, not tiers, Cell("", middle))
 
 
 def _costs(own: Sequence[Standing], usual: _Usual) -> list[Cell]:

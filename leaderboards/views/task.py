@@ -11,8 +11,8 @@ from ..published import CAPTION, published_columns
 from ..remarks import Remarks
 from ..spent import spent_table
 from ..subsets import subset_tables
-from ..wording import Cell
-from .cells import TableRow, score_cell
+from ..wording import Cell, TableRow
+from .cells import score_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ..axes import Plot
     from ..published import PublishedColumn
     from ..ranking import Section, Standing
+
+
+_NAMED = 24
+"""Cells that a caption names; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def plot_views(section: Section, prefix: str) -> list[PlotView]:
     """The charts of a task with their captions."""
     found = []
     for plot in plots(section):
-        caption = [f"Not drawn: {wording.listed(names)} ({reason})." for reason, names in plot.left_out.items()]
+        caption = [f"Not drawn: {_few(names)} ({reason})." for reason, names in plot.left_out.items()]
         partial = " (partial)" if section.partial else ""
         title = f"{section.metric.name.capitalize()} against {plot.cost_name}{partial}"
         found.append(PlotView(f"{prefix}-{plot.name}", title, caption, plot))
@@ -114,6 +118,10 @@ def _lead(section: Section) -> str:
         return ""
     score = f"{wording.estimate(first.headline, section.metric)} {section.metric.unit}".rstrip()
     return f"{first.rank}: {first.name}, {score}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return wording.listed(names) if len(names) <= _NAMED else f"{len(names):,} cells"
 
 
 def _odd_counts(section: Section) -> list[str]:

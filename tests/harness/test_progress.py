@@ -2,7 +2,7 @@ import io
 
 import pytest
 from adaptbench import Metric, ModelCard, TaskCard
-from adaptbench.harness.progress import Bars, Lines, Progress, describe, outcome
+from adaptbench.harness.progress import SILENT, Bars, Lines, Progress, StepBars, describe, outcome
 from adaptbench.harness.results import CellId, CellResult, Estimate
 
 
@@ -75,3 +75,16 @@ def test_silence_is_the_default(capsys):
     silent.recorded(1)
     silent.finish(result(), None, reused=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_steps_are_given_on_one_by_one_and_a_terminal_has_a_bar_for_them(capsys, monkeypatch):
+    assert list(SILENT.over(["a", "b"], "tasks")) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with StepBars() as bars:
+        assert list(bars.over(["a", "b"], "tasks")) == ["a", "b"]
+    found = capsys.readouterr()
+    assert "tasks" in found.err
+    assert "2/2" in found.err
+    assert found.out == ""

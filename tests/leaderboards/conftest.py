@@ -129,7 +129,7 @@ def new_shared_run(tmp_path_factory):
     return lambda name: SyntheticRun(tmp_path_factory.mktemp("shared") / name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make():
     """What tests make cells of."""
 
@@ -173,12 +173,23 @@ def shared_example(tmp_path_factory):
     return build_example(tmp_path_factory.mktemp("shared") / "example")
 
 
-@pytest.fixture
-def plugins():
+def builtin_plugins():
     """The built-in reports and figures."""
     plugins = Plugins()
     assert plugins.add("leaderboards", "a test", lambda: builtin).error == ""
     return plugins
+
+
+@pytest.fixture
+def plugins():
+    """The built-in reports and figures."""
+    return builtin_plugins()
+
+
+@pytest.fixture(scope="module")
+def module_plugins():
+    """The same for tests that add nothing."""
+    return builtin_plugins()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins, load_plugins
+from adaptbench.leaderboards import long_tables
 from adaptbench.leaderboards import page as board_page
 from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.figures import Panel
@@ -138,6 +139,27 @@ def test_the_filter_narrows_every_table(example, visit):
     assert "No model matches" in page.locator("#overview tbody").first.inner_text()
     page.get_by_role("searchbox").fill("")
     assert len(models(page)) == 6
+
+
+def test_a_long_table_is_shown_by_pages_and_filtered_and_sorted_as_a_whole(new_run, make, visit, monkeypatch):
+    monkeypatch.setattr(long_tables, "LONG", 40)
+    run = new_run()
+    for number in range(41):
+        scores = [float(place < number % 40) for place in range(40)]
+        run.cell(f"m{number:03}+x(k=1)", scores, flops=make.flops(1000 + number), timing=None)
+    page = visit(run)
+    assert page.locator("#overview tbody tr").count() == page.locator("#task-1 table.sortable tbody tr").count() == 25
+    time = heading(page, "FLOPs per input")
+    time.click()
+    expect(first_model(page)).to_have_text("m000+x(k=1)")
+    time.click()
+    expect(first_model(page)).to_have_text("m040+x(k=1)")
+    hint = page.locator("#task-1 tbody td[data-order='1040']").get_attribute("title")
+    assert hint == "vision, fvcore, attention eager"
+    page.get_by_role("searchbox").fill("M03")
+    expect(page.locator("#overview tbody tr")).to_have_count(10)
+    expect(page.locator("#task-1 table.sortable tbody tr")).to_have_count(10)
+    assert page.locator("#matches").inner_text() == "10 of 41"
 
 
 def test_a_point_explains_itself_when_the_mouse_rests_on_it(example, visit):

@@ -76,7 +76,7 @@ def shown(run, hardware=()):
     (section,) = board(run, hardware).sections
     table = spent_table(section)
     heads = [", ".join(filter(None, head)) for head in table.heads]
-    return {name: dict(zip(heads, (cell.text for cell in cells), strict=True)) for name, cells in table.rows}
+    return {row.name: dict(zip(heads, (cell.text for cell in row.cells), strict=True)) for row in table.rows}
 
 
 def test_the_table_has_every_figure_of_a_cells_spending(run):
@@ -113,7 +113,7 @@ def test_what_is_beyond_its_budget_shows(run):
 def test_a_success_in_flops_says_that_units_are_not_all_of_them(run):
     (section,) = board(run).sections
     table = spent_table(section)
-    hints = {name: [cell.hint for cell in cells if "on top of the units" in cell.hint] for name, cells in table.rows}
+    hints = {row.name: [cell.hint for cell in row.cells if "on top of the units" in cell.hint] for row in table.rows}
     assert {name: len(found) for name, found in hints.items()} == {"base": 0, "base+strict@0.8": 1, "base+loose@0.8": 1}
     assert len(table.caption) < 120
 
