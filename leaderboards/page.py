@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from .ranking import Section
     from .samples import Answered
 
-_OPEN = 4
-"""Tasks, up to which their folds are open."""
-_DRAWN = 12
-"""Tasks, up to which the panels of figures are drawn for readers without scripts, too."""
+_FEW = 4
+"""Tasks, up to which their folds are open, and charts are drawn for readers without scripts, too."""
 _ROOM = 250_000
 """Characters of a task's samples in a page that holds all it shows."""
 _UNSCRIPTED = 3
@@ -66,7 +64,7 @@ def render(board: Board, registry: Registry, progress: Steps = SILENT) -> str:
 
     specs: dict[str, Any] = {}
     samples: dict[str, Any] = {}
-    opened = len(board.sections) <= _OPEN
+    opened = len(board.sections) <= _FEW
     tasks = [
         task_view(section, f"task-{number}", specs, stills=opened)
         | {"open": opened, "samples": _samples(section, f"task-{number}", registry, samples)}
@@ -175,7 +173,7 @@ def _figure(name: str, panels: Entry, board: Board, specs: dict[str, Any]) -> di
     try:
         with blamed_on("what makes its panels", f"figure {name!r} of plugin {panels.owner!r}"):
             for number, panel in enumerate(panels.factory()(board), 1):
-                view = page_panel(panel, f"figure-{name}-{number}", own, still=len(board.sections) <= _DRAWN)
+                view = page_panel(panel, f"figure-{name}-{number}", own, still=len(board.sections) <= _FEW)
                 folds.setdefault(panel.fold, []).append(view)
     except UserError as error:
         return {"folds": {}, "fault": f"{error.where}: {error.what}"}

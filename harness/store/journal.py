@@ -187,10 +187,11 @@ def _pretty(model: BaseModel) -> bytes:
 
 
 def _read(path: Path, kind: type[_Stored]) -> _Stored | None:
-    if not path.exists():
-        return None
     with disk_errors(path, "read"):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

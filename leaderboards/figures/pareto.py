@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ...harness.cards import Metric
     from ...harness.outputs import FigureRequest
+    from ..axes import Plot
     from ..board import Board
     from ..ranking import Section, Standing
 
@@ -57,7 +58,8 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
 
 def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     """The panel of a task; ``None`` if there are no two cells on one line whose costs are known."""
-    costs = _costs(section, against)
+    plot = flops_plot(section)
+    costs = _costs(section, against, plot)
     priced = [standing for standing in section.standings if standing.name in costs]
     metric, sign = section.metric, 1 if section.metric.better == "higher" else -1
     every = _lines(priced, against)
@@ -71,7 +73,7 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     rivals = {standing.name: standing for standing in priced if not standing.baseline}
     scores = {name: (costs[name], sign * _value(standing)) for name, standing in rivals.items()}
     best = sorted((costs[name], wording.scale(metric) * _value(rivals[name])) for name in frontier(scores))
-    title, form, span, log = _axis(section, against)
+    title, form, span, log = _axis(against, plot)
     plane = Plane(
         x=title,
         y=wording.with_unit(metric),
@@ -108,10 +110,10 @@ def _lines(standings: Sequence[Standing], against: str) -> Mapping[str, Sequence
     return named if any(len(cells) > 1 for cells in named.values()) else {}
 
 
-def _costs(section: Section, against: str) -> Mapping[str, float]:
+def _costs(section: Section, against: str, plot: Plot) -> Mapping[str, float]:
     """Cell -> its position on the axis; a cell whose cost or score is not known is left out."""
     if against == "flops":
-        return {point.standing.name: point.cost.value for point in flops_plot(section).points}
+        return {point.standing.name: point.cost.value for point in plot.points}
     known = [standing for standing in section.standings if standing.comparable and standing.headline]
     if against == "budget":
         return {standing.name: standing.row.result.cell.budget for standing in known}
@@ -127,11 +129,11 @@ def _value(standing: Standing) -> float:
     return standing.headline.value if standing.headline else 0.0
 
 
-def _axis(section: Section, against: str) -> tuple[str, str, tuple[float, float] | None, bool]:
+def _axis(against: str, plot: Plot) -> tuple[str, str, tuple[float, float] | None, bool]:
     """Title, number format, span, and whether the axis is logarithmic."""
     if against == "budget":
         return "budget", "~%", None, False
     if against == "share":
         return "language model's FLOPs, of the base model", "~%", None, False
-    axes = frame(flops_plot(section))
+    axes = frame(plot)
     return axes.title, "~s", (axes.left, axes.right), axes.log

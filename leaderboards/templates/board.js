@@ -96,7 +96,7 @@ const begin = (one) => {
     paging: Boolean(values),
   });
 };
-// What is near the window is filtered at once, and long tables are made and filtered when they come near.
+// Short tables and what is in the window are filtered at once; long tables are made and filtered when they come near.
 const update = (one) => {
   if (!one.made) begin(one);
   const wanted = sought();
@@ -104,13 +104,23 @@ const update = (one) => {
   one.applied = wanted;
   one.made.column(one.place).search((name) => name.toLowerCase().includes(wanted)).draw(); // not in the notes
 };
+const waiting = new Set();
+const later = (act) => (window.requestIdleCallback ?? setTimeout)(act, { timeout: 500 });
+const work = () => {
+  const [one] = waiting; // one at a time, when there is nothing else to do
+  if (!one) return;
+  waiting.delete(one);
+  if (one.near) update(one);
+  later(work);
+};
 const watch = new IntersectionObserver(
   (entries) => {
     for (const { target, isIntersecting } of entries) {
       const one = tables.find(({ table }) => table === target);
       one.near = isIntersecting;
-      if (isIntersecting) update(one);
+      if (isIntersecting) waiting.add(one);
     }
+    later(work);
   },
   { rootMargin: "400px" },
 );
@@ -121,7 +131,12 @@ for (const one of tables) {
 const listed = tables.filter(({ table }) => table.closest("#overview")); // the page of a task has none
 const names = [...new Set((listed.length ? listed : tables).flatMap((one) => one.names))];
 filter.addEventListener("input", () => {
-  for (const one of tables) if (one.near || (one.short && one.table.checkVisibility())) update(one);
+  for (const one of tables.filter(({ made }) => made)) {
+    const { top, bottom } = one.table.getBoundingClientRect();
+    if (one.short ? one.table.checkVisibility() : top < innerHeight && bottom > 0) update(one);
+    else if (one.near) waiting.add(one);
+  }
+  later(work);
   const found = names.filter((name) => name.toLowerCase().includes(sought()));
   matches.textContent = filter.value ? `${found.length} of ${names.length}` : "";
 });
