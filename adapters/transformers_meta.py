@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import json
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
-from ..harness.measure.architecture import read_architecture
 from ..harness.measure.configs import (
     image_size,
     is_original_llava,
@@ -26,36 +23,29 @@ from ..harness.measure.configs import (
 )
 from ..harness.measure.counting import PhaseCount
 from ..harness.measure.memory import free_memory
-from .countable import countable, projected
+from ..harness.measure.quantisation import read_quantisation
+from .countable import countable
 from .loading import checkpoint, loading
 from .original_llava import stated_tower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import torch
 
     from ..harness.results import Timing
-
-    Inputs = Mapping[str, torch.Tensor]
+    from .meta_parts import Part
+    from .traced_model import TracedModel
 
 _PROCESSOR = "preprocessor_config.json"
 _LAYERS = ("num_hidden_layers", "n_layer")
 _TOWERS = {"clip_vision_model": "CLIPVisionModel", "siglip_vision_model": "SiglipVisionModel"}
 """Model types that no Auto class builds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A module of a model and what it is given.
-
-    Attributes:
-        module: On ``meta``.
-        inputs: Number of tokens -> keyword arguments of its forward pass.
-    """
-
-    module: torch.nn.Module
-    inputs: Callable[[int], Inputs]
+_BUILDERS = (
+    "AutoModelForZeroShotImageClassification", "AutoModelForImageTextToText", "AutoModelForSeq2SeqLM",
+    "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel",
+)  # fmt: skip
+"""What builds a model whose config does not name its class: the first that knows it."""
 
 
 class Blueprint:
@@ -79,6 +69,8 @@ class Blueprint:
             raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
         self.config, self.source, self.recorded = standard_config(config, source), source, recorded
         stated = image_size(self.config)
+        self.missing = ""
+        """Why images are not priced, once the parts are built; empty if they are."""
         self.note = ""
         if processed is not None and stated is not None and stated != processed:
             told = f"its processor makes {processed} x {processed} of them: --image-size {processed}"
@@ -100,11 +92,18 @@ class Blueprint:
             return transformers.AutoConfig.for_model(self.config["model_type"], **rest)
 
     @functools.cached_property
-    def depth(self) -> dict[str, int]:
-        """Layers of the vision tower and of the language model."""
-        model = read_architecture(self.config)
-        stacks = {"vision": model.vision, "text": model.text, "prefill": model.language}
-        return {phase: part.stack.layers for phase, part in stacks.items() if part is not None}
+    def chunks(self) -> list[int]:
+        """Numbers of tokens that its layers may work on at once, as the config names them."""
+        every = [self._config, *_sub_configs(self._config)]
+        named = [value for one in every for name, value in vars(one).items() if "chunk" in name]
+        return sorted({value for value in named if isinstance(value, int) and value > 1})
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """The most tokens that it has positions for."""
+        every = [self._config, getattr(self._config, "text_config", None)]
+        named = [getattr(one, name, None) for one in every for name in ("max_position_embeddings", "n_positions")]
+        return min([value for value in named if isinstance(value, int) and value > 0], default=2**31)
 
     def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
         """Time the language model (see `measure_prefill`) in float32 on this machine's GPU, or its CPU."""
@@ -149,36 +148,61 @@ class Blueprint:
         head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[operator]
         return model.get_submodule(str(model.base_model_prefix)), head
 
-    def parts(self, layers: int | None = None) -> dict[str, Part]:
-        """Build the model on ``meta`` and return its parts by phase: ``vision``, ``projector``, ``prefill``, ``head``.
+    def parts(self) -> list[Part]:
+        """Build the model on ``meta`` and return its parts."""
+        return self._parts
 
-        Args:
-            layers: Blocks of every stack, instead of all of them.
-        """
+    @functools.cached_property
+    def traced(self) -> TracedModel:
+        """Its operators from its modules, for a model without a closed form."""
+        from .traced_model import TracedModel
+
+        parts, tied = self.parts(), bool(getattr(self._config.get_text_config(), "tie_word_embeddings", False))
+        if self.missing:
+            self.note = f"images are not priced: {self.missing}"
+        return TracedModel(self.model, parts, tied=tied, quantisation=read_quantisation(self.config))
+
+    @functools.cached_property
+    def _parts(self) -> list[Part]:
+        from .meta_parts import parts_of
+
+        with loading(self.source):
+            found, self.missing = parts_of(self.model, self.model.config)
+        return found
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The whole model on ``meta``, in evaluation mode."""
         import torch
-        import transformers
-
-        from . import installed
 
         config = countable(copy.deepcopy(self._config))
-        for stack in (config, getattr(config, "text_config", None), getattr(config, "vision_config", None)):
-            if stack is not None and layers is not None:
-                _shorten(stack, layers)
+        for one in (config, *_sub_configs(config)):
+            one.use_cache = False
+            one._experts_implementation = "batched_mm"  # the routed share, by operators that all counters know
         with loading(self.source), torch.device("meta"):
-            if config.model_type == "llava":
-                return _llava_parts(transformers.LlavaForConditionalGeneration(config).eval())
-            if config.model_type in {"clip", "siglip"}:
-                return _dual_parts(transformers.AutoModel.from_config(config).eval())
-            if hasattr(config, "image_size"):
-                kind = getattr(transformers, _TOWERS.get(config.model_type, "AutoModel"))
-                return {"vision": _images(_new(kind, config), config)}
-            masked = installed.builds("AutoModelForMaskedLM", config)
-            model = _new(transformers.AutoModelForMaskedLM if masked else transformers.AutoModelForCausalLM, config)
-        head = next(part for name, part in model.named_children() if name in {"lm_head", "embed_out", "cls"})
-        return {
-            "prefill": _tokens(model.get_submodule(str(model.base_model_prefix))),
-            "head": _states(head, getattr(head, "in_features", config.hidden_size)),
-        }
+            model: Any = _new(_class(config), config)
+        model.config.pad_token_id = None  # or the numbers of a prompt would be searched for padding
+        return model
+
+
+def _sub_configs(config: Any) -> list[Any]:
+    own = [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
+    inner = [one for one in own if one is not None]
+    return inner + [deeper for one in inner for deeper in _sub_configs(one)]
+
+
+def _class(config: Any) -> Any:
+    """The class that builds a model from its config: the one that the config names, or the first that can."""
+    import transformers
+
+    from . import installed
+
+    named = next(iter(getattr(config, "architectures", None) or []), "")
+    if named and hasattr(transformers, named):
+        return getattr(transformers, named)
+    if config.model_type in _TOWERS:
+        return getattr(transformers, _TOWERS[config.model_type])
+    return getattr(transformers, next((name for name in _BUILDERS if installed.builds(name, config)), "AutoModel"))
 
 
 def _new(kind: Any, config: Any) -> torch.nn.Module:
@@ -197,60 +221,6 @@ def _shorten(config: Any, layers: int) -> None:
         config.layer_types = config.layer_types[:layers]
 
 
-def _llava_parts(model: Any) -> dict[str, Part]:
-    inner, config = model.model, model.config
-    width = inner.multi_modal_projector.linear_1.in_features
-    return {
-        "vision": _images(inner.vision_tower, config.vision_config),
-        "projector": _states(inner.multi_modal_projector, width),
-        "prefill": _tokens(inner.language_model),
-        "head": _states(model.lm_head, config.text_config.hidden_size),
-    }
-
-
-def _dual_parts(model: Any) -> dict[str, Part]:
-    import torch
-
-    parts = {"vision": _images(model.vision_model, model.config.vision_config)}
-    if hasattr(model, "visual_projection"):
-        parts["projector"] = _states(model.visual_projection, model.visual_projection.in_features)
-    texts = model.text_model
-    if hasattr(model, "text_projection"):
-        texts = projected(texts, model.text_projection)
-    return {**parts, "text": Part(texts, lambda n: {"input_ids": torch.zeros(1, n, dtype=torch.long, device="meta")})}
-
-
-def _images(tower: torch.nn.Module, config: Any) -> Part:
-    import torch
-
-    side = config.image_size
-    shape = (1, config.num_channels, *(side if isinstance(side, list | tuple) else (side, side)))
-    return Part(tower, lambda _: {"pixel_values": torch.empty(shape, device="meta")})
-
-
-def _tokens(model: torch.nn.Module) -> Part:
-    import torch
-
-    width = model.get_input_embeddings().embedding_dim  # type: ignore[operator]
-
-    def inputs(tokens: int) -> Inputs:
-        # Mask and positions are given, so that the model looks at no value of a tensor that has none.
-        return {
-            "inputs_embeds": torch.empty(1, tokens, width, device="meta"),
-            "attention_mask": torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device="meta"),
-            "position_ids": torch.arange(tokens, device="meta")[None],
-        }
-
-    return Part(model, inputs)
-
-
-def _states(module: torch.nn.Module, width: int) -> Part:
-    import torch
-
-    first = next(iter(inspect.signature(module.forward).parameters))
-    return Part(module, lambda n: {first: torch.empty(1, n, width, device="meta")})
-
-
 def card(path: str) -> Blueprint:
     """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record.
 
@@ -258,8 +228,13 @@ def card(path: str) -> Blueprint:
     """
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     recorded = {
-        phase: PhaseCount(tuple(map(Fraction, told["one"])), tuple(map(Fraction, told["two"])), told["attention"])
-        for phase, told in content["counted"].items()
+        phase: PhaseCount(
+            tuple(map(Fraction, told["beside"])),
+            tuple(tuple(map(Fraction, kind)) for kind in told["kinds"]),
+            tuple(kind for kind, times in told["order"] for _ in range(times)),
+            told["attention"],
+        )
+        for phase, told in content.get("counted", {}).items()
     }
     return Blueprint(content["config"], content["source"], recorded, content.get("processed"))
 

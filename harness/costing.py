@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .abilities import Described
 from .errors import UserError
-from .measure.architecture import read_architecture
+from .measure.architecture import NoClosedForm, read_architecture
 from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
 from .measure.parallel import ONE, Cards
@@ -22,13 +22,15 @@ from .specs import Call, Spec, did_you_mean, parse
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from .measure.traced_work import Traced
     from .registry import Registry
     from .results import Timing
     from .transformer import Architecture
 
-PHASES = ("vision", "projector", "text", "prefill", "head", "methods")
+PHASES = ("vision", "projector", "text", "encoder", "prefill", "head", "methods")
 
 _IMAGES = 10_000
+_TRACED = "there is no closed form: FLOPs and traffic are of the contractions that its modules run, attention in full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Costing:
         self.blueprint = _blueprint(registry, self._spec.base)
         if image_size is not None:
             self.blueprint = self.blueprint.with_image_size(image_size)
-        self.architecture = read_architecture(self.blueprint.config)
+        self.architecture, self.traced = _architecture(self.blueprint)
         if image_size is not None and self.architecture.vision is None:
             raise UserError(f"a {self.architecture.model_type} reads no images", todo="leave --image-size out")
         self.counter = Counter(self.blueprint)
@@ -146,6 +148,8 @@ class Costing:
         )
         if self.blueprint.note and request.images:
             whole = whole.assuming(self.blueprint.note)
+        if self.traced is not None:
+            whole = replace(whole.assuming(_TRACED), traced=self.traced)
         work = what_is_left(methods, whole)
         full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
         operators = tuple(work.operators(request.convention))
@@ -197,8 +201,9 @@ class Costing:
         if execution and any(layer.heads < heads or layer.mlp < 1 for layer in execution.layers):
             return None
         tokens = {"projector": work.visual_tokens if execution else work.images, "text": work.text_tokens, "head": 1}
+        tokens["encoder"] = work.tokens
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
-        times = {"vision": work.images}
+        times = {"vision": work.images} | ({"projector": work.images} if work.traced else {})
         if execution:
             stacks["prefill"] = [layer.tokens for layer in execution.layers]
         counts = {
@@ -214,6 +219,14 @@ class Costing:
         if own:
             counts["methods"] = own
         return {phase: counts[phase] for phase in PHASES if counts.get(phase)}
+
+
+def _architecture(blueprint: Blueprint) -> tuple[Architecture, Traced | None]:
+    """Its closed form; without one an outline, and where its operators come from."""
+    try:
+        return read_architecture(blueprint.config), None
+    except NoClosedForm:
+        return blueprint.traced.outline(), blueprint.traced
 
 
 def _is_architecture(registry: Registry, base: Call) -> bool:

@@ -65,7 +65,7 @@ def show_cost(options: CostOptions) -> None:
         budgets = dict.fromkeys(options.budgets) or (None,)
         costs += [costing.cost(request, budget, count=options.count) for budget in budgets]
         if options.count:
-            reconcile(costing.counter, costing.blueprint)
+            reconcile(costing.counter, costing.blueprint, costing.traced)
         timings += [costing.measure(request, budget) for budget in budgets] if options.measure else []
         sources.append(costing.source)
     source = f"{sources[0]}: " if len(sources) == 1 else ""

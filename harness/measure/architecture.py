@@ -16,6 +16,11 @@ from .quantisation import read_quantisation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
+class NoClosedForm(UserError):
+    """The model type has no closed form here."""
+
+
 _GATED = frozenset({"gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3"})
 """Decoders whose MLP is gate, up and down with rotary positions."""
 _GROUPED = _GATED | {"phi"}
@@ -97,7 +102,7 @@ def _dual(config: Mapping[str, Any]) -> Architecture:
 def _language(config: Mapping[str, Any]) -> Language:
     kind = str(config.get("model_type", ""))
     if kind not in _GATED | _PLAIN_ROTARY | _PLAIN | _MASKED:
-        raise UserError(
+        raise NoClosedForm(
             f"there is no closed form for the model type {kind!r}", todo=f"it knows {', '.join(_SUPPORTED)}"
         )
     stack = _stack(config, gated=kind in _GATED, rotary=kind in _GATED | _PLAIN_ROTARY)
@@ -112,7 +117,7 @@ def _language(config: Mapping[str, Any]) -> Language:
 def _vision_config(config: Mapping[str, Any]) -> Vision:
     kind = str(config.get("model_type", ""))
     if kind not in _VISION:
-        raise UserError(
+        raise NoClosedForm(
             f"there is no closed form for the vision model type {kind!r}", todo=f"it knows {', '.join(sorted(_VISION))}"
         )
     (height, width), (high, wide) = _sides(config, "image_size"), _sides(config, "patch_size")

@@ -105,6 +105,7 @@ class Operator:
         written: Numbers written, keys and values included.
         shape: Inputs and outputs of a linear layer.
         stored: Bytes that its weights take, where they are quantised.
+        path: Of the module in the model, where that is known.
     """
 
     phase: Phase
@@ -116,6 +117,7 @@ class Operator:
     written: int
     shape: tuple[int, int] | None = None
     stored: int | None = None
+    path: str = ""
 
     def numbers(self, batch: int = 1) -> int:
         """Numbers moved for a batch: weights are read once, everything else once an input."""
@@ -132,6 +134,8 @@ class Operator:
     @property
     def layer(self) -> str:
         """Name of its linear layer in a model, as Llama and LLaVA name theirs: ``model.layers.3.mlp.up_proj``."""
+        if self.path:
+            return self.path
         if self.module == "head":
             return self.name
         module, name = self.module.replace(".attention", ".self_attn"), self.name.replace("out", "o")

@@ -1,8 +1,8 @@
-"""FLOPs of an architecture at any number of tokens, from a few traces of a few layers.
+"""FLOPs of an architecture at any number of tokens, from a few passes in which one layer of each kind runs.
 
-Equal layers cost the same, so one and two of them tell what all cost; and at a fixed shape the contractions of a
-transformer are a polynomial of degree two in the number of tokens, so three lengths tell all. Both are checked on a
-further trace, exactly: the counts are integers.
+At a fixed shape the contractions of a layer are a polynomial of degree two in the number of tokens, so three lengths
+tell all. A layer that works on chunks of tokens has such a polynomial for each remainder of tokens by chunk. Which it
+is, is found out, and checked in other chunks, exactly: the counts are integers.
 
 Because so few integers tell everything, an architecture can bring them along as its *record*: then nothing is built or
 traced at all, and neither torch nor transformers is imported.
@@ -13,10 +13,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from ..errors import UserError
-from .flops import Flops, count_flops, count_modules
+from .flops import Flops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,31 +24,56 @@ if TYPE_CHECKING:
     import torch
 
     from ..results import Timing
+    from .passes import Pass
+    from .traced_work import Traced
+
+Polynomial: TypeAlias = tuple[Fraction, ...]
+"""Coefficients by power of the number of tokens."""
 
 _LENGTHS = (3, 5, 8)
 _CHECK = 13
-"""Another length, at which the polynomial must be right."""
+"""Another length, at which the polynomials must be right."""
+_FAR = 1061
+"""A length in another chunk, if there are chunks."""
+_CHUNKS = (64, 256, 128, 32, 16)
+"""Chunks that are tried where the config names none that is right."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseCount:
-    """What the traces of a phase told.
+    """What the passes told of a phase.
 
     Attributes:
-        one: FLOPs by power of the number of tokens, with one layer; of the vision tower, for its one size of image.
-        two: The same with two layers; empty where no layer repeats.
+        beside: FLOPs of all that lies in no layer; of the vision tower, for its one size of image.
+        kinds: FLOPs of a layer of each kind.
+        order: Which kind each layer is of.
         attention: As in `Flops`.
+        waived: As in `Flops`.
     """
 
-    one: tuple[Fraction, ...]
-    two: tuple[Fraction, ...]
+    beside: Polynomial
+    kinds: tuple[Polynomial, ...]
+    order: tuple[int, ...]
     attention: str
+    waived: tuple[str, ...] = ()
+
+    def beside_at(self, tokens: int) -> int:
+        """FLOPs of all that lies in no layer."""
+        return _at(self.beside, tokens)
+
+    def layer_at(self, layer: int, tokens: int) -> int:
+        """FLOPs of a layer."""
+        return _at(self.kinds[self.order[layer]], tokens)
 
 
 class Part(Protocol):
-    """A module and what it is given."""
+    """A module that is passed as one, and what it is given."""
 
     module: torch.nn.Module
+    phases: Mapping[str, str]
+    """Path of a module in it -> phase. The empty path is for all that is in no other one."""
+    fixed: bool
+    """Whether its inputs have one size, whatever the number of tokens."""
 
     @property
     def inputs(self) -> Callable[[int], Mapping[str, Any]]:
@@ -72,8 +97,18 @@ class Blueprint(Protocol):
         ...
 
     @property
-    def depth(self) -> Mapping[str, int]:
-        """Phase -> its equal layers; a phase that is absent has none that repeat."""
+    def traced(self) -> Traced:
+        """Its operators from its modules, for a model without a closed form."""
+        ...
+
+    @property
+    def chunks(self) -> Sequence[int]:
+        """Numbers of tokens that its layers may work on at once, as the config names them."""
+        ...
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that it has positions for."""
         ...
 
     @property
@@ -89,9 +124,16 @@ class Blueprint(Protocol):
         """Time the prefill up to the first token, and one further token, with random weights, on this machine."""
         ...
 
-    def parts(self, layers: int | None = None) -> Mapping[str, Part]:
-        """Build it on ``meta`` with that many layers in every stack, and return its parts by phase."""
+    def parts(self) -> Sequence[Part]:
+        """Build it on ``meta`` and return its parts."""
         ...
+
+
+class _Told(NamedTuple):
+    """What one pass tells of a phase."""
+
+    beside: int
+    layers: tuple[int, ...]
 
 
 class Counter:
@@ -106,21 +148,21 @@ class Counter:
     def __init__(self, blueprint: Blueprint, waive: Sequence[str] = (), *, afresh: bool = False) -> None:
         self._blueprint, self._waive = blueprint, tuple(waive)
         self._recorded: Mapping[str, PhaseCount] = {} if afresh else blueprint.recorded
+        self._agreed: set[int] = set()
         self.traces = 0
         """Forward passes that were traced so far."""
 
     def phases(self) -> list[str]:
         """The phases that the architecture has."""
-        return list(self._recorded or self._parts(1))
+        return list(self._recorded or self._places)
 
     def record(self) -> dict[str, PhaseCount]:
-        """What the traces tell of every phase: all that `count` and `count_layers` need."""
-        told = {}
-        for phase in self.phases():
-            one, sample = self._polynomial(phase, 1)
-            two = self._polynomial(phase, 2)[0] if phase in self._blueprint.depth else []
-            told[phase] = PhaseCount(tuple(one), tuple(two), sample.attention)
-        return told
+        """What the passes tell of every phase: all that `count` and `count_layers` need of one without chunks."""
+        return {phase: self._polynomials(phase, 1) for phase in self.phases()}
+
+    def depth(self, phase: str) -> int:
+        """Number of layers of a phase."""
+        return len(self._polynomials(phase, 1).order)
 
     def count(self, phase: str, tokens: int) -> Flops:
         """FLOPs of a phase for one input of ``tokens`` tokens; of the vision tower, for one image.
@@ -130,74 +172,143 @@ class Counter:
         """
         if tokens < 0:
             raise UserError(f"{tokens} tokens are less than none", todo="give 0 or more")
-        depth = self._blueprint.depth.get(phase)
-        if depth is not None:
-            return self.count_layers(phase, [tokens] * depth)
-        coefficients, sample = self._polynomial(phase, 1)
-        return Flops(int(_at(coefficients, tokens)), phase, sample.counter, sample.attention, sample.waived)
+        return self.count_layers(phase, [tokens] * self.depth(phase), tokens)
 
-    def count_layers(self, phase: str, lengths: Sequence[int]) -> Flops:
-        """FLOPs of a phase of which only ``len(lengths)`` layers run, each on its own number of tokens.
+    def count_layers(self, phase: str, lengths: Sequence[int], longest: int | None = None) -> Flops:
+        """FLOPs of a phase of which only the first ``len(lengths)`` layers run, each on its own number of tokens.
 
-        What is not in a layer, such as a norm or an embedding's projection, runs on the longest.
+        What is not in a layer, such as a norm or an embedding's projection, runs on ``longest``; default of these.
         """
-        one, sample = self._polynomial(phase, 1)
-        two, _ = self._polynomial(phase, 2)
-        layer = [b - a for a, b in zip(one, two, strict=True)]
-        beside = [a - b for a, b in zip(one, layer, strict=True)]
-        value = _at(beside, max(lengths, default=0)) + sum(_at(layer, tokens) for tokens in lengths)
-        return Flops(int(value), phase, sample.counter, sample.attention, sample.waived)
+        longest = max(lengths, default=0) if longest is None else longest
+        told = self._polynomials(phase, longest)
+        layers = sum(self._polynomials(phase, tokens).layer_at(layer, tokens) for layer, tokens in enumerate(lengths))
+        return Flops(told.beside_at(longest) + layers, phase, attention=told.attention, waived=told.waived)
 
     def layer(self, phase: str, tokens: int) -> dict[str, int]:
         """FLOPs of the direct children of the phase's first layer, by name; empty where no layer repeats."""
-        if phase not in self._blueprint.depth:
+        place, path = self._places[phase]
+        found = self._pass(place, tokens)
+        first = next(iter(found.layers(path)), None)
+        if first is None:
             return {}
-        part = self._parts(1)[phase]
-        counts = count_modules(part.module, part.inputs(tokens))
-        block = next((name for name in counts if name.rpartition(".")[2] == "0"), "")
         inside = {
-            name.removeprefix(f"{block}."): value for name, value in counts.items() if name.startswith(f"{block}.")
+            name.removeprefix(f"{first}."): n for name, n in found.modules.items() if name.startswith(f"{first}.")
         }
         return {name: value for name, value in inside.items() if "." not in name}
 
+    @functools.cached_property
+    def _parts(self) -> Sequence[Part]:
+        return self._blueprint.parts()
+
+    @functools.cached_property
+    def _places(self) -> dict[str, tuple[int, str]]:
+        """Phase -> which part it is in, and its path there."""
+        return {phase: (number, path) for number, part in enumerate(self._parts) for path, phase in part.phases.items()}
+
+    def _polynomials(self, phase: str, tokens: int) -> PhaseCount:
+        """What tells the FLOPs of a phase at a number of tokens."""
+        if phase in self._recorded:
+            return self._recorded[phase]
+        place, _ = self._places[phase]
+        if self._parts[place].fixed:
+            return self._fitted(phase, (1,))
+        chunk = self._chunk(place)
+        return self._fitted(phase, _lengths(tokens, chunk))
+
     @functools.cache  # noqa: B019 - a counter lives as long as a command
-    def _parts(self, layers: int) -> Mapping[str, Part]:
-        return self._blueprint.parts(layers)
+    def _fitted(self, phase: str, lengths: tuple[int, ...]) -> PhaseCount:
+        place, _ = self._places[phase]
+        told = [self._told(phase, length) for length in lengths]
+        if len({len(one.layers) for one in told}) > 1:
+            raise self._irregular(phase)
+        layers = [_through(lengths, values) for values in zip(*(one.layers for one in told), strict=True)]
+        kinds = tuple(dict.fromkeys(layers))
+        flops = self._pass(place, lengths[0]).flops
+        return PhaseCount(
+            _through(lengths, [one.beside for one in told]),
+            kinds,
+            tuple(kinds.index(layer) for layer in layers),
+            flops.attention if flops else "none",
+            flops.waived if flops else (),
+        )
 
     @functools.cache  # noqa: B019
-    def _polynomial(self, phase: str, layers: int) -> tuple[Sequence[Fraction], Flops]:
-        """Coefficients by power of a phase with that many layers, and one of its counts, for the convention."""
-        if phase in self._recorded:
-            known = self._recorded[phase]
-            return known.one if layers == 1 else known.two, Flops(int(sum(known.one)), phase, attention=known.attention)
-        if phase == "vision":  # an image has one size
-            whole = self._trace(phase, 1, layers)
-            return [Fraction(whole.value)], whole
-        counts = [self._trace(phase, length, layers) for length in _LENGTHS]
-        coefficients = _through(_LENGTHS, [count.value for count in counts])
-        if self._trace(phase, _CHECK, layers).value != _at(coefficients, _CHECK):
-            raise UserError(
-                f"the FLOPs of {phase} are not a polynomial of degree two in the number of tokens",
-                where=self._blueprint.source,
-                todo="report this architecture",
-            )
-        return coefficients, counts[0]
+    def _chunk(self, place: int) -> int:
+        """How many tokens the layers of a part work on at once; 1 where there are no chunks."""
+        from .passes import check_kinds
 
-    def _trace(self, phase: str, tokens: int, layers: int) -> Flops:
-        part = self._parts(layers)[phase]
+        part = self._parts[place]
+        check_kinds(part.module, part.inputs(_CHECK), self._pass(place, _CHECK))
+        phases = [phase for phase, (number, _) in self._places.items() if number == place]
+        wanted = (_FAR, *(2 * chunk + 37 for chunk in self._blueprint.chunks if 2 * chunk > _FAR))
+        far = dict.fromkeys(min(length, self._blueprint.longest) for length in wanted)
+        for chunk in dict.fromkeys((1, *self._blueprint.chunks, *_CHUNKS)):
+            if all(self._predicts(phase, length, chunk) for length in (_CHECK, *far) for phase in phases):
+                return chunk
+        raise self._irregular(phases[0])
+
+    def _predicts(self, phase: str, tokens: int, chunk: int) -> bool:
+        """Whether shorter passes tell what one of ``tokens`` tokens costs, if layers work on such chunks."""
+        lengths = _lengths(tokens, chunk)
+        if chunk > 1:
+            tokens = max(tokens, lengths[-1] + chunk)
+        fitted, told = self._fitted(phase, lengths), self._told(phase, tokens)
+        layers = [fitted.layer_at(layer, tokens) for layer in range(len(fitted.order))]
+        return (fitted.beside_at(tokens), layers) == (told.beside, list(told.layers))
+
+    def _irregular(self, phase: str) -> UserError:
+        return UserError(
+            f"the FLOPs of {phase} are not a polynomial of degree two in the number of tokens",
+            where=self._blueprint.source,
+            todo="report this architecture",
+        )
+
+    def _told(self, phase: str, tokens: int) -> _Told:
+        place, path = self._places[phase]
+        found = self._pass(place, tokens)
+        others = [] if path else [other for other in self._parts[place].phases if other]
+        layers = [
+            cost
+            for name, cost in found.layers(path).items()
+            if not any(name.startswith(f"{other}.") for other in others)
+        ]
+        return _Told(found.beside(path) - sum(map(found.beside, others)), tuple(layers))
+
+    @functools.cache  # noqa: B019
+    def _pass(self, place: int, tokens: int) -> Pass:
+        """Count a part by both counters, until they have agreed to the digit; then by the faster one alone."""
+        from .passes import count_pass
+
+        part = self._parts[place]
         self.traces += 1
-        return count_flops(part.module, part.inputs(tokens), phase=phase, waive=self._waive)
+        inputs = part.inputs(tokens)
+        if place in self._agreed:
+            return count_pass(part.module, inputs, both=False)
+        found = count_pass(part.module, inputs, waive=self._waive)
+        if found.agreed:
+            self._agreed.add(place)
+        return found
 
 
-def _at(coefficients: Sequence[Fraction], x: int) -> Fraction:
+def _lengths(tokens: int, chunk: int) -> tuple[int, ...]:
+    """The lengths whose costs tell that of ``tokens`` tokens, for layers that work on such chunks."""
+    if chunk == 1:
+        return _LENGTHS
+    first = tokens % chunk or chunk
+    return first, first + chunk, first + 2 * chunk
+
+
+def _at(coefficients: Polynomial, x: int) -> int:
     """Value of a polynomial."""
-    return sum((c * x**power for power, c in enumerate(coefficients)), Fraction(0))
+    return int(sum((c * x**power for power, c in enumerate(coefficients)), Fraction(0)))
 
 
-def _through(lengths: Sequence[int], values: Sequence[int]) -> list[Fraction]:
-    """Coefficients of the polynomial through three points, by power."""
+def _through(lengths: Sequence[int], values: Sequence[int]) -> Polynomial:
+    """Coefficients of the polynomial through three points, by power; of the constant one through a single point."""
+    if len(lengths) == 1:
+        return (Fraction(values[0]),)
     (x0, x1, x2), (y0, y1, y2) = lengths, values
     first, second = Fraction(y1 - y0, x1 - x0), Fraction(y2 - y1, x2 - x1)
     square = (second - first) / (x2 - x0)
     linear = first - square * (x0 + x1)
-    return [y0 - linear * x0 - square * x0**2, linear, square]
+    return (y0 - linear * x0 - square * x0**2, linear, square)

@@ -15,16 +15,17 @@ both have counted.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..errors import UserError
 from ..results import FlopCount
-from .operators import EAGER, ELEMENTWISE, FUSED, handles
+from .operators import EAGER, ELEMENTWISE, FUSED, handles, triangular_flops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fvcore.nn import FlopCountAnalysis
 
 _TOLERANCE = 0.01
+Around: TypeAlias = "Callable[[], AbstractContextManager[object]]"
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -84,6 +86,20 @@ def _together(kinds: Iterable[str]) -> str:
     return "mixed" if more else one
 
 
+class Counted(NamedTuple):
+    """A pass as both counters see it.
+
+    Attributes:
+        modules: Path of a module -> FLOPs; the whole under the empty path.
+        flops: Those of the whole.
+        agreed: Whether the two counters have the same number, to the digit.
+    """
+
+    modules: dict[str, int]
+    flops: Flops
+    agreed: bool
+
+
 def not_counted(error: UserError) -> str:
     """Say why there is no count, in the same words in each session."""
     return f"not counted: {_ADDRESS.sub('0x..', str(error))}"
@@ -109,13 +125,12 @@ def count_flops(
         UserError: The pass cannot be traced, an operator is not counted and not waived, or the two counters differ by
             more than 1 %.
     """
-    return _counted(module, inputs, phase, waive)[1]
+    return count_both(module, inputs, phase=phase, waive=waive).flops
 
 
 def count_modules(module: torch.nn.Module, inputs: Mapping[str, Any], *, waive: Sequence[str] = ()) -> dict[str, int]:
     """Count as `count_flops` does; return FLOPs by the path of each module, the whole under the empty path."""
-    counts, _ = _counted(module, inputs, "", waive)
-    return {name.removeprefix("inner").removeprefix("."): value for name, value in counts.items()}
+    return count_both(module, inputs, waive=waive).modules
 
 
 def count_again(module: torch.nn.Module, inputs: Mapping[str, Any]) -> int:
@@ -124,42 +139,92 @@ def count_again(module: torch.nn.Module, inputs: Mapping[str, Any]) -> int:
     It silently drops operators that it does not know: trust it only after `count_flops` has agreed on a pass that
     runs the same operators, on tensors of other sizes.
     """
+    return count_modules_again(module, inputs)[""]
+
+
+def count_modules_again(
+    module: torch.nn.Module, inputs: Mapping[str, Any], around: Around = nullcontext
+) -> dict[str, int]:
+    """Count as `count_again` does; return FLOPs by the path of each module, the whole under the empty path.
+
+    Raises:
+        UserError: The pass fails.
+    """
+    with passing(module), around():
+        return _torch_counts(module, inputs)
+
+
+@contextmanager
+def passing(module: torch.nn.Module) -> Iterator[None]:
+    """Let a module be passed in evaluation mode, without gradients and warnings, and blame it for what it raises."""
     import torch
 
-    with torch.no_grad(), _evaluating(module):
-        return _torch_counts(module, inputs)[""]
+    with _failures_of(module), torch.no_grad(), _quiet(), _evaluating(module):
+        yield
 
 
-def _counted(
-    module: torch.nn.Module, inputs: Mapping[str, Any], phase: str, waive: Sequence[str]
-) -> tuple[dict[str, int], Flops]:
+@contextmanager
+def _failures_of(module: torch.nn.Module) -> Iterator[None]:
+    """Blame a module for what its forward pass raises."""
+    try:
+        yield
+    except (
+        ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError,
+    ) as error:  # fmt: skip
+        what = f"its forward pass cannot be traced: {type(error).__name__}: {error}"
+        raise UserError(what, where=type(module).__name__) from error
+
+
+def count_both(
+    module: torch.nn.Module,
+    inputs: Mapping[str, Any],
+    *,
+    phase: str = "",
+    waive: Sequence[str] = (),
+    around: Around = nullcontext,
+) -> Counted:
+    """Count as `count_flops` does.
+
+    Args:
+        module: As for `count_flops`.
+        inputs: Likewise.
+        phase: Likewise.
+        waive: Likewise.
+        around: Opens what each of the two passes runs in, in the thread that it runs in.
+    """
     import torch
 
     if not isinstance(module, torch.nn.Module):
         raise UserError("only a torch module's FLOPs can be counted", where=type(module).__name__)
-    try:
-        with torch.no_grad(), _quiet(), _evaluating(module):
-            analysis = _trace(module, inputs)
+    with passing(module):
+        analysis = _trace(module, inputs, around)
+        with around():
             check = _torch_counts(module, inputs)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"its forward pass cannot be traced: {type(error).__name__}: {error}"
-        raise UserError(what, where=type(module).__name__) from error
     uncounted = analysis.unsupported_ops()
-    unknown = sorted(op for op in uncounted if op not in ELEMENTWISE and op not in waive)
+    # What is written in Python torch's counter looks into, and the two must agree.
+    unknown = sorted(
+        op for op in uncounted if op not in ELEMENTWISE and op not in waive and not op.startswith("prim::")
+    )
     if unknown:
         raise UserError(
             f"no counter covers the operator {', '.join(unknown)}",
             where=type(module).__name__,
             todo=f"waive it by name (--waive-op {unknown[0]}) if its cost does not matter",
         )
-    by_module = {name: 2 * round(value) for name, value in analysis.by_module().items()}
+    by_module = {_path(name): 2 * round(value) for name, value in analysis.by_module().items()}
     _reconcile(by_module, check, type(module).__name__)
     attention = _together({EAGER, FUSED}.intersection(analysis.by_operator()))
     used = tuple(sorted(op for op in uncounted if op in waive))
-    return by_module, Flops(by_module[""], phase, attention=attention, waived=used)
+    flops = Flops(by_module[""], phase, attention=attention, waived=used)
+    return Counted(by_module, flops, by_module[""] == check[""])
 
 
-def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnalysis:
+def _path(name: str) -> str:
+    """The path of a module, from its name inside of `_traceable`."""
+    return name.removeprefix("inner").removeprefix(".")
+
+
+def _trace(module: torch.nn.Module, inputs: Mapping[str, Any], around: Around) -> FlopCountAnalysis:
     """Let fvcore count a module, with handles for what it misses and none for what is not a contraction."""
     import torch
 
@@ -173,7 +238,7 @@ def _trace(module: torch.nn.Module, inputs: Mapping[str, Any]) -> FlopCountAnaly
     analysis.set_op_handle(**handles())
 
     def count() -> None:
-        with torch.no_grad(), _convolutions_on_meta(), _beyond_tracers():
+        with torch.no_grad(), _convolutions_on_meta(), _beyond_tracers(), around():
             analysis.total()
 
     # A tracer notes for every operator all functions that are running. In a thread of its own these are few.
@@ -190,20 +255,28 @@ def _convolutions_on_meta() -> AbstractContextManager[object]:
     """
     import torch
     from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import _disable_current_modes
 
     convolutions = {getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3)}
+    scattering = {torch.scatter, torch.Tensor.scatter, torch.Tensor.scatter_}
 
     def zeros(value: Any) -> Any:
         meta = isinstance(value, torch.Tensor) and value.is_meta
         return torch.zeros_like(value, dtype=torch.float32, device="cpu") if meta else value
 
+    def whole(value: Any) -> Any:
+        return int(value) if isinstance(value, bool) else value
+
     class OnZeros(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
+            if func in scattering:  # a tracer knows no scatter of a truth value
+                args, kwargs = map(whole, args), {name: whole(value) for name, value in kwargs.items()}
             if func not in convolutions:
                 return func(*args, **kwargs)
             image = args[0] if args else kwargs["input"]
-            result = func(*map(zeros, args), **{name: zeros(value) for name, value in kwargs.items()})
+            with _disable_current_modes():  # under a mode of its dispatcher torch has another name for it
+                result = func(*map(zeros, args), **{name: zeros(value) for name, value in kwargs.items()})
             return result.to(image.device, image.dtype)
 
     return OnZeros()
@@ -242,8 +315,26 @@ def _beyond_tracers() -> Iterator[None]:
 
 
 def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:
-    """Wrap a module to take positional inputs and return what every submodule returns: no trace prunes what runs."""
+    """Wrap a module to take positional inputs and return what every submodule and every product returns.
+
+    A trace prunes what leads to no result, though it runs.
+    """
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    tensor = torch.Tensor
+    products = {tensor.matmul, tensor.__matmul__, torch.matmul, torch.bmm, tensor.bmm, torch.einsum, torch.baddbmm}
+
+    class Keeping(TorchFunctionMode):
+        def __init__(self, kept: list[torch.Tensor]) -> None:
+            super().__init__()
+            self.kept = kept
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if func in products:
+                self.kept.append(result)
+            return result
 
     class Everything(torch.nn.Module):
         def __init__(self) -> None:
@@ -259,6 +350,7 @@ def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module
             with ExitStack() as stack:
                 for part in module.modules():
                     stack.callback(part.register_forward_hook(keep).remove)
+                stack.enter_context(Keeping(kept))
                 module(**dict(zip(names, values, strict=True)))
             return kept
 
@@ -279,16 +371,38 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 def _torch_counts(module: torch.nn.Module, inputs: Mapping[str, Any]) -> dict[str, int]:
     """FLOPs by module as torch counts them, under fvcore's names, with attention taken apart into its products."""
+    import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter = FlopCounterMode(display=False)
-    with sdpa_kernel(SDPBackend.MATH), counter:
-        module(**inputs)
+    counter = FlopCounterMode(display=False, custom_mapping=formulas())
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer, which torch counts as nothing
+    try:
+        with sdpa_kernel(SDPBackend.MATH), counter:
+            module(**inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     root = type(module).__name__
     counts = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    inner = {name.replace(root, "inner", 1): value for name, value in counts.items() if name.startswith(root)}
+    inner = {name.removeprefix(root).removeprefix("."): n for name, n in counts.items() if name.startswith(root)}
     return {**inner, "": counter.get_total_flops()}
+
+
+def formulas() -> dict[Any, Any]:
+    """What torch's counter does not know: operator -> shapes of what it is given and gives -> FLOPs."""
+    import torch
+
+    aten = torch.ops.aten
+    return {
+        aten._grouped_mm: _grouped_flops,
+        aten.linalg_solve_triangular: lambda *_, out_shape, **__: triangular_flops(out_shape),
+    }
+
+
+def _grouped_flops(rows: Sequence[int], weights: Sequence[int], *_: Any, **__: Any) -> int:
+    """FLOPs of experts on the rows that were sent to them: [rows, in] x [experts, in, out]."""
+    return 2 * math.prod(rows) * weights[-1]
 
 
 def _reconcile(ours: Mapping[str, int], torchs: Mapping[str, int], root: str) -> None:
@@ -303,7 +417,7 @@ def _reconcile(ours: Mapping[str, int], torchs: Mapping[str, int], root: str) ->
     inmost = next(name for name in sorted(ours, key=lambda name: -name.count(".")) if differs(name))
     both = f"fvcore counts {ours['']:,} FLOPs and torch {torchs['']:,}"
     if inmost:
-        both += f", of which {ours[inmost]:,} and {torchs.get(inmost, 0):,} in {inmost.removeprefix('inner.')}"
+        both += f", of which {ours[inmost]:,} and {torchs.get(inmost, 0):,} in {inmost}"
     raise UserError(both, where=root, todo="report this model")
 
 

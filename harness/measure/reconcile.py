@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .counting import Blueprint, Counter
+    from .traced_work import Traced
 
 _TOLERANCE = 0.01
 _TEXT, _VISUAL = 24, 8
 
 
-def reconcile(counter: Counter, blueprint: Blueprint) -> dict[str, float]:
+def reconcile(counter: Counter, blueprint: Blueprint, traced: Traced | None = None) -> dict[str, float]:
     """Compare phase by phase; return by how large a share of the counters' number the closed form is off.
 
     Poolers and heads of vision towers that the closed form leaves out are within the tolerance.
@@ -26,16 +28,23 @@ def reconcile(counter: Counter, blueprint: Blueprint) -> dict[str, float]:
     Raises:
         UserError: A phase differs by more than 1 %; the message names the module and its operators.
     """
-    model = read_architecture(blueprint.config)
+    model = traced.outline() if traced else read_architecture(blueprint.config)
     visual = min(_VISUAL, model.visual_tokens)
-    work = Work.whole(model, text_tokens=_TEXT, visual_tokens=visual)
+    work = replace(Work.whole(model, text_tokens=_TEXT, visual_tokens=visual), traced=traced)
     operators = list(work.operators(COUNTED))
-    tokens = {"prefill": work.tokens, "projector": visual or 1, "text": _TEXT, "head": 1, "vision": 1}
+    tokens = {
+        "prefill": work.tokens,
+        "projector": visual or 1,
+        "text": _TEXT,
+        "head": 1,
+        "vision": 1,
+        "encoder": work.tokens,
+    }
     off = {}
     for phase in counter.phases():
         own = [operator for operator in operators if _phase(operator) == phase]
         closed, counted = sum(o.flops for o in own), counter.count(phase, tokens[phase]).value
-        off[phase] = abs(closed - counted) / counted
+        off[phase] = abs(closed - counted) / max(1, counted)
         if off[phase] > _TOLERANCE:
             place = _culprit(own, counter.layer(phase, tokens[phase]))
             raise UserError(

@@ -13,12 +13,14 @@ from ..errors import UserError
 from ..execution import Execution
 from .closed_form import Operator, decode_step, prefill, projector, text_tower, vision
 from .parallel import ONE, Cards
+from .traced_work import TracedWork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..transformer import Architecture, Stack
     from .closed_form import Convention, Phase
+    from .traced_work import Traced
 
 _CACHED = ("k", "v")
 """Operators whose result is kept for the tokens to come."""
@@ -54,6 +56,8 @@ class Work:
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
         beside: FLOPs of what methods put beside the weights.
+        traced: Where the operators of a model without a closed form come from; ``model`` is then an outline, which
+            tells methods how many layers and heads there are.
         own_weights: Whether a method brings weights of its own for the language model.
         assumed: What was assumed where the work depends on the image or the prompt, one sentence each.
         images: Of the prompt, all of one size.
@@ -69,6 +73,7 @@ class Work:
     beside: Beside = _NOTHING
     own_weights: bool = False
     assumed: tuple[str, ...] = ()
+    traced: Traced | None = None
     images: int = 1
 
     @classmethod
@@ -161,22 +166,33 @@ class Work:
         yield from map(self._stored, self._operators(convention))
 
     def _operators(self, convention: Convention) -> Iterator[Operator]:
+        own = self._from_modules
+        if own is not None:
+            yield from own.of_images()
+            yield from of_methods("vision", "adapter", self.beside.vision)
+            yield from own.of_prompt()
+            if self.execution is not None:
+                yield from of_methods("prefill", "adapter", self.beside.language)
+                yield from of_methods("prefill", "scheduler", self.added)
+            return
         if self.tower is not None:
             yield from (operator.times(self.images) for operator in vision(self.model, self.tower, convention))
-            yield from _of_methods("vision", "adapter", self.beside.vision)
+            yield from of_methods("vision", "adapter", self.beside.vision)
         yield from projector(self.model, self.visual_tokens if self.model.language else self.images, convention)
         if self.model.text is not None:
             yield from text_tower(self.model, self.text_tokens, convention)
         if self.execution is not None:
             yield from prefill(self.model, self.execution, convention)
-            yield from _of_methods("prefill", "adapter", self.beside.language)
-            yield from _of_methods("prefill", "scheduler", self.added)
+            yield from of_methods("prefill", "adapter", self.beside.language)
+            yield from of_methods("prefill", "scheduler", self.added)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token."""
         if self.execution is not None:
-            yield from map(self._stored, decode_step(self.model, self.execution, self.tokens + 1, convention))
-            yield from _of_methods("decode", "adapter", self.beside.following)
+            own = self._from_modules
+            following = own.of_token() if own else decode_step(self.model, self.execution, self.tokens + 1, convention)
+            yield from map(self._stored, following)
+            yield from of_methods("decode", "adapter", self.beside.following)
 
     def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1, cards: Cards = ONE) -> int:
         """Bytes that the language model's prefill needs: weights, keys and values, and the largest block's activations.
@@ -186,6 +202,8 @@ class Work:
         """
         if self.execution is None:
             return 0
+        if self._from_modules is not None:
+            return self._memory_of_modules(self._from_modules, bytes_per_number, batch, cards)
         stack, layers = self.language[0], [layer.layer for layer in self.execution.layers]
         cards.check(stack)
         analyser, starts = convention.traffic == "analyser", cards.boundaries(len(layers))
@@ -197,6 +215,25 @@ class Work:
         for operator in shares:
             stages.setdefault(stage.get(operator.module.rpartition(".")[0], cards.pipeline - 1), []).append(operator)
         return max(self._kept(own, analyser, bytes_per_number, batch) for own in stages.values())
+
+    @property
+    def _from_modules(self) -> TracedWork | None:
+        """What of its modules' operators is left, for a model without a closed form."""
+        if self.traced is None:
+            return None
+        heads = self.model.language.stack.heads if self.model.language else 1
+        return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, heads)
+
+    def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> int:
+        """Bytes of all weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""
+        if cards.count > 1:
+            raise UserError(f"how a {self.model.model_type} is split is not known here", todo="use one card")
+        # All experts stay in memory, and all layers, whatever a prompt runs of them.
+        weights = own.traced.parameters * bytes_per_number
+        for operator in map(self._stored, own.of_whole_prompt()):
+            if operator.stored is not None:
+                weights += operator.stored - operator.weights * bytes_per_number
+        return weights + bytes_per_number * batch * (own.kept() + own.largest())
 
     def _kept(self, operators: list[Operator], analyser: bool, bytes_per_number: int, batch: int) -> int:
         """Bytes that one card keeps for its operators."""
@@ -219,7 +256,7 @@ class Work:
         return dataclasses.replace(operator, stored=how.bytes_of(*operator.shape))
 
 
-def _of_methods(phase: Phase, name: str, flops: int) -> Iterator[Operator]:
+def of_methods(phase: Phase, name: str, flops: int) -> Iterator[Operator]:
     """What methods compute in one phase, if anything."""
     if flops:
         yield Operator(phase, "methods", name, flops, 0, 0, 0)

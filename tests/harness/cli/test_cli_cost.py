@@ -229,11 +229,23 @@ def test_bad_input_is_one_line_and_status_2(cli, arguments):
     assert done.err.count("\n") == 1
 
 
-def test_a_config_with_an_unsupported_layer(cli, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba", "hidden_size": 64}))
+def test_a_model_without_a_closed_form_is_priced_from_its_modules(cli, tmp_path):
+    config = {"model_type": "mamba", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 50, "state_size": 4}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = cli("cost", str(tmp_path), "--json")
+    assert (done.status, done.err) == (0, "")
+    (row,) = json.loads(done.out)
+    assert row["flops"] == row["counted_flops"]
+    assert row["decode_flops"] > 0
+    assert "no closed form" in row["assumed"][0]
+
+
+def test_a_model_type_that_transformers_does_not_know(cli, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mystery", "hidden_size": 64}))
     done = cli("cost", str(tmp_path))
-    assert done.status == 2
-    assert "no closed form for the model type 'mamba'" in done.err
+    assert (done.status, done.out) == (2, "")
+    assert "mystery" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_the_published_table_beside_ours(cli):

@@ -161,11 +161,11 @@ class TestReport:
         assert done.status == 2
         assert "board.htlm: a report is not written as '.htlm' (did you mean '.html'?)" in done.err
 
-    def test_a_file_name_without_an_ending(self, bench):
+    def test_a_name_without_an_ending_is_a_folder(self, bench, tmp_path):
         bench("--model", "m", "--task", "look", "--out", "r")
         done = bench("r", "--out", "board", command="report")
-        assert done.status == 2
-        assert ".html" in done.err
+        assert (done.status, done.out) == (0, "board\n")
+        assert (tmp_path / "board" / "index.html").is_file()
 
     def test_a_plugins_own_format(self, cli, bench, tmp_path):
         bench("--model", "m", "--task", "look", "--out", "r")

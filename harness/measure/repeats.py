@@ -1,0 +1,184 @@
+"""Layers that cost the same run once: a pass over a deep model takes the time of one layer of each kind.
+
+Two layers are of one kind if their modules, the shapes of their weights and all settings in them are the same; they
+cost the same if their inputs have the same shapes, too. The first layer of a kind runs, and the others return what it
+returned: on ``meta`` that is all that there is to a result.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Mapping
+
+_OF_PLACE = {"layer_idx", "layer_id", "layer_index", "idx", "training"}
+"""Settings that say where a layer stands, not what it does."""
+
+_KINDS: WeakKeyDictionary[torch.nn.Module, Hashable] = WeakKeyDictionary()
+
+
+class NotAlike(UserError):
+    """A layer ran twice in different ways, so that what one of its passes costs cannot be told."""
+
+
+@dataclass(slots=True)
+class Repeats:
+    """Which layers stood for which in one pass.
+
+    Attributes:
+        of: Path of a layer that ran -> paths of the layers that it stood for, one for each time.
+        outer: Paths of those layers that ran within no other layer.
+        last: Kind -> path of the last layer that was asked.
+        results: Kind -> path of the layer that ran, and what it returned.
+    """
+
+    of: dict[str, list[str]] = field(default_factory=dict)
+    outer: list[str] = field(default_factory=list)
+    last: dict[Hashable, str] = field(default_factory=dict)
+    results: dict[Hashable, tuple[str, Any]] = field(default_factory=dict)
+
+    def layers(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Path of each layer that lies in no other one -> what it costs, from the counts by module of what ran."""
+        found: dict[str, int] = {}
+        for layer in self.outer:
+            cost = self._whole(counts, layer)
+            for path in (layer, *self.of[layer]):
+                found[path] = found.get(path, 0) + cost
+        return found
+
+    def _whole(self, counts: Mapping[str, int], path: str) -> int:
+        """A layer's cost with all layers inside it."""
+        inside = [layer for layer in self.of if layer.startswith(f"{path}.")]
+        direct = [one for one in inside if not any(one.startswith(f"{other}.") for other in inside)]
+        return counts.get(path, 0) + sum(
+            (1 + len(self.of[one])) * self._whole(counts, one) - counts.get(one, 0) for one in direct
+        )
+
+
+@contextmanager
+def once_each_kind(module: torch.nn.Module, again: Repeats | None = None) -> Iterator[Repeats]:
+    """While open, a pass of ``module`` runs the first layer of each kind.
+
+    Args:
+        module: What is passed.
+        again: From an earlier pass on inputs of the same shapes: the last layer of each kind runs now instead.
+
+    Raises:
+        NotAlike: During a pass.
+    """
+    repeats = Repeats()
+    running: list[Hashable] = []
+    with ExitStack() as stack:
+        for path, layer in _layers(module):
+            stack.enter_context(_standing_in(path, layer, repeats, running, again))
+        yield repeats
+
+
+def _layers(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+    """The members of all lists of modules, each module once."""
+    seen: set[int] = set()
+    for path, part in module.named_modules():
+        if isinstance(part, torch.nn.ModuleList) and len(part) > 1:
+            for name, layer in part.named_children():
+                if id(layer) not in seen and not isinstance(layer, torch.nn.ModuleList | torch.nn.ModuleDict):
+                    seen.add(id(layer))
+                    yield f"{path}.{name}".removeprefix("."), layer
+
+
+@contextmanager
+def _standing_in(
+    path: str, layer: torch.nn.Module, repeats: Repeats, running: list[Hashable], again: Repeats | None
+) -> Iterator[None]:
+    forward: Callable[..., Any] = layer.forward
+    kind = kind_of(layer)
+    ran: set[Hashable] = set()
+
+    @functools.wraps(forward)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        # Layers inside of a layer stand for each other within it alone.
+        key = (running[-1] if running else None, hash((kind, _shapes(args), _shapes(kwargs))))
+        repeats.last[key] = path
+        if again is not None and not running and path != again.last.get(key):
+            return again.results[key][1]
+        if key in repeats.results:
+            first, result = repeats.results[key]
+            repeats.of[first].append(path)
+            return result
+        if ran:
+            raise NotAlike("a layer runs twice on inputs of different shapes", where=path)
+        ran.add(key)
+        repeats.of[path] = []
+        if not running:
+            repeats.outer.append(path)
+        running.append(key)
+        try:
+            result = forward(*args, **kwargs)
+        finally:
+            running.pop()
+        repeats.results[key] = (path, result)
+        return result
+
+    layer.forward = once
+    try:
+        yield
+    finally:
+        del layer.forward
+
+
+def kind_of(layer: torch.nn.Module) -> Hashable:
+    """What tells a layer from layers of other kinds: modules, shapes of weights, settings; see `Repeats`."""
+    if layer not in _KINDS:
+        _KINDS[layer] = tuple(_settings(part) for part in layer.modules())
+    return _KINDS[layer]
+
+
+def _settings(module: torch.nn.Module) -> Hashable:
+    own = module.__dict__
+    tensors = [(name, value) for kind in ("_parameters", "_buffers") for name, value in own[kind].items()]
+    return (
+        type(module),
+        tuple((name, None if value is None else (tuple(value.shape), value.dtype)) for name, value in tensors),
+        tuple(
+            (name, value)
+            for name, value in own.items()
+            if name not in _OF_PLACE and (value is None or isinstance(value, int | str))
+        ),
+        tuple((name, child is None) for name, child in own["_modules"].items()),
+        _of_its_place(module),
+    )
+
+
+def _of_its_place(module: torch.nn.Module) -> Hashable:
+    """What the config's lists with an entry for each layer say of this one."""
+    own = vars(module)
+    config, place = own.get("config"), own.get("layer_idx")
+    if config is None or not isinstance(place, int):
+        return ()
+    named = vars(config)
+    return tuple(
+        (name, str(values[place]))
+        for name, values in named.items()
+        if isinstance(values, list) and place < len(values) == named.get("num_hidden_layers")
+    )
+
+
+def _shapes(value: Any) -> Hashable:
+    """What of a layer's inputs its work may depend on."""
+    if isinstance(value, torch.Tensor):
+        return tuple(int(side) for side in value.shape), value.dtype
+    if isinstance(value, dict):
+        return tuple((name, _shapes(inner)) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_shapes, value))
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return type(value).__name__

@@ -1,0 +1,166 @@
+"""What is left of the operators of a model without a closed form, once methods have done their part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..execution import Execution, LayerWork
+    from ..transformer import Architecture
+    from .closed_form import Operator
+    from .traced import Layered
+
+_OF_IMAGES = ("vision", "projector")
+_OF_TEXTS = ("encoder", "text")
+
+
+class Kept(NamedTuple):
+    """Numbers that a prompt leaves for the tokens to come.
+
+    Attributes:
+        layers: Of each layer: keys and values, or states.
+        latent: Of a token in each layer, where attention needs only what keys and values are made of.
+    """
+
+    layers: tuple[int, ...]
+    latent: int | None = None
+
+
+class Traced(Protocol):
+    """The operators of a model that has no closed form."""
+
+    @property
+    def image(self) -> Layered:
+        """Of one image."""
+        ...
+
+    def outline(self) -> Architecture:
+        """Its shape, as far as methods need it."""
+        ...
+
+    def prompt(self, tokens: int) -> Layered:
+        """Of a prompt, with logits at each of its tokens."""
+        ...
+
+    def logits(self, tokens: int) -> int:
+        """At how many positions such a pass makes logits."""
+        ...
+
+    def step(self, context: int) -> Layered:
+        """Of a token that follows ``context`` tokens."""
+        ...
+
+    def kept(self, tokens: int) -> Kept:
+        """What a prompt leaves for the tokens to come."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """Numbers of all weights."""
+        ...
+
+    @property
+    def active(self) -> int:
+        """Numbers of the weights that one token meets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TracedWork:
+    """One prompt's work, of which methods have left something.
+
+    Attributes:
+        traced: Whose operators.
+        tower: What runs of the vision tower; ``None`` if there is no image.
+        execution: What runs of the language model; ``None`` for a model without one.
+        images: Of the prompt.
+        tokens: That enter the language model.
+        heads: Query heads of a whole layer.
+    """
+
+    traced: Traced
+    tower: Execution | None
+    execution: Execution | None
+    images: int
+    tokens: int
+    heads: int
+
+    def of_images(self) -> Iterator[Operator]:
+        """The operators of the images."""
+        if self.tower is None:
+            return
+        running = {layer.layer for layer in self.tower.layers}
+        for phase in _OF_IMAGES:
+            yield from (one.times(self.images) for one in self.traced.image.beside.get(phase, ()))
+            for place, layer in enumerate(self.traced.image.layers.get(phase, ())):
+                if phase != "vision" or place in running:
+                    yield from (one.times(self.images) for one in layer)
+
+    def of_prompt(self) -> Iterator[Operator]:
+        """The operators of the prompt, up to the logits of the first answer token."""
+        if self.execution is None:
+            return
+        whole = self.traced.prompt(self.tokens)
+        for phase in _OF_TEXTS:
+            yield from whole.whole(phase)
+        yield from whole.beside.get("prefill", ())
+        for layer in self.execution.layers:
+            yield from _partly(self._layer(layer), layer, self.heads)
+        yield from _head(whole.whole("head"), self.traced.logits(self.tokens))
+
+    def of_whole_prompt(self) -> Iterator[Operator]:
+        """The operators of the same prompt if nothing is switched off."""
+        whole = self.traced.prompt(self.tokens)
+        for phase in (*_OF_TEXTS, "prefill", "head"):
+            yield from whole.whole(phase)
+
+    def of_token(self) -> Iterator[Operator]:
+        """The operators of the second answer token."""
+        step = self.traced.step(self.tokens)
+        for operator in (*step.beside.get("prefill", ()), *_head(step.whole("head"), 1)):
+            yield replace(operator, phase="decode")
+        for layer in self.execution.layers if self.execution else ():
+            layers = self.traced.step(layer.tokens).layers.get("prefill", ())
+            for operator in _partly(layers[layer.layer] if layers else (), layer, self.heads):
+                yield replace(operator, phase="decode")
+
+    def kept(self) -> int:
+        """Numbers that the prompt leaves: keys and values, within windows; latents; states."""
+        found = 0
+        for layer in self.execution.layers if self.execution else ():
+            kept = self.traced.kept(layer.tokens)
+            if kept.latent is not None:
+                found += kept.latent * layer.tokens
+            elif layer.layer < len(kept.layers):
+                found += kept.layers[layer.layer]
+        return found
+
+    def largest(self) -> int:
+        """Numbers that the largest layer writes."""
+        layers = self.execution.layers if self.execution else ()
+        return max((sum(one.written for one in self._layer(layer)) for layer in layers), default=0)
+
+    def _layer(self, layer: LayerWork) -> tuple[Operator, ...]:
+        return self.traced.prompt(layer.tokens).layers["prefill"][layer.layer]
+
+
+def _partly(own: Iterable[Operator], layer: LayerWork, heads: int) -> Iterator[Operator]:
+    """A layer of which only some heads, and some of the MLP's channels, run."""
+    for operator in own:
+        share = layer.heads / heads if "att" in operator.path.rpartition("layers.")[2] else float(layer.mlp)
+        yield operator if share == 1 else _share(operator, share)
+
+
+def _share(operator: Operator, share: float) -> Operator:
+    flops, weights = round(operator.flops * share), round(operator.weights * share)
+    return replace(operator, flops=flops, weights=weights, read=round(operator.read * share), shape=None)
+
+
+def _head(own: Iterable[Operator], positions: int) -> Iterator[Operator]:
+    """Logits at one of ``positions`` positions."""
+    for operator in own:
+        flops, read, written = (value // positions for value in (operator.flops, operator.read, operator.written))
+        yield replace(operator, phase="prefill", module="head", flops=flops, read=read, written=written)

@@ -1,0 +1,197 @@
+"""Families without a closed form are counted on their modules: unequal layers, chunks, experts, images, states."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from adaptbench.adapters.traced_model import TracedModel
+from adaptbench.adapters.transformers_meta import Blueprint
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.measure.architecture import read_architecture
+from adaptbench.harness.measure.closed_form import COUNTED
+from adaptbench.harness.measure.counting import Counter
+from adaptbench.harness.measure.flops import count_again, count_both
+from adaptbench.harness.measure.known_numbers import KnownNumbers, known_inputs
+from adaptbench.harness.measure.passes import check_kinds, count_pass
+from adaptbench.harness.measure.reconcile import reconcile
+from adaptbench.harness.measure.traced import trace
+from adaptbench.harness.measure.work import Work
+
+TEXT = {
+    "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50,
+    "head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16}
+SEEING = {
+    "depth": 3,
+    "hidden_size": 16,
+    "num_heads": 2,
+    "intermediate_size": 24,
+    "patch_size": 4,
+    "out_hidden_size": 32,
+}
+TINY: dict[str, dict[str, Any]] = {
+    "experts": {"model_type": "mixtral", **TEXT, "num_local_experts": 4, **EXPERTS, "num_hidden_layers": 3},
+    "dense-then-experts": {
+        "model_type": "deepseek_v3", **TEXT, "head_dim": 4, "num_key_value_heads": 4, **EXPERTS,
+        "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 2, "num_hidden_layers": 5,
+        "kv_lora_rank": 8, "q_lora_rank": 8,
+        "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 4,
+    },
+    "windows": {
+        "model_type": "gemma3_text", **TEXT, "sliding_window": 4, "num_hidden_layers": 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+    },
+    "chunks": {
+        "model_type": "mamba2", "hidden_size": 32, "num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 8,
+        "num_hidden_layers": 3, "vocab_size": 50, "chunk_size": 16,
+    },
+    "attention-and-states": {
+        "model_type": "jamba", **TEXT, "num_experts": 2, **EXPERTS, "num_hidden_layers": 4, "attn_layer_period": 2,
+        "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+    },
+    "encoder-decoder": {
+        "model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_heads": 4, "vocab_size": 50,
+    },
+    "grid-of-patches": {
+        "model_type": "qwen3_vl", "text_config": {**TEXT, "num_hidden_layers": 4},
+        "vision_config": {**SEEING, "deepstack_visual_indexes": [0], "num_position_embeddings": 16},
+    },
+}  # fmt: skip
+PER_TOKEN = {"experts": 3 * 2 * 16, "dense-then-experts": 5 * 12}
+
+
+@functools.cache
+def blueprint_of(name: str) -> Blueprint:
+    return Blueprint(TINY[name], name)
+
+
+@functools.cache
+def counter_of(name: str) -> Counter:
+    return Counter(blueprint_of(name))
+
+
+@pytest.fixture(params=TINY)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("tokens", [21, 50])
+def test_one_layer_of_each_kind_tells_what_all_cost(name: str, tokens: int) -> None:
+    """50 tokens are in another chunk than the lengths that tell it."""
+    for part in blueprint_of(name).parts():
+        numbers = KnownNumbers()
+        whole = count_both(part.module, known_inputs(part.inputs(tokens), numbers), around=lambda n=numbers: n)
+        assert sum(counter_of(name).count(phase, tokens).value for phase in part.phases.values()) == whole.flops.value
+
+
+def test_the_operators_of_its_modules_are_what_the_counters_see(name: str) -> None:
+    blueprint = blueprint_of(name)
+    assert max(reconcile(counter_of(name), blueprint, blueprint.traced).values()) == 0
+
+
+def test_a_real_pass_on_the_processor_costs_the_same() -> None:
+    """Experts run one after the other there, and the router chooses."""
+    import transformers
+
+    names = {name: value for name, value in TINY["experts"].items() if name != "model_type"}
+    model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**names, experts_implementation="eager"))
+    counted = count_again(model, {"input_ids": torch.arange(21)[None]})
+    assert counted == sum(counter_of("experts").count(phase, 21).value for phase in ("prefill", "head"))
+
+
+@pytest.mark.parametrize(("name", "per_token"), PER_TOKEN.items())
+def test_keys_and_values_or_latents_are_kept(name: str, per_token: int) -> None:
+    traced = blueprint_of(name).traced
+    kept = traced.kept(10)
+    assert (sum(kept.layers) if kept.latent is None else kept.latent * 10 * len(kept.layers)) == 10 * per_token
+
+
+def test_windows_and_states_do_not_grow() -> None:
+    windows, states = (blueprint_of(name).traced for name in ("windows", "chunks"))
+    short, long = windows.kept(20).layers, windows.kept(40).layers
+    assert (long[0], long[1]) == (short[0], 2 * short[1])
+    assert states.kept(20).layers == states.kept(40).layers != ()
+
+
+def test_a_further_token_is_what_the_closed_form_has() -> None:
+    """Where there are both, they agree; so they do on the prompt, and on the numbers that are kept."""
+    blueprint = Blueprint({"model_type": "llama", **TEXT, "num_hidden_layers": 3}, "mine")
+    model = read_architecture(blueprint.config)
+    work = Work.whole(model, text_tokens=20)
+    traced = TracedModel(blueprint.model, blueprint.parts(), tied=False)
+    own = replace(Work.whole(traced.outline(), text_tokens=20), traced=traced)
+    for one in ("operators", "decode"):
+        assert sum(o.flops for o in getattr(own, one)(COUNTED)) == sum(o.flops for o in getattr(work, one)(COUNTED))
+    assert sum(traced.kept(20).layers) == 3 * 20 * 2 * 16
+
+
+def test_a_token_meets_the_experts_that_it_is_sent_to() -> None:
+    traced = blueprint_of("experts").traced
+    assert traced.parameters - traced.active == 3 * 2 * (3 * 32 * 48)  # in each layer two of four experts are idle
+
+
+def test_part_of_a_prompt_that_is_pruned_and_layers_that_are_skipped() -> None:
+    traced = blueprint_of("grid-of-patches").traced
+    work = replace(Work.whole(traced.outline(), text_tokens=10), traced=traced)
+    execution = work.language[1].drop_tokens(4, before=2).keep_layers(3)
+    own = [o for o in work.with_execution(execution).operators(COUNTED) if o.phase == "prefill" and o.module != "head"]
+    lengths = [layer.tokens for layer in execution.layers]
+    counted = counter_of("grid-of-patches").count_layers("prefill", lengths, work.tokens).value
+    assert sum(o.flops for o in own) == counted
+
+
+class Placed(torch.nn.Module):
+    """A layer that works twice where it stands last, which nothing in it tells."""
+
+    def __init__(self, layer_idx: int) -> None:
+        super().__init__()
+        self.layer_idx, self.linear = layer_idx, torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.linear(x)) if self.layer_idx == 2 else self.linear(x)
+
+
+class Deep(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(Placed(place) for place in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_layers_that_only_seem_to_be_alike_are_refused() -> None:
+    with torch.device("meta"):
+        module, inputs = Deep(), {"x": torch.empty(5, 4)}
+    with pytest.raises(UserError, match="layers of one kind differ"):
+        check_kinds(module, inputs, count_pass(module, inputs))
+
+
+def test_layers_in_layers_are_counted_as_often_as_they_run() -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stages = torch.nn.ModuleList(Deep() for _ in range(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for stage in self.stages:
+                x = stage(x)
+            return x
+
+    with torch.device("meta"):
+        module, inputs = Twice(), {"x": torch.empty(5, 4)}
+    whole = count_both(module, inputs).flops.value
+    assert whole == 4 * 4 * 2 * 5 * 16  # the last layer of each stage works twice
+    for stage in module.stages:
+        stage.layers[2].layer_idx = 0
+    assert count_pass(module, inputs).value == count_both(module, inputs).flops.value == 4 * 3 * 2 * 5 * 16
+    operators = trace(module, inputs, {"": "prefill"})
+    assert sum(o.flops for o in operators.whole("prefill")) == 4 * 3 * 2 * 5 * 16
