@@ -164,7 +164,7 @@ class TestReport:
     def test_a_name_without_an_ending_is_a_folder(self, bench, tmp_path):
         bench("--model", "m", "--task", "look", "--out", "r")
         done = bench("r", "--out", "board", command="report")
-        assert (done.status, done.out) == (0, "board\n")
+        assert (done.status, done.out) == (0, "board/index.html\n")
         assert (tmp_path / "board" / "index.html").is_file()
 
     def test_a_plugins_own_format(self, cli, bench, tmp_path):
