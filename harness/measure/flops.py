@@ -233,18 +233,17 @@ def _trace(module: torch.nn.Module, inputs: Mapping[str, Any], around: Around) -
     except ImportError as error:
         raise UserError("fvcore is needed to count FLOPs", todo="pip install 'adaptbench[torch]'") from error
 
-    analysis = FlopCountAnalysis(_traceable(module, tuple(inputs)), tuple(inputs.values()))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-    analysis.set_op_handle(**handles())
-
-    def count() -> None:
+    def count() -> FlopCountAnalysis:
         with torch.no_grad(), _convolutions_on_meta(), _beyond_tracers(), around():
+            analysis = FlopCountAnalysis(_traceable(module, tuple(inputs)), tuple(inputs.values()))
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+            analysis.set_op_handle(**handles())
             analysis.total()
+        return analysis
 
     # A tracer notes for every operator all functions that are running. In a thread of its own these are few.
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(count).result()
-    return analysis
+        return thread.submit(count).result()
 
 
 def _convolutions_on_meta() -> AbstractContextManager[object]:
@@ -427,9 +426,16 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 
     Both are given back, and hooks that a failed trace leaves are taken away.
     """
-    before = [(part, part.training, {*part._forward_hooks}, {*part._forward_pre_hooks}) for part in module.modules()]
+    hooked = {
+        id(hooks): {*hooks}
+        for part in module.modules()
+        for hooks in (part._forward_hooks, part._forward_pre_hooks)
+        if hooks
+    }
+    training = [part for part in module.modules() if part.training]
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    module.eval()
+    for part in training:
+        part.training = False
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
@@ -437,11 +443,12 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
-        for part, training, hooks, pre_hooks in before:
-            part.training = training
-            for found, known in ((part._forward_hooks, hooks), (part._forward_pre_hooks, pre_hooks)):
-                for key in found.keys() - known:
-                    del found[key]
+        for part in training:
+            part.training = True
+        for part in module.modules():
+            for hooks in (part._forward_hooks, part._forward_pre_hooks):
+                for key in hooks.keys() - hooked.get(id(hooks), set()) if hooks else ():
+                    del hooks[key]
 
 
 @contextmanager

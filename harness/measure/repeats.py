@@ -7,10 +7,9 @@ returned: on ``meta`` that is all that there is to a result.
 
 from __future__ import annotations
 
-import functools
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -75,34 +74,70 @@ def once_each_kind(module: torch.nn.Module, again: Repeats | None = None) -> Ite
     Raises:
         NotAlike: During a pass.
     """
-    repeats = Repeats()
-    running: list[Hashable] = []
+    passing = _Passing(Repeats(), [], again)
     with ExitStack() as stack:
-        for path, layer in _layers(module):
-            stack.enter_context(_standing_in(path, layer, repeats, running, again))
-        yield repeats
+        _take_places(module, "", passing, stack, set())
+        yield passing.repeats
 
 
-def _layers(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The members of all lists of modules, each module once."""
-    seen: set[int] = set()
-    for path, part in module.named_modules():
-        if isinstance(part, torch.nn.ModuleList) and len(part) > 1:
-            for name, layer in part.named_children():
-                if id(layer) not in seen and not isinstance(layer, torch.nn.ModuleList | torch.nn.ModuleDict):
-                    seen.add(id(layer))
-                    yield f"{path}.{name}".removeprefix("."), layer
+class _Passing(NamedTuple):
+    """A pass: what stood for what so far, the layers that are running, and the pass before."""
+
+    repeats: Repeats
+    running: list[Hashable]
+    again: Repeats | None
 
 
-@contextmanager
-def _standing_in(
-    path: str, layer: torch.nn.Module, repeats: Repeats, running: list[Hashable], again: Repeats | None
-) -> Iterator[None]:
-    forward: Callable[..., Any] = layer.forward
+class _StandIn(torch.nn.Module):
+    """Takes the place of a layer that does not run, without its modules; it has the layer's other attributes."""
+
+    def __init__(self, layer: torch.nn.Module, answer: Callable[..., Any]) -> None:
+        super().__init__()
+        self.__dict__.update(_layer=layer, forward=answer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_layer"], name)
+
+
+def _take_places(
+    module: torch.nn.Module, path: str, passing: _Passing, stack: ExitStack, seen: set[int], *, outer: bool = True
+) -> None:
+    """Let one layer of each kind in each list of modules run, and the others stand in."""
+    for name, child in module.named_children():
+        inner = f"{path}.{name}".removeprefix(".")
+        if not isinstance(child, torch.nn.ModuleList) or len(child) < 2:
+            _take_places(child, inner, passing, stack, seen, outer=outer)
+            continue
+        layers = {
+            number: layer
+            for number, layer in child.named_children()
+            if id(layer) not in seen and not isinstance(layer, torch.nn.ModuleList | torch.nn.ModuleDict)
+        }
+        seen.update(map(id, layers.values()))
+        members = list(layers.items())
+        chosen = members if outer and passing.again else members[::-1]  # the last one of a kind stays
+        runs = {kind_of(layer): number for number, layer in chosen}
+        for number, layer in child.named_children():
+            place = f"{inner}.{number}"
+            if number not in layers:
+                _take_places(layer, place, passing, stack, seen, outer=outer)
+            elif runs[kind_of(layer)] == number:
+                layer.forward = _once(place, layer, layer.forward, passing)
+                stack.callback(delattr, layer, "forward")
+                _take_places(layer, place, passing, stack, seen, outer=False)
+            else:
+                child._modules[number] = _StandIn(layer, _once(place, layer, None, passing))
+                stack.callback(child._modules.__setitem__, number, layer)
+
+
+def _once(
+    path: str, layer: torch.nn.Module, forward: Callable[..., Any] | None, passing: _Passing
+) -> Callable[..., Any]:
+    """The forward pass of a layer that runs once, or, without ``forward``, never."""
     kind = kind_of(layer)
     ran: set[Hashable] = set()
+    repeats, running, again = passing
 
-    @functools.wraps(forward)
     def once(*args: Any, **kwargs: Any) -> Any:
         # Layers inside of a layer stand for each other within it alone.
         key = (running[-1] if running else None, hash((kind, _shapes(args), _shapes(kwargs))))
@@ -113,8 +148,8 @@ def _standing_in(
             first, result = repeats.results[key]
             repeats.of[first].append(path)
             return result
-        if ran:
-            raise NotAlike("a layer runs twice on inputs of different shapes", where=path)
+        if ran or forward is None:
+            raise NotAlike("layers of one kind run on inputs of different shapes", where=path)
         ran.add(key)
         repeats.of[path] = []
         if not running:
@@ -127,11 +162,7 @@ def _standing_in(
         repeats.results[key] = (path, result)
         return result
 
-    layer.forward = once
-    try:
-        yield
-    finally:
-        del layer.forward
+    return once
 
 
 def kind_of(layer: torch.nn.Module) -> Hashable:
