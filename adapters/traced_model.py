@@ -187,7 +187,8 @@ def _stack(config: Any, layers: int) -> Stack:
     head_dim = getattr(config, "head_dim", None)
     return Stack(
         layers, hidden, heads, shared if isinstance(shared, int) else heads,
-        head_dim if isinstance(head_dim, int) else max(1, hidden // heads), _of(config, _INSIDE, 4 * hidden), True, True,
+        head_dim if isinstance(head_dim, int) else max(1, hidden // heads),
+        _of(config, _INSIDE, 4 * hidden), True, True,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ A spec's base is a registered architecture, or a registered model that tells its
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from .measure.closed_form import CONVENTIONS, Convention, Operator
 from .measure.counting import Blueprint, Counter
 from .measure.parallel import ONE, Cards
 from .measure.roofline import BYTES, Accelerator, Precision, predict
-from .measure.work import Work
+from .measure.work import Memory, Work
 from .planned_models import PlannedMethod, plan_methods, plan_model, what_is_left
 from .specs import Call, Spec, did_you_mean, parse
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PHASES = ("vision", "projector", "text", "encoder", "prefill", "head", "methods")
 
 _IMAGES = 10_000
+_POSITIONS = ("max_position_embeddings", "n_positions")
 _TRACED = "there is no closed form: FLOPs and traffic are of the contractions that its modules run, attention in full"
 
 
@@ -75,6 +77,7 @@ class Cost:
         counted: The same by the counters on the real modules; ``None`` where only part of a layer runs.
         of_base: FLOPs as a share of the base model's, without any method.
         of_full: FLOPs as a share of the same model's with everything switched on.
+        windowed: FLOPs of the prefill in a kernel that skips what lies outside of windows; ``None`` without windows.
         decode: FLOPs of one further token.
         memory: Bytes of weights, keys and values and one block's activations, for the batch, on the fullest card.
         predicted: Accelerator -> part of the work (``vision``, ``projector``, ``prefill`` with the head, and ``token``,
@@ -88,8 +91,9 @@ class Cost:
     counted: Mapping[str, int] | None
     of_base: float
     of_full: float
+    windowed: int | None
     decode: int
-    memory: int
+    memory: Memory
     predicted: Mapping[str, Mapping[str, float]]
     operators: tuple[Operator, ...]
 
@@ -148,6 +152,8 @@ class Costing:
         )
         if self.blueprint.note and request.images:
             whole = whole.assuming(self.blueprint.note)
+        if self.architecture.language is not None and whole.tokens > (most := _positions(self.blueprint.config)):
+            whole = whole.assuming(f"{whole.tokens:,} tokens are beyond the {most:,} positions that the config states")
         if self.traced is not None:
             whole = replace(whole.assuming(_TRACED), traced=self.traced)
         work = what_is_left(methods, whole)
@@ -161,6 +167,7 @@ class Costing:
             counted=self.counted(work) if count else None,
             of_base=_shared(operators) / base,
             of_full=_shared(operators) / most,
+            windowed=_windowed(work, request.convention),
             decode=sum(o.flops for o in work.decode(request.convention)),
             memory=work.memory(request.convention, BYTES[request.precision], request.batch, request.cards),
             predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
@@ -229,6 +236,13 @@ def _architecture(blueprint: Blueprint) -> tuple[Architecture, Traced | None]:
         return blueprint.traced.outline(), blueprint.traced
 
 
+def _positions(config: Mapping[str, Any]) -> float:
+    """The most tokens that a config says it is for."""
+    every = (config, config.get("text_config"))
+    named = [one.get(name) for one in every if isinstance(one, dict) for name in _POSITIONS]
+    return min((value for value in named if isinstance(value, int)), default=math.inf)
+
+
 def _is_architecture(registry: Registry, base: Call) -> bool:
     """Whether a base is an architecture; where a model has the same name, its own options make it the model."""
     named = {entry.name: entry for entry in registry.entries("architecture")}
@@ -269,7 +283,7 @@ def _offers(architecture: Architecture) -> set[str]:
 
 def _seconds(work: Work, chip: Accelerator, request: CostRequest) -> dict[str, float]:
     """Predicted seconds of each part of the work on one accelerator."""
-    convention = request.convention
+    convention = request.convention.with_windowed_kernel()
     if convention.depends_on_chip:
         convention = replace(convention, on_chip=chip.on_chip_bytes / BYTES[request.precision])
     parts: dict[str, list[Operator]] = {}
@@ -286,6 +300,17 @@ def _on_cards(operators: Sequence[Operator], work: Work, chip: Accelerator, requ
     shares = [cards.share(operator, language.stack) for operator in operators]
     sent = float(cards.sent(operators)) * request.batch * BYTES[request.precision]
     return predict(shares, chip, request.precision, request.batch) + chip.sending(sent)
+
+
+def _windowed(work: Work, convention: Convention) -> int | None:
+    """FLOPs of the blocks in a kernel that skips what lies outside of windows, if there are any."""
+    execution, windowed = work.execution, convention.with_windowed_kernel()
+    stack = work.model.language.stack if work.model.language else None
+    if not execution or not stack or windowed == convention:
+        return None
+    if all(stack.seen(layer.layer, layer.tokens) == layer.tokens for layer in execution.layers):
+        return None
+    return _by_phase(work.operators(windowed))["prefill"]
 
 
 def _by_phase(operators: Iterable[Operator]) -> dict[str, int]:

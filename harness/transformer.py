@@ -22,6 +22,9 @@ class Stack:
         ffn: Width inside the MLP.
         gated: Whether the MLP has three matrices (gate, up, down) instead of two.
         rotary: Whether queries and keys are rotated in every block.
+        windows: Of each block, to how many positions a token attends, its own included; 0 for all. Empty if that is 0
+            for every block.
+        chunked: Whether windows do not slide: a token attends to those before it in its own chunk of the text.
     """
 
     layers: int
@@ -32,6 +35,28 @@ class Stack:
     ffn: int
     gated: bool
     rotary: bool
+    windows: tuple[int, ...] = ()
+    chunked: bool = False
+
+    def seen(self, layer: int, tokens: int) -> int:
+        """How many of ``tokens`` positions the last one attends to at most, and so how many are kept in a cache.
+
+        A sliding cache of transformers keeps one position fewer, and the next token's own makes up the window.
+        """
+        window = self.windows[layer] if self.windows else 0
+        return min(tokens, window or tokens)
+
+    def pairs(self, layer: int, tokens: int) -> int:
+        """Pairs of a query and a key that the causal mask of a block lets through."""
+        window = self.seen(layer, tokens)
+        if self.chunked:
+            chunks, rest = divmod(tokens, window)
+            return chunks * _triangle(window) + _triangle(rest)
+        return _triangle(window) + (tokens - window) * window
+
+
+def _triangle(side: int) -> int:
+    return side * (side + 1) // 2
 
 
 @dataclass(frozen=True, slots=True)

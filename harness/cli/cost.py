@@ -151,7 +151,7 @@ def _notes(costs: Sequence[Cost], request: CostRequest) -> Iterable[str]:
     """What was assumed, and what does not fit into memory; of which spec, where there are several."""
     said: dict[str, list[str]] = {}
     for cost in costs:
-        small = [chip for chip in request.accelerators if chip.memory is not None and chip.memory < cost.memory]
+        small = [chip for chip in request.accelerators if chip.memory is not None and chip.memory < cost.memory.total]
         full = [f"it does not fit into the {chip.memory / 1e9:g} GB of {chip.name}" for chip in small if chip.memory]
         for note in (*cost.work.assumed, *full):
             said.setdefault(note, []).append(cost.spec)
@@ -178,6 +178,8 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
         ]
     for phase in phases:
         yield [phase, *(_flops(cost.flops.get(phase)) for cost in costs)]
+    if any(cost.windowed for cost in costs):
+        yield ["prefill, windowed kernel", *(_flops(cost.windowed) for cost in costs)]
     if "prefill" in phases:
         yield ["decode, a token", *(_flops(cost.decode or None) for cost in costs)]
     if any(cost.of_base < 1 or cost.of_full < 1 for cost in costs):
@@ -188,7 +190,9 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
             yield [f"{phase}, counted", *(_flops(c.counted.get(phase)) if c.counted else "-" for c in costs)]
     if "prefill" in phases:
         whole = "memory" if request.cards.count == 1 else "memory of a card"
-        yield [f"{whole}, {request.precision}", *(_bytes(cost.memory) if cost.memory else "-" for cost in costs)]
+        for name, part in (("weights", "weights"), ("KV cache", "cached"), (whole, "total")):
+            found = (getattr(cost.memory, part) for cost in costs)
+            yield [f"{name}, {request.precision}", *(_bytes(value) if value else "-" for value in found)]
     for chip in request.accelerators:
         for part in dict.fromkeys(part for cost in costs for part in cost.predicted[chip.name]):
             name, digits = ("a token", 2) if part == "token" else (part, 1)
@@ -224,7 +228,10 @@ def _as_json(cost: Cost, options: CostOptions, request: CostRequest) -> dict[str
         "share_of_all_on": cost.of_full,
         "assumed": list(cost.work.assumed),
         "decode_flops": cost.decode,
-        "memory_bytes": cost.memory,
+        "prefill_flops_windowed": cost.windowed,
+        "memory_bytes": cost.memory.total,
+        "weight_bytes": cost.memory.weights,
+        "kv_cache_bytes": cost.memory.cached,
         "predicted_seconds": {name: dict(parts) for name, parts in cost.predicted.items()},
     }
     return content if options.by == "phase" else content | {"parts": _breakdown(cost, options.by)}

@@ -29,6 +29,7 @@ _PLAIN_ROTARY = frozenset({"gpt_neox", "phi"})
 _PLAIN = frozenset({"gpt2", "gpt_neo", "opt"})
 _VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model", "vit"})
 _MASKED = frozenset({"bert", "roberta", "xlm-roberta"})
+_WINDOWED = frozenset({"gemma2", "mistral", "qwen2", "qwen3"})
 _DUAL = frozenset({"clip", "siglip"})
 _SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | _DUAL | {"llava"})
 
@@ -158,7 +159,26 @@ def _stack(config: Mapping[str, Any], *, gated: bool, rotary: bool) -> Stack:
         raise UserError(f"mlp_ratio is {ratio!r} in the config of a {config.get('model_type')}", todo="give one number")
     ffn = _number(config, "ffn_dim", "intermediate_size", "n_inner", default=int(ratio * hidden))
     layers = _number(config, "num_hidden_layers", "n_layer", "num_layers")
-    return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary)
+    return Stack(layers, hidden, heads, kv_heads, head_dim, ffn, gated, rotary, _windows(config, layers))
+
+
+def _windows(config: Mapping[str, Any], layers: int) -> tuple[int, ...]:
+    """Windows of the blocks, as the model type places them: on all, every other one, or where the config says."""
+    kind = config.get("model_type")
+    off = config.get("sliding_window") is None or config.get("use_sliding_window") is False
+    if kind not in _WINDOWED or off:
+        return ()
+    window, types = _number(config, "sliding_window"), config.get("layer_types")
+    if kind == "mistral":
+        types = ["sliding_attention"] * layers
+    elif types is None:
+        first, step = (0, 2) if kind == "gemma2" else (int(config.get("max_window_layers") or 0), 1)
+        types = ["full_attention"] * layers
+        types[first::step] = ["sliding_attention"] * len(types[first::step])
+    if not isinstance(types, list) or len(types) != layers:
+        raise UserError(f"layer_types is not a list of {layers} entries", todo="name the type of each layer")
+    windows = tuple(window * (one == "sliding_attention") for one in types)
+    return windows if any(windows) else ()
 
 
 def _number(config: Mapping[str, Any], *names: str, default: int | None = None) -> int:

@@ -37,6 +37,9 @@ class Convention:
         causal_half: A causal product costs only the pairs that are not masked: n (n + 1) / 2 instead of n^2, as
             fused kernels skip masked blocks.
         fused: Attention is one kernel whose scores never reach memory.
+        windows: What a window over the text bounds: ``kept``, the keys and values that later tokens attend to;
+            ``skipped``, the pairs of a prefill as well, in a kernel that leaves out what lies outside; ``unknown``,
+            nothing.
         rotary: Rotating queries and keys counts: 3 operations a number.
         head_flops: FLOPs per multiply-accumulate of the head.
         norm: Operations per number of a norm.
@@ -57,6 +60,7 @@ class Convention:
     elementwise: bool = True
     causal_half: bool = True
     fused: bool = True
+    windows: Literal["kept", "skipped", "unknown"] = "kept"
     rotary: bool = True
     head_flops: int = 2
     norm: int = 4
@@ -71,6 +75,10 @@ class Convention:
         fused = kind == "fused"
         return replace(self, fused=fused, causal_half=self.causal_half and fused)
 
+    def with_windowed_kernel(self) -> Convention:
+        """The same with attention that skips what lies outside of a window."""
+        return self if self.windows == "unknown" else replace(self, windows="skipped")
+
     @property
     def depends_on_chip(self) -> bool:
         """Whether the traffic of an operator depends on the chip it runs on."""
@@ -81,7 +89,7 @@ COUNTED = Convention("counted", elementwise=False, causal_half=False, rotary=Fal
 DEFAULT = Convention("default")
 LLM_VIEWER = Convention(
     "llm-viewer", causal_half=False, fused=False, rotary=False, head_flops=1, norm=7, activation=2,
-    activation_width="hidden", addends=1, traffic="analyser",
+    activation_width="hidden", addends=1, traffic="analyser", windows="unknown",
 )  # fmt: skip
 CONVENTIONS = {convention.name: convention for convention in (DEFAULT, LLM_VIEWER, COUNTED)}
 
@@ -160,7 +168,10 @@ def prefill(
     language = _language(model)
     for work in execution.layers:
         place = _Place("prefill", f"layers.{work.layer}", convention, language.causal)
-        yield from _layer(language.stack, work, work.tokens, place)
+        pairs = None
+        if convention.windows == "skipped" and language.stack.seen(work.layer, work.tokens) < work.tokens:
+            pairs = language.stack.pairs(work.layer, work.tokens)
+        yield from _layer(language.stack, work, work.tokens, place, pairs=pairs)
     yield from _around(language, execution, "prefill", convention)
     yield from _head(language.head, head_positions, "prefill", convention)
 
@@ -168,13 +179,16 @@ def prefill(
 def decode_step(model: Architecture, execution: Execution, context: int, convention: Convention) -> Iterator[Operator]:
     """One more token, which attends to ``context`` tokens, itself included.
 
-    A layer that dropped tokens in the prefill has that many fewer keys.
+    A layer that dropped tokens in the prefill has that many fewer keys, and a window bounds them.
     """
     language = _language(model)
     longest = max((work.tokens for work in execution.layers), default=0)
     for work in execution.layers:
         place = _Place("decode", f"layers.{work.layer}", convention, causal=False)
-        yield from _layer(language.stack, work, 1, place, keys=context - (longest - work.tokens))
+        keys = context - (longest - work.tokens)
+        if convention.windows != "unknown":
+            keys = language.stack.seen(work.layer, keys)
+        yield from _layer(language.stack, work, 1, place, keys=keys)
     yield from _around(language, Execution.full(language.stack, 1), "decode", convention)
     yield from _head(language.head, 1, "decode", convention)
 
@@ -244,13 +258,16 @@ class _Place:
         if self.convention.elementwise:
             yield self._operator(name, part, flops, 0, read, written)
 
-    def attention(self, stack: Stack, queries: int, keys: int, heads: int) -> Iterator[Operator]:
-        """Softmax(q k') v, as one kernel or as three with their scores in memory."""
+    def attention(
+        self, stack: Stack, queries: int, keys: int, heads: int, pairs: int | None = None
+    ) -> Iterator[Operator]:
+        """Softmax(q k') v, as one kernel or as three with their scores in memory; ``pairs`` if not of all."""
         rules, q = self.convention, heads * stack.head_dim
         kv = keys * self._read_heads(stack, heads) * stack.head_dim
-        half = self.causal and rules.causal_half and queries == keys
-        pairs = queries * (queries + 1) // 2 if half else queries * keys
-        scores = queries * keys * heads
+        scores = (queries * keys if pairs is None else pairs) * heads
+        if pairs is None:
+            half = self.causal and rules.causal_half and queries == keys
+            pairs = queries * (queries + 1) // 2 if half else queries * keys
         product, softmax = 2 * pairs * q, 5 * pairs * heads if rules.elementwise else 0
         if rules.fused:
             blocks, written = self._blocks(stack, queries), queries * q
@@ -280,7 +297,9 @@ class _Place:
         return Operator(self.phase, module, name, flops, weights, read, written)
 
 
-def _layer(stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int | None = None) -> Iterator[Operator]:
+def _layer(
+    stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int | None = None, pairs: int | None = None
+) -> Iterator[Operator]:
     """A block: norm, attention, addition, norm, MLP, addition."""
     rules, hidden = place.convention, stack.hidden
     q, kv = work.heads * stack.head_dim, _kv_heads(stack, work.heads) * stack.head_dim
@@ -294,7 +313,7 @@ def _layer(stack: Stack, work: LayerWork, queries: int, place: _Place, keys: int
     if rules.rotary and stack.rotary:
         turned = queries * (q + kv)
         yield from place.elementwise("rotary", 3 * turned, turned, turned, "attention")
-    yield from place.attention(stack, queries, queries if keys is None else keys, work.heads)
+    yield from place.attention(stack, queries, queries if keys is None else keys, work.heads, pairs)
     yield place.linear("out", queries, q, hidden, "attention", (q, seen))
     yield from place.elementwise("add_1", width, rules.addends * width, width, "add_1")
     yield from place.elementwise("norm_2", rules.norm * width, width, width, "norm_2")

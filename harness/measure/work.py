@@ -43,6 +43,25 @@ class Beside(NamedTuple):
 _NOTHING = Beside()
 
 
+class Memory(NamedTuple):
+    """Bytes that a prefill of the language model needs on one card.
+
+    Attributes:
+        weights: Of all that some prompt may run.
+        cached: Keys and values, within windows; latents; states.
+        activations: What the largest block writes beside them.
+    """
+
+    weights: int = 0
+    cached: int = 0
+    activations: int = 0
+
+    @property
+    def total(self) -> int:
+        """All three."""
+        return sum(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One prompt's work.
@@ -54,6 +73,7 @@ class Work:
         tower: What runs of the vision tower for each image; ``None`` for an architecture or a prompt without one.
         execution: What runs of the language model; ``None`` for an architecture without one.
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
+        resident: How many of the language model's first blocks there are weights of; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
         beside: FLOPs of what methods put beside the weights.
         traced: Where the operators of a model without a closed form come from; ``model`` is then an outline, which
@@ -69,6 +89,7 @@ class Work:
     tower: Execution | None
     execution: Execution | None
     always: int | None = None
+    resident: int | None = None
     added: int = 0
     beside: Beside = _NOTHING
     own_weights: bool = False
@@ -141,6 +162,10 @@ class Work:
         """The same prompt with something else of the language model switched on, the first blocks always."""
         return dataclasses.replace(self, execution=execution, always=self.always if always is None else always)
 
+    def with_first_layers(self, count: int) -> Work:
+        """The same prompt on a model whose language model has lost all but its first ``count`` blocks."""
+        return dataclasses.replace(self, execution=self.language[1].keep_layers(count), resident=count)
+
     def with_tower(self, execution: Execution) -> Work:
         """The same prompt with something else of the vision tower switched on."""
         return dataclasses.replace(self, tower=execution)
@@ -187,34 +212,50 @@ class Work:
             yield from of_methods("prefill", "scheduler", self.added)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
-        """The operators of the second answer token."""
-        if self.execution is not None:
+        """The operators of the second answer token; of an encoder, which writes none, nothing."""
+        if self.execution is not None and self._writes:
             own = self._from_modules
             following = own.of_token() if own else decode_step(self.model, self.execution, self.tokens + 1, convention)
             yield from map(self._stored, following)
             yield from of_methods("decode", "adapter", self.beside.following)
 
-    def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1, cards: Cards = ONE) -> int:
-        """Bytes that the language model's prefill needs: weights, keys and values, and the largest block's activations.
+    def memory(self, convention: Convention, bytes_per_number: int, batch: int = 1, cards: Cards = ONE) -> Memory:
+        """Bytes that the language model's prefill needs, of several cards on the fullest one.
 
-        The blocks' weights and, but for the analyser, those of the head; the embedding table is left out, and what a
-        kernel keeps for itself. The analyser takes the last block's activations. Of several cards, the fullest.
+        Weights are those of all blocks that some prompt may run, and, but for the analyser, of the head; the embedding
+        table is left out, and what a kernel keeps for itself. The analyser knows the blocks of this prompt alone, and
+        takes the last one's activations.
         """
         if self.execution is None:
-            return 0
+            return Memory()
         if self._from_modules is not None:
             return self._memory_of_modules(self._from_modules, bytes_per_number, batch, cards)
-        stack, layers = self.language[0], [layer.layer for layer in self.execution.layers]
-        cards.check(stack)
-        analyser, starts = convention.traffic == "analyser", cards.boundaries(len(layers))
-        every = prefill(self.model, self.execution, dataclasses.replace(convention, elementwise=True))
-        shares = [cards.share(self._stored(operator), stack) for operator in every]
+        cards.check(self.language[0])
+        kept = self.execution
+        if convention.traffic == "open":
+            kept = Execution.full(self.language[0], 1)
+            kept = kept.keep_layers(self.resident or len(kept.layers))
+        there, running = (self._by_stage(one, kept, convention, cards) for one in (kept, self.execution))
+        found = (self._kept(*both, convention, bytes_per_number, batch) for both in zip(there, running, strict=True))
+        return max(found, key=lambda memory: memory.total)
+
+    def _by_stage(
+        self, execution: Execution, kept: Execution, convention: Convention, cards: Cards
+    ) -> list[list[Operator]]:
+        """What one card of each stage runs in a prefill, where ``kept`` are the blocks that stages are made of."""
+        starts = cards.boundaries(len(kept.layers))
         # What is in no block, such as the head, stands on the last stage.
-        stage = {f"layers.{layer}": sum(place >= start for start in starts) for place, layer in enumerate(layers)}
-        stages: dict[int, list[Operator]] = {}
-        for operator in shares:
-            stages.setdefault(stage.get(operator.module.rpartition(".")[0], cards.pipeline - 1), []).append(operator)
-        return max(self._kept(own, analyser, bytes_per_number, batch) for own in stages.values())
+        stage = {f"layers.{w.layer}": sum(n >= start for start in starts) for n, w in enumerate(kept.layers)}
+        stages: list[list[Operator]] = [[] for _ in range(cards.pipeline)]
+        for operator in prefill(self.model, execution, dataclasses.replace(convention, elementwise=True)):
+            own = stages[stage.get(operator.module.rpartition(".")[0], -1)]
+            own.append(cards.share(self._stored(operator), self.language[0]))
+        return stages
+
+    @property
+    def _writes(self) -> bool:
+        """Whether the language model goes on after the prompt."""
+        return self.model.language is not None and self.model.language.causal
 
     @property
     def _from_modules(self) -> TracedWork | None:
@@ -224,7 +265,7 @@ class Work:
         heads = self.model.language.stack.heads if self.model.language else 1
         return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, heads)
 
-    def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> int:
+    def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> Memory:
         """Bytes of all weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""
         if cards.count > 1:
             raise UserError(f"how a {self.model.model_type} is split is not known here", todo="use one card")
@@ -233,20 +274,36 @@ class Work:
         for operator in map(self._stored, own.of_whole_prompt()):
             if operator.stored is not None:
                 weights += operator.stored - operator.weights * bytes_per_number
-        return weights + bytes_per_number * batch * (own.kept() + own.largest())
+        size = bytes_per_number * batch
+        return Memory(weights, size * own.kept(), size * own.largest())
 
-    def _kept(self, operators: list[Operator], analyser: bool, bytes_per_number: int, batch: int) -> int:
-        """Bytes that one card keeps for its operators."""
-        weights = sum(o.weight_bytes(bytes_per_number) for o in operators if o.module != "head" or not analyser)
-        cached = sum(o.written for o in operators if o.name in _CACHED)
-        blocks: dict[str, int] = {}
-        for operator in operators:
-            if operator.module != "head" and operator.name not in _CACHED:
-                block = operator.module.rpartition(".")[0]
-                blocks[block] = blocks.get(block, 0) + operator.written
+    def _kept(
+        self,
+        resident: list[Operator],
+        running: list[Operator],
+        convention: Convention,
+        bytes_per_number: int,
+        batch: int,
+    ) -> Memory:
+        """Bytes that one card keeps: weights of what is there, keys and values and activations of what runs."""
+        analyser = convention.traffic == "analyser"
+        weights = sum(o.weight_bytes(bytes_per_number) for o in resident if o.module != "head" or not analyser)
+        tokens = {f"layers.{work.layer}": work for work in self.execution.layers} if self.execution else {}
+        cached, blocks = 0, dict[str, int]()
+        for operator in running:
+            block = operator.module.rpartition(".")[0]
+            own = 0
+            if operator.name in _CACHED and self._writes:
+                work, own = tokens[block], operator.written
+                if convention.windows != "unknown":
+                    own = own // work.tokens * self.language[0].seen(work.layer, work.tokens)
+                cached += own
+            if operator.module != "head":
+                blocks[block] = blocks.get(block, 0) + operator.written - own
         sizes = [*blocks.values()] or [0]
         activations = sizes[-1] if analyser else max(sizes)
-        return round(weights) + bytes_per_number * batch * (cached + activations)
+        size = bytes_per_number * batch
+        return Memory(round(weights), size * cached, size * activations)
 
     def _stored(self, operator: Operator) -> Operator:
         """An operator with the bytes that its weights take, if they are quantised."""

@@ -43,7 +43,7 @@ class Layers(Method):
     def leaves(self, work: Work) -> Work:
         """Return the work of the first blocks: the language model's, or of an encoder of images the tower's."""
         if work.execution is not None:
-            return work.with_execution(work.execution.keep_layers(self.kept(len(work.execution.layers))))
+            return work.with_first_layers(self.kept(len(work.execution.layers)))
         if work.tower is None:
             raise UserError(f"a {work.model.model_type} has no layers to cut", where=_WHERE, todo="leave it out")
         return work.with_tower(work.tower.keep_layers(self.kept(len(work.tower.layers))))

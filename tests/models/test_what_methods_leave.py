@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -188,12 +187,12 @@ def test_what_makes_no_sense_is_refused(broken: object, said: str) -> None:
 
 
 def test_memory_is_weights_keys_and_values_and_a_blocks_activations() -> None:
-    one, two = (LLAVA.memory(DEFAULT, 2, batch) for batch in (1, 2))
+    one, two = (LLAVA.memory(DEFAULT, 2, batch).total for batch in (1, 2))
     weights = 2 * (32 * (4 * 64 * 64 + 3 * 64 * 96) + 64 * 50)
     cached = 2 * 32 * 2 * 645 * 64
     assert two - one > cached
     assert one > weights + cached
-    skipped = replace(LLAVA, execution=LLAVA.execution.keep_layers(16)).memory(DEFAULT, 2)
+    skipped = LLAVA.with_first_layers(16).memory(DEFAULT, 2).total
     assert one - skipped == (weights - 2 * 64 * 50 + cached) // 2
 
 
@@ -202,8 +201,8 @@ def test_the_analysers_memory_has_no_head_and_the_last_blocks_activations() -> N
     weights, cached = 2 * (4 * 64 * 64 + 3 * 64 * 96), 2 * 2 * 645 * 64
     # norm, q, qk, softmax, sv, out, add; norm, gate, up, activation, down, add
     activations = 645 * (9 * 64 + 2 * 96) + 2 * 645**2 * 32
-    assert kept.memory(LLM_VIEWER, 2) == 2 * (weights + cached + activations)
+    assert kept.memory(LLM_VIEWER, 2).total == 2 * (weights + cached + activations)
     shorter = kept.with_execution(kept.execution.drop_tokens(100, before=1))
-    assert kept.memory(LLM_VIEWER, 2) - shorter.memory(LLM_VIEWER, 2) > 2 * 2 * (645**2 - 545**2) * 32
-    largest = kept.memory(DEFAULT, 2) - shorter.memory(DEFAULT, 2)
+    assert kept.memory(LLM_VIEWER, 2).total - shorter.memory(LLM_VIEWER, 2).total > 2 * 2 * (645**2 - 545**2) * 32
+    largest = kept.memory(DEFAULT, 2).total - shorter.memory(DEFAULT, 2).total
     assert largest == 2 * 2 * 100 * 64  # the first block is as it was, the second keeps fewer keys and values

@@ -58,7 +58,7 @@ def test_stages_of_blocks(layers: int, stages: int, starts: list[int]) -> None:
 
 def test_memory_of_the_fullest_card() -> None:
     def memory(cards: Cards) -> int:
-        return WORK.memory(DEFAULT, 2, 1, cards)
+        return WORK.memory(DEFAULT, 2, 1, cards).total
 
     attention, mlp, head, kept = 2 * 64 * 64 + 2 * 64 * 16, 3 * 64 * 96, 64 * 100, 2 * 10 * 16
     width = 10 * 64

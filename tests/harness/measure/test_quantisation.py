@@ -105,7 +105,7 @@ def test_memory_and_traffic_follow() -> None:
     square, wide, narrow = how.bytes_of(1024, 1024), how.bytes_of(1024, 2048), how.bytes_of(2048, 1024)
     blocks = 2 * (4 * 1024 * 1024 + 3 * 1024 * 2048)
     saved = 2 * blocks - 2 * (4 * square + 2 * wide + narrow)
-    assert plain.memory(DEFAULT, 2) - small.memory(DEFAULT, 2) == saved
+    assert plain.memory(DEFAULT, 2).total - small.memory(DEFAULT, 2).total == saved
     for part in (Work.operators, Work.decode):
         plainly, less = (sum(o.bytes_moved(2) for o in part(one, DEFAULT)) for one in (plain, small))
         assert plainly - less == saved
