@@ -18,6 +18,7 @@ _DECODING = "greedy, as stock generate by the checkpoint's generation_config; de
 def register(registry: Registrar) -> None:
     """Register the bridges to other people's libraries."""
     registry.architecture("hf", "adaptbench.adapters.transformers_meta:pretrained")
+    registry.architecture("stock", "adaptbench.adapters.stock:Stock")
     registry.model(
         "hf",
         "adaptbench.adapters.transformers_vision:HFVisionEncoder",

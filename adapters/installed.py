@@ -9,8 +9,8 @@ says what things are called, and a call that works, and comes to something else,
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
 - what a model of images and texts embeds them as: `features`
-- what can be loaded, and with what: `builds`, `class_for`, `attention_of`, `image_processor`, `processor`,
-  `pil_image_processor`
+- what can be loaded, and with what: `builds`, `class_for`, `model_types`, `attention_of`, `image_processor`,
+  `processor`, `pil_image_processor`
 
 To import this is to import transformers, so it is imported in the functions that use it.
 """
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "class_for", "features",
     "heeded",
-    "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "pil_image_processor",
-    "processor", "run_attention", "run_block", "states",
+    "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "model_types",
+    "pil_image_processor", "processor", "run_attention", "run_block", "states",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
@@ -167,6 +167,12 @@ def class_for(auto: str, config: Any) -> Any:
     """The class of model that an Auto class has for a config; ``None`` if there is none."""
     kind = getattr(transformers, auto, None)
     return kind._model_mapping[type(config)] if kind is not None and type(config) in kind._model_mapping else None
+
+
+def model_types(auto: str) -> dict[str, str]:
+    """The model types that an Auto class builds -> the class of model that each becomes."""
+    named = getattr(transformers, auto)._model_mapping._model_mapping
+    return {kind: name if isinstance(name, str) else name[0] for kind, name in named.items()}
 
 
 def features(output: Any) -> torch.Tensor:

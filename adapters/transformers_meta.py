@@ -181,7 +181,7 @@ class Blueprint:
             one._experts_implementation = "batched_mm"  # the routed share, by operators that all counters know
         with loading(self.source), torch.device("meta"):
             model: Any = _new(_class(config), config)
-        model.config.pad_token_id = None  # or the numbers of a prompt would be searched for padding
+        vars(model.config)["pad_token_id"] = None  # or the numbers of a prompt would be searched for padding
         return model
 
 
@@ -207,7 +207,11 @@ def _class(config: Any) -> Any:
 
 def _new(kind: Any, config: Any) -> torch.nn.Module:
     """Build a model from its config; an Auto class has another name for it than a plain one."""
-    model = kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
+    if hasattr(kind, "from_config"):
+        model = kind.from_config(config, trust_remote_code=False)
+    else:
+        text = getattr(config, "text_config", None)
+        model = kind(text if text is not None and isinstance(text, kind.config_class) else config)
     built: torch.nn.Module = model.eval()
     return built
 

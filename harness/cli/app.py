@@ -481,6 +481,7 @@ def select(
 def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
     cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine on known cases instead.")] = False,
+    architectures: Annotated[bool, typer.Option("--architectures", help="Price all of transformers instead.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -488,8 +489,11 @@ def doctor(
 
     Exit status 1 if a plugin is broken or a run is incomplete. Missing extras are not errors.
     """
-    from .doctor import examine, examine_costs
+    from .doctor import examine, examine_architectures, examine_costs
 
+    if architectures:
+        examine_architectures(plugin or (), as_json=json)
+        return
     if cost:
         examine_costs(plugin or (), as_json=json)
         return

@@ -23,6 +23,8 @@ _FOR_USERS = ("torch", "gpu", "images", "datasets", "board")
 """Extras that a user may want; the others are for work on AdaptBench itself."""
 _CHECKED = ("clip-vit-l-336", "llama-2-7b", "llava-1.5-7b", "mistral-7b", "phi-2", "roberta-large")
 """Architectures, one of a kind, whose closed form `doctor --cost` holds against the counters."""
+_LIMIT = 90.0
+"""Seconds for each model type of `doctor --architectures`."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -41,6 +43,31 @@ def examine_costs(extra: Sequence[str], *, as_json: bool) -> None:
         write_columns([["ok" if check.ok else "FAILED", check.name, check.detail] for check in checks])
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+def examine_architectures(extra: Sequence[str], *, as_json: bool) -> None:
+    """Price every model type of every kind with its default config; takes about half an hour."""
+    from dataclasses import asdict
+
+    from ..measure.coverage import AUTO, STATES, cover, totals
+
+    library: Any = load_plugins(extra, strict=False).registry.find("architecture", "stock").factory()
+    wanted = [(kind, name) for kind, auto in AUTO.items() for name in library.model_types(auto)]
+    found = []
+    for one in cover(library, wanted, _LIMIT):
+        found.append(one)
+        if not as_json:
+            typer.echo(f"{one.kind}  {one.model_type}  {one.state}{f': {one.reason}' if one.reason else ''}")
+    counts = totals(found)
+    if as_json:
+        write_json({"types": [asdict(one) for one in found], "totals": counts})
+    else:
+        write_columns(
+            [
+                ["", "types", *STATES],
+                *([kind, str(sum(n.values())), *map(str, n.values())] for kind, n in counts.items()),
+            ]
+        )
 
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
