@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,12 +91,12 @@ class TracedModel:
                 name, cache = installed.cached(self._text.module(**inputs, use_cache=True))
         except (NotAlike, UserError):
             return none
-        return (name, cache, self._kept(cache, repeats)) if hasattr(cache, "layers") else none
+        return (name, cache, self._kept(cache, tokens, repeats)) if hasattr(cache, "layers") else none
 
-    def _kept(self, cache: Any, repeats: Repeats) -> Kept:
+    def _kept(self, cache: Any, tokens: int, repeats: Repeats) -> Kept:
         config = self._model.config.get_text_config(decoder=True)
         rank, rope = getattr(config, "kv_lora_rank", None), getattr(config, "qk_rope_head_dim", None)
-        sizes = dict(enumerate(map(_numbers, cache.layers)))
+        sizes = {place: _numbers(layer, tokens) for place, layer in enumerate(cache.layers)}
         stood = {path: ran for ran, paths in repeats.of.items() if ran in repeats.outer for path in (ran, *paths)}
         places = {path: int(path.rpartition(".")[2]) for path in stood if path.rpartition(".")[2].isdigit()}
         layers = [sizes.get(places[stood[path]], 0) for path in sorted(places, key=places.__getitem__)]
@@ -137,7 +138,8 @@ class TracedModel:
         language = vision = None
         if self._text is not None:
             layers = len(self.prompt(8).layers.get("prefill", ()))
-            language = Language(_stack(text, layers), (), causal=bool(self._model.can_generate()))
+            stack = replace(_stack(text, layers), windows=_windows(text, layers), chunked=_chunked(text))
+            language = Language(stack, (), causal=bool(self._model.can_generate()))
         if self._images is not None:
             layers = len(self.image.layers.get("vision", ()))
             vision = Vision(
@@ -165,8 +167,20 @@ def _holds_experts(module: torch.nn.Module) -> bool:
     return any(p.ndim == 3 and len(p) == count for p in module.parameters(recurse=False))
 
 
-def _numbers(layer: Any) -> int:
-    """Numbers that a layer of a cache holds."""
+def _windows(config: Any, layers: int) -> tuple[int, ...]:
+    """Windows of the layers as the cache of transformers has them."""
+    from transformers import DynamicCache
+
+    found = [getattr(layer, "sliding_window", None) or 0 for layer in DynamicCache(config=config).layers]
+    return tuple([*found, *[0] * layers][:layers]) if any(found) else ()
+
+
+def _chunked(config: Any) -> bool:
+    return "chunked_attention" in (getattr(config, "layer_types", None) or ())
+
+
+def _numbers(layer: Any, tokens: int) -> int:
+    """Numbers that a layer of a cache holds, with the one position of a window that it leaves to the next token."""
     found: dict[int, int] = {}
     pending: list[Any] = [vars(layer)]
     while pending:
@@ -178,7 +192,12 @@ def _numbers(layer: Any) -> int:
             pending += value.values()
         elif isinstance(value, list | tuple):
             pending += value
-    return sum(found.values())
+    window, keys, values = (getattr(layer, name, None) for name in ("sliding_window", "keys", "values"))
+    more = 0
+    if isinstance(window, int) and isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor):
+        held = keys.shape[-2]
+        more = (keys.numel() + values.numel()) // held * (min(tokens, window) - held)
+    return sum(found.values()) + more
 
 
 def _stack(config: Any, layers: int) -> Stack:

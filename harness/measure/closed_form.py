@@ -112,6 +112,8 @@ class Operator:
         read: Numbers read of activations and of keys and values.
         written: Numbers written, keys and values included.
         shape: Inputs and outputs of a linear layer.
+        most: Numbers of weights that a batch reads at most, where each input chooses experts; ``None`` where all
+            inputs read the same.
         stored: Bytes that its weights take, where they are quantised.
         path: Of the module in the model, where that is known.
     """
@@ -126,18 +128,23 @@ class Operator:
     shape: tuple[int, int] | None = None
     stored: int | None = None
     path: str = ""
+    most: int | None = None
 
     def numbers(self, batch: int = 1) -> int:
         """Numbers moved for a batch: weights are read once, everything else once an input."""
-        return self.weights + batch * (self.read + self.written)
+        return self.weights_read(batch) + batch * (self.read + self.written)
 
-    def weight_bytes(self, size: float) -> float:
+    def weights_read(self, batch: int = 1) -> int:
+        """Numbers read of weights: other inputs of a batch choose other experts, until all are read."""
+        return self.weights if self.most is None else min(batch * self.weights, self.most)
+
+    def weight_bytes(self, size: float, batch: int = 1) -> float:
         """Bytes of its weights, where a number that is not quantised takes ``size``."""
-        return self.weights * size if self.stored is None else self.stored
+        return self.weights_read(batch) * size if self.stored is None else self.stored
 
     def bytes_moved(self, size: float, batch: int = 1) -> float:
         """Bytes moved for a batch, as `numbers`."""
-        return self.weight_bytes(size) + batch * (self.read + self.written) * size
+        return self.weight_bytes(size, batch) + batch * (self.read + self.written) * size
 
     @property
     def layer(self) -> str:
@@ -151,7 +158,9 @@ class Operator:
 
     def times(self, count: int) -> Operator:
         """The same for ``count`` inputs at once, which share the weights."""
-        return replace(self, flops=count * self.flops, read=count * self.read, written=count * self.written)
+        weights = self.weights_read(count)
+        flops, read, written = (count * value for value in (self.flops, self.read, self.written))
+        return replace(self, weights=weights, flops=flops, read=read, written=written)
 
 
 def prefill(

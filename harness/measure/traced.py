@@ -59,6 +59,7 @@ class _Seen:
     read: int
     written: int
     shape: tuple[int, int] | None = None
+    most: int | None = None
 
 
 class _Contractions(TorchDispatchMode):
@@ -75,7 +76,7 @@ class _Contractions(TorchDispatchMode):
         self._tracker = ModuleTracker()
         self._root = type(module).__name__
         self._weights = {_storage(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-        self._chosen: dict[int, int] = {}
+        self._chosen: dict[int, tuple[int, int]] = {}
         self._alive: list[torch.Tensor] = []  # or another tensor would take the place of one that is gone
         self._attention: _Seen | None = None
 
@@ -109,16 +110,17 @@ class _Contractions(TorchDispatchMode):
         experts = len(weights)
         rows = math.prod(chosen.shape[: chosen.ndim - weights.ndim + 1])
         self._alive.append(chosen)
-        self._chosen[_storage(chosen)] = min(rows, experts) * (weights.numel() // experts)
+        self._chosen[_storage(chosen)] = min(rows, experts) * (weights.numel() // experts), weights.numel()
 
     def _note(self, func: Any, args: Any, result: Any, flops: int) -> _Seen:
         tensors = [value for value in args if isinstance(value, torch.Tensor)]
         weights = read = 0
-        shape = None
+        shape = most = None
         for tensor in tensors:
             place = _storage(tensor)
             if place in self._chosen:
-                weights += self._chosen[place]
+                read_once, every = self._chosen[place]
+                weights, most = weights + read_once, every
             elif place in self._weights:
                 weights += tensor.numel()
                 if tensor.ndim == 2 and func._overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
@@ -127,7 +129,7 @@ class _Contractions(TorchDispatchMode):
                 read += tensor.numel()
         written = result.numel() if isinstance(result, torch.Tensor) else sum(one.numel() for one in result)
         name = func._schema.name.removeprefix("aten::").lstrip("_")
-        return _Seen(self.path(), name, flops, weights, read, written, shape)
+        return _Seen(self.path(), name, flops, weights, read, written, shape, most)
 
     def path(self) -> str:
         """Path of the innermost module that runs."""
@@ -235,10 +237,13 @@ def _phase(path: str, phases: Mapping[str, str]) -> str:
 
 def _scaled(one: _Seen, times: int) -> _Seen:
     return replace(
-        one, flops=times * one.flops, weights=times * one.weights, read=times * one.read, written=times * one.written
-    )
+        one, flops=times * one.flops, weights=times * one.weights, read=times * one.read, written=times * one.written,
+        most=one.most and times * one.most,
+    )  # fmt: skip
 
 
 def _operator(one: _Seen, phase: str, module: str) -> Operator:
     kind: Phase = phase  # type: ignore[assignment]
-    return Operator(kind, module, one.name, one.flops, one.weights, one.read, one.written, one.shape, path=one.path)
+    return Operator(
+        kind, module, one.name, one.flops, one.weights, one.read, one.written, one.shape, path=one.path, most=one.most
+    )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..execution import Execution, LayerWork
-    from ..transformer import Architecture
+    from ..transformer import Architecture, Stack
     from .closed_form import Operator
     from .traced import Layered
 
@@ -21,7 +21,7 @@ class Kept(NamedTuple):
     """Numbers that a prompt leaves for the tokens to come.
 
     Attributes:
-        layers: Of each layer: keys and values, or states.
+        layers: Of each layer: keys and values, of a window those of the whole (`Stack.seen`), or states.
         latent: Of a token in each layer, where attention needs only what keys and values are made of.
     """
 
@@ -78,7 +78,8 @@ class TracedWork:
         execution: What runs of the language model; ``None`` for a model without one.
         images: Of the prompt.
         tokens: That enter the language model.
-        heads: Query heads of a whole layer.
+        stack: The language model's layers; ``None`` for a model without one.
+        skips: Whether attention skips what lies outside of a window.
     """
 
     traced: Traced
@@ -86,7 +87,8 @@ class TracedWork:
     execution: Execution | None
     images: int
     tokens: int
-    heads: int
+    stack: Stack | None
+    skips: bool = False
 
     def of_images(self) -> Iterator[Operator]:
         """The operators of the images."""
@@ -108,7 +110,7 @@ class TracedWork:
             yield from whole.whole(phase)
         yield from whole.beside.get("prefill", ())
         for layer in self.execution.layers:
-            yield from _partly(self._layer(layer), layer, self.heads)
+            yield from self._partly(self._within_window(layer), layer)
         yield from _head(whole.whole("head"), self.traced.logits(self.tokens))
 
     def of_whole_prompt(self) -> Iterator[Operator]:
@@ -124,7 +126,7 @@ class TracedWork:
             yield replace(operator, phase="decode")
         for layer in self.execution.layers if self.execution else ():
             layers = self.traced.step(layer.tokens).layers.get("prefill", ())
-            for operator in _partly(layers[layer.layer] if layers else (), layer, self.heads):
+            for operator in self._partly(layers[layer.layer] if layers else (), layer):
                 yield replace(operator, phase="decode")
 
     def kept(self) -> int:
@@ -146,12 +148,25 @@ class TracedWork:
     def _layer(self, layer: LayerWork) -> tuple[Operator, ...]:
         return self.traced.prompt(layer.tokens).layers["prefill"][layer.layer]
 
+    def _within_window(self, layer: LayerWork) -> Iterator[Operator]:
+        """A layer whose attention skips what lies outside of its window, if it does."""
+        tokens = layer.tokens
+        bound = self.skips and self.stack is not None and self.stack.seen(layer.layer, tokens) < tokens
+        pairs = self.stack.pairs(layer.layer, tokens) if bound and self.stack else tokens**2
+        for operator in self._layer(layer):
+            inside = _attends(operator) and not operator.weights
+            yield replace(operator, flops=operator.flops * pairs // tokens**2) if inside else operator
 
-def _partly(own: Iterable[Operator], layer: LayerWork, heads: int) -> Iterator[Operator]:
-    """A layer of which only some heads, and some of the MLP's channels, run."""
-    for operator in own:
-        share = layer.heads / heads if "att" in operator.path.rpartition("layers.")[2] else float(layer.mlp)
-        yield operator if share == 1 else _share(operator, share)
+    def _partly(self, own: Iterable[Operator], layer: LayerWork) -> Iterator[Operator]:
+        """A layer of which only some heads, and some of the MLP's channels, run."""
+        heads = layer.heads / self.stack.heads if self.stack else 1.0
+        for operator in own:
+            share = heads if _attends(operator) else float(layer.mlp)
+            yield operator if share == 1 else _share(operator, share)
+
+
+def _attends(operator: Operator) -> bool:
+    return "att" in operator.path.rpartition("layers.")[2]
 
 
 def _share(operator: Operator, share: float) -> Operator:

@@ -191,7 +191,7 @@ class Work:
         yield from map(self._stored, self._operators(convention))
 
     def _operators(self, convention: Convention) -> Iterator[Operator]:
-        own = self._from_modules
+        own = self._from_modules(convention)
         if own is not None:
             yield from own.of_images()
             yield from of_methods("vision", "adapter", self.beside.vision)
@@ -214,7 +214,7 @@ class Work:
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token; of an encoder, which writes none, nothing."""
         if self.execution is not None and self._writes:
-            own = self._from_modules
+            own = self._from_modules(convention)
             following = own.of_token() if own else decode_step(self.model, self.execution, self.tokens + 1, convention)
             yield from map(self._stored, following)
             yield from of_methods("decode", "adapter", self.beside.following)
@@ -228,8 +228,9 @@ class Work:
         """
         if self.execution is None:
             return Memory()
-        if self._from_modules is not None:
-            return self._memory_of_modules(self._from_modules, bytes_per_number, batch, cards)
+        own = self._from_modules(convention)
+        if own is not None:
+            return self._memory_of_modules(own, bytes_per_number, batch, cards)
         cards.check(self.language[0])
         kept = self.execution
         if convention.traffic == "open":
@@ -257,13 +258,13 @@ class Work:
         """Whether the language model goes on after the prompt."""
         return self.model.language is not None and self.model.language.causal
 
-    @property
-    def _from_modules(self) -> TracedWork | None:
+    def _from_modules(self, convention: Convention) -> TracedWork | None:
         """What of its modules' operators is left, for a model without a closed form."""
         if self.traced is None:
             return None
-        heads = self.model.language.stack.heads if self.model.language else 1
-        return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, heads)
+        stack = self.model.language.stack if self.model.language else None
+        skips = convention.windows == "skipped"
+        return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, stack, skips)
 
     def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> Memory:
         """Bytes of all weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""

@@ -119,6 +119,50 @@ def test_windows_and_states_do_not_grow() -> None:
     assert states.kept(20).layers == states.kept(40).layers != ()
 
 
+CHUNKED = {
+    "model_type": "llama4_text", **TEXT, **EXPERTS, "num_local_experts": 4, "num_hidden_layers": 4,
+    "intermediate_size_mlp": 16, "attention_chunk_size": 8,
+    "layer_types": [*["chunked_attention"] * 3, "full_attention"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "window", "pairs", "bound"),
+    [(TINY["windows"], 4, 4 * 5 // 2 + 16 * 4, (0, 2)), (CHUNKED, 8, 2 * (8 * 9 // 2) + 4 * 5 // 2, (0, 1, 2))],
+    ids=["window", "chunk"],
+)
+def test_a_windowed_kernel_and_a_cache_of_a_window(
+    config: dict[str, Any], window: int, pairs: int, bound: tuple[int, ...]
+) -> None:
+    traced = Blueprint(config, "mine").traced
+    stack = traced.outline().language.stack
+    assert stack.windows == tuple(window * (place in bound) for place in range(4))
+    assert traced.kept(20).layers == tuple(2 * 16 * (window if place in bound else 20) for place in range(4))
+    assert traced.kept(3).layers == (2 * 16 * 3,) * 4
+    work = replace(Work.whole(traced.outline(), text_tokens=20), traced=traced)
+    full, skipped = (sum(o.flops for o in work.operators(rules)) for rules in (COUNTED, COUNTED.with_windowed_kernel()))
+    assert full - skipped == len(bound) * 4 * 32 * (20**2 - pairs)
+    read = [o.read for o in work.decode(COUNTED) if o.name == "attention"]
+    assert read == [32 + 2 * 16 * (window if place in bound else 21) for place in range(4)]
+
+
+def test_a_batch_reads_more_experts_until_all_are_read() -> None:
+    traced = blueprint_of("experts").traced
+    work = replace(Work.whole(traced.outline(), text_tokens=20), traced=traced)
+    expert = 3 * 32 * 48
+    chosen = [o for o in work.decode(COUNTED) if o.most]
+    for batch, experts in ((1, 2), (2, 4), (3, 4)):
+        assert sum(o.weights_read(batch) for o in chosen) == 3 * experts * expert
+    assert sum(o.most for o in chosen) == 3 * 4 * expert
+
+
+def test_a_token_reads_its_active_weights() -> None:
+    traced = blueprint_of("experts").traced
+    work = replace(Work.whole(traced.outline(), text_tokens=20), traced=traced)
+    embeddings, norms = 50 * 32, 7 * 32  # looked up, and not contracted
+    assert sum(o.weights for o in work.decode(COUNTED)) == traced.active - embeddings - norms
+
+
 def test_a_further_token_is_what_the_closed_form_has() -> None:
     """Where there are both, they agree; so they do on the prompt, and on the numbers that are kept."""
     blueprint = Blueprint({"model_type": "llama", **TEXT, "num_hidden_layers": 3}, "mine")
