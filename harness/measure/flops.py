@@ -150,7 +150,7 @@ def count_modules_again(
     Raises:
         UserError: The pass fails.
     """
-    with passing(module), around():
+    with around(), passing(module):
         return _torch_counts(module, inputs)
 
 
@@ -325,14 +325,14 @@ def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module
     products = {tensor.matmul, tensor.__matmul__, torch.matmul, torch.bmm, tensor.bmm, torch.einsum, torch.baddbmm}
 
     class Keeping(TorchFunctionMode):
-        def __init__(self, kept: list[torch.Tensor]) -> None:
+        def __init__(self, kept: dict[int, torch.Tensor]) -> None:
             super().__init__()
             self.kept = kept
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
             if func in products:
-                self.kept.append(result)
+                self.kept[id(result)] = result
             return result
 
     class Everything(torch.nn.Module):
@@ -341,17 +341,17 @@ def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module
             self.inner = module
 
         def forward(self, *values: Any) -> list[torch.Tensor]:
-            kept: list[torch.Tensor] = []
+            kept: dict[int, torch.Tensor] = {}
 
             def keep(_module: Any, _inputs: Any, output: Any) -> None:
-                kept.extend(_tensors(output))
+                kept.update((id(tensor), tensor) for tensor in _tensors(output))
 
             with ExitStack() as stack:
                 for part in module.modules():
                     stack.callback(part.register_forward_hook(keep).remove)
                 stack.enter_context(Keeping(kept))
                 module(**dict(zip(names, values, strict=True)))
-            return kept
+            return [*kept.values()]
 
     return Everything()
 

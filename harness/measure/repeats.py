@@ -140,7 +140,7 @@ def _once(
 
     def once(*args: Any, **kwargs: Any) -> Any:
         # Layers inside of a layer stand for each other within it alone.
-        key = (running[-1] if running else None, hash((kind, _shapes(args), _shapes(kwargs))))
+        key = (running[-1] if running else None, hash((kind, _seen(args), _seen(kwargs))))
         repeats.last[key] = path
         if again is not None and not running and path != again.last.get(key):
             return again.results[key][1]
@@ -200,6 +200,17 @@ def _of_its_place(module: torch.nn.Module) -> Hashable:
         for name, values in named.items()
         if isinstance(values, list) and place < len(values) == named.get("num_hidden_layers")
     )
+
+
+def _seen(value: Any) -> Hashable:
+    """What of a layer's inputs its work may depend on; to a tracer, which shall not look, sizes are tensors."""
+    library: Any = torch._C
+    tracer = library._get_tracing_state()
+    library._set_tracing_state(None)
+    try:
+        return _shapes(value)
+    finally:
+        library._set_tracing_state(tracer)
 
 
 def _shapes(value: Any) -> Hashable:
