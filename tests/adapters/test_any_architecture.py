@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from adaptbench.adapters.prefill_flops import PrefillFlops
 from adaptbench.adapters.traced_model import TracedModel
 from adaptbench.adapters.transformers_meta import Blueprint
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.counting import Counter
-from adaptbench.harness.measure.flops import count_again, count_both
+from adaptbench.harness.measure.flops import count_both
 from adaptbench.harness.measure.known_numbers import KnownNumbers, known_inputs
 from adaptbench.harness.measure.passes import check_kinds, count_pass
 from adaptbench.harness.measure.reconcile import reconcile
@@ -95,14 +96,17 @@ def test_the_operators_of_its_modules_are_what_the_counters_see(name: str) -> No
     assert max(reconcile(counter_of(name), blueprint, blueprint.traced).values()) == 0
 
 
-def test_a_real_pass_on_the_processor_costs_the_same() -> None:
-    """Experts run one after the other there, and the router chooses."""
+@pytest.mark.parametrize("name", ["experts", "chunks", "windows"])
+def test_a_real_prefill_costs_the_same_in_a_run(name: str) -> None:
+    """There experts are grouped, the router chooses, and scans run for real."""
     import transformers
 
-    names = {name: value for name, value in TINY["experts"].items() if name != "model_type"}
-    model = transformers.MixtralForCausalLM(transformers.MixtralConfig(**names, experts_implementation="eager"))
-    counted = count_again(model, {"input_ids": torch.arange(21)[None]})
-    assert counted == sum(counter_of("experts").count(phase, 21).value for phase in ("prefill", "head"))
+    names = {name: value for name, value in TINY[name].items() if name != "model_type"}
+    config = transformers.AutoConfig.for_model(TINY[name]["model_type"], **names)
+    model, inputs = transformers.AutoModelForCausalLM.from_config(config).eval(), {"input_ids": torch.arange(21)[None]}
+    flops = PrefillFlops(model)
+    counted = sum(counter_of(name).count(phase, 21).value for phase in ("prefill", "head"))
+    assert (flops.of(21, 0, lambda: inputs), flops.refused) == (counted, "")
 
 
 @pytest.mark.parametrize(("name", "per_token"), PER_TOKEN.items())
