@@ -121,6 +121,9 @@ class _Contractions(TorchDispatchMode):
             if place in self._chosen:
                 read_once, every = self._chosen[place]
                 weights, most = weights + read_once, every
+                if tensor.ndim == 3:  # the first operand of a product is [outputs, inputs], the second the other way
+                    rows, columns = (int(side) for side in tensor.shape[1:])
+                    shape = (columns, rows) if tensor is tensors[0] else (rows, columns)
             elif place in self._weights:
                 weights += tensor.numel()
                 if tensor.ndim == 2 and func._overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _OF_IMAGES = ("vision", "projector")
 _OF_TEXTS = ("encoder", "text")
+_MANY = 128
+"""Tokens that are sent to more experts than any model has."""
 
 
 class Kept(NamedTuple):
@@ -114,8 +116,8 @@ class TracedWork:
         yield from _head(whole.whole("head"), self.traced.logits(self.tokens))
 
     def of_whole_prompt(self) -> Iterator[Operator]:
-        """The operators of the same prompt if nothing is switched off."""
-        whole = self.traced.prompt(self.tokens)
+        """The operators of a prompt that reaches all experts, with nothing switched off."""
+        whole = self.traced.prompt(max(self.tokens, _MANY))
         for phase in (*_OF_TEXTS, "prefill", "head"):
             yield from whole.whole(phase)
 

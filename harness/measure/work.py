@@ -6,6 +6,7 @@ Each method turns it into less (`harness.methods.Method.leaves`), so a method ha
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -272,7 +273,7 @@ class Work:
             raise UserError(f"how a {self.model.model_type} is split is not known here", todo="use one card")
         # All experts stay in memory, and all layers, whatever a prompt runs of them.
         weights = own.traced.parameters * bytes_per_number
-        for operator in map(self._stored, own.of_whole_prompt()):
+        for operator in map(self._stored, own.of_whole_prompt() if self.model.quantisation else ()):
             if operator.stored is not None:
                 weights += operator.stored - operator.weights * bytes_per_number
         size = bytes_per_number * batch
@@ -311,7 +312,8 @@ class Work:
         how = self.model.quantisation
         if how is None or operator.shape is None or not how.covers(operator.layer):
             return operator
-        return dataclasses.replace(operator, stored=how.bytes_of(*operator.shape))
+        matrices = operator.weights // math.prod(operator.shape)
+        return dataclasses.replace(operator, stored=matrices * how.bytes_of(*operator.shape))
 
 
 def of_methods(phase: Phase, name: str, flops: int) -> Iterator[Operator]:

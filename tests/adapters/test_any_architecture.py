@@ -243,3 +243,17 @@ def test_layers_in_layers_are_counted_as_often_as_they_run() -> None:
     assert count_pass(module, inputs).value == count_both(module, inputs).flops.value == 4 * 3 * 2 * 5 * 16
     operators = trace(module, inputs, {"": "prefill"})
     assert sum(o.flops for o in operators.whole("prefill")) == 4 * 3 * 2 * 5 * 16
+
+
+def test_experts_take_the_bytes_that_a_quantised_config_states() -> None:
+    """MXFP4: four bits a number, and eight for every 32 inputs; the router and attention stay as they are."""
+    text = {**TEXT, "hidden_size": 32, "intermediate_size": 64}
+    shape = {"model_type": "gpt_oss", **text, "num_local_experts": 4, "num_experts_per_tok": 2, "num_hidden_layers": 2}
+    stated = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
+    plain, packed = (Blueprint({**shape, **more}, "mine").traced for more in ({}, {"quantization_config": stated}))
+    sizes = [
+        replace(Work.whole(one.outline(), text_tokens=4), traced=one).memory(COUNTED, 2).weights
+        for one in (plain, packed)
+    ]
+    numbers = 2 * 4 * (32 * 128 + 64 * 32)
+    assert sizes[0] - sizes[1] == numbers * 2 - (numbers // 2 + numbers // 32)
