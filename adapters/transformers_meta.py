@@ -56,6 +56,7 @@ class Blueprint:
         source: Where it comes from, as shown to users.
         recorded: Phase -> the result of `Counter.record`.
         processed: Pixels a side that its processor makes of an image; ``None`` if that is not known.
+        weights: Numbers of all its weights, where they are recorded.
     """
 
     def __init__(
@@ -64,17 +65,26 @@ class Blueprint:
         source: str,
         recorded: Mapping[str, PhaseCount] = MappingProxyType({}),
         processed: int | None = None,
+        weights: int | None = None,
     ) -> None:
         if not isinstance(config.get("model_type"), str):
             raise UserError("the config names no model_type", where=source, todo="give a whole config.json")
         self.config, self.source, self.recorded = standard_config(config, source), source, recorded
         stated = image_size(self.config)
+        self._weights = weights
         self.missing = ""
         """Why images are not priced, once the parts are built; empty if they are."""
         self.note = ""
         if processed is not None and stated is not None and stated != processed:
             told = f"its processor makes {processed} x {processed} of them: --image-size {processed}"
             self.note = f"images of {stated} x {stated} pixels, as the config states; {told}"
+
+    @property
+    def parameters(self) -> tuple[int, int] | None:
+        """Numbers of all weights and of those that one token meets, once they are known: recorded, or it is built."""
+        if self._weights is not None:
+            return self._weights, self._weights
+        return (self.traced.parameters, self.traced.active) if "_parts" in vars(self) else None
 
     def with_image_size(self, side: int) -> Blueprint:
         """The same on images of ``side`` x ``side`` pixels."""
@@ -226,7 +236,7 @@ def _shorten(config: Any, layers: int) -> None:
 
 
 def card(path: str) -> Blueprint:
-    """A shipped architecture: a JSON file with the fields ``source``, ``config`` and ``counted``, its record.
+    """A shipped architecture: a JSON file with ``source``, ``config``, and the records ``parameters`` and ``counted``.
 
     It may have ``processed``, the pixels a side that its processor makes of an image.
     """
@@ -240,7 +250,9 @@ def card(path: str) -> Blueprint:
         )
         for phase, told in content.get("counted", {}).items()
     }
-    return Blueprint(content["config"], content["source"], recorded, content.get("processed"))
+    return Blueprint(
+        content["config"], content["source"], recorded, content.get("processed"), content.get("parameters")
+    )
 
 
 def pretrained(path: str, revision: str | None = None) -> Blueprint:

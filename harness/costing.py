@@ -80,6 +80,8 @@ class Cost:
         windowed: FLOPs of the prefill in a kernel that skips what lies outside of windows; ``None`` without windows.
         decode: FLOPs of one further token.
         memory: Bytes of weights, keys and values and one block's activations, for the batch, on the fullest card.
+        parameters: Numbers of the base model's weights, all and those that one token meets; ``None`` if not known
+            without building it.
         predicted: Accelerator -> part of the work (``vision``, ``projector``, ``prefill`` with the head, and ``token``,
             which is one further token) -> seconds for the batch.
         operators: What the FLOPs are the sum of.
@@ -94,6 +96,7 @@ class Cost:
     windowed: int | None
     decode: int
     memory: Memory
+    parameters: tuple[int, int] | None
     predicted: Mapping[str, Mapping[str, float]]
     operators: tuple[Operator, ...]
 
@@ -159,17 +162,19 @@ class Costing:
         work = what_is_left(methods, whole)
         full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
         operators = tuple(work.operators(request.convention))
+        counted = self.counted(work) if count else None
         base, most = (_shared(one.operators(request.convention)) for one in (whole, full))
         return Cost(
             spec=str(spec),
             work=work,
             flops=_by_phase(operators),
-            counted=self.counted(work) if count else None,
+            counted=counted,
             of_base=_shared(operators) / base,
             of_full=_shared(operators) / most,
             windowed=_windowed(work, request.convention),
             decode=sum(o.flops for o in work.decode(request.convention)),
             memory=work.memory(request.convention, BYTES[request.precision], request.batch, request.cards),
+            parameters=self.blueprint.parameters,
             predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
             operators=operators,
         )

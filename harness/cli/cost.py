@@ -176,6 +176,10 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
             "tokens",
             *(f"{c.work.tokens} ({c.work.visual_tokens} visual)" if c.work.execution else "-" for c in costs),
         ]
+    if any(cost.parameters for cost in costs):
+        yield ["parameters", *(_parameters(cost.parameters, 0) for cost in costs)]
+    if any(cost.parameters and cost.parameters[0] != cost.parameters[1] for cost in costs):
+        yield ["active a token", *(_parameters(cost.parameters, 1) for cost in costs)]
     for phase in phases:
         yield [phase, *(_flops(cost.flops.get(phase)) for cost in costs)]
     if any(cost.windowed for cost in costs):
@@ -222,6 +226,8 @@ def _as_json(cost: Cost, options: CostOptions, request: CostRequest) -> dict[str
         "text_tokens": cost.work.text_tokens,
         "visual_tokens": cost.work.visual_tokens,
         "images": cost.work.images if cost.work.tower else 0,
+        "parameters": cost.parameters and cost.parameters[0],
+        "active_parameters": cost.parameters and cost.parameters[1],
         "flops": dict(cost.flops),
         "counted_flops": None if cost.counted is None else dict(cost.counted),
         "share_of_base": cost.of_base,
@@ -251,6 +257,13 @@ def _flops(value: int | None) -> str:
         if value >= size:
             return f"{value / size:.3f} {unit}"
     return str(value)
+
+
+def _parameters(numbers: tuple[int, int] | None, which: int) -> str:
+    if numbers is None:
+        return "-"
+    value = numbers[which]
+    return f"{value / 1e9:.3f} B" if value >= 1e9 else f"{value / 1e6:.3f} M"
 
 
 def _bytes(value: int) -> str:

@@ -102,6 +102,11 @@ class Blueprint(Protocol):
         ...
 
     @property
+    def parameters(self) -> tuple[int, int] | None:
+        """Numbers of all weights and of those that one token meets, once they are known."""
+        ...
+
+    @property
     def chunks(self) -> Sequence[int]:
         """Numbers of tokens that its layers may work on at once, as the config names them."""
         ...

@@ -36,11 +36,14 @@ def written(told: PhaseCount) -> dict[str, Any]:
 def test_a_record_is_what_tracing_gives(path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     if os.environ.get("ADAPTBENCH_GOLDEN") == "write":
-        counted = Counter(Blueprint(content["config"], content["source"])).record()
+        afresh = Blueprint(content["config"], content["source"])
+        counted = Counter(afresh).record()
+        content["parameters"] = afresh.traced.parameters
         content["counted"] = {phase: written(told) for phase, told in counted.items()}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     blueprint = card(str(path))
     assert Counter(blueprint, afresh=True).record() == blueprint.recorded
+    assert blueprint.parameters == (blueprint.traced.parameters, blueprint.traced.active)
 
 
 def test_what_is_recorded_is_not_traced() -> None:
