@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
 _HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "decoder_attention_heads")
+_CLS = ("cls_token", "class_embedding", "class_token")
 _WIDTH = ("hidden_size", "n_embd", "d_model")
 _INSIDE = ("intermediate_size", "moe_intermediate_size", "ffn_dim", "n_inner", "d_ff", "decoder_ffn_dim")
 
@@ -143,7 +144,10 @@ class TracedModel:
         if self._images is not None:
             layers = len(self.image.layers.get("vision", ()))
             vision = Vision(
-                _stack(getattr(config, "vision_config", None) or config, layers), max(1, self.visual_tokens), 0, 0
+                _stack(getattr(config, "vision_config", None) or config, layers),
+                max(1, self.visual_tokens),
+                int(any(name.rpartition(".")[2] in _CLS for name, _ in self._model.named_parameters())),
+                0,
             )
         seen, how = self.visual_tokens if language else 0, self._quantisation
         return Architecture(config.model_type, vision, (), language, seen, quantisation=how)

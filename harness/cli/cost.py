@@ -176,10 +176,7 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
             "tokens",
             *(f"{c.work.tokens} ({c.work.visual_tokens} visual)" if c.work.execution else "-" for c in costs),
         ]
-    if any(cost.parameters for cost in costs):
-        yield ["parameters", *(_parameters(cost.parameters, 0) for cost in costs)]
-    if any(cost.parameters and cost.parameters[0] != cost.parameters[1] for cost in costs):
-        yield ["active a token", *(_parameters(cost.parameters, 1) for cost in costs)]
+    yield from _sizes(costs)
     for phase in phases:
         yield [phase, *(_flops(cost.flops.get(phase)) for cost in costs)]
     if any(cost.windowed for cost in costs):
@@ -203,6 +200,15 @@ def _rows(costs: Sequence[Cost], request: CostRequest) -> Iterable[list[str]]:
             found = (cost.predicted[chip.name].get(part) for cost in costs)
             times = ("-" if value is None else f"{1e3 * value:.{digits}f} ms" for value in found)
             yield [f"{name} on {chip.name}, predicted", *times]
+
+
+def _sizes(costs: Sequence[Cost]) -> Iterable[list[str]]:
+    """Numbers of weights, where they are known, and of those that one token meets, where these are fewer."""
+    known = [cost.parameters for cost in costs if cost.parameters]
+    if known:
+        yield ["parameters", *(_parameters(cost.parameters, 0) for cost in costs)]
+    if any(every != active for every, active in known):
+        yield ["active a token", *(_parameters(cost.parameters, 1) for cost in costs)]
 
 
 def _breakdown(cost: Cost, by: str) -> dict[str, int]:

@@ -139,8 +139,15 @@ class TracedWork:
             if kept.latent is not None:
                 found += kept.latent * layer.tokens
             elif layer.layer < len(kept.layers):
-                found += kept.layers[layer.layer]
+                found += self._of_heads(kept.layers[layer.layer], layer)
         return found
+
+    def _of_heads(self, kept: int, layer: LayerWork) -> int:
+        """Of what a layer keeps, what its query heads that run need."""
+        if self.stack is None:
+            return kept
+        shared = self.stack.kv_heads
+        return kept * -(-shared * layer.heads // self.stack.heads) // shared
 
     def largest(self) -> int:
         """Numbers that the largest layer writes."""

@@ -202,7 +202,7 @@ class PruMerge(Selector):
         depth = model.vision.stack.layers
         if not model.vision.extra_tokens and self.query == "cls":
             todo = "say query=mean to score patches by the attention of all patches"
-            raise UserError("its tower, a SigLIP, has no CLS token", where=self._where, todo=todo)
+            raise UserError("its tower has no CLS token", where=self._where, todo=todo)
         if model.visual_tokens > model.vision.patches:
             what = "it projects its tower's CLS token, which is not a patch"
             raise UserError(what, where=self._where, todo="leave it out")

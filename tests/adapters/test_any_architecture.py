@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from adaptbench.adapters.prefill_flops import PrefillFlops
 from adaptbench.adapters.traced_model import TracedModel
 from adaptbench.adapters.transformers_meta import Blueprint
+from adaptbench.harness.costing import Cost, Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
@@ -21,6 +23,10 @@ from adaptbench.harness.measure.passes import check_kinds, count_pass
 from adaptbench.harness.measure.reconcile import reconcile
 from adaptbench.harness.measure.traced import trace
 from adaptbench.harness.measure.work import Work
+from adaptbench.harness.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXT = {
     "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 50,
@@ -192,6 +198,34 @@ def test_part_of_a_prompt_that_is_pruned_and_layers_that_are_skipped() -> None:
     lengths = [layer.tokens for layer in execution.layers]
     counted = counter_of("grid-of-patches").count_layers("prefill", lengths, work.tokens).value
     assert sum(o.flops for o in own) == counted
+
+
+def test_keys_and_values_of_heads_that_run() -> None:
+    traced = blueprint_of("grid-of-patches").traced
+    work = replace(Work.whole(traced.outline(), text_tokens=10, visual_tokens=0), traced=traced)
+    stack, execution = work.language
+    half = work.with_execution(execution.with_active_heads(stack, units=2, rank=1, prefix=3))
+    assert work.memory(COUNTED, 2).cached == 2 * 10 * 4 * 32
+    assert half.memory(COUNTED, 2).cached == 2 * 10 * (3 * 32 + 16)  # two of four heads share one of two keys
+    assert half.memory(COUNTED, 2).weights == 2 * traced.parameters
+
+
+def test_methods_are_priced_where_there_are_visual_tokens(tmp_path: Path) -> None:
+    registry = load_plugins().registry
+    for name in ("grid-of-patches", "chunks"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(TINY[name]))
+
+    def cost(spec: str) -> Cost:
+        return Costing(registry, f"hf:{tmp_path}/{spec}", image_size=64).cost(CostRequest(10))
+
+    whole = cost("grid-of-patches.json")
+    assert whole.work.visual_tokens == (64 // 4 // 2) ** 2
+    for method in ("fastv(k=1)", "prumerge(query=mean)", "adallava-l@0.75", "fastv(k=1)+adallava-h@0.75"):
+        assert 0.1 < cost(f"grid-of-patches.json+{method}").of_base < 0.8
+    with pytest.raises(UserError, match="its tower has no CLS token; say query=mean"):
+        cost("grid-of-patches.json+prumerge")
+    with pytest.raises(UserError, match="method 'fastv' needs visual-tokens"):
+        Costing(registry, f"hf:{tmp_path}/chunks.json+fastv")
 
 
 class Placed(torch.nn.Module):

@@ -20,7 +20,7 @@ STATED = {
     "qwen3-next-80b-a3b": (
         80,
         3.9,
-    ),  # stated as 3: that is 3.6 without the embedding table, 3.3 without the head as well
+    ),  # stated as 3: it is 3.6 without the embedding table, and 3.3 without the head too
     "qwen3-vl-8b": (8.8, None),
 }
 
