@@ -111,7 +111,7 @@ class Operator:
         weights: Numbers read of weights.
         read: Numbers read of activations and of keys and values.
         written: Numbers written, keys and values included.
-        shape: Inputs and outputs of a linear layer.
+        shape: Inputs and outputs of a linear layer, or of one expert.
         most: Numbers of weights that a batch reads at most, where each input chooses experts; ``None`` where all
             inputs read the same.
         stored: Bytes that its weights take, where they are quantised.
@@ -140,7 +140,8 @@ class Operator:
 
     def weight_bytes(self, size: float, batch: int = 1) -> float:
         """Bytes of its weights, where a number that is not quantised takes ``size``."""
-        return self.weights_read(batch) * size if self.stored is None else self.stored
+        read = self.weights_read(batch)
+        return read * size if self.stored is None else self.stored * read / max(1, self.weights)
 
     def bytes_moved(self, size: float, batch: int = 1) -> float:
         """Bytes moved for a batch, as `numbers`."""

@@ -275,7 +275,8 @@ class Work:
         weights = own.traced.parameters * bytes_per_number
         for operator in map(self._stored, own.of_whole_prompt() if self.model.quantisation else ()):
             if operator.stored is not None:
-                weights += operator.stored - operator.weights * bytes_per_number
+                every = operator.most or operator.weights
+                weights += operator.stored * every // operator.weights - every * bytes_per_number
         size = bytes_per_number * batch
         return Memory(weights, size * own.kept(), size * own.largest())
 

@@ -286,8 +286,13 @@ def test_experts_take_the_bytes_that_a_quantised_config_states() -> None:
     stated = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
     plain, packed = (Blueprint({**shape, **more}, "mine").traced for more in ({}, {"quantization_config": stated}))
     sizes = [
-        replace(Work.whole(one.outline(), text_tokens=4), traced=one).memory(COUNTED, 2).weights
+        replace(Work.whole(one.outline(), text_tokens=1), traced=one).memory(COUNTED, 2).weights
         for one in (plain, packed)
     ]
-    numbers = 2 * 4 * (32 * 128 + 64 * 32)
+    numbers = 2 * 4 * (32 * 128 + 64 * 32)  # all experts, though one token meets two
     assert sizes[0] - sizes[1] == numbers * 2 - (numbers // 2 + numbers // 32)
+    works = [replace(Work.whole(one.outline(), text_tokens=20), traced=one) for one in (plain, packed)]
+    for batch, experts in ((1, 2), (2, 4), (3, 4)):
+        moved = [sum(o.bytes_moved(2, batch) for o in work.decode(COUNTED)) for work in works]
+        read = numbers * experts // 4
+        assert moved[0] - moved[1] == read * 2 - (read // 2 + read // 32)
