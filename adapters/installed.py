@@ -6,6 +6,7 @@ says what things are called, and a call that works, and comes to something else,
 - the cache of keys and values: `cache_name`, `cached`, `cache_of`, `PlainLayer`; what else is in it: `keeps_keys`,
   `keeps_states`, `keep_rows`, `states`
 - what a causal language model heeds: `heeded`
+- outputs of layers inside of a model: `capture_outputs`
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
 - what a model of images and texts embeds them as: `features`
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,10 +37,9 @@ if TYPE_CHECKING:
     from .kv_cache import AttentionContext
 
 __all__ = [
-    "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "class_for", "features",
-    "heeded",
-    "image_processor", "keep_rows", "keeps_keys", "keeps_states", "logits_processors", "model_types",
-    "pil_image_processor", "processor", "run_attention", "run_block", "states",
+    "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "capture_outputs",
+    "class_for", "features", "heeded", "image_processor", "keep_rows", "keeps_keys", "keeps_states",
+    "logits_processors", "model_types", "pil_image_processor", "processor", "run_attention", "run_block", "states",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
@@ -173,6 +173,14 @@ def model_types(auto: str) -> dict[str, str]:
     """The model types that an Auto class builds -> the class of model that each becomes."""
     named = getattr(transformers, auto)._model_mapping._model_mapping
     return {kind: name if isinstance(name, str) else name[0] for kind, name in named.items()}
+
+
+def capture_outputs(model: Any) -> None:
+    """Let a model's layers note their outputs for who asks, which transformers would arrange at the first question."""
+    with suppress(ImportError):
+        from transformers.utils.output_capturing import maybe_install_capturing_hooks
+
+        maybe_install_capturing_hooks(model)
 
 
 def features(output: Any) -> torch.Tensor:

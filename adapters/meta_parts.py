@@ -14,20 +14,23 @@ import torch
 
 from ..harness.errors import UserError
 from .countable import projected
+from .image_layouts import channels_of, layouts, pixels, sides, vision_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     Inputs = Mapping[str, Any]
 
-_SIDE = 448
-"""Pixels of an image's side where neither the config nor the user says."""
 _TOWERS = (
     "vision_tower", "vision_model", "visual", "vision_encoder", "image_tower", "vision_backbone", "vision", "vit",
     "vision_embed_tokens", "embed_vision", "image_encoder", "encoder",
 )  # fmt: skip
 """What the encoder of images is called in a model of images and texts."""
 _ENCODERS = ("encoder",)
+_SPEAKING = ("language_model", "text_model", "text_decoder", "decoder")
+"""What the language model in it is called."""
+_PROJECTORS = ("multi_modal_projector", "image_to_text_projection", "visual_projection", "enc_to_dec_proj")
+"""What stands between the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def parts_of(model: Any, config: Any) -> tuple[list[Part], str]:
         return _dual(model, config), ""
     images = _method(model, "get_image_features")
     if images is None:
-        return _without_features(model, config), ""
+        return _without_features(model, config)
     try:
         found, missing = [_image_part(images, config)], ""
     except UserError as error:
@@ -91,8 +94,8 @@ def _dual(model: Any, config: Any) -> list[Part]:
 
 
 def _image_tower(tower: torch.nn.Module, config: Any) -> Part:
-    shape = (1, _channels(config), *_sides(config))
-    return Part(tower, lambda _: {"pixel_values": _pixels(shape)}, {"": "vision"}, fixed=True)
+    shape = (1, channels_of(config), *sides(config))
+    return Part(tower, lambda _: {"pixel_values": pixels(shape)}, {"": "vision"}, fixed=True)
 
 
 def _states(module: torch.nn.Module, width: int, phase: str) -> Part:
@@ -112,16 +115,48 @@ def _speaking(model: Any) -> Any:
     return model if inner is None or {p.name for p in needed} <= {"input_ids"} else inner
 
 
-def _without_features(model: Any, config: Any) -> list[Part]:
+def _without_features(model: Any, config: Any) -> tuple[list[Part], str]:
+    asked, vision = set(inspect.signature(model.forward).parameters), vision_of(config)
     if model.main_input_name == "pixel_values" and not _reads_text(model):
         base = _base(model)
         phases = {base: "vision", "": "head"} if base else {"": "vision"}
-        vision = getattr(config, "vision_config", None) or config
-        asked = set(inspect.signature(model.forward).parameters)
-        inputs = next((one for one in _layouts(asked, config, vision) if _runs(model, one)), None)
-        inputs = inputs or {"pixel_values": _pixels((1, _channels(vision), *_sides(vision)))}
-        return [Part(model, lambda _: inputs, phases, fixed=True)]
-    return [_text_part(_speaking(model), config)]
+        inputs = next((one for one in layouts(asked, config, vision) if _runs(model, one)), None)
+        inputs = inputs or {"pixel_values": pixels((1, channels_of(vision), *sides(vision)))}
+        return [Part(model, lambda _: inputs, phases, fixed=True)], ""
+    if not {"pixel_values", "flattened_patches"} & asked:
+        return [_text_part(_speaking(model), config)], ""
+    for image in layouts(asked, config, vision):
+        part = _with_image(model, asked, image)
+        if _runs(part.module, part.inputs(8)):
+            return [part], ""
+    return [_text_part(_speaking(model), config)], "it is not known how an image and a text are given to it together"
+
+
+def _with_image(model: Any, asked: set[str], image: Inputs) -> Part:
+    """A model that reads an image and a text in one pass: what is said of the image, or of the text beside it."""
+    reads, base = "input_ids" if "input_ids" in asked else "decoder_input_ids", _base(model)
+
+    def both(tokens: int) -> Inputs:
+        beside = {
+            "image_embeds_position_mask": torch.zeros(1, tokens, dtype=torch.bool),
+            "image_attention_mask": torch.ones(1, tokens, 1, dtype=torch.long),
+            "bbox": torch.zeros(1, tokens, 4),
+        }
+        if "aspect_ratio_mask" in image:  # every token sees the image
+            beside["cross_attention_mask"] = torch.ones(1, tokens, 1, image["aspect_ratio_mask"].shape[-1])
+        if {"input_ids", "decoder_input_ids"} <= asked:
+            beside["decoder_input_ids"] = torch.ones(1, 1, dtype=torch.long)
+        known = {name: value for name, value in beside.items() if name in asked}
+        return {**image, reads: torch.ones(1, tokens, dtype=torch.long), **known}
+
+    paths = [".".join(filter(None, (base, name))) for name in _TOWERS] + list(_TOWERS)
+    tower = next((path for path in paths if _has(model, path)), "")
+    speaking = next((path for name in _SPEAKING for path in (f"{base}.{name}", name) if _has(model, path)), base)
+    if not (tower and speaking):
+        return Part(model, both)
+    between = [path for name in _PROJECTORS for path in (f"{base}.{name}", name) if _has(model, path)]
+    phases = {tower: "vision", speaking: "prefill", "": "head"}
+    return Part(model, both, phases | dict.fromkeys(between[:1], "projector"))
 
 
 class _Calling(torch.nn.Module):
@@ -136,8 +171,9 @@ class _Calling(torch.nn.Module):
 
 
 def _method(model: Any, name: str) -> Any:
-    """A method of a model, or of the model in it that has no head."""
-    return next((found for one in (model, getattr(model, "model", None)) if (found := getattr(one, name, None))), None)
+    """A method of a model, or of the model in it that has no head: the one that says more of what it takes."""
+    methods = [found for one in (model, getattr(model, "model", None)) if (found := getattr(one, name, None))]
+    return max(methods, key=lambda one: len(inspect.signature(one).parameters), default=None)
 
 
 def _reads_text(model: Any) -> bool:
@@ -152,21 +188,23 @@ def _base(model: Any) -> str:
 
 def _text_part(model: Any, config: Any) -> Part:
     """A text, up to logits for each of its tokens."""
-    base = _base(model)
-    if (
-        getattr(config, "is_encoder_decoder", False)
-        and "decoder_input_ids" in inspect.signature(model.forward).parameters
-    ):
+    base, asked = _base(model), set(inspect.signature(model.forward).parameters)
+
+    def prompt(tokens: int) -> Inputs:
+        beside = {"lang_ids": torch.zeros(1, dtype=torch.long), "bbox": torch.zeros(1, tokens, 4)}
+        return {**_ids(tokens), **{name: value for name, value in beside.items() if name in asked}}
+
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in asked:
         encoder = next(
             (path for name in _ENCODERS for path in (f"{base}.{name}", name) if _has(model, path.strip("."))), ""
         )
 
         def both(tokens: int) -> Inputs:
-            return {**_ids(tokens), "decoder_input_ids": torch.ones(1, 1, dtype=torch.long)}
+            return {**prompt(tokens), "decoder_input_ids": torch.ones(1, 1, dtype=torch.long)}
 
         decoder = encoder.replace("encoder", "decoder")
         return Part(model, both, {encoder.strip("."): "encoder", decoder.strip("."): "prefill", "": "head"})
-    return Part(model, _ids, {base: "prefill", "": "head"} if base else {"": "prefill"})
+    return Part(model, prompt, {base: "prefill", "": "head"} if base else {"": "prefill"})
 
 
 def _has(model: Any, path: str) -> bool:
@@ -177,20 +215,15 @@ def _has(model: Any, path: str) -> bool:
 
 
 def _ids(tokens: int) -> Inputs:
+    """A prompt."""
     return {"input_ids": torch.ones(1, tokens, dtype=torch.long)}
 
 
-def _pixels(shape: Sequence[int]) -> torch.Tensor:
-    return torch.empty(tuple(shape), device="meta")
-
-
 def _image_part(method: Any, config: Any) -> Part:
-    vision = next(
-        (found for name in ("vision_config", "vision_encoder_config") if (found := getattr(config, name, None))), config
-    )
+    vision = vision_of(config)
     asked = set(inspect.signature(method).parameters)
     refused = ""
-    for inputs in _layouts(asked, config, vision):
+    for inputs in layouts(asked, config, vision):
         module = _Calling(method)
         try:
             run(module, inputs)
@@ -218,91 +251,13 @@ def _runs(module: torch.nn.Module, inputs: Inputs) -> bool:
 def run(module: torch.nn.Module, inputs: Inputs) -> Any:
     """Run a part on ``meta``, one layer of each kind."""
     from ..harness.measure.known_numbers import KnownNumbers
-    from ..harness.measure.repeats import once_each_kind
+    from ..harness.measure.repeats import NotAlike, once_each_kind
 
     numbers = KnownNumbers()
     known = {n: numbers.on_meta(v) if isinstance(v, torch.Tensor) and not v.is_meta else v for n, v in inputs.items()}
-    with torch.no_grad(), numbers, once_each_kind(module):
-        return module(**known)
-
-
-def _layouts(asked: set[str], config: Any, vision: Any) -> Iterator[Inputs]:
-    """What one image may look like to a model: the first that it can read is right."""
-    channels, (height, width) = _channels(vision), _sides(vision)
-    image = (channels, height, width)
-    patch = _first(vision, "patch_size")
-    merge = getattr(vision, "spatial_merge_size", None) or _first(vision, "merge_kernel_size") or 2
-    if "image_grid_thw" in asked:
-        patch = patch or 14
-        rows, columns = (max(1, size // patch // merge) * merge for size in (height, width))
-        frames = getattr(vision, "temporal_patch_size", None) or 1
-        numbers = channels * patch**2
-        grid = torch.tensor([[1, rows, columns]])
-        for shape in (
-            (rows * columns, numbers * frames),
-            (rows * columns, numbers),
-            (1, rows * columns, channels, patch, patch),
-            (rows * columns, channels, patch, patch),
-        ):
-            yield {"pixel_values": _pixels(shape), "image_grid_thw": grid}
-    if "spatial_shapes" in asked and patch:
-        rows, columns = height // patch // 2 * 2, width // patch // 2 * 2
-        yield {
-            "pixel_values": _pixels((1, rows * columns, channels * patch**2)),
-            "spatial_shapes": torch.tensor([[rows, columns]]),
-            "pixel_attention_mask": torch.ones(1, rows * columns, dtype=torch.long),
-        }
-    if "image_position_ids" in asked:
-        patch = patch or 16
-        pool = getattr(vision, "pooling_kernel_size", None) or 1
-        rows, columns = (size // patch // pool * pool for size in (height, width))
-        places = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), -1).reshape(
-            1, -1, 2
-        )
-        yield {"pixel_values": _pixels((1, rows * columns, channels * patch**2)), "image_position_ids": places}
-    sizes = {"image_sizes": torch.tensor([[height, width]])} if "image_sizes" in asked else {}
-    if sizes and getattr(config, "image_grid_pinpoints", None):
-        yield {"pixel_values": _pixels((1, 1 + _tiles(config, height, width), *image)), **sizes}
-    extra = {}
-    if "qformer_input_ids" in asked:
-        extra = {
-            "qformer_input_ids": torch.ones(1, 1, dtype=torch.long),
-            "qformer_attention_mask": torch.ones(1, 1, dtype=torch.long),
-        }
-    for shape in ((1, *image), (1, 1, *image)):
-        yield {"pixel_values": _pixels(shape), **sizes, **extra}
-    if "pixel_attention_mask" in asked:  # padding is looked for in the pixels
-        tile = torch.ones(1, 1, *image)
-        yield {"pixel_values": tile, "pixel_attention_mask": torch.ones(1, 1, height, width, dtype=torch.bool)}
-        yield {"pixel_values": tile, "pixel_attention_mask": torch.ones(1, 1, dtype=torch.long)}
-
-
-def _tiles(config: Any, height: int, width: int) -> int:
-    """Tiles into which an image is cut besides the whole: those of the best of the config's resolutions."""
-    from transformers.image_processing_utils import select_best_resolution
-
-    rows, columns = select_best_resolution((height, width), config.image_grid_pinpoints)
-    side = _sides(config.vision_config)[0]
-    return int((rows // side) * (columns // side))
-
-
-def _channels(config: Any) -> int:
-    return _first(config, "num_channels") or _first(config, "in_channels") or _first(config, "in_chans") or 3
-
-
-def _first(config: Any, name: str) -> int | None:
-    """A number of the config, or the first one of a list of them."""
-    value = getattr(config, name, None)
-    while isinstance(value, list | tuple) and value:
-        value = value[0]
-    return value if isinstance(value, int) else None
-
-
-def _sides(config: Any) -> tuple[int, int]:
-    """Height and width of an image in pixels."""
-    own = getattr(config, "image_size", None) or getattr(config, "input_size", None)
-    if isinstance(own, int):
-        return own, own
-    if isinstance(own, list | tuple) and len(own) >= 2:
-        return int(own[-2]), int(own[-1])
-    return _SIDE, _SIDE
+    with torch.no_grad(), numbers:
+        try:
+            with once_each_kind(module):
+                return module(**known)
+        except NotAlike:
+            return module(**known)

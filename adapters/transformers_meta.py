@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _PROCESSOR = "preprocessor_config.json"
 _LAYERS = ("num_hidden_layers", "n_layer")
+_POSITIONS = ("max_position_embeddings", "n_positions")
 _TOWERS = {"clip_vision_model": "CLIPVisionModel", "siglip_vision_model": "SiglipVisionModel"}
 """Model types that no Auto class builds."""
 _BUILDERS = (
@@ -111,8 +112,8 @@ class Blueprint:
     @functools.cached_property
     def longest(self) -> int:
         """The most tokens that it has positions for."""
-        every = [self._config, getattr(self._config, "text_config", None)]
-        named = [getattr(one, name, None) for one in every for name in ("max_position_embeddings", "n_positions")]
+        every = [getattr(self._config, name, None) for name in ("text_config", "decoder")]
+        named = [getattr(one, name, None) for one in (self._config, *every) for name in _POSITIONS]
         return min([value for value in named if isinstance(value, int) and value > 0], default=2**31)
 
     def measure(self, *, tokens: int, batch: int, layers: int) -> tuple[Timing, Timing]:
@@ -185,12 +186,15 @@ class Blueprint:
         """The whole model on ``meta``, in evaluation mode."""
         import torch
 
+        from . import installed
+
         config = countable(copy.deepcopy(self._config))
         for one in (config, *_sub_configs(config)):
             one.use_cache = False
             one._experts_implementation = "batched_mm"  # the routed share, by operators that all counters know
         with loading(self.source), torch.device("meta"):
             model: Any = _new(_class(config), config)
+        installed.capture_outputs(model)  # while all layers are in place
         vars(model.config)["pad_token_id"] = None  # or the numbers of a prompt would be searched for padding
         return model
 

@@ -23,7 +23,7 @@ _FOR_USERS = ("torch", "gpu", "images", "datasets", "board")
 """Extras that a user may want; the others are for work on AdaptBench itself."""
 _CHECKED = ("clip-vit-l-336", "llama-2-7b", "llava-1.5-7b", "mistral-7b", "phi-2", "roberta-large")
 """Architectures, one of a kind, whose closed form `doctor --cost` holds against the counters."""
-_LIMIT = 90.0
+_LIMIT = 60.0
 """Seconds for each model type of `doctor --architectures`."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -269,9 +269,12 @@ class Counter:
         )
 
     def _told(self, phase: str, tokens: int) -> _Told:
+        from .passes import within
+
         place, path = self._places[phase]
         found = self._pass(place, tokens)
-        others = [] if path else [other for other in self._parts[place].phases if other]
+        inside = [other for other in self._parts[place].phases if other != path and within(other, path)]
+        others = [one for one in inside if not any(one != other and within(one, other) for other in inside)]
         layers = [
             cost
             for name, cost in found.layers(path).items()

@@ -69,6 +69,9 @@ class KnownNumbers(TorchDispatchMode):
             return func(*self._real(args), **self._real(kwargs)) if known else func(*args, **kwargs)
         if name in _SHAPED_BY_VALUES and known:
             return tree_map_only(torch.Tensor, self.on_meta, func(*self._real(args), **self._real(kwargs)))
+        if known and self._writes_real(func, args):
+            return func(*self._real(args), **self._real(kwargs))
+        args, kwargs = tree_map_only(torch.Tensor, self._moved, (args, kwargs))
         result = func(*self._indexed(name, args), **kwargs)
         self._follow(func, args, kwargs, result, known=known)
         return result
@@ -78,6 +81,19 @@ class KnownNumbers(TorchDispatchMode):
 
     def _real(self, values: Any) -> Any:
         return tree_map_only(torch.Tensor, self._value, values)
+
+    @staticmethod
+    def _writes_real(func: Any, args: Sequence[Any]) -> bool:
+        """Whether an operator writes to a tensor on the CPU, which code made there beside those on ``meta``."""
+        return any(
+            argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor)
+            and not value.is_meta
+            for argument, value in zip(func._schema.arguments, args, strict=False)
+        )  # fmt: skip
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on ``meta``, of one that code made on the CPU; single numbers go with any device."""
+        return tensor if tensor.is_meta or tensor.ndim == 0 else self.on_meta(tensor)
 
     def _indexed(self, name: str, args: Sequence[Any]) -> Sequence[Any]:
         """The arguments, with masks that are known as the places that they choose."""

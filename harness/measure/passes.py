@@ -35,19 +35,19 @@ class Pass:
 
     def layers(self, path: str = "") -> dict[str, int]:
         """Path of each layer of a module that lies in no other one -> its FLOPs."""
-        return {name: cost for name, cost in self.repeats.layers(self.modules).items() if _within(name, path)}
+        return {name: cost for name, cost in self.repeats.layers(self.modules).items() if within(name, path)}
 
     def beside(self, path: str = "") -> int:
         """FLOPs of a module without its layers."""
-        ran = sum(self.modules.get(layer, 0) for layer in self.repeats.outer if _within(layer, path))
+        ran = sum(self.modules.get(layer, 0) for layer in self.repeats.outer if within(layer, path))
         return self._of(path) - ran
 
     def _of(self, path: str) -> int:
         """What ran of a module; of one that was not called itself, what ran of those in it."""
         if path in self.modules:
             return self.modules[path]
-        inside = [name for name in self.modules if _within(name, path)]
-        outmost = [one for one in inside if not any(_within(one, other) for other in inside if other != one)]
+        inside = [name for name in self.modules if within(name, path)]
+        outmost = [one for one in inside if not any(within(one, other) for other in inside if other != one)]
         return sum(self.modules[name] for name in outmost)
 
     @property
@@ -56,7 +56,8 @@ class Pass:
         return self.beside() + sum(self.layers().values())
 
 
-def _within(name: str, path: str) -> bool:
+def within(name: str, path: str) -> bool:
+    """Whether a module lies in another one, by their paths."""
     return not path or name.startswith(f"{path}.")
 
 

@@ -93,7 +93,7 @@ class _StandIn(torch.nn.Module):
 
     def __init__(self, layer: torch.nn.Module, answer: Callable[..., Any]) -> None:
         super().__init__()
-        self.__dict__.update(_layer=layer, forward=answer)
+        self.__dict__.update(_layer=layer, forward=answer, _forward_hooks=layer._forward_hooks)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_layer"], name)

@@ -72,10 +72,30 @@ TINY: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 PER_TOKEN = {"experts": 3 * 2 * 16, "dense-then-experts": 5 * 12}
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "image-and-text-in-one-pass": {
+        "model_type": "mllama",
+        "text_config": {**TEXT, "num_hidden_layers": 3, "cross_attention_layers": [1]},
+        "vision_config": {
+            "hidden_size": 32, "attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_global_layers": 1, "image_size": 16, "patch_size": 4, "vision_output_dim": 64,
+            "intermediate_layers_indices": [1],
+        },
+    },
+    "tiles": {
+        "model_type": "idefics3", "text_config": {"model_type": "llama", **TEXT, "num_hidden_layers": 3},
+        "vision_config": {
+            "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 3,
+            "image_size": 16, "patch_size": 4,
+        },
+    },
+}  # fmt: skip
+"""Models of images and texts whose images are known in other ways than by a grid."""
+
 
 @functools.cache
 def blueprint_of(name: str) -> Blueprint:
-    return Blueprint(TINY[name], name)
+    return Blueprint({**TINY, **BESIDE}[name], name)
 
 
 @functools.cache
@@ -95,6 +115,19 @@ def test_one_layer_of_each_kind_tells_what_all_cost(name: str, tokens: int) -> N
         numbers = KnownNumbers()
         whole = count_both(part.module, known_inputs(part.inputs(tokens), numbers), around=lambda n=numbers: n)
         assert sum(counter_of(name).count(phase, tokens).value for phase in part.phases.values()) == whole.flops.value
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_images_are_priced_where_they_are_given_in_another_way(name: str) -> None:
+    blueprint = blueprint_of(name)
+    counted = {phase: counter_of(name).count(phase, 21).value for phase in counter_of(name).phases()}
+    assert (blueprint.missing, set(counted)) == ("", {"vision", "projector", "prefill", "head"})
+    whole = 0
+    for part in blueprint.parts():
+        numbers = KnownNumbers()
+        inputs = known_inputs(part.inputs(21), numbers)
+        whole += count_both(part.module, inputs, around=lambda n=numbers: n).flops.value
+    assert sum(counted.values()) == whole
 
 
 def test_the_operators_of_its_modules_are_what_the_counters_see(name: str) -> None:
