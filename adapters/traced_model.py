@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts")
 _HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "decoder_attention_heads")
+_BOUNDED = ("sliding_attention", "chunked_attention")
 _CLS = ("cls_token", "class_embedding", "class_token")
 _WIDTH = ("hidden_size", "n_embd", "d_model")
 _INSIDE = ("intermediate_size", "moe_intermediate_size", "ffn_dim", "n_inner", "d_ff", "decoder_ffn_dim")
@@ -172,15 +174,20 @@ def _holds_experts(module: torch.nn.Module) -> bool:
 
 
 def _windows(config: Any, layers: int) -> tuple[int, ...]:
-    """Windows of the layers as the cache of transformers has them."""
+    """Windows of the layers as the cache of transformers has them; a model that it is not made for has none."""
     from transformers import DynamicCache
 
-    found = [getattr(layer, "sliding_window", None) or 0 for layer in DynamicCache(config=config).layers]
-    return tuple([*found, *[0] * layers][:layers]) if any(found) else ()
+    found: list[int] = []
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
+        found = [getattr(layer, "sliding_window", None) or 0 for layer in DynamicCache(config=config).layers]
+    types = getattr(config, "layer_types", None) or ()
+    if not any(found) or not set(types) <= {*_BOUNDED, "full_attention", "linear_attention"}:
+        return ()  # others attend to more than a window, such as to what of earlier tokens is compressed
+    return tuple([*found, *[0] * layers][:layers])
 
 
 def _chunked(config: Any) -> bool:
-    return "chunked_attention" in (getattr(config, "layer_types", None) or ())
+    return _BOUNDED[1] in (getattr(config, "layer_types", None) or ())
 
 
 def _numbers(layer: Any, tokens: int) -> int:

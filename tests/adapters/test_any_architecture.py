@@ -189,6 +189,13 @@ def test_a_windowed_kernel_and_a_cache_of_a_window(
     assert read == [32 + 2 * 16 * (window if place in bound else 21) for place in range(4)]
 
 
+def test_a_model_without_a_cache_has_no_windows() -> None:
+    sizes = {"d_model": 16, "d_latents": 16, "num_latents": 4, "num_blocks": 1, "num_self_attends_per_block": 2}
+    heads = {"num_self_attention_heads": 2, "num_cross_attention_heads": 2, "vocab_size": 50}
+    outline = Blueprint({"model_type": "perceiver", **sizes, **heads}, "mine").traced.outline()
+    assert outline.language is None or outline.language.stack.windows == ()
+
+
 def test_a_batch_reads_more_experts_until_all_are_read() -> None:
     traced = blueprint_of("experts").traced
     work = replace(Work.whole(traced.outline(), text_tokens=20), traced=traced)
