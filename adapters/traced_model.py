@@ -54,7 +54,9 @@ class TracedModel:
     def image(self) -> Layered:
         """The operators of one image, up to what the language model reads."""
         part = self._images
-        return Layered({}, {}) if part is None else trace(part.module, part.inputs(1), part.phases)
+        if part is None:
+            return Layered({}, {})
+        return trace(part.module, part.inputs(1), part.phases)
 
     @functools.cache  # noqa: B019 - a model lives as long as a command
     def prompt(self, tokens: int) -> Layered:
@@ -87,7 +89,10 @@ class TracedModel:
             return none
         numbers = KnownNumbers()
         inputs = known_inputs(self._text.inputs(tokens), numbers)
-        if "decoder_input_ids" in inputs:
+        if {
+            "decoder_input_ids",
+            "pixel_values",
+        } & inputs.keys():  # what comes of an image beside is in no cache of one layer
             return none
         try:
             with passing(self._text.module), numbers, once_each_kind(self._text.module) as repeats:
