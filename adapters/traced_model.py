@@ -89,10 +89,8 @@ class TracedModel:
             return none
         numbers = KnownNumbers()
         inputs = known_inputs(self._text.inputs(tokens), numbers)
-        if {
-            "decoder_input_ids",
-            "pixel_values",
-        } & inputs.keys():  # what comes of an image beside is in no cache of one layer
+        # What layers keep of an image that is read with the text is not in the cache of one layer of each kind.
+        if {"decoder_input_ids", "pixel_values"} & inputs.keys():
             return none
         try:
             with passing(self._text.module), numbers, once_each_kind(self._text.module) as repeats:
