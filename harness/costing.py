@@ -216,6 +216,9 @@ class Costing:
         tokens["encoder"] = work.tokens
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
         times = {"vision": work.images} | ({"projector": work.images} if work.traced else {})
+        if work.traced and self.architecture.vision is None:  # one pass reads an image beside the text
+            tokens |= {"vision": work.tokens, "projector": work.tokens}
+            stacks, times = {}, {}
         if execution:
             stacks["prefill"] = [layer.tokens for layer in execution.layers]
         counts = {

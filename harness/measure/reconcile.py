@@ -32,18 +32,13 @@ def reconcile(counter: Counter, blueprint: Blueprint, traced: Traced | None = No
     visual = min(_VISUAL, model.visual_tokens)
     work = replace(Work.whole(model, text_tokens=_TEXT, visual_tokens=visual), traced=traced)
     operators = list(work.operators(COUNTED))
-    tokens = {
-        "prefill": work.tokens,
-        "projector": visual or 1,
-        "text": _TEXT,
-        "head": 1,
-        "vision": 1,
-        "encoder": work.tokens,
-    }
+    tokens = {"projector": visual or 1, "text": _TEXT, "head": 1, "vision": 1}
+    if model.vision is None:  # one pass reads an image beside the text, or there is none
+        tokens |= {"projector": work.tokens, "vision": work.tokens}
     off = {}
     for phase in counter.phases():
         own = [operator for operator in operators if _phase(operator) == phase]
-        closed, counted = sum(o.flops for o in own), counter.count(phase, tokens[phase]).value
+        closed, counted = sum(o.flops for o in own), counter.count(phase, tokens.get(phase, work.tokens)).value
         off[phase] = abs(closed - counted) / max(1, counted)
         if off[phase] > _TOLERANCE:
             place = _culprit(own, counter.layer(phase, tokens[phase]))

@@ -108,7 +108,7 @@ class TracedWork:
         if self.execution is None:
             return
         whole = self.traced.prompt(self.tokens)
-        for phase in _OF_TEXTS:
+        for phase in (*_OF_IMAGES, *_OF_TEXTS):  # of images, where one pass reads them beside the text
             yield from whole.whole(phase)
         yield from whole.beside.get("prefill", ())
         for layer in self.execution.layers:

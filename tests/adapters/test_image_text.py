@@ -412,7 +412,7 @@ def test_a_count_that_fails_later_costs_the_flops_and_no_answer() -> None:
     counts = PrefillFlops(Squares())
     assert counts.of(0, 1, lambda: inputs(3, 2)) == 160
     assert counts.of(1, 1, lambda: inputs(3) | {"pixels": torch.zeros(2, 5)}) is None
-    assert counts.refused.startswith("not counted: prefill: the count failed with RuntimeError: ")
+    assert "its forward pass cannot be traced: RuntimeError: " in counts.refused
     assert counts.of(0, 1, lambda: inputs(3, 2)) is None
 
 
