@@ -250,11 +250,11 @@ def _runs(module: torch.nn.Module, inputs: Inputs) -> bool:
 
 def run(module: torch.nn.Module, inputs: Inputs) -> Any:
     """Run a part on ``meta``, one layer of each kind."""
-    from ..harness.measure.known_numbers import KnownNumbers
+    from ..harness.measure.known_numbers import KnownNumbers, known_inputs
     from ..harness.measure.repeats import NotAlike, once_each_kind
 
     numbers = KnownNumbers()
-    known = {n: numbers.on_meta(v) if isinstance(v, torch.Tensor) and not v.is_meta else v for n, v in inputs.items()}
+    known = known_inputs(inputs, numbers)
     with torch.no_grad(), numbers:
         try:
             with once_each_kind(module):

@@ -38,12 +38,14 @@ def reconcile(counter: Counter, blueprint: Blueprint, traced: Traced | None = No
     off = {}
     for phase in counter.phases():
         own = [operator for operator in operators if _phase(operator) == phase]
-        closed, counted = sum(o.flops for o in own), counter.count(phase, tokens.get(phase, work.tokens)).value
+        length = tokens.get(phase, work.tokens)
+        closed, counted = sum(o.flops for o in own), counter.count(phase, length).value
         off[phase] = abs(closed - counted) / max(1, counted)
         if off[phase] > _TOLERANCE:
-            place = _culprit(own, counter.layer(phase, tokens[phase]))
+            place = _culprit(own, counter.layer(phase, length))
+            ours = "the operators of its modules have" if traced else "the closed form has"
             raise UserError(
-                f"the closed form has {closed:,} FLOPs and the counters {counted:,}{place}",
+                f"{ours} {closed:,} FLOPs and the counters {counted:,}{place}",
                 where=f"{blueprint.source}, {phase}",
                 todo="report this architecture",
             )

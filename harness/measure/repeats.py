@@ -1,7 +1,8 @@
 """Layers that cost the same run once: a pass over a deep model takes the time of one layer of each kind.
 
-Two layers are of one kind if their modules, the shapes of their weights and all settings in them are the same; they
-cost the same if their inputs have the same shapes, too. The first layer of a kind runs, and the others return what it
+Two layers are of one kind if their modules, the shapes of their weights and the whole numbers, texts and switches in
+them are the same (fractions, such as rates of dropout, change no shape); they cost the same if their inputs have the
+same shapes, too. The first layer of a kind runs, and the others return what it
 returned: on ``meta`` that is all that there is to a result.
 """
 
