@@ -197,6 +197,14 @@ class Rescorable(Protocol):
 
 
 @runtime_checkable
+class SaysWhatItRead(Protocol):
+    """A task whose samples come out of files."""
+
+    read: str
+    """What was found, what was left out and why, in one line; see `predictions.what_was_read`."""
+
+
+@runtime_checkable
 class PredictionReader(Protocol):
     """A task that reads predictions in formats of its own, besides AdaptBench's."""
 

@@ -211,12 +211,14 @@ class Predictions:
         unmatched: Names of predictions that belong to no sample of the task.
         notes: What a reader must know, such as that the last of two predictions for one question was taken.
         inputs: Sample id -> hash of the inputs that its output answers, where it is stated.
+        read: What was found, what was left out and why, in one line.
     """
 
     outputs: Mapping[str, Json]
     unmatched: Sequence[str] = ()
     notes: Sequence[str] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
+    read: str = ""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from .contracts import Predictions
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .contracts import Json, Sample, Task
 
@@ -40,7 +40,7 @@ def predictions_for(task: Task, path: Path, samples: Sequence[Sample] | None = N
     if isinstance(task, PredictionReader) and not _is_ours(path):
         found = task.predictions(path)
     else:
-        found = _matched(task, read_outputs(path / _RECORDS if path.is_dir() else path))
+        found = _matched(task, path / _RECORDS if path.is_dir() else path)
     if not found.outputs:
         count = len(found.unmatched)
         raise UserError(
@@ -50,10 +50,30 @@ def predictions_for(task: Task, path: Path, samples: Sequence[Sample] | None = N
     return found
 
 
+def what_was_read(found: str, source: Path | str, left_out: Mapping[str, Sequence[str]]) -> str:
+    """Say what a reader found, what it left out and why: ``3 answers in a.jsonl; left out: 1 without a text (4)``.
+
+    Args:
+        found: How many of what.
+        source: File or data set.
+        left_out: Why -> the names of what was left out for it.
+    """
+    parts = [f"{len(names):,} {why} ({_first(names)})" for why, names in left_out.items() if names]
+    return f"{found} in {source}; " + (f"left out: {', '.join(parts)}" if parts else "none left out")
+
+
 def some(names: Sequence[str], noun: str, most: int = 5) -> str:
     """Say how many there are, and which: ``1 question (random/4)``; of more than ``most`` the first ones."""
-    shown = f"{', '.join(names[:most])} and {len(names) - most:,} more" if len(names) > most else ", ".join(names)
-    return f"{len(names):,} {noun}{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{counted(len(names), noun)} ({_first(names, most)})"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 question``, ``2 questions``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _first(names: Sequence[str], most: int = 5) -> str:
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more" if len(names) > most else ", ".join(names)
 
 
 _RECORDS = "records.jsonl"
@@ -72,13 +92,16 @@ def _is_ours(path: Path) -> bool:
     return isinstance(row, dict) and {"sample", "output"} <= set(row)
 
 
-def _matched(task: Task, outputs: dict[str, Output]) -> Predictions:
+def _matched(task: Task, path: Path) -> Predictions:
+    outputs = read_outputs(path)
     known = {sample.id for sample in task.samples}
     matched = {name: output for name, output in outputs.items() if name in known}
+    unmatched = tuple(name for name in outputs if name not in known)
     return Predictions(
         outputs={name: output.output for name, output in matched.items()},
-        unmatched=tuple(name for name in outputs if name not in known),
+        unmatched=unmatched,
         inputs={name: output.input for name, output in matched.items() if output.input},
+        read=what_was_read(counted(len(outputs), "output"), path, {"for no sample of this task": unmatched}),
     )
 
 

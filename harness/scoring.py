@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .abilities import Aggregating, Rescorable
+from .abilities import Aggregating, Rescorable, SaysWhatItRead
 from .contracts import Record
 from .planning import PlannedTask, Request, plan_tasks
 from .predictions import predictions_for, some
@@ -30,7 +30,8 @@ class Scored:
     Attributes:
         task: Under the last of the rules.
         predictions: As they were read.
-        by_rule: One dictionary per rule: ``task``, ``rule``, counts of samples, ``metrics``, ``breakdown``, ``units``.
+        by_rule: One dictionary per rule: ``task``, ``rule``, ``labels`` and ``answers`` (what was read), counts
+            of samples, ``metrics``, ``breakdown``, ``units``.
         records: Rule -> the record of each sample that has a prediction.
     """
 
@@ -114,6 +115,8 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[s
     told = {
         "task": str(planned.step.call),
         "rule": f"{card.rule}/{card.rule_version}",
+        "labels": task.read if isinstance(task, SaysWhatItRead) else "",
+        "answers": found.read,
         "samples": len(task.samples),
         "matched": len(matched),
         "missing": len(missing),

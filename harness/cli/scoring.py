@@ -80,25 +80,28 @@ def _write_disagreements(out: Path, found: Scored) -> str:
 
 
 def _show_scored(asked: Scoring, scored: Sequence[Mapping[str, Any]]) -> None:
-    typer.echo(f"{asked.task}, rule {', '.join(each['rule'] for each in scored)}")
-    write_columns([[key, *(str(each[key]) for each in scored)] for key in _COUNTS])
+    rules = [each["rule"] for each in scored]
+    typer.echo(f"{asked.task}, rule {', '.join(rules)}")
+    write_columns([[key, scored[0][key]] for key in ("labels", "answers") if scored[0][key]])
+    header = [["", *rules]] if len(rules) > 1 else []
+    write_columns([*header, *([key, *(str(each[key]) for each in scored)] for key in _COUNTS)])
     for note in scored[0]["notes"]:
         typer.echo(f"  note: {note}")
     units = scored[0]["units"]
-    _show([each["metrics"] for each in scored], units)
+    _show([each["metrics"] for each in scored], units, rules)
     if asked.breakdown:
         for axis, names in scored[0]["breakdown"].items():
             for name in names:
                 typer.echo(f"{axis} = {name}")
-                _show([each["breakdown"][axis].get(name, {}) for each in scored], units)
+                _show([each["breakdown"][axis].get(name, {}) for each in scored], units, rules)
 
 
 _COUNTS = ("samples", "matched", "missing", "unmatched", "unparsed", "unscored")
 
 
-def _show(by_rule: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> None:
-    """Write a line a metric, a column a rule."""
-    rows = []
+def _show(by_rule: Sequence[Mapping[str, Any]], units: Mapping[str, str], rules: Sequence[str]) -> None:
+    """Write a line a metric, a column a rule; several rules have a header."""
+    rows = [["", *rules, "unit", "interval"]] if len(rules) > 1 else []
     for name in dict.fromkeys(name for metrics in by_rule for name in metrics):
         found = [metrics.get(name) for metrics in by_rule]
         method = next(estimate["method"] for estimate in found if estimate)

@@ -22,7 +22,7 @@ from .tables import Table, read_text
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ...harness.contracts import Json, Predictions, Scores
@@ -43,8 +43,9 @@ def mme_task(
 
     Args:
         annotations: The official folder: one folder per subtask, with the images and a text file of two questions for
-            each, side by side or in ``images`` and ``questions_answers_YN``; or a data set with the hub's columns: a
-            parquet file or a folder. Without it, the data set of ``org``.
+            each, side by side or in ``images`` and ``questions_answers_YN``; or the folder of the official result
+            files, ``subtask.txt``, filled in or not; or a data set with the hub's columns: a parquet file or a folder.
+            Without it, the data set of ``org``.
         images: Folder that has one folder per subtask with its images, if they are not with the questions.
         org: Who keeps the data set on the hub.
         revision: Of the data set.
@@ -55,7 +56,8 @@ def mme_task(
     """
     source = opened(annotations, f"{org}/MME", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
-    return BENCHMARK.task(_pairs(list(asked), annotations or f"{org}/MME"), rule)
+    where = annotations or f"{org}/MME"
+    return BENCHMARK.task(_pairs(list(asked), where), rule, where)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -70,8 +72,13 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
     from pathlib import Path
 
     texts = sorted(source.glob("*/*.txt")) + sorted(source.glob("*/questions_answers_YN/*.txt"))
-    if not texts:
+    results = [] if texts else sorted(source.glob("*.txt"))
+    if not texts and not results:
         raise UserError("it has no folders of subtasks with text files", where=str(source), todo="check annotations=")
+    for place, row in _result_rows(results):
+        category, name = row["category"], row["question_id"]
+        file = Path(images or source).expanduser() / category / name
+        yield _question(category, name, row["question"], row["label"], place, LazyImage.file(file))
     for path in texts:
         category = path.relative_to(source).parts[0]
         home = Path(images).expanduser() / category if images else path.parent
@@ -124,7 +131,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
     """Read the official folder of ``subtask.txt`` files, LLaVA's answers, or a log of lmms-eval or VLMEvalKit."""
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path] if path.suffix == ".txt" else []
     ids, texts = ("question_id", "index"), ("text", "prediction")
-    rows = _result_rows(files, task) if files else None
+    rows = _checked(_result_rows(files), task) if files else None
     read = read_predictions(
         path, task, ids=ids, texts=texts, row_names=_row_names, question_names=_question_names, rows=rows
     )
@@ -158,23 +165,31 @@ def _names(category: str, image: str, asked: str) -> list[str]:
     return [f"{category}/{name}/{asked}" for name in dict.fromkeys((image, image.rpartition(".")[0] or image))]
 
 
-def _result_rows(files: Sequence[Path], task: VisualQuestions) -> Iterator[tuple[str, Row]]:
-    """Yield lines of image, question, label and response, separated by tabs."""
-    truths = {name: question.target for question in task.questions for name in _question_names(question)}
+def _result_rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield lines of image, question, label and response, separated by tabs; the response is not there yet in some."""
     for file in files:
         for number, line in enumerate(read_text(file).split("\n"), 1):
             if line.strip():
                 place = f"{file}, line {number}"
                 cells = line.removesuffix("\r").split("\t")
-                if len(cells) != len(_COLUMNS):
+                if len(cells) not in (len(_COLUMNS) - 1, len(_COLUMNS)):
                     what = f"{len(cells)} cells, not image, question, label and response"
                     raise UserError(what, where=place, todo="separate them by tabs")
-                row = {"category": file.stem, **dict(zip(_COLUMNS, cells, strict=True))}
-                truth = next((truths[name] for name in _row_names(row) if name in truths), None)
-                if truth and row["label"].strip().lower() != truth:
-                    what = f"the label is {row['label'].strip()}, but the benchmark says {truth}"
-                    raise UserError(what, where=place, todo="check the benchmark's version")
-                yield place, row
+                yield place, {"category": file.stem, **dict(zip(_COLUMNS, cells, strict=False))}
+
+
+def _checked(rows: Iterable[tuple[str, Row]], task: VisualQuestions) -> Iterator[tuple[str, Row]]:
+    """Yield rows of result files whose labels are those of the task."""
+    truths = {name: question.target for question in task.questions for name in _question_names(question)}
+    for place, row in rows:
+        if "text" not in row:
+            what = "3 cells, not image, question, label and response"
+            raise UserError(what, where=place, todo="give the files with the responses")
+        truth = next((truths[name] for name in _row_names(row) if name in truths), None)
+        if truth and row["label"].strip().lower() != truth:
+            what = f"the label is {row['label'].strip()}, but the benchmark says {truth}"
+            raise UserError(what, where=place, todo="check the benchmark's version")
+        yield place, row
 
 
 # Scoring

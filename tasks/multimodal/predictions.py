@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
-from ...harness.predictions import some
+from ...harness.predictions import counted, some, what_was_read
 from .tables import read_delimited, read_json, read_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
     answers: dict[str, str | None] = {}
     unmatched: list[str] = []
     repeated: list[str] = []
+    count = 0
     for place, row in map(_unfolded, read_rows(path) if rows is None else rows):
+        count += 1
         names = [*row_names(row), *filter(None, (as_text(row.get(column), place) for column in ids))]
         text = _answer(row, texts, place)
         found = next((known[name.strip()] for name in names if name.strip() in known), None)
@@ -94,7 +96,9 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
     if not answers:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what if unmatched else "it has no predictions", where=str(path), todo="check task and file")
-    return Predictions(_by_sample(task, answers), tuple(unmatched), repeats(repeated))
+    left_out = {"that a later one replaces": repeated, "to no question of this task": unmatched}
+    read = what_was_read(counted(count, "answer"), path, left_out)
+    return Predictions(_by_sample(task, answers), tuple(unmatched), repeats(repeated), read=read)
 
 
 def repeats(names: Iterable[str]) -> tuple[str, ...]:

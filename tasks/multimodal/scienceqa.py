@@ -6,10 +6,11 @@ What LLaVA-1.5 reports is the accuracy on the questions with an image.
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...harness.cards import TaskCard
+from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
@@ -18,13 +19,13 @@ from .local import beside, found, opened
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table, read_json
-from .task import Benchmark, VisualQuestions
+from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ...harness.contracts import Predictions
+    from ...harness.contracts import Json, Predictions, Scores
 
 _PARTS = {"img": "ScienceQA-IMG", "full": "ScienceQA-FULL"}
 _LOWER_GRADES = 6
@@ -45,8 +46,9 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     """Return ScienceQA.
 
     Args:
-        annotations: The folder of ``problems.json`` and ``pid_splits.json``; or a data set with the hub's columns: a
-            parquet file or a folder. Without it, the data set of ``org``.
+        annotations: The folder of ``problems.json`` and ``pid_splits.json``, or either file, whatever its name: the
+            other one is beside it, and without ``pid_splits.json`` each problem's own ``split`` counts; or a data set
+            with the hub's columns: a parquet file or a folder. Without it, the data set of ``org``.
         images: Folder that has ``test/1/image.png`` and so on; by default ``images`` beside the files.
         part: ``img``, the questions with an image, or ``full``, all of them.
         split: ``train``, ``val`` (``validation`` on the hub), ``test``, ``minitest``, ...
@@ -59,38 +61,65 @@ def scienceqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     """
     if part not in _PARTS:
         raise UserError(f"no part {part!r}", where="task scienceqa", todo=f"choose part= from {', '.join(_PARTS)}")
-    source = opened(annotations, f"{org}/ScienceQA", split, _PARTS[part], revision)
+    where = annotations or f"{org}/ScienceQA"
+    source = opened(annotations, where, split, _PARTS[part], revision)
+    if isinstance(source, Table) and part == "img" and "image" not in source.image_columns:
+        what = "no column 'image' of images, which tells the questions that have one"
+        raise UserError(what, where=source.where, todo="give part=full to score them all")
     asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images, split)
-    kept = [question for question in asked if question.image or part == "full"]
+    kept, text_only = list[Question](), list[Question]()
+    for question in asked:
+        textual = part == "img" and question.subsets.get("image context") == "no"
+        (text_only if textual else kept).append(question)
+    left_out = {"without an image, as part=img says": [question.id for question in text_only]}
     benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, all_count=part == "full"))
-    return benchmark.task(kept, rule)
+    return benchmark.task(kept, rule, where, left_out)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
-    if "image" not in table.image_columns:
-        what = "no column 'image' of images, which tells the questions that have one"
-        raise UserError(what, where=table.where, todo="check the data set")
+    told = "image" in table.image_columns
     for number, row in enumerate(table.rows("question", "choices", "answer", "hint")):
-        yield _question(str(number), row, f"{table.where} row {number}", table.image(number))
+        yield _question(str(number), row, f"{table.where} row {number}", table.image(number), told=told)
 
 
 def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
-    home = source if source.is_dir() else source.parent
-    problems = read_json(found(home, "problems.json"))
-    splits = found(home, "pid_splits.json")
-    names = read_json(splits)
-    if not isinstance(problems, dict) or not isinstance(names, dict) or split not in names:
-        raise UserError(f"it has no split {split!r}", where=str(splits), todo="check split=")
-    folder = beside(home, images, "images")
-    for name in map(str, names[split]):
-        row, place = problems.get(name), f"{home / 'problems.json'}, problem {name}"
+    path, problems, names = _problems(source, split)
+    folder = beside(path, images, "images")
+    for name in names:
+        row, place = problems.get(name), f"{path}, problem {name}"
         if not isinstance(row, dict):
             raise UserError("it is missing", where=place, todo="take both files from one release")
         own = folder / str(row.get("split", split)) / name
         yield _question(name, row, place, LazyImage.file(own / str(row["image"])) if row.get("image") else None)
 
 
-def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
+def _problems(source: Path, split: str) -> tuple[Path, dict[str, Any], list[str]]:
+    """The file of the problems, what it holds, and the names of those in a split."""
+    home = source if source.is_dir() else source.parent
+    path, splits = home / "problems.json", home / "pid_splits.json"
+    if source.is_file():
+        lists = all(isinstance(names, list) for names in _object(source).values())
+        path, splits = (path, source) if lists else (source, splits)
+    problems = _object(path)
+    named: dict[str, Any] = defaultdict(list)
+    if splits.is_file() or source.is_dir():
+        named = _object(splits)
+    else:
+        for name, row in problems.items():
+            named[str(row.get("split")) if isinstance(row, dict) else ""].append(name)
+    if not isinstance(named.get(split), list):
+        raise UserError(f"it has no split {split!r}", where=str(splits), todo="check split=")
+    return path, problems, [str(name) for name in named[split]]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = read_json(found(path.parent, path.name))
+    if not isinstance(content, dict):
+        raise UserError("it is not an object", where=str(path), todo="give problems.json and pid_splits.json")
+    return content
+
+
+def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None, *, told: bool = True) -> Question:
     choices, answer = row.get("choices"), row.get("answer")
     if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
         raise UserError("its answer is not one of its choices", where=place, todo="fix the data")
@@ -102,17 +131,17 @@ def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | 
         LETTERS[answer],
         options=tuple(map(str, choices)),
         hint=hint,
-        subsets=_subsets(row, text=bool(hint), image=image is not None),
+        subsets=_subsets(row, text=bool(hint), image=image is not None if told else None),
     )
 
 
-def _subsets(row: Mapping[str, Any], *, text: bool, image: bool) -> dict[str, str]:
-    context = " and ".join(name for name, there in (("text", text), ("image", image)) if there) or "none"
-    subsets = {
-        "context": context,
-        "text context": "yes" if text else "no",
-        "image context": "yes" if image else "no",
-    } | {axis: str(row[axis]) for axis in ("subject", "topic") if row.get(axis)}
+def _subsets(row: Mapping[str, Any], *, text: bool, image: bool | None) -> dict[str, str]:
+    """A question's subsets; of data without a column of images nothing says which questions have one."""
+    subsets = {"text context": "yes" if text else "no"}
+    if image is not None:
+        context = " and ".join(name for name, there in (("text", text), ("image", image)) if there) or "none"
+        subsets = {"context": context, **subsets, "image context": "yes" if image else "no"}
+    subsets |= {axis: str(row[axis]) for axis in ("subject", "topic") if row.get(axis)}
     grade = str(row.get("grade", "")).removeprefix("grade")
     if grade.isdecimal():
         subsets["grades"] = "1-6" if int(grade) <= _LOWER_GRADES else "7-12"
@@ -133,15 +162,42 @@ def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predi
     if not missing or not all_count:
         return read
     note = f"no prediction for {some(missing, 'question')}: counted as wrong"
-    return replace(read, outputs={**read.outputs, **dict.fromkeys(missing, "")}, notes=(*read.notes, note))
+    outputs = {**read.outputs, **dict.fromkeys(missing, _NO_PREDICTION)}
+    return replace(read, outputs=outputs, notes=(*read.notes, note))
 
 
-RULES = letter_rules(official=scienceqa_official, lmms_eval=scienceqa_lmms_eval, vlmevalkit=vlmevalkit)
+# Scoring
+
+
+def _rule(letters: Rule) -> Rule:
+    def parse(asked: Sequence[Question], texts: Sequence[str]) -> Json | None:
+        return texts[0] if texts[0] == _NO_PREDICTION else letters.parse(asked, texts)
+
+    return replace(letters, parse=parse, aggregate=_aggregate)
+
+
+def _aggregate(scores: Scores) -> dict[str, float]:
+    """The accuracy on the questions with an image that have a prediction, where there are others."""
+    if "image context" not in scores.subsets:
+        return {}
+    if "counted" not in scores.kept:
+        given = [said != _NO_PREDICTION for said in scores.parsed]
+        shown = scores.subsets["image context"] == "yes"
+        scores.kept["counted"] = shown & given if given else shown
+    counted = scores.kept["counted"]
+    everything = counted.all() or not scores.weights[counted].any()
+    return {} if everything else {"IMG accuracy": scores.mean("accuracy", counted)}
+
+
+RULES = tuple(
+    map(_rule, letter_rules(official=scienceqa_official, lmms_eval=scienceqa_lmms_eval, vlmevalkit=vlmevalkit))
+)
 BENCHMARK = Benchmark(
     name="scienceqa",
     card=TaskCard(
         capability="generate",
         summary="Multiple-choice questions from school science",
+        metrics=(Metric(name="accuracy"), Metric(name="IMG accuracy", kind="derived")),
         sample_noun="question",
         licence="CC BY-NC-SA 4.0",
         source="https://scienceqa.github.io",

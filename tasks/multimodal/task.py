@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...harness.contracts import Input, Json, Predictions, Prompt, Sample, Scores, Task
 from ...harness.errors import UserError
 from ...harness.hashing import canonical_json, sha256_hex
+from ...harness.predictions import counted, what_was_read
 from ...harness.specs import did_you_mean
 from .prompts import render
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ...harness.cards import TaskCard
     from .images import LazyImage
     from .question import Question
+
+
+NOTHING: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,26 @@ class Benchmark:
     def __post_init__(self) -> None:
         object.__setattr__(self, "card", self.card_under(self.rules[0].name))
 
-    def task(self, questions: Iterable[Question], rule: str = "") -> VisualQuestions:
+    def task(
+        self,
+        questions: Iterable[Question],
+        rule: str = "",
+        source: str = "",
+        left_out: Mapping[str, Sequence[str]] = NOTHING,
+    ) -> VisualQuestions:
         """Return these questions as a task.
 
         Args:
             questions: In the order of the data. Those with one ``sample`` name are scored together and stand one after
                 the other.
             rule: Name of the scoring rule; the first one if it is empty.
+            source: File or data set that they are from.
+            left_out: Why questions of the source are not among them -> their names.
 
         Raises:
             UserError: There is no such rule.
         """
-        return VisualQuestions(self, list(questions), rule or self.rules[0].name)
+        return VisualQuestions(self, list(questions), rule or self.rules[0].name, source, left_out)
 
     def card_under(self, rule: str) -> TaskCard:
         """Return the card with the rule that scores, and those to choose from."""
@@ -108,9 +120,17 @@ class VisualQuestions(Task):
         benchmark: What it is; see `Benchmark.task` for the rest.
     """
 
-    def __init__(self, benchmark: Benchmark, questions: Sequence[Question], rule: str) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        questions: Sequence[Question],
+        rule: str,
+        source: str = "",
+        left_out: Mapping[str, Sequence[str]] = NOTHING,
+    ) -> None:
         self.benchmark, self.questions, self.rule = benchmark, questions, benchmark.rule(rule)
         self.card = benchmark.card_under(rule)
+        self.read = what_was_read(counted(len(questions), "question"), source or benchmark.name, left_out)
 
     def under(self, rule: str) -> VisualQuestions:
         """The same questions under another rule."""
@@ -201,6 +221,21 @@ class VisualQuestions(Task):
             return Prompt(render(name, question), loaded, digests, max_new_tokens=limit)
 
         return Input(digest, load)
+
+
+class ScoringOnly(VisualQuestions):
+    """Questions of files that do not hold all of the prompt: stored answers can be scored, but no model asked."""
+
+    def why(self, lacking: str, todo: str) -> ScoringOnly:
+        """Say what the files lack, and what a user can do."""
+        self._lacking, self._todo = lacking, todo
+        return self
+
+    def _input(self, question: Question) -> Input:
+        def load() -> NoReturn:
+            raise UserError(self._lacking, where=f"task {self.benchmark.name}", todo=self._todo)
+
+        return Input(lambda: sha256_hex(canonical_json([self._lacking, question.id, question.text])), load)
 
 
 def _group_of(images: Sequence[LazyImage]) -> Callable[[], str] | None:

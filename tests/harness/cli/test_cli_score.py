@@ -87,11 +87,12 @@ def test_records_of_other_inputs_are_refused(cli, cell):
     assert "the output of sample 's0' is about other inputs than this task's; check task and seed" in done.err
 
 
-def test_the_figures_for_a_reader(score):
+def test_the_figures_for_a_reader(score, tmp_path):
     done = score(line("s0", "no") + line("s20", "no") + line("s30", "yes") + line("s39", None) + line("other", "no"))
     assert done.status == 0
     assert done.out == (
         "look, rule mine/3\n"
+        f"  answers  5 outputs in {tmp_path / 'outputs.jsonl'}; left out: 1 for no sample of this task (other)\n"
         "  samples    40\n  matched    4\n  missing    36\n  unmatched  1\n  unparsed   1\n  unscored   1\n"
         "  note: no prediction for 36 questions (s1, s2, s3, s4, s5 and 31 more)\n"
         "  accuracy  66.67 [4.38, 98.87]  %  (95 % Wilson interval over 3 questions in 3 groups)\n"
@@ -195,6 +196,9 @@ class TestAFormatOfTheTasksOwn:
         assert "note: a note" in done.out
         assert "half = second" in done.out
         assert done.out.count("accuracy  66.67 [") == 3
+        assert [line.split() for line in done.out.splitlines()].count(
+            ["official/1", "lenient/2", "unit", "interval"]
+        ) == 3
 
     def test_can_be_scored_against_other_annotations(self, talk):
         done = talk("score", "talk", "--predictions", "said.txt", "--annotations", " Yes", "--json")

@@ -239,3 +239,21 @@ def test_logs_of_lmms_eval_and_sheets_of_vlmevalkit_are_read(folder, tmp_path):
     sheet = tmp_path / "MME.tsv"
     sheet.write_text("\n".join(lines))
     assert task.predictions(sheet).outputs == oracle(task)
+
+
+@pytest.mark.parametrize("responses", [False, True], ids=["labels only", "filled in"])
+def test_the_official_result_files_are_labels_too(folder, tmp_path, responses):
+    official, home = mme_task(str(folder)), tmp_path / "Your_Results"
+    home.mkdir()
+    for (category, name), questions in PAIRS.items():
+        with (home / f"{category}.txt").open("a") as file:
+            for text, answer in zip(questions, ("Yes", "No"), strict=True):
+                cells = [f"{name}.png", text + ENDING, answer, *(["Yes"] if responses else [])]
+                file.write("\t".join(cells) + "\n")
+    task = mme_task(str(home))
+    assert {q.id: q.target for q in task.questions} == {q.id: q.target for q in official.questions}
+    if responses:
+        assert metrics(task, task.predictions(home).outputs)[0]["accuracy"] == 0.5
+    else:
+        with pytest.raises(UserError, match="3 cells, not image, question, label and response"):
+            official.predictions(home)

@@ -109,7 +109,7 @@ def test_llava_answers_are_read(folder, tmp_path):
     assert with_images.outputs == {"3": "A", "7": "A"}
     assert with_images.unmatched == ("12", "999")
     everything = scienceqa_task(str(folder), part="full").predictions(path)
-    assert everything.outputs == {"3": "A", "12": "A", "7": "A", "9": ""}
+    assert everything.outputs == {"3": "A", "12": "A", "7": "A", "9": "FAILED"}
     assert everything.notes == ("no prediction for 1 question (9): counted as wrong",)
 
 
@@ -158,10 +158,31 @@ def scripts_files(folder, said):
 def test_the_files_that_llavas_script_makes_are_read(folder, tmp_path, said, full, with_image):
     for path in scripts_files(tmp_path, said):
         everything, with_images = scienceqa_task(str(folder), part="full"), scienceqa_task(str(folder))
-        assert metrics(everything, everything.predictions(path).outputs)[0] == full
+        accuracy, summary = metrics(everything, everything.predictions(path).outputs)
+        assert accuracy == full
+        assert summary["metrics"]["IMG accuracy"].value == with_image, "a missing one does not count"
         read = with_images.predictions(path)
         assert read.outputs.keys() == {"3", "7"} & said.keys()
         assert metrics(with_images, read.outputs)[0] == with_image
+
+
+@pytest.mark.parametrize("name", ["problems.json", "pid_splits.json", "mine.json"])
+def test_the_file_that_is_named_is_read(folder, name):
+    if name == "mine.json":  # without a list of splits, the problems' own tell
+        (folder / "problems.json").rename(folder / name)
+        (folder / "pid_splits.json").unlink()
+    task = scienceqa_task(str(folder / name))
+    assert [question.id for question in task.questions] == ["3", "7"]
+    assert task.read.endswith(f"{name}; left out: 2 without an image, as part=img says (12, 9)")
+
+
+def test_a_table_without_images_is_scored(folder, tmp_path):
+    path = tmp_path / "test.parquet"
+    pq.write_table(pq.read_table(hub_file(path)).drop_columns("image"), path)
+    task = scienceqa_task(str(path), part="full")
+    accuracy, summary = metrics(task, {q.id: q.target for q in task.questions})
+    assert (accuracy, set(summary["breakdown"]["text context"])) == (1, {"yes", "no"})
+    assert "image context" not in summary["breakdown"]
 
 
 def test_ids_may_be_numbers_in_any_file(folder, tmp_path):
