@@ -197,6 +197,15 @@ class Rescorable(Protocol):
 
 
 @runtime_checkable
+class Remarking(Protocol):
+    """A task that says more of scores than metrics do, such as how far several runs of a judge lie apart."""
+
+    def remarks(self, parsed: Sequence[Json]) -> Sequence[str]:
+        """Return it, one line each, of what was parsed of each scored sample."""
+        ...
+
+
+@runtime_checkable
 class SaysWhatItRead(Protocol):
     """A task whose samples come out of files."""
 

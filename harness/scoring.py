@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .abilities import Aggregating, Rescorable, SaysWhatItRead
+from .abilities import Aggregating, Remarking, Rescorable, SaysWhatItRead
 from .contracts import Record
 from .planning import PlannedTask, Request, plan_tasks
 from .predictions import predictions_for, some
@@ -64,7 +64,8 @@ def scores_of(
         UserError: Task or rule do not exist, or the file cannot be read or answers none of the samples.
     """
     scored: Scored | None = None
-    for planned, each in _under_each(_planned(registry, task, rule, arguments), rule, seed):
+    offered = {"seed": seed, "predictions": str(predictions.expanduser())}
+    for planned, each in _under_each(_planned(registry, task, rule, arguments), rule, offered):
         scored = Scored(each, predictions_for(each, predictions)) if scored is None else replace(scored, task=each)
         told, scored.records[planned.card.rule] = _score(planned, each, scored.predictions)
         scored.by_rule.append(told)
@@ -81,8 +82,13 @@ def _planned(registry: Registry, task: str, rule: str | None, arguments: Mapping
     return PlannedTask(replace(planned.step, call=call))
 
 
-def _under_each(planned: PlannedTask, wanted: str | None, seed: int) -> Iterator[tuple[PlannedTask, Task]]:
-    """The task under each rule asked for. A task that can change its rule reads its data once."""
+def _under_each(
+    planned: PlannedTask, wanted: str | None, offered: Mapping[str, Any]
+) -> Iterator[tuple[PlannedTask, Task]]:
+    """The task under each rule asked for. A task that can change its rule reads its data once.
+
+    Predictions are offered to the task's factory, like the seed: some carry the labels that they are scored by.
+    """
     step = planned.step
     rules: list[str | None] = list(planned.card.rules) if wanted == ALL_RULES else []
     task: Any = None
@@ -92,7 +98,7 @@ def _under_each(planned: PlannedTask, wanted: str | None, seed: int) -> Iterator
         if rule is not None and isinstance(task, Rescorable):
             task = task.under(rule)
         else:
-            task = step.entry.factory()(**step.entry.bind(call, seed=seed))
+            task = step.entry.factory()(**step.entry.bind(call, **offered))
         yield each, task
 
 
@@ -108,6 +114,8 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[s
         scores = checked_scores(card, sample.id, task.score(sample, parsed))
         records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
     summary = summarise(card, matched, records, task.aggregate if isinstance(task, Aggregating) else None)
+    read_out = [record.parsed for record in records if record.scores]
+    remarks = task.remarks(read_out) if isinstance(task, Remarking) else ()
     breakdown = {
         axis: {name: _dumped(metrics) for name, metrics in names.items()}
         for axis, names in summary["breakdown"].items()
@@ -123,7 +131,11 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[s
         "unmatched": len(found.unmatched),
         "unparsed": summary["unparsed"],
         "unscored": summary["unscored"],
-        "notes": [*found.notes, *([f"no prediction for {some(missing, card.sample_noun)}"] if missing else [])],
+        "notes": [
+            *found.notes,
+            *([f"no prediction for {some(missing, card.sample_noun)}"] if missing else []),
+            *remarks,
+        ],
         "metrics": _dumped(summary["metrics"]),
         "breakdown": breakdown,
         "units": {metric.name: metric.unit for metric in card.metrics},

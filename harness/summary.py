@@ -144,7 +144,11 @@ class _Estimator:
             bounded = name in self._shares and one.min() >= 0 and one.max() <= 1
             found[name] = (share_interval if bounded else mean_interval)(one, groups, noun=noun)
         if self._aggregate is not None:
-            found |= drawn_intervals(self.weighted(rows), len(rows), groups, noun=noun, shares=self._shares)
+            aggregated = self._aggregated(rows)
+            found |= drawn_intervals(self._derive(aggregated), len(rows), groups, noun=noun, shares=self._shares)
+            for name, value in aggregated(np.ones(len(rows))).items():
+                if name in self._values:  # a mean that the task states otherwise: an official script rounds it first
+                    found[name] = found[name].model_copy(update={"value": value})
         return {metric.name: found[metric.name] for metric in self._card.metrics if metric.name in found}
 
     def breakdown(self) -> dict[str, dict[str, dict[str, Estimate]]]:
@@ -156,22 +160,27 @@ class _Estimator:
 
     def weighted(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
         """The derived metrics of these rows, as a function of weights."""
+        return self._derive(self._aggregated(rows))
+
+    def _derive(self, aggregated: Callable[[Values], dict[str, float]]) -> Callable[[Values], dict[str, float]]:
+        return lambda weights: {name: one for name, one in aggregated(weights).items() if name in self._derived}
+
+    def _aggregated(self, rows: npt.NDArray[np.intp]) -> Callable[[Values], dict[str, float]]:
+        """What the task aggregates of these rows, as a function of weights."""
         aggregate = self._aggregate
         values = {name: values[rows] for name, values in self._values.items()}
         subsets = {axis: places[rows] for axis, places in self._subsets.items()}
         ids, parsed = [self._ids[row] for row in rows], [self._parsed[row] for row in rows]
         kept: dict[str, Any] = {}
 
-        def weighted(weights: Values) -> dict[str, float]:
+        def aggregated(weights: Values) -> dict[str, float]:
             found = aggregate(Scores(values, subsets, weights, ids, parsed, kept)) if aggregate else {}
-            strange = set(found) - self._derived
+            strange = set(found) - self._derived - set(values)
             if strange:
-                raise UserError(
-                    f"aggregate() gave {min(strange)!r}, which is not a derived metric of the card", todo=_TODO
-                )
+                raise UserError(f"aggregate() gave {min(strange)!r}, which is not a metric of the card", todo=_TODO)
             return {name: float(value) for name, value in found.items()}
 
-        return weighted
+        return aggregated
 
 
 def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:

@@ -29,6 +29,7 @@ NONE = "NONE"
 _SIGNS = frozenset("(),")
 _RESERVED = frozenset((NONE, *LINKS))
 
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _BARE = re.compile(r"(\w+)|(?:LAMBDA \w+ \. )+(\w+) .*")
 """COGS's form of a single word, such as ``Paula`` or ``LAMBDA a . LAMBDA e . crawl . agent ( e , a )``."""
 _TERM = re.compile(r"(?:\* )?(?P<path>\w+(?: \. \w+)*) \( (?P<arguments>\w+(?: _ \d+)?(?: , \w+(?: _ \d+)?)?) \)")
@@ -141,7 +142,7 @@ class _Reader:
     def word(self) -> str:
         """Return the next word if it is a verb, a noun or a name."""
         word = self.next
-        if not word or word in {*_RESERVED, *PREPOSITIONS} or _SIGNS & set(word) or word != word.upper():
+        if word in {*_RESERVED, *PREPOSITIONS} or not _WORD.fullmatch(word) or word != word.upper():
             self._refuse("a word in upper case")
         self._place += 1
         return word

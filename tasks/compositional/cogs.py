@@ -108,7 +108,7 @@ def cogs_task(
         fault = "" if shown else f"no {k} sentences of {train} show all words of {question.sentence!r}"
         subsets, prompt = {"category": asked[place].category}, functools.partial(prompt_of, shown, question.sentence)
         rows.append(Row(f"{place:05d}", *question, prompt, subsets=subsets, fault=fault))
-    return Translating(rows, COGS)
+    return Translating(rows, COGS, source=questions)
 
 
 def cofe_task(path: str, *, layout: str = "clean") -> Translating:
@@ -136,7 +136,7 @@ def cofe_task(path: str, *, layout: str = "clean") -> Translating:
         covered = primitives(case.form) <= _shown_words(case.shown)
         subsets = {"category": case.category, "words shown": "all" if covered else "not all"}
         rows.append(Row(f"{case.line:05d}", case.sentence, case.form, prompt, subsets=subsets, fault=case.fault))
-    return Translating(rows, COFE)
+    return Translating(rows, COFE, source=path)
 
 
 def read_cogs(path: str) -> list[Sentence]:

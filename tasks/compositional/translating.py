@@ -11,6 +11,7 @@ from ...harness.contracts import Input, Json, Prompt, Sample, Task
 from ...harness.errors import BadSample, UserError
 from ...harness.hashing import canonical_json, sha256_hex
 from ...harness.lazy import Lazy
+from ...harness.predictions import counted, what_was_read
 from .chain_form import read
 from .scoring import MISTAKES, OTHER, exact_match, first_line, word_match
 from .word_errors import word_error_rate
@@ -91,12 +92,16 @@ class Translating(Task):
         card: See `translating_card`.
         subject: Which operation, ``first`` or ``second``, makes the subject of the first clause; the other makes the
             rest. Empty where there are no two.
+        source: File that they are from; empty if they were made here.
     """
 
-    def __init__(self, rows: Sequence[Row], card: TaskCard, *, subject: str = "") -> None:
+    def __init__(self, rows: Sequence[Row], card: TaskCard, *, subject: str = "", source: str = "") -> None:
         if not rows:
             raise UserError("there is no sentence to translate", where="compositional", todo="ask for at least one")
         self.rows, self.card, self._subject = rows, card, subject
+        faults = [f"{row.id}: {row.fault}" for row in rows if row.fault]
+        left_out = {"that cannot be scored": faults}
+        self.read = what_was_read(counted(len(rows), "sentence"), source, left_out) if source else ""
         self.max_new_tokens = _ROOM * max(len(row.form.split()) for row in rows)
 
     @functools.cached_property

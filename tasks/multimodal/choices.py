@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from .normalise import read_back
 from .task import Rule
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def vlmevalkit(text: str, options: Options) -> str | None:
     in an answer that is not much longer than the options are. What is still open goes to a language model there; here
     it is wrong, as it is there without one.
     """
+    text = read_back(text)
     if _NO_ANSWER not in text:
         if any(refusal in text for refusal in _REFUSALS):
             return _REFUSED
@@ -119,8 +121,8 @@ def _option_named(text: str, options: Options) -> str | None:
 
 
 def offered(question: Question) -> Options:
-    """Return the options of a question by their letters."""
-    return dict(zip(LETTERS, question.options, strict=False))
+    """Return the options of a question by their letters; an empty one is missing."""
+    return {letter: option for letter, option in zip(LETTERS, question.options, strict=False) if option}
 
 
 def letter_rules(**reads: Callable[[str, Options], str | None]) -> tuple[Rule, ...]:

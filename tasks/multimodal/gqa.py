@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
-from ...harness.errors import UserError
+from ...harness.errors import BadSample, UserError
+from .images import LazyImage
+from .normalise import read_back
 from .open_answers import field, image_file, is_json
 from .predictions import read_predictions, read_rows
 from .question import Question
-from .tables import hub_table
-from .task import Benchmark, Rule, VisualQuestions
+from .tables import Table, hub_table
+from .task import NOTHING, Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...harness.contracts import Json, Predictions, Sample, Scores
-    from .images import LazyImage
     from .predictions import Row
 
 _NO_STEPS = ("exist", "query: name", "choose name")
@@ -45,6 +46,10 @@ def lmms_eval(text: str) -> str:
 def vlmevalkit(text: str) -> str:
     """Read an answer as VLMEvalKit does: outer blanks and capitals go."""
     return text.strip().lower()
+
+
+def _vlmevalkit_said(text: str) -> str:
+    return vlmevalkit(read_back(text))
 
 
 def _rule(name: str, said: Callable[[str], str], known: Callable[[str], str]) -> Rule:
@@ -104,7 +109,7 @@ BENCHMARK = Benchmark(
     rules=(
         _rule("official", official, str),
         _rule("lmms-eval", lmms_eval, lmms_eval),
-        _rule("vlmevalkit", vlmevalkit, vlmevalkit),
+        _rule("vlmevalkit", _vlmevalkit_said, vlmevalkit),
     ),
     predictions=_predictions,
 )
@@ -117,11 +122,21 @@ class GqaQuestions(VisualQuestions):
         questions: With the fields ``balanced``, ``entailed`` (names of questions), ``group`` (may be ``None``) and,
             where choices are known, ``valid`` and ``plausible``.
         rule: Name of the scoring rule.
+        source: File or data set that they are from.
+        left_out: Why questions of the source are not among them -> their names.
         consistency: A sample is a balanced question with all that it entails, which must be among ``questions``.
     """
 
-    def __init__(self, questions: Sequence[Question], rule: str = "official", *, consistency: bool = False) -> None:
-        super().__init__(BENCHMARK, questions, rule)
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        rule: str = "official",
+        source: str = "",
+        left_out: Mapping[str, Sequence[str]] = NOTHING,
+        *,
+        consistency: bool = False,
+    ) -> None:
+        super().__init__(BENCHMARK, questions, rule, source, left_out)
         self._consistency = consistency
 
     @functools.cached_property
@@ -206,7 +221,12 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         image_of = _in_table(data, split, f"{subset}_images", revision)
     wanted = _wanted(placed, data) if consistency else [(at, row) for at, row in placed if row.get("isBalanced", True)]
     asked = [_question(row, place, image_of) for place, row in wanted]
-    return GqaQuestions(_with_choices(asked, choices) if choices else asked, rule, consistency=consistency)
+    names = {question.id for question in asked}
+    others = [name for place, row in placed if (name := _name(row, place)) not in names]
+    left_out = {"that are neither balanced nor entailed" if consistency else "that are not balanced": others}
+    return GqaQuestions(
+        _with_choices(asked, choices) if choices else asked, rule, data, left_out, consistency=consistency
+    )
 
 
 def _wanted(placed: Sequence[tuple[str, Row]], data: str) -> list[tuple[str, Row]]:
@@ -253,12 +273,23 @@ def _in_folder(folder: str, image: str) -> LazyImage | None:
 
 
 def _in_table(data: str, split: str, config: str, revision: str) -> Callable[[str], LazyImage | None]:
-    table = hub_table(data, split, config, revision)
-    rows = {str(row["id"]): number for number, row in enumerate(table.rows("id"))}
+    """Find images by their ids in a table, which is opened for the first one that a model is shown."""
 
     @functools.cache
-    def image_of(image: str) -> LazyImage | None:
-        return table.image(rows[image]) if image in rows else None
+    def opened() -> tuple[Table, dict[str, int]]:
+        table = hub_table(data, split, config, revision)
+        return table, {str(row["id"]): number for number, row in enumerate(table.rows("id"))}
+
+    def fetch(image: str) -> bytes:
+        table, rows = opened()
+        found = table.image(rows[image]) if image in rows else None
+        if found is None:
+            raise BadSample("there is no image", where=f"{table.where}, image {image}", todo="fix the data")
+        return found.fetch()
+
+    @functools.cache
+    def image_of(image: str) -> LazyImage:
+        return LazyImage(f"{data}, image {image}", functools.partial(fetch, image))
 
     return image_of
 

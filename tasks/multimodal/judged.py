@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 import os
 import re
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...harness.errors import UserError
+from ...harness.predictions import some
 from .predictions import as_text
 from .task import VisualQuestions
 
@@ -131,7 +134,7 @@ def llava_bench_summary(
         reference: Points of the reference answers, [n].
         model: Points of the model's answers, [n].
         weights: How often each verdict counts, [n]; once each by default.
-        rounded: Round both means to 3 decimals first, and then the ratio to 1, as the official script does.
+        rounded: Round both means to 3 decimals first, and then all points to 1, as the official script does.
     """
     import numpy as np
 
@@ -139,7 +142,8 @@ def llava_bench_summary(
     if rounded:
         means = [round(mean, 3) for mean in means]
     ratio = means[1] / means[0] * 100 if means[0] else math.nan
-    return LlavaBenchSummary(round(ratio, 1) if rounded else ratio, means[0] * 10, means[1] * 10)
+    points = (ratio, means[0] * 10, means[1] * 10)
+    return LlavaBenchSummary(*(round(value, 1) if rounded else value for value in points))
 
 
 class JudgedQuestions(VisualQuestions):
@@ -154,6 +158,7 @@ class JudgedQuestions(VisualQuestions):
         questions: Its questions.
         rule: Name of the scoring rule.
         ask: Returns the judge's verdicts on an answer to a question; ``None`` if there is no judge.
+        source: File or data set that the questions are from.
     """
 
     def __init__(
@@ -162,8 +167,9 @@ class JudgedQuestions(VisualQuestions):
         questions: Sequence[Question],
         rule: str,
         ask: Callable[[Question, str], Sequence[str]] | None,
+        source: str = "",
     ) -> None:
-        super().__init__(benchmark, questions, rule)
+        super().__init__(benchmark, questions, rule, source)
         self._ask = ask
 
     def parse(self, sample: Sample, output: Json) -> Json | None:
@@ -178,6 +184,28 @@ class JudgedQuestions(VisualQuestions):
         if not isinstance(output, str) or self._ask is None:
             return None
         return self.rule.parse(questions, self._ask(questions[0], output))
+
+
+def spread(metric: str, runs: Sequence[float]) -> list[str]:
+    """Say what several runs of the judge come to: mean, population standard deviation, each; nothing of one run."""
+    if len(runs) < 2:
+        return []
+    shown = ", ".join(f"{run:.1f}" for run in runs)
+    mean, deviation = statistics.fmean(runs), statistics.pstdev(runs)
+    return [f"{len(runs)} runs of the judge: {metric} {mean:.1f} +- {deviation:.1f} [{shown}]"]
+
+
+def same_runs(verdicts: Mapping[str, Sequence[str]], where: str) -> None:
+    """Refuse questions that were judged less often than others.
+
+    Raises:
+        UserError: There are such.
+    """
+    most = max(map(len, verdicts.values()), default=0)
+    fewer = [name for name, own in verdicts.items() if len(own) < most]
+    if fewer:
+        what = f"of {most} runs of the judge some lack {some(fewer, 'question')}"
+        raise UserError(what, where=where, todo="give runs over the same questions, or one run")
 
 
 def judge_for(model: str, verdicts: str) -> Judge:

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from ...harness.predictions import counted, what_was_read
 from .images import LazyImage
 from .judged import (
     JudgedQuestions,
+    LlavaBenchSummary,
     judge_for,
     llava_bench_lmms_eval,
     llava_bench_official,
     llava_bench_summary,
+    same_runs,
+    spread,
     stored_output,
 )
-from .local import beside, found, official_rows, opened
+from .local import beside, found, labelled, official_rows, opened
 from .predictions import as_text, read_rows
 from .question import Question
 from .tables import Table, read_json
@@ -27,9 +31,13 @@ from .task import Benchmark, Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from ...harness.contracts import Json, Scores
     from .judge import Judge
     from .judged import Pair
+    from .predictions import Row
     from .task import VisualQuestions
 
 _SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
@@ -48,6 +56,7 @@ def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     org: str = "lmms-lab",
     revision: str = "",
     rule: str = "official",
+    predictions: str = "",
 ) -> JudgedQuestions:
     """Return LLaVA-Bench (in the wild). Without ``judge`` only stored reviews can be scored.
 
@@ -61,14 +70,34 @@ def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+        predictions: Reviews, whose questions and categories are taken where there are no annotations; `score` gives
+            what it scores.
 
     Raises:
         UserError: A file cannot be read, or is not what it should be.
     """
-    source = opened(annotations, f"{org}/llava-bench-in-the-wild", "train", revision=revision)
-    asked = list(_of_table(source) if isinstance(source, Table) else _of_folder(source, images))
+    where = annotations or f"{org}/llava-bench-in-the-wild"
+    own = [] if annotations or judge else labelled(predictions, "category")
+    if own:
+        where, asked = predictions, _of_reviews(own)
+    else:
+        source = opened(annotations, where, "train", revision=revision)
+        asked = list(_of_table(source) if isinstance(source, Table) else _of_folder(source, images))
     ask = functools.partial(_judged, judge_for(judge, verdicts), read_rules(rubric, asked)) if judge else None
-    return JudgedQuestions(BENCHMARK, asked, rule, ask)
+    return JudgedQuestions(BENCHMARK, asked, rule, ask, where)
+
+
+def _of_reviews(rows: Sequence[tuple[str, Row]]) -> list[Question]:
+    """The questions of reviews, which have their categories; several runs are of the same ones."""
+    named = {_name(row, place): row for place, row in rows}
+    return [
+        _question({**row, "question_id": name}, str(row.get("question") or ""), None, None, name, None)
+        for name, row in named.items()
+    ]
+
+
+def _name(row: Row, place: str) -> str:
+    return as_text(row.get("question_id", row.get("index")), place) or ""
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -152,33 +181,40 @@ def _judged(judge: Judge, rules: Mapping[str, Mapping[str, str]], question: Ques
 
 
 def _predictions(path: Path, task: VisualQuestions) -> Predictions:
-    """Read LLaVA's answers, or the reviews of one run of the judge, or a log of lmms-eval or VLMEvalKit."""
+    """Read LLaVA's answers, or reviews - of several runs of the judge a file each -, or a log of another harness."""
     known = {question.id for question in task.questions}
-    outputs: dict[str, Json] = {}
+    texts: dict[str, Any] = {}
+    verdicts: dict[str, dict[str, str]] = {}
     unmatched: list[str] = []
-    odd = 0
+    rows = odd = 0
     for place, row in read_rows(path):
-        document = row["doc"] if isinstance(row.get("doc"), dict) else row
-        name = as_text(document.get("question_id", document.get("index")), place) or ""
+        rows += 1
+        name = _name(row["doc"] if isinstance(row.get("doc"), dict) else row, place)
         if name not in known:
             unmatched.append(name)
             continue
-        if name in outputs:
-            raise UserError(f"question {name} appears twice", where=place, todo="give one run of the judge")
+        file = place.rpartition(", ")[0]
+        if file in verdicts.setdefault(name, {}) or (name in texts and texts[name] is not None):
+            raise UserError(f"question {name} appears twice", where=place, todo="give a file for each run of the judge")
         verdict = _review(row, place)
         odd += verdict is not None and "content" in row and verdict != row["content"]
-        text = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))
-        if verdict is None and text is None:
+        texts[name] = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))
+        if verdict is None and texts[name] is None:
             raise UserError("neither an answer nor a review", where=place, todo="check that these are predictions")
-        outputs[name] = stored_output(text, [] if verdict is None else [verdict], place)
-    if not outputs:
+        if verdict is not None:
+            verdicts[name][file] = verdict
+    if not texts:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what, where=str(path), todo="check task and file")
+    judged = {name: list(runs.values()) for name, runs in verdicts.items()}
+    same_runs(judged, str(path))
     notes = (f"{odd} reviews have other scores than their text says: the scores count",) if odd else ()
-    if not any(isinstance(output, dict) for output in outputs.values()):
+    if not any(judged.values()):
         notes = (*notes, "no reviews are stored: a judge is asked, if judge= names one")
-    ordered = {question.id: outputs[question.id] for question in task.questions if question.id in outputs}
-    return Predictions(ordered, tuple(unmatched), notes)
+    names = [question.id for question in task.questions if question.id in texts]
+    outputs = {name: stored_output(texts[name], judged[name], str(path)) for name in names}
+    read = what_was_read(counted(rows, "row"), path, {"to no question of this task": unmatched})
+    return Predictions(outputs, tuple(unmatched), notes, read=read)
 
 
 def _review(row: Mapping[str, Any], place: str) -> str | None:
@@ -205,18 +241,40 @@ def _review(row: Mapping[str, Any], place: str) -> str | None:
 
 
 def _rule(name: str, read: Callable[[str], Pair], *, rounded: bool = True) -> Rule:
-    def parse(_: Sequence[Question], verdicts: Sequence[str]) -> list[float]:
-        return list(read(verdicts[0]))
+    def parse(_: Sequence[Question], verdicts: Sequence[str]) -> list[list[float]]:
+        return [list(read(verdict)) for verdict in verdicts]
 
     def aggregate(scores: Scores) -> dict[str, float]:
-        reference, model = scores.values["reference"] / 10, scores.values["model"] / 10
-        return {"ratio": llava_bench_summary(reference, model, scores.weights, rounded=rounded).ratio}
+        import numpy as np
 
-    return Rule(name, parse, _score, aggregate)
+        if "points" not in scores.kept:
+            scores.kept["points"] = np.array(scores.parsed, dtype=float)
+        runs = _summaries(scores.kept["points"], scores.weights, rounded=rounded)
+        means = dict(zip(LlavaBenchSummary._fields, np.mean(runs, axis=0).tolist(), strict=True))
+        return means if rounded else {"ratio": means["ratio"]}
+
+    def remarks(parsed: Sequence[Json]) -> list[str]:
+        import numpy as np
+
+        points = np.array(parsed, dtype=float)
+        return spread("ratio", [run.ratio for run in _summaries(points, None, rounded=rounded)]) if len(points) else []
+
+    return Rule(name, parse, _score, aggregate, version=2, remarks=remarks)
+
+
+def _summaries(
+    points: npt.NDArray[np.float64], weights: npt.NDArray[np.floating] | None, *, rounded: bool
+) -> list[LlavaBenchSummary]:
+    """The summary of each run of the judge; points are float64 [questions, runs, reference and model]."""
+    runs = range(points.shape[1])
+    return [llava_bench_summary(points[:, run, 0], points[:, run, 1], weights, rounded=rounded) for run in runs]
 
 
 def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | None:
-    return {"model": 10 * parsed[1], "reference": 10 * parsed[0]} if parsed else None
+    if not parsed:
+        return None
+    reference, model = (sum(points) / len(parsed) for points in zip(*parsed, strict=True))
+    return {"model": 10 * model, "reference": 10 * reference}
 
 
 BENCHMARK = Benchmark(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
-from .predictions import read_rows
+from .predictions import read_rows, unfolded
 from .tables import Table, hub_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from .predictions import Row
 
 _DATA_SET_FILES = (".parquet", ".arrow")
 
@@ -39,6 +41,17 @@ def opened(annotations: str, dataset: str, split: str, config: str = "", revisio
     if place.suffix in _DATA_SET_FILES or saved or (place.is_dir() and next(place.rglob("*.parquet"), None)):
         return hub_table(str(place), "" if (place / "state.json").is_file() else split)
     return place
+
+
+def labelled(predictions: str, *needed: str) -> list[tuple[str, Row]]:
+    """Return the rows of a file of predictions, if all of them have labels, with their places; else none.
+
+    Args:
+        predictions: File or folder; empty for none.
+        needed: Columns that labels take; a row of a log of lmms-eval has those of its document.
+    """
+    rows = list(map(unfolded, read_rows(predictions))) if predictions else []
+    return rows if all(row.get(name) is not None for _, row in rows for name in needed) else []
 
 
 def official_rows(path: Path, *needed: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import functools
 import io
-import math
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,17 @@ from ...harness.errors import BadSample, UserError
 from .choices import LETTERS, mmbench_lmms_eval, offered, vlmevalkit
 from .images import LazyImage
 from .local import opened
-from .predictions import read_predictions
+from .predictions import as_text, read_predictions, read_rows
+from .prompts import render
 from .question import Question
-from .tables import Table, read_delimited
+from .tables import Table
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ...harness.contracts import Json, Predictions
+    from ...harness.contracts import Json, Predictions, Scores
     from .choices import Options
 
 PASS = 1_000_000
@@ -53,8 +54,9 @@ def mmbench_task(
     """Return MMBench.
 
     Args:
-        annotations: The official file (TSV); or a data set with the hub's columns: a parquet file or a folder. Without
-            it, the data set of ``org``.
+        annotations: The official file (TSV), which needs no images for scoring, or the sheet (XLSX) that LLaVA makes of
+            it for the server; or a data set with the hub's columns: a parquet file or a folder. Without it, the data
+            set of ``org``.
         language: ``en`` or ``cn``.
         split: Of the data set: ``dev`` or ``test``, whose answers only the server knows.
         org: Who keeps the data set on the hub.
@@ -71,8 +73,9 @@ def mmbench_task(
     source = opened(annotations, f"{org}/MMBench", split, language, revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_file(source)
     name = BENCHMARK.name if language == "en" else f"{BENCHMARK.name}-{language}"
-    benchmark = replace(BENCHMARK, name=name, prompt=_PROMPTS[language])
-    return benchmark.task(_passes(list(asked), annotations or f"{org}/MMBench"), rule)
+    benchmark = replace(BENCHMARK, name=name, prompt=functools.partial(_as_llava_asks, _PROMPTS[language]))
+    where = annotations or f"{org}/MMBench"
+    return benchmark.task(_passes(list(asked), where), rule, where)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -82,19 +85,21 @@ def _of_table(table: Table) -> Iterator[Question]:
 
 def _of_file(path: Path) -> Iterator[Question]:
     images: dict[str, str] = {}
-    for number, row in enumerate(read_delimited(path, "\t"), 1):
-        place = f"{path}, row {number}"
-        if not {"index", "question", "image"} <= row.keys():
+    for place, row in read_rows(path):
+        if not {"index", "question"} <= row.keys():
             raise UserError("it does not have the columns of MMBench", where=place, todo="give the official file")
         # The passes repeat their image: one text in memory serves all of them.
-        encoded = images.setdefault(row["image"], row["image"])
+        given = str(row.get("image") or "")
+        encoded = images.setdefault(given, given)
         if len(encoded) < _SHORTEST_IMAGE:
             encoded = images.get(encoded, "")
-        images[row["index"]] = encoded
+        images[str(row["index"])] = encoded
         yield _question(row, place, LazyImage(place, functools.partial(_decoded, encoded, place)))
 
 
 def _decoded(encoded: str, place: str) -> bytes:
+    if not encoded:
+        raise BadSample("there is no image", where=place, todo="give the official file, which has them")
     try:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -104,14 +109,11 @@ def _decoded(encoded: str, place: str) -> bytes:
 def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     try:
         index = int(row["index"])
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"the index {row['index']!r} is not a number", where=place, todo="fix the data") from error
-    options = []
-    for letter in LETTERS:
-        text = _cell(row, letter)
-        if not text:
-            break
-        options.append(text)
+    options = ["" if _is_missing(row.get(letter)) else str(as_text(row[letter], place)) for letter in LETTERS]
+    while options and not options[-1]:
+        options.pop()
     base = str(index % PASS)
     return Question(
         str(index),
@@ -126,12 +128,20 @@ def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Qu
     )
 
 
+def _is_missing(value: Any) -> bool:
+    return value is None or str(value).lower() in ("", "nan")
+
+
 def _cell(row: Mapping[str, Any], column: str) -> str:
     """A cell as LLaVA reads it: nothing, NaN, and the texts nan and none are missing."""
     value = row.get(column)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return "" if str(value).lower() in ("nan", "none") else str(value)
+    return "" if _is_missing(value) or str(value).lower() == "none" else str(value)
+
+
+def _as_llava_asks(prompt: str, question: Question) -> str:
+    """The message, whose list of options ends before the first that is missing or ``None``; a rule reads them all."""
+    listed = itertools.takewhile(lambda option: option.lower() not in ("", "none"), question.options)
+    return render(prompt, replace(question, options=tuple(listed)))
 
 
 def _passes(questions: Sequence[Question], where: str) -> list[Question]:
@@ -144,7 +154,11 @@ def _passes(questions: Sequence[Question], where: str) -> list[Question]:
         if passes and passes[-1].id == question.id:
             raise UserError(f"index {question.id} appears twice", where=where, todo="fix the data")
         passes.append(question)
-    return [question for passes in samples.values() for question in passes]
+    return [
+        replace(question, subsets={**question.subsets, "passes": str(len(passes))})
+        for passes in samples.values()
+        for question in passes
+    ]
 
 
 # Predictions and submissions
@@ -216,7 +230,7 @@ def _rule(name: str, read: Callable[[str, Options], str | None]) -> Rule:
         letters = [read(text, offered(question)) for question, text in zip(questions, texts, strict=True)]
         return letters if any(letters) else None
 
-    return Rule(name, parse, _score)
+    return Rule(name, parse, _score, _vanilla)
 
 
 def _score(questions: Sequence[Question], parsed: Json | None) -> dict[str, float] | None:
@@ -224,7 +238,17 @@ def _score(questions: Sequence[Question], parsed: Json | None) -> dict[str, floa
         return None
     said = parsed or [None] * len(questions)
     right = [letter == question.target for letter, question in zip(said, questions, strict=True)]
-    return {"accuracy": float(all(right)), "first pass": float(right[0])}
+    return {"accuracy": float(all(right)), "first pass": float(right[0]), "passes right": sum(right) / len(right)}
+
+
+def _vanilla(scores: Scores) -> dict[str, float]:
+    """The accuracy over all rows: a question counts as often as it is asked."""
+    if "passes" not in scores.subsets:
+        return {}
+    if "asked" not in scores.kept:
+        scores.kept["asked"] = scores.subsets["passes"].astype(float)
+    weights = scores.weights * scores.kept["asked"]
+    return {"vanilla": float(weights @ scores.values["passes right"] / weights.sum())} if weights.any() else {}
 
 
 RULES = (
@@ -237,7 +261,12 @@ BENCHMARK = Benchmark(
     card=TaskCard(
         capability="generate",
         summary="Multiple-choice questions, right if they are with the options in every rotation",
-        metrics=(Metric(name="accuracy"), Metric(name="first pass")),
+        metrics=(
+            Metric(name="accuracy"),
+            Metric(name="first pass"),
+            Metric(name="passes right"),
+            Metric(name="vanilla", kind="derived"),
+        ),
         sample_noun="question",
         source="https://github.com/open-compass/MMBench",
         citation="Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, ECCV 2024",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import operator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from ...harness.predictions import counted, what_was_read
 from .images import LazyImage
-from .judged import JudgedQuestions, judge_for, mmvet_score, stored_output
-from .local import beside, found, opened
+from .judged import JudgedQuestions, judge_for, mmvet_score, same_runs, spread, stored_output
+from .local import beside, found, labelled, opened
 from .predictions import as_text, read_rows
 from .question import Question
 from .subsets import masks
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from ...harness.contracts import Json, Scores
     from .judge import Judge
+    from .predictions import Row
     from .task import VisualQuestions
 
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
@@ -45,6 +48,7 @@ def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     org: str = "lmms-lab",
     revision: str = "",
     rule: str = "official",
+    predictions: str = "",
 ) -> JudgedQuestions:
     """Return MM-Vet. Without ``judge`` only predictions with stored grades can be scored.
 
@@ -59,16 +63,30 @@ def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``.
+        predictions: Grades, which are scored alone where there are no annotations, by capability if they have it;
+            `score` gives what it scores.
 
     Raises:
         UserError: A file cannot be read, or is not what it should be.
     """
-    source = opened(annotations, f"{org}/MMVet", "test", revision=revision)
-    asked = _of_table(source) if isinstance(source, Table) else _of_file(source, images)
+    where = annotations or f"{org}/MMVet"
+    own = [] if annotations or judge else labelled(predictions, "score") or labelled(predictions, "capability")
+    if own:
+        where, asked = predictions, _of_grades(own)
+    else:
+        source = opened(annotations, where, "test", revision=revision)
+        asked = _of_table(source) if isinstance(source, Table) else _of_file(source, images)
     ask = None
     if judge:
         ask = functools.partial(_judged, judge_for(judge, verdicts), read_rubric(rubric), judge_runs)
-    return JudgedQuestions(BENCHMARK, list(asked), rule, ask)
+    return JudgedQuestions(BENCHMARK, list(asked), rule, ask, where)
+
+
+def _of_grades(rows: Sequence[tuple[str, Row]]) -> Iterator[Question]:
+    named = {_name(row, place): row for place, row in rows}
+    for name, row in named.items():
+        needed = row.get("capability") or row.get("category") or ""  # of lmms-eval, of VLMEvalKit
+        yield _question(name, {"question": "", "answer": "", **row, "capability": needed}, None)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -93,8 +111,12 @@ def _question(name: str, row: Mapping[str, Any], image: LazyImage | None) -> Que
     needed = row["capability"]
     capabilities = needed.split(",") if isinstance(needed, str) else needed
     integration = "+".join(sorted(str(capability).strip() for capability in capabilities))
-    subsets = {"integration": integration}
+    subsets = {"integration": integration} if integration else {}
     return Question(name, str(row["question"]), image, str(row["answer"]), subsets=subsets)
+
+
+def _name(row: Row, place: str) -> str:
+    return as_text(next((row[key] for key in ("question_id", "id", "index") if key in row), None), place) or ""
 
 
 # Judging
@@ -151,35 +173,39 @@ def _one_verdict(judge: Judge, rubric: str, run: int, question: Question, answer
 
 
 def _predictions(path: Path, task: VisualQuestions) -> Predictions:
-    """Read answers (an object from ids to texts, or rows) or grades (the official script's, with each run's score)."""
+    """Read answers (an object from ids to texts, or rows) or grades: the official script's, with each run's score.
+
+    Of a folder each file has further runs of the judge.
+    """
     known = {question.id for question in task.questions}
     answers: dict[str, Any] = {}
-    grades: dict[str, list[str]] = {}
+    runs: dict[str, dict[str, list[str]]] = {}
     unmatched: list[str] = []
-    where = str(path)
+    where, rows = str(path), 0
     for place, row in read_rows(path):
+        rows += 1
         document = row["doc"] if isinstance(row.get("doc"), dict) else row
-        named = as_text(document.get("question_id", document.get("id")), place) or ""
+        named = _name(document, place)
         name = named if named in known else f"v1_{named}"
         if name not in known:
             unmatched.append(named)
             continue
         judged = row.get("gpt_eval_score", row)  # lmms-eval's is in an object of its own
         if isinstance(judged, dict) and "score" in judged:
-            grades[name] = _grade(judged["score"], place)
+            runs.setdefault(name, {})[place.rpartition(", ")[0]] = _grade(judged["score"], place)
         text = row.get("filtered_resps", row.get("resps", row.get("text", row.get("prediction"))))
         if text is not None:
             answers[name] = as_text(text, place)
-    runs = {len(grade) for grade in grades.values()}
-    if len(runs) > 1:
-        raise UserError(f"some questions have {min(runs)} grades and some {max(runs)}", where=where, todo="fix it")
+    grades = {name: list(itertools.chain(*files.values())) for name, files in runs.items()}
+    same_runs(grades, where)
     names = [question.id for question in task.questions if question.id in answers or question.id in grades]
     if not names:
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what, where=where, todo="check task and file")
     outputs = {name: stored_output(answers.get(name), grades.get(name, []), where) for name in names}
     notes = () if grades else ("no grades are stored: a judge is asked, if judge= names one",)
-    return Predictions(outputs, tuple(unmatched), notes)
+    read = what_was_read(counted(rows, "row"), path, {"to no question of this task": unmatched})
+    return Predictions(outputs, tuple(unmatched), notes, read=read)
 
 
 def _grade(scores: Json, place: str) -> list[str]:
@@ -202,9 +228,15 @@ def _score(_: Sequence[Question], parsed: Json | None) -> dict[str, float] | Non
     return {"score": sum(parsed) / len(parsed)} if parsed else None
 
 
+def _remarks(parsed: Sequence[Json]) -> list[str]:
+    """The total of each run of the judge, as the official script shows them."""
+    totals = [100 * sum(run) / len(parsed) for run in zip(*parsed, strict=True)]
+    return spread("score", totals)
+
+
 def _aggregate(scores: Scores) -> dict[str, float]:
     """The score of the questions that need a capability, for each."""
-    integrations = masks(scores.subsets["integration"])
+    integrations = masks(scores.subsets["integration"]) if "integration" in scores.subsets else {}
     found = {}
     for capability in CAPABILITIES:
         needing = [where for name, where in integrations.items() if capability in name.split("+")]
@@ -228,7 +260,7 @@ BENCHMARK = Benchmark(
         citation="Yu et al., MM-Vet, ICML 2024",
     ),
     prompt="bare",
-    rules=(Rule("official", _parse, _score, _aggregate),),
+    rules=(Rule("official", _parse, _score, _aggregate, remarks=_remarks),),
     max_new_tokens=1024,
     predictions=_predictions,
 )

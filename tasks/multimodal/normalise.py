@@ -24,6 +24,11 @@ MOST_STOPS = 32
 REMEMBERED = 1 << 18
 """How many texts each chain remembers: more than the distinct answers of VQAv2's validation split."""
 
+_MISSING_CELLS = frozenset(
+    ",#N/A,#N/A N/A,#NA,-1.#IND,-1.#QNAN,-NaN,-nan,1.#IND,1.#QNAN,<NA>,N/A,NA,NULL,NaN,None,n/a,nan,null".split(",")
+)
+"""What ``pandas.read_excel`` and ``read_csv`` read as NaN by default."""
+
 _STOP = re.compile(r"\.(?!\d)")
 """A stop that no digit follows. A digit before it was meant to protect it too, but the look-behind is mistyped."""
 REPAIRED_STOP = re.compile(r"(?<!\d)\.(?!\d)")
@@ -109,6 +114,11 @@ def vizwiz(text: str) -> str:
 def vlmevalkit(text: str) -> str:
     """VLMEvalKit's chain: VQA's, but a full stop after a digit stays."""
     return plain_words(without_punctuation(one_line(text), REPAIRED_STOP))
+
+
+def read_back(text: str) -> str:
+    """A prediction as VLMEvalKit reads it from its own sheets: what pandas takes for a missing cell is ``nan``."""
+    return "nan" if text in _MISSING_CELLS else text
 
 
 def soft_accuracy(answer: str, humans: Sequence[str]) -> float:

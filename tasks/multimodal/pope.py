@@ -66,7 +66,7 @@ def pope_task(
     source = opened(annotations, f"{org}/POPE", "test", revision=revision)
     asked = _of_table(source) if isinstance(source, Table) else _of_files(source, images)
     benchmark = replace(BENCHMARK, predictions=functools.partial(_predictions, questions=questions))
-    return benchmark.task(asked, rule)
+    return benchmark.task(asked, rule, annotations or f"{org}/POPE")
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -90,10 +90,11 @@ def _of_files(source: Path, images: str) -> Iterator[Question]:
         )
     folder = beside(source, images, "val2014", "coco/val2014")
     for path, split in files.items():
-        rows = list(official_rows(path, "text", "label", "image"))
+        rows = list(official_rows(path, "text", "label"))
         for (place, row), number in zip(rows, _numbers([row for _, row in rows]), strict=True):
-            image = LazyImage.file(folder / row["image"])
-            yield _question(split, number, row["text"], row["label"], place, row["image"], image)
+            name = str(row.get("image") or "")  # labels alone are enough for scoring
+            image = LazyImage.file(folder / name)
+            yield _question(split, number, row["text"], row["label"], place, name, image)
 
 
 def _numbers(rows: Sequence[Row]) -> list[tuple[int, int]]:

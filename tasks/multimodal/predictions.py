@@ -78,7 +78,7 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
     unmatched: list[str] = []
     repeated: list[str] = []
     count = 0
-    for place, row in map(_unfolded, read_rows(path) if rows is None else rows):
+    for place, row in map(unfolded, read_rows(path) if rows is None else rows):
         count += 1
         names = [*row_names(row), *filter(None, (as_text(row.get(column), place) for column in ids))]
         text = _answer(row, texts, place)
@@ -142,7 +142,7 @@ def as_text(value: Any, place: str) -> str | None:
     raise UserError(f"{_short(value)} is not text", where=place, todo="fix the row")
 
 
-def _unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
+def unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
     """Lay the document of a sample of lmms-eval beside what the model said, which becomes ``text``."""
     place, row = placed
     said = row.get("filtered_resps", row.get("resps"))
@@ -185,7 +185,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         if path.suffix.lower() not in _READERS:
             kinds = ", ".join(_READERS)
-            raise UserError(f"the name of a file of predictions ends in one of {kinds}", where=str(path))
+            raise UserError(f"the name of a file of rows ends in one of {kinds}", where=str(path))
         return [path]
     for suffix in _READERS:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() == suffix and file.is_file())
@@ -195,6 +195,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
+    count = 0
     # Only line feeds and carriage returns end lines: a JSON text may hold other characters that do so elsewhere.
     for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if line.strip():
@@ -202,8 +203,20 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise UserError(f"not JSON: {error}", where=place, todo="write one object per line") from error
+                document = None if count else _document(path)
+                if document is None:
+                    raise UserError(f"not JSON: {error}", where=place, todo="write one object per line") from error
+                yield from _items(document, path)
+                return
+            count += 1
             yield place, _object(row, place)
+
+
+def _document(path: Path) -> Any:
+    """The one JSON document of a file of the wrong name, as LLaVA's output for ScienceQA is; ``None`` if it is not."""
+    with contextlib.suppress(UserError):
+        return read_json(path)
+    return None
 
 
 def _json(path: Path) -> Iterator[tuple[str, Row]]:
@@ -214,6 +227,10 @@ def _json(path: Path) -> Iterator[tuple[str, Row]]:
             raise
         yield from _json_lines(path)  # under the wrong name, as POPE's files and some of LLaVA's are
         return
+    yield from _items(content, path)
+
+
+def _items(content: Any, path: Path) -> Iterator[tuple[str, Row]]:
     if isinstance(content, dict):
         content = _listed(content)
     if not isinstance(content, list):

@@ -16,7 +16,7 @@ from ...harness.predictions import some
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
 from .images import LazyImage
 from .local import beside, found, opened
-from .predictions import read_predictions
+from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import Table, read_json
 from .task import Benchmark, Rule, VisualQuestions
@@ -154,8 +154,10 @@ def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predi
     As in the official script a missing prediction is wrong among all questions, and does not count among those with an
     image: only a prediction's prompt tells that script of the image.
     """
-    read = read_predictions(path, task, ids=("question_id", "index"), texts=("text", "prediction", "pred"))
-    if path.suffix.lower() == ".json":
+    rows = list(read_rows(path))
+    ids, texts = ("question_id", "index"), ("text", "prediction", "pred")
+    read = read_predictions(path, task, ids=ids, texts=texts, rows=rows)
+    if path.suffix.lower() == ".json" or any("pred" in row for _, row in rows):  # the script's
         given = {name: text for name, text in read.outputs.items() if text != _NO_PREDICTION}
         read = replace(read, outputs=given)
     missing = [sample.id for sample in task.samples if sample.id not in read.outputs]

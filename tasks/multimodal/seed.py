@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +12,14 @@ from ...harness.errors import UserError
 from ...harness.predictions import some
 from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
 from .images import LazyImage
-from .local import beside, found, official_rows, opened
+from .local import beside, found, labelled, official_rows, opened
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table, read_json
 from .task import Benchmark, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ...harness.contracts import Predictions
 
@@ -50,6 +51,7 @@ def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     org: str = "lmms-lab",
     revision: str = "",
     rule: str = "official",
+    predictions: str = "",
 ) -> VisualQuestions:
     """Return SEED-Bench. Of a video the middle frame is shown, as LLaVA does.
 
@@ -62,16 +64,38 @@ def seed_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+        predictions: A log of lmms-eval or a sheet of VLMEvalKit, whose labels are taken where there are no annotations;
+            `score` gives what it scores.
 
     Raises:
         UserError: A file cannot be read, or is not what it should be.
     """
     if part not in _PARTS:
         raise UserError(f"no part {part!r}", where="task seed-bench", todo=f"choose part= from {', '.join(_PARTS)}")
-    source = opened(annotations, f"{org}/SEED-Bench", "test", revision=revision)
-    asked = _of_table(source) if isinstance(source, Table) else _of_file(source, questions, images)
-    kept = [question for question in _told_apart(asked) if part in ("all", question.subsets["data"])]
-    return BENCHMARK.task(kept, rule)
+    where = annotations or f"{org}/SEED-Bench"
+    own = [] if annotations else labelled(predictions, "question", "answer")
+    asked: Iterable[Question]
+    if own:
+        where, asked = predictions, itertools.starmap(_labelled, own)
+    else:
+        source = opened(annotations, where, "test", revision=revision)
+        asked = _of_table(source) if isinstance(source, Table) else _of_file(source, questions, images)
+    every = list(_told_apart(asked))
+    kept = [question for question in every if part in ("all", question.subsets["data"])]
+    others = [question.id for question in every if part not in ("all", question.subsets["data"])]
+    return BENCHMARK.task(kept, rule, where, {f"of the other part than part={part}": others})
+
+
+def _labelled(place: str, row: Mapping[str, Any]) -> Question:
+    """A question as a log of lmms-eval or a sheet of VLMEvalKit has it, which is of the images only."""
+    kinds = {name: number for number, name in enumerate(TYPES, 1)}
+    told = {
+        "question_id": row.get("index"),
+        "question_type_id": kinds.get(str(row.get("category"))),
+        "data_type": "image",
+    }
+    options = {f"choice_{letter.lower()}": row.get(letter) for letter in "ABCD"}
+    return _question({**told, **options, **row}, place, None)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
@@ -129,7 +153,7 @@ def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Qu
     )
 
 
-def _told_apart(questions: Iterator[Question]) -> Iterator[Question]:
+def _told_apart(questions: Iterable[Question]) -> Iterator[Question]:
     """Number the questions of one id: the official script counts both of the one pair that there is."""
     seen: dict[str, int] = {}
     for question in questions:

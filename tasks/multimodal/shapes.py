@@ -210,9 +210,9 @@ def _exact() -> Rule:
     return Rule("official", parse, score)
 
 
-def _like(benchmark: Benchmark, name: str, summary: str) -> Benchmark:
+def _like(benchmark: Benchmark, name: str, summary: str, **fields: Any) -> Benchmark:
     """A benchmark asked and scored like another one, of which no predictions were made elsewhere."""
-    card = benchmark.card.model_copy(update={"summary": summary, "citation": "", **_SOURCE})
+    card = benchmark.card.model_copy(update={"summary": summary, "citation": "", **_SOURCE, **fields})
     return replace(benchmark, name=name, card=card, predictions=None, submission=None)
 
 
@@ -230,7 +230,12 @@ OPEN = Benchmark(
 )
 POPE = _like(pope.BENCHMARK, "shapes-pope", "Is there such a shape in the drawn scene? In the manner of POPE")
 MME = _like(mme.BENCHMARK, "shapes-mme", "Two yes-or-no questions on a drawn scene, in the manner of MME")
-CHOICE = _like(mmbench.BENCHMARK, "shapes-choice", "Multiple choice on drawn scenes, in the manner of MMBench")
+CHOICE = _like(
+    mmbench.BENCHMARK,
+    "shapes-choice",
+    "Multiple choice on drawn scenes, in the manner of MMBench",
+    metrics=(Metric(name="accuracy"), Metric(name="first pass")),
+)
 READING = _like(textvqa.BENCHMARK, "shapes-reading", "Letters and digits in drawn scenes, in the manner of TextVQA")
 FACTORIES = {
     "shapes_open": OPEN,

@@ -38,6 +38,7 @@ class Rule:
             says "cannot be scored".
         aggregate: Makes the derived metrics of the card, see `Task.aggregate`.
         version: Goes up when the rule changes.
+        remarks: Says of what was parsed, sample by sample, what is worth knowing beside the metrics.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Rule:
     score: Callable[[Sequence[Question], Json | None], Mapping[str, float] | None]
     aggregate: Callable[[Scores], Mapping[str, float]] | None = None
     version: int = 1
+    remarks: Callable[[Sequence[Json]], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,10 @@ class VisualQuestions(Task):
     def aggregate(self, scores: Scores) -> Mapping[str, float]:
         """Return the derived metrics of the rule."""
         return self.rule.aggregate(scores) if self.rule.aggregate else {}
+
+    def remarks(self, parsed: Sequence[Json]) -> Sequence[str]:
+        """Return what the rule says beside the metrics, of what was parsed of each scored sample."""
+        return self.rule.remarks(parsed) if self.rule.remarks else ()
 
     def predictions(self, path: Path) -> Predictions:
         """Read predictions made elsewhere.

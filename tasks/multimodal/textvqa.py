@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
-from .normalise import evalai, vlmevalkit
+from .normalise import evalai, read_back, vlmevalkit
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import as_text, read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
-from .task import Benchmark, VisualQuestions
+from .task import Benchmark, ScoringOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from ...harness.contracts import Input
     from .images import LazyImage
     from .predictions import Row
+    from .tables import Table
+    from .task import VisualQuestions
 
 _OCR = "Reference OCR token: "
 """How the second line of LLaVA's prompt begins."""
@@ -59,8 +60,9 @@ BENCHMARK = Benchmark(
     ),
     prompt="textvqa",
     rules=(
-        annotators_rule("official", lambda text, _: evalai(text), always(evalai)),  # and lmms-eval's
-        annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(text), always(vlmevalkit)),
+        annotators_rule("official", lambda text, _: evalai(text), always(evalai)),
+        annotators_rule("lmms-eval", lambda text, _: evalai(text), always(evalai)),  # the same
+        annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(read_back(text)), always(vlmevalkit)),
     ),
     predictions=functools.partial(
         read_predictions,
@@ -70,19 +72,6 @@ BENCHMARK = Benchmark(
         question_names=_question_names,
     ),
 )
-
-
-class _ScoringOnly(VisualQuestions):
-    """The questions without the OCR tokens that LLaVA's prompt holds: stored answers can be scored, no model asked."""
-
-    @functools.cached_property
-    def inputs(self) -> Sequence[Input]:
-        """Refuse."""
-        raise UserError(
-            "the prompt needs OCR tokens, which the official annotations do not have",
-            where="task textvqa",
-            todo="give questions= (LLaVA's llava_textvqa_val_v051_ocr.jsonl), or ocr=false",
-        )
 
 
 def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
@@ -107,26 +96,29 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         org: Who keeps the data set on the hub.
         split: Of the data set: ``train``, ``validation`` or ``test``.
         revision: Of the data set.
-        rule: ``official`` (lmms-eval's is the same) or ``vlmevalkit``.
+        rule: ``official``, ``lmms-eval`` (which is the same) or ``vlmevalkit``.
 
     Raises:
         UserError: A file cannot be read, or questions and annotations do not belong together.
     """
+    where = annotations or f"{org}/textvqa"
     if is_json(annotations):
-        asked = list(_local(annotations, questions, images))
+        asked, complete = list(_local(annotations, questions, images)), bool(questions)
     else:
-        asked = list(_hub(annotations or f"{org}/textvqa", split, revision))
+        table = hub_table(where, split, revision=revision)
+        asked, complete = list(_hub(table)), "ocr_tokens" in table.columns
     if not ocr:
         plain = [replace(question, text=question.text.capitalize()) for question in asked]
-        return replace(BENCHMARK, prompt="short-answer").task(plain, rule)
-    complete = questions or not is_json(annotations)
-    return (VisualQuestions if complete else _ScoringOnly)(BENCHMARK, asked, rule)
+        return replace(BENCHMARK, prompt="short-answer").task(plain, rule, where)
+    if complete:
+        return BENCHMARK.task(asked, rule, where)
+    todo = "give questions= (LLaVA's llava_textvqa_val_v051_ocr.jsonl), or ocr=false"
+    return ScoringOnly(BENCHMARK, asked, rule, where).why(f"the prompt needs OCR tokens, which {where} lacks", todo)
 
 
-def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
-    table = hub_table(data, split, revision=revision)
-    for number, row in enumerate(table.rows("question_id", "image_id", "question", "ocr_tokens")):
-        yield _question(row, f"{table.where} row {number}", tuple(row["ocr_tokens"] or ()), table.image(number))
+def _hub(table: Table) -> Iterator[Question]:
+    for number, row in enumerate(table.rows("question_id", "image_id", "question")):
+        yield _question(row, f"{table.where} row {number}", tuple(row.get("ocr_tokens") or ()), table.image(number))
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:

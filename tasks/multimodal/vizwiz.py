@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
-from .normalise import evalai, vizwiz, vlmevalkit
+from .normalise import evalai, read_back, vizwiz, vlmevalkit
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
 from .question import Question
@@ -104,7 +104,7 @@ BENCHMARK = Benchmark(
         # What LLaVA-1.5 reports: its predictions pass through the EvalAI processor before they are uploaded.
         _rule("llava", lambda text: vizwiz(evalai(text)), lambda humans: humans),
         _rule("lmms-eval", evalai, always(evalai)),
-        _rule("vlmevalkit", vlmevalkit, always(vlmevalkit)),
+        _rule("vlmevalkit", lambda text: vlmevalkit(read_back(text)), always(vlmevalkit)),
     ),
     predictions=functools.partial(
         read_predictions,
@@ -145,7 +145,7 @@ def vizwiz_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         asked = list(_local(annotations or questions, images))
     else:
         asked = list(_hub(annotations or f"{org}/VizWiz-VQA", split, revision))
-    return BENCHMARK.task(asked, rule)
+    return BENCHMARK.task(asked, rule, annotations or questions or f"{org}/VizWiz-VQA")
 
 
 def _hub(data: str, split: str, revision: str) -> Iterator[Question]:

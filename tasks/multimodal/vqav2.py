@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
-from .normalise import evalai, one_line, vlmevalkit, vqa_official
+from .normalise import evalai, one_line, read_back, vlmevalkit, vqa_official
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows, without_collection
 from .question import Question
 from .tables import hub_table, read_json
-from .task import Benchmark, VisualQuestions
+from .task import Benchmark, ScoringOnly, VisualQuestions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from ...harness.contracts import Json
     from .images import LazyImage
     from .predictions import Row
+
+
+_SPLITS = {"validation": "val2014", "train": "train2014", "testdev": "test-dev2015", "test": "test2015"}
+"""What the names of the official files say of a split."""
+_SUBTYPE = re.compile(r"(?:train|val|test|test-dev)20\d\d")
 
 
 def _agree(humans: Sequence[str]) -> bool:
@@ -44,7 +50,7 @@ RULES = (
     # What LLaVA-1.5 reports: its predictions pass through the EvalAI processor before they are uploaded.
     annotators_rule("llava", lambda text, humans: _official(evalai(text), humans), _official_humans),
     annotators_rule("lmms-eval", lambda text, _: vqa_official(text), always(vqa_official)),
-    annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(text), always(vlmevalkit)),
+    annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(read_back(text)), always(vlmevalkit)),
 )
 BENCHMARK = Benchmark(
     name="vqav2",
@@ -77,10 +83,11 @@ def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     """Return VQAv2.
 
     Args:
-        annotations: The official annotation file (JSON); or a data set with the hub's columns: a parquet file or a
-            folder. Without it and without ``questions``, the data set of ``org`` on the hub.
-        questions: The official question file (JSON) or LLaVA's (JSON lines). Without ``annotations`` nothing can be
-            scored, but a submission can be written.
+        annotations: The official annotation file (JSON, or its rows as JSON lines), which is enough to score stored
+            answers; the folder of the official files, found by their names; or a data set with the hub's columns: a
+            parquet file or a folder. Without it and without ``questions``, the data set of ``org`` on the hub.
+        questions: The official question file (JSON, or its rows as JSON lines) or LLaVA's. Without ``annotations``
+            nothing can be scored, but a submission can be written.
         images: The folder of COCO's images of the split. Not needed to score answers.
         every_question: The question file of test2015, whose every question a submission must list. Without it a
             submission lists the questions of the task.
@@ -92,7 +99,9 @@ def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     Raises:
         UserError: A file cannot be read, or questions and annotations do not belong together.
     """
-    data = annotations or f"{org}/VQAv2"
+    data = annotations or questions or f"{org}/VQAv2"
+    if not questions and annotations and Path(annotations).expanduser().is_dir():
+        annotations, questions = _official_files(Path(annotations).expanduser(), split) or (annotations, "")
     every: Callable[[], list[str]] | None = None
     if questions or is_json(annotations):
         asked = _local(annotations, questions, images)
@@ -103,7 +112,26 @@ def vqav2_task(  # noqa: PLR0913 - one parameter is one argument of a spec
     if every_question:
         every = functools.partial(_ids_in_file, every_question)
     benchmark = replace(BENCHMARK, submission=functools.partial(write_submission, every=every))
-    return benchmark.task(asked, rule)
+    if is_json(annotations) and not questions:
+        scored_only = ScoringOnly(benchmark, list(asked), rule, data)
+        return scored_only.why("annotations alone do not have the questions", "give questions=")
+    return benchmark.task(asked, rule, data)
+
+
+def _official_files(folder: Path, split: str) -> tuple[str, str] | None:
+    """The annotation file and the question file of a split, or an empty text; ``None`` if it has no such files."""
+    found = {kind: sorted(folder.glob(f"*{kind}.json*")) for kind in ("annotations", "questions")}
+    if not any(found.values()):
+        return None
+    own = {kind: [path for path in paths if _SPLITS.get(split, split) in path.name] for kind, paths in found.items()}
+    if not any(own.values()):
+        raise UserError(f"it has no files of the split {split!r}", where=str(folder), todo="check split=")
+    several = next((paths for paths in own.values() if len(paths) > 1), None)
+    if several:
+        what = f"several files of the split {split!r}: {', '.join(path.name for path in several)}"
+        raise UserError(what, where=str(folder), todo="name one with annotations= and questions=")
+    annotations, questions = (str(paths[0]) if paths else "" for paths in own.values())
+    return annotations, questions
 
 
 def write_submission(
@@ -151,7 +179,9 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
     if not questions:
-        raise UserError("the question file is missing", where="task vqav2", todo="give questions=")
+        for place, row in read_rows(annotations):
+            yield _question({**row, "question": ""}, place, None, human_answers(row.get("answers"), place), row)
+        return
     labels = {field(row, "question_id", at): (at, row) for at, row in read_rows(annotations)} if annotations else {}
     for place, row in _asked(questions):
         at, label = labels.pop(field(row, "question_id", place), (place, None)) if annotations else (place, {})
@@ -165,18 +195,21 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
 
 def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The questions of a file, each with the name of its image."""
-    if path.endswith(".jsonl"):  # LLaVA's
-        for place, row in read_rows(path):
+    subtype = _SUBTYPE.search(Path(path).name)
+    folder = subtype[0] if subtype else ""
+    if not path.endswith(".jsonl"):
+        content = read_json(path)
+        if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
+            raise UserError("not a question file of VQA: no list of questions", where=path, todo="check questions=")
+        folder = str(content.get("data_subtype", folder))
+    folder = folder.replace("test-dev", "test")
+    for place, row in read_rows(path):
+        if "text" in row:  # LLaVA's
             image = field(row, "image", place)
             image_id = Path(image).stem.rpartition("_")[2].lstrip("0") or "0"
             yield place, {"image_id": image_id, **row, "question": field(row, "text", place).removesuffix(SHORT_ANSWER)}
-        return
-    content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
-        raise UserError("not a question file of VQA: no list of questions", where=path, todo="check questions=")
-    folder = str(content.get("data_subtype", "")).replace("test-dev", "test")
-    for place, row in read_rows(path):
-        yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
+        else:
+            yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
 
 
 def _question(row: Row, place: str, image: LazyImage | None, humans: list[str] | None, label: Row) -> Question:

@@ -165,12 +165,19 @@ class TestDerivedFigures:
         summarise(self.CARD, samples, records, aggregate)
         assert made == [["s0", "s2", "s3", "s4", "s5"], ["s0", "s2", "s4"], ["s3", "s5"]]
 
+    def test_may_come_with_a_mean_that_an_official_script_rounds(self):
+        samples, records = self.cell()
+        plain = summarise(self.CARD, samples, records, self.f1)["metrics"]
+        rounded = summarise(self.CARD, samples, records, lambda scores: {**self.f1(scores), "yes": 0.3})["metrics"]
+        assert (rounded["yes"].value, rounded["yes"].low) == (0.3, plain["yes"].low)
+        assert rounded["f1"] == plain["f1"]
+
     def test_that_do_not_exist_are_left_out(self):
         summary = summarise(self.CARD, *self.cell(), lambda scores: {"f1": math.nan})
         assert list(summary["metrics"]) == ["right", "yes"]
 
     def test_that_the_card_does_not_know_are_refused(self):
-        with pytest.raises(UserError, match=r"aggregate\(\) gave 'f2', which is not a derived metric"):
+        with pytest.raises(UserError, match=r"aggregate\(\) gave 'f2', which is not a metric"):
             summarise(self.CARD, *self.cell(), lambda scores: {"f2": 1.0})
 
     def test_cover_the_truth_about_as_often_as_they_say(self):

@@ -185,7 +185,9 @@ def test_llava_bench_rounds_the_means_before_the_ratio():
     assert judged.llava_bench_summary(reference, model).ratio == round(5 / 8.333 * 100, 1)
     reference, model = np.array([2.0] * 1999 + [3.0]), np.array([1.0] * 1999 + [3.0])
     summary = judged.llava_bench_summary(reference, model)
-    assert (summary.reference, summary.model) == (round(2.0005, 3) * 10, round(1.001, 3) * 10)
+    assert (summary.reference, summary.model) == (20.0, 10.0)
+    # As the official script prints the column of LLaVA-1.5-13B's conversations: 8.7647 is 8.765, and that is 87.7.
+    assert judged.llava_bench_summary(np.full(17, 9.0), np.array([8.0] * 4 + [9.0] * 13)).model == 87.7
     exact = judged.llava_bench_summary(reference, model, rounded=False)
     assert exact.ratio == pytest.approx(1.001 / 2.0005 * 100)
     assert exact.ratio != round(exact.ratio, 1)

@@ -10,9 +10,11 @@ import pytest
 from adaptbench.harness.contracts import Record
 from adaptbench.harness.errors import BadSample, UserError
 from adaptbench.harness.summary import summarise
+from adaptbench.tasks.multimodal.choices import offered
 from adaptbench.tasks.multimodal.mmbench import mmbench_task
 from PIL import Image
 
+METRICS = ("accuracy", "first pass", "passes right", "vanilla")
 PASS = 1_000_000
 ENDING = "Answer with the option's letter from the given choices directly."
 
@@ -39,6 +41,10 @@ ROWS = [
     row(PASS + 7, ["green", "blue", "red", "None of these"], "A", category="color"),
     row(2 * PASS + 7, ["blue", "red", "green", "None of these"], "C", category="color"),
 ]
+
+
+def approx(values):
+    return pytest.approx(dict(zip(METRICS, values, strict=True)))
 
 
 def write_tsv(path, rows=ROWS):
@@ -89,7 +95,7 @@ def test_a_sample_is_a_question_with_all_passes_that_there_are(tsv):
     task = mmbench_task(str(tsv))
     passes = {sample.id: [q.id for q in task.questions_of(sample)] for sample in task.samples}
     assert passes == {"5": ["5", "1000005"], "7": ["7", "1000007", "2000007"], "9": ["9"]}
-    assert task.samples[1].subsets == {"category": "color", "L2-category": "perception", "split": "dev"}
+    assert task.samples[1].subsets == {"category": "color", "L2-category": "perception", "split": "dev", "passes": "3"}
     digests = {item.load().digests for item in task.inputs[2:5]}
     assert len(digests) == 1
 
@@ -106,11 +112,30 @@ def test_questions_are_asked_as_llava_asks(tsv):
         mmbench_task(str(tsv), language="de")
 
 
-@pytest.mark.parametrize("missing", ["", "nan", "NaN", "None"])
-def test_options_end_at_the_first_missing_one(tmp_path, missing):
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "None", "none"])
+def test_llavas_list_of_options_ends_at_the_first_missing_one(tmp_path, missing):
     rows = [row(1, ["a", "b", missing, "d"], "A", hint=missing)]
-    [question] = mmbench_task(str(write_tsv(tmp_path / "x.tsv", rows))).questions
-    assert (question.options, question.hint) == (("a", "b"), "")
+    task = mmbench_task(str(write_tsv(tmp_path / "x.tsv", rows)))
+    assert task.inputs[0].load().text == f"Which 1?\nA. a\nB. b\n{ENDING}"
+    assert task.questions[0].hint == ""
+
+
+@pytest.mark.parametrize("rule", ["official", "vlmevalkit", "lmms-eval"])
+def test_a_rule_takes_none_for_an_option(tmp_path, rule):
+    rows = [row(1, ["red", "green", "None", "blue"], "C"), row(2, ["red", "green", "", "blue"], "D")]
+    task = mmbench_task(str(write_tsv(tmp_path / "x.tsv", rows)), rule=rule)
+    assert [sorted(offered(question)) for question in task.questions] == [list("ABCD"), list("ABD")]
+    assert metrics(task, {"1": "C", "2": "The answer is D"})[0]["accuracy"] == 1
+    assert metrics(task, {"1": "it is none of them", "2": "blue"})[0]["accuracy"] == 1
+
+
+@pytest.mark.parametrize("cell", ["None", "NA", "null", "nan", "#N/A", ""])
+def test_vlmevalkit_reads_an_answer_in_its_sheets_as_pandas_does(tmp_path, cell):
+    """The text of the one option that is in the answer would be right; a missing cell is the text nan."""
+    path = write_tsv(tmp_path / "x.tsv", [row(1, ["red", "l", "u/", "#"], "B"), row(2, ["red", "na", "x", "y"], "B")])
+    task = mmbench_task(str(path), rule="vlmevalkit")
+    assert task.parse(task.samples[0], cell) is None
+    assert task.parse(task.samples[1], cell) == ["B"]
 
 
 def test_an_image_may_be_that_of_another_row(tmp_path):
@@ -125,18 +150,18 @@ def test_an_image_may_be_that_of_another_row(tmp_path):
 def test_oracle_anti_oracle_and_constant(tsv, rule):
     task = mmbench_task(str(tsv), rule=rule)
     right, summary = metrics(task, oracle(task))
-    assert right == {"accuracy": 1, "first pass": 1}
+    assert right == dict.fromkeys(METRICS, 1)
     assert summary["breakdown"]["category"]["ocr"]["accuracy"].n == 2
     wrong = {name: ["D"] * len(t) if isinstance(t, list) else "D" for name, t in oracle(task).items()}
-    assert metrics(task, wrong)[0] == {"accuracy": 0, "first pass": 0}
+    assert metrics(task, wrong)[0] == dict.fromkeys(METRICS, 0)
     always = {name: ["A"] * len(t) if isinstance(t, list) else "A" for name, t in oracle(task).items()}
-    assert metrics(task, always)[0] == {"accuracy": 0, "first pass": 1 / 3}
+    assert metrics(task, always)[0] == approx([0, 1 / 3, 5 / 18, 2 / 6])
 
 
 def test_one_wrong_pass_makes_a_question_wrong(tsv):
     task = mmbench_task(str(tsv))
     found, _ = metrics(task, oracle(task) | {"7": ["B", "A", "well, who knows"]})
-    assert found == {"accuracy": 2 / 3, "first pass": 1}
+    assert found == approx([2 / 3, 1, 8 / 9, 5 / 6])
 
 
 def test_a_question_whose_answer_only_the_server_knows_is_not_scored(tmp_path):
@@ -170,7 +195,7 @@ def test_llava_answers_are_read_and_a_missing_pass_costs_the_question(tsv, tmp_p
     path.write_text("\n".join(map(json.dumps, rows[1:])))
     outputs = task.predictions(path).outputs
     assert outputs["5"] == ["", "B"]
-    assert metrics(task, outputs)[0] == {"accuracy": 2 / 3, "first pass": 2 / 3}
+    assert metrics(task, outputs)[0] == approx([2 / 3, 2 / 3, 5 / 6, 5 / 6])
 
 
 def test_the_sheet_for_the_server_is_the_official_one_and_can_be_read_again(tsv, tmp_path):

@@ -133,7 +133,7 @@ def test_llava_answers_and_logs_of_lmms_eval_and_vlmevalkit_are_read(folder, tmp
     [
         ({"v1_0": {"score": [1.5]}}, "the grade '1.5' is not a number from 0 to 1"),
         ({"v1_0": {"score": ["good"]}}, "the grade 'good' is not a number from 0 to 1"),
-        ({"v1_0": {"score": [1.0]}, "v1_1": {"score": [1.0, 0.0]}}, "some questions have 1 grades and some 2"),
+        ({"v1_0": {"score": [1.0]}, "v1_1": {"score": [1.0, 0.0]}}, "of 2 runs of the judge some lack 1 question"),
         ({"x": {"score": [1.0]}}, "none of its 1 predictions is for a question of this task"),
     ],
 )

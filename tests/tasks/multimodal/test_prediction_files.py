@@ -205,7 +205,7 @@ def test_samples_of_several_questions(tmp_path):
         ("a.json", '[{"question_id": 101, "text": "cat"}, 7]', r"a\.json, item 2: 7 is not an object"),
         ("a.csv", "question_id,text\n101,cat\n102,dog,cow\n", r"a\.csv, line 3: more cells"),
         ("a.xlsx", "question_id,text\n", r"a\.xlsx: not an XLSX file"),
-        ("a.txt", "x", r"a\.txt: the name of a file of predictions ends in one of \.jsonl"),
+        ("a.txt", "x", r"a\.txt: the name of a file of rows ends in one of \.jsonl"),
     ],
 )
 def test_what_is_refused_is_named_with_its_place(tmp_path, task, name, content, says):

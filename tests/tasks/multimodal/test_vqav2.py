@@ -226,8 +226,9 @@ def test_the_submission_lists_every_question_with_cleaned_answers(tmp_path, file
 
 
 def test_the_files_must_belong_together(tmp_path, files):
-    with pytest.raises(UserError, match="question file is missing"):
-        vqav2_task(files["annotations"])
+    task = vqav2_task(files["annotations"])
+    with pytest.raises(UserError, match="annotations alone do not have the questions; give questions="):
+        task.inputs[0].load()
     labels = json.loads((tmp_path / "annotations.json").read_text())
     fewer = tmp_path / "fewer.json"
     fewer.write_text(json.dumps(labels | {"annotations": labels["annotations"][1:]}))
