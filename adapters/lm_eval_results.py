@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
-from ..harness.importing import Imported, ImportedCell, ImportedMetric, ImportedSample, LeftOut, read_json
-from ..harness.store.files import disk_errors
+from ..harness.importing import Imported, ImportedCell, ImportedMetric, ImportedSample, LeftOut
+from ..harness.reading import read_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,15 +93,10 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         UserError: A line is not an object.
     """
-    with disk_errors(path, "read"):
-        lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            row = read_json(line, where)
-            if not isinstance(row, dict) or "doc_id" not in row:
-                raise UserError("not a sample: it has no doc_id", where=where, todo="the file is damaged; get it again")
-            yield where, row
+    for where, row in read_json_lines(path):
+        if not isinstance(row, dict) or "doc_id" not in row:
+            raise UserError("not a sample: it has no doc_id", where=where, todo="the file is damaged; get it again")
+        yield where, row
 
 
 class TaskResults:

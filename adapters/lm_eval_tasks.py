@@ -21,6 +21,7 @@ from ..harness.cards import Metric, TaskCard
 from ..harness.contracts import Input, Predictions, Sample, Task
 from ..harness.errors import UserError
 from ..harness.hashing import canonical_json, sha256_hex
+from ..harness.reading import read_json_lines
 from ..harness.specs import did_you_mean
 from .lm_eval_demonstrations import Demonstrations, OtherDocuments
 from .lm_eval_model import prompt
@@ -143,7 +144,7 @@ class LmEvalTask(Task):
 
         outputs: dict[str, Json] = {}
         unmatched = []
-        for number, row in _rows(path):
+        for where, row in _rows(path):
             name = str(row.get("doc_id"))
             asked = self._asked.get(name)
             if asked is None or row.get("prompt_hash") != hash_string(asked[0].args[0]):
@@ -154,7 +155,7 @@ class LmEvalTask(Task):
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise UserError(
                     "its field resps does not hold this task's answers",
-                    where=f"{path}, line {number}",
+                    where=where,
                     todo="give the file that --log_samples wrote",
                 ) from error
         notes = [f'{self._note}: demonstrations="lm-eval" asks what it asked'] if unmatched and self._note else []
@@ -323,23 +324,11 @@ def _read(instance: Instance, said: Any) -> Json:
     return [float(value), {"True": True, "False": False}[greedy]]
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read it: {error}", where=str(path), todo="give a samples_*.jsonl of lm-eval"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"not JSON: {error}", where=f"{path}, line {number}") from error
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in read_json_lines(path):
         if not isinstance(row, dict):
-            raise UserError("not an object", where=f"{path}, line {number}")
-        yield number, row
+            raise UserError("not an object", where=where, todo="give a samples_*.jsonl of lm-eval")
+        yield where, row
 
 
 def _aggregated(aggregate: Callable[[list[Any]], float], values: list[Any]) -> float:

@@ -21,6 +21,7 @@ from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
 from .imported_task import ImportedTask, KeptSample
+from .reading import json_value
 from .results import CellId, CellResult, Estimate
 from .samples import sample_digests, samples_digest
 from .specs import Call
@@ -72,10 +73,7 @@ def read_json(data: bytes, where: str) -> Any:
     Raises:
         UserError: It is not JSON.
     """
-    try:
-        return json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=where, todo="the file is damaged; get it again") from error
+    return json_value(data, where, "the file is damaged; get it again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

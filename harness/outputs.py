@@ -11,6 +11,7 @@ from .errors import UserError
 from .progress import SILENT, Steps
 from .specs import did_you_mean
 from .store.files import disk_errors, make_folder, write_atomic
+from .texts import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,7 +103,7 @@ def write_content(out: Path, content: object) -> None:
 def _bytes(out: Path, content: object) -> bytes:
     if not isinstance(content, str | bytes):
         raise UserError(f"it returned a {type(content).__name__}", where=str(out), todo="return text or bytes")
-    return content.encode() if isinstance(content, str) else content
+    return utf8(content) if isinstance(content, str) else content
 
 
 def _write_folder(out: Path, files: Files) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .abilities import PredictionReader
 from .contracts import Predictions
 from .errors import UserError
+from .reading import read_json_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,36 +129,17 @@ def read_outputs(path: Path) -> dict[str, Output]:
         UserError: A line is not such an object, or a sample appears twice.
     """
     outputs: dict[str, Output] = {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"cannot read it: {error.strerror}", where=str(path), todo="give a file of JSON lines"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=str(path), todo="give a file of JSON lines") from error
-    for number, line in enumerate(text.split("\n"), 1):  # a JSON text may hold other characters that end lines
-        if line.strip():
-            sample, output = _output(line, where=f"{path}, line {number}")
-            if sample in outputs:
-                raise UserError(
-                    f"sample {sample!r} appears twice", where=f"{path}, line {number}", todo="keep one of them"
-                )
-            outputs[sample] = output
+    for where, row in read_json_lines(path, finite=True):
+        sample, output = _output(row, where)
+        if sample in outputs:
+            raise UserError(f"sample {sample!r} appears twice", where=where, todo="keep one of them")
+        outputs[sample] = output
     return outputs
 
 
-def _output(line: str, where: str) -> tuple[str, Output]:
-    try:
-        row = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=where, todo="write one object per line") from error
+def _output(row: Any, where: str) -> tuple[str, Output]:
     if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
         raise UserError(
             "not an object with the fields sample and output", where=where, todo="write one such object per line"
         )
     return row["sample"], Output(row["output"], str(row.get("input", "")))
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number that JSON has")

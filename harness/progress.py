@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from .columns import printable
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -63,7 +65,7 @@ class Lines(Progress):
 
     def note(self, text: str) -> None:
         """Write a line."""
-        self._stream.write(f"{text}\n")
+        self._stream.write(f"{printable(text)}\n")
         self._stream.flush()
 
     def start(self, cell: CellId, samples: int, done: int) -> None:
@@ -101,7 +103,7 @@ class Bars(Progress):
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
-        self._rich.console.print(text, markup=False, highlight=False)
+        self._rich.console.print(printable(text), markup=False, highlight=False)
 
     def start(self, cell: CellId, samples: int, done: int) -> None:
         """Show the cell's bar."""

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from .cards import MethodCard, ModelCard, TaskCard
 from .transformer import Language
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of what a run directory holds; it rises with every change that older versions cannot read, or make of older runs."""
-
+READ_VERSIONS = (2, SCHEMA_VERSION)
+"""Versions that are read; documents of version 2 have no checksum."""
 
 END_TO_END = "embed()"
 """What is timed of every model of images; of one that is a torch module, its forward pass is timed besides."""

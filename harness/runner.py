@@ -14,6 +14,7 @@ from .jobs import RunContext, jobs_of
 from .measure.hardware import check_device
 from .samples import SampleLimit
 from .store import RunDirectory
+from .texts import all_printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +74,7 @@ class RunResult:
             for result, timing in zip(self.results, map(self._timing, self.results), strict=True)
             for metric, estimate in result.metrics.items()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(all_printable(rows))
 
     def _repr_html_(self) -> str:
         """The same as a table in a notebook."""

@@ -16,6 +16,11 @@ def printable(text: str) -> str:
     return _UNSHOWN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def utf8(text: str) -> bytes:
+    """A text as it is written to any file: halves of characters, which UTF-8 cannot hold, as JSON's escapes."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def all_printable(value: Any) -> Any:
     """The same for every text of a value that JSON can hold."""
     if isinstance(value, str):

@@ -15,12 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from .errors import UserError
 from .hashing import canonical_json, sha256_hex
-from .results import CellId, CellResult
+from .results import SCHEMA_VERSION, CellId, CellResult
 from .specs import parse, parse_call
+from .store.documents import read_document, write_document
 from .store.files import write_atomic
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class FinishedRun(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    schema_version: int = SCHEMA_VERSION
     asked: str
     cells: dict[str, CellId]
     said: tuple[str, ...] = ()
@@ -66,11 +68,9 @@ def installed() -> str:
 def run_content(run: RunDirectory) -> str:
     """Digest of a run's cells, as far as the sizes and times of its files tell."""
     found = []
-    for name in (
-        "manifest.json",
-        "plan.json",
-        *(f"cells/{key}/{part}" for key in run.manifest().cells for part in _CELL),
-    ):
+    manifest = run.manifest()
+    cells = (f"cells/{key}/{part}" for key in manifest.cells for part in _CELL)
+    for name in ("manifest.json", "plan.json", *manifest.attached, *cells):
         with suppress(OSError):
             stat = (run.path / name).stat()
             found.append([name, stat.st_size, stat.st_mtime_ns])
@@ -104,14 +104,14 @@ def asked_for(registry: Registry, request: Request, settings: Settings, limit: S
 def finished(run: RunDirectory, asked: str) -> tuple[FinishedRun, tuple[CellResult, ...]] | None:
     """What a run came to, if this was asked of it before and every cell is as it was left; else ``None``."""
     try:
-        found = FinishedRun.model_validate_json((run.path / ".finished.json").read_bytes())
-        if not asked or found.asked != asked:
+        found = read_document(run.path / ".finished.json", FinishedRun, "") if asked else None
+        if found is None or found.asked != asked:
             return None
         journals = [run.journal(key) for key in found.cells]
         for journal in journals:
             journal.check()
         results = tuple(result for journal in journals if (result := journal.result()) is not None)
-    except (OSError, UserError, ValidationError):  # running it will say what is wrong
+    except (OSError, UserError):  # running it will say what is wrong
         return None
     return (found, results) if len(results) == len(found.cells) else None
 
@@ -121,7 +121,7 @@ def note_finished(run: RunDirectory, asked: str, said: Iterable[str], results: I
     if asked:
         done = FinishedRun(asked=asked, cells={result.key: result.cell for result in results}, said=tuple(said))
         with suppress(UserError, OSError):  # it only saves time
-            write_atomic(run.path / ".finished.json", done.model_dump_json(indent=1).encode())
+            write_document(run.path / ".finished.json", done)
 
 
 def is_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> bool:

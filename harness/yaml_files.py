@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .errors import UserError
+from .reading import read_text
 from .specs import did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -27,11 +28,7 @@ def read_yaml(path: str | Path, *, kind: str, fields: str) -> dict[str, Any]:
     """
     where, todo = str(path), f"name a {kind} file"
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader, stricter
-    except OSError as error:
-        raise UserError(f"cannot read it: {error.strerror}", where=where, todo=todo) from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=where, todo=todo) from error
+        content = yaml.load(read_text(path), Loader=_Loader)  # noqa: S506 - a safe loader, stricter
     except RecursionError as error:
         raise UserError(f"not a {kind}: it is nested too deeply", where=where, todo=todo) from error
     except yaml.YAMLError as error:
@@ -40,6 +37,8 @@ def read_yaml(path: str | Path, *, kind: str, fields: str) -> dict[str, Any]:
         raise UserError(
             f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="fix it"
         ) from error
+    except ValueError as error:  # PyYAML's own, of a version with thousands of digits
+        raise UserError(f"not YAML: {error}", where=where, todo="fix it") from error
     if not isinstance(content, dict):
         raise UserError(f"not a {kind}: it holds no fields", where=where, todo=f"write {fields}")
     return content
@@ -68,7 +67,12 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # PyYAML's own, as for the date 2001-99-99
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:  # PyYAML's own, as for the date 2001-99-99
             raise _fault(node, f"{node.value!r} cannot be read; put it in quotes") from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

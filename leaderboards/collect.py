@@ -126,7 +126,8 @@ def collect(
         progress: Is told how many cells were read.
 
     Raises:
-        UserError: A manifest cannot be read. A cell that cannot be read is listed with the reason instead.
+        UserError: A manifest cannot be read, or what a task had kept was edited. A cell that cannot be read is listed
+            with the reason instead.
     """
     runs = _runs(directories)
     rows: dict[str, Row] = {}
@@ -152,6 +153,9 @@ def _runs(directories: Sequence[RunDirectory]) -> tuple[Run, ...]:
     for directory in directories:
         unique.setdefault(directory.path.resolve(), directory)
     opened = [(directory, directory.manifest()) for directory in unique.values()]
+    for directory, _ in opened:
+        for fault in directory.changed():
+            raise fault
     names = Counter(manifest.name for _, manifest in opened)
     return tuple(
         Run(

@@ -71,7 +71,7 @@ def frame(board: Board) -> pd.DataFrame:
     per input, memory is in bytes. A cell without scores has one row, whose metric is missing.
     """
     pandas = need("pandas")
-    table: pd.DataFrame = pandas.DataFrame(list(_rows(board)))
+    table: pd.DataFrame = pandas.DataFrame(texts.all_printable(list(_rows(board))))
     for column in _INTEGERS:
         table[column] = table[column].astype("Int64")
     return table

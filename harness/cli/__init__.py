@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ def main() -> None:
     from ..errors import UserError
     from .app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # any text can be shown, whatever the terminal can
     # It may come before or after the command.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debugging = len(arguments) < len(sys.argv) - 1

@@ -17,7 +17,7 @@ from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..plugins import load_plugins
 from ..specs import Call, did_you_mean
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,10 +78,10 @@ def show_cost(options: CostOptions) -> None:
             row["measured"] = [timing.model_dump(mode="json") for timing in times]
         write_json(rows)
         return
-    typer.echo(title)
+    say(title)
     write_columns([*_rows(costs, request)])
     for assumed in _notes(costs, request):
-        typer.echo(f"note: {assumed}")
+        say(f"note: {assumed}")
     for cost, times in zip(costs, timings, strict=False):
         typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
         write_columns([[t.what, f"{1e3 * t.median:.2f} ms", _spread(t)] for t in times])

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..measure import hardware
 from ..plugins import BUILTIN, load_plugins
 from ..store import RunDirectory
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def examine_architectures(extra: Sequence[str], *, as_json: bool) -> None:
     for one in cover(library, wanted, _LIMIT):
         found.append(one)
         if not as_json:
-            typer.echo(f"{one.kind}  {one.model_type}  {one.state}{f': {one.reason}' if one.reason else ''}")
+            say(f"{one.kind}  {one.model_type}  {one.state}{f': {one.reason}' if one.reason else ''}")
     counts = totals(found)
     if as_json:
         write_json({"types": [asdict(one) for one in found], "totals": counts})
@@ -118,7 +118,7 @@ def _show(found: dict[str, Any], plugins: int) -> None:
     typer.echo(f"plugins: {plugins - len(broken)} ok, {len(broken)} broken")
     write_columns([[name, error] for name, error in broken.items()])
     for name, problems in found["runs"].items():
-        typer.echo(f"run {name}: {'whole' if not problems else f'{len(problems)} problems'}")
+        say(f"run {name}: {'whole' if not problems else f'{len(problems)} problems'}")
         write_columns([[problem] for problem in problems])
 
 
@@ -129,10 +129,12 @@ def _state(extra: str, missing: Sequence[str]) -> str:
 def _check_run(path: Path) -> list[str]:
     """Everything that is wrong with a run: records that are not those of the result, or cells that are not complete."""
     try:
-        journals = RunDirectory.existing(path).journals()
+        run = RunDirectory.existing(path)
+        journals = run.journals()
+        run.planned()
     except UserError as error:
         return [str(error)]
-    problems = []
+    problems = [str(fault) for fault in run.changed()]
     for journal in journals:
         try:
             if journal.result() is None:

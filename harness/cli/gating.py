@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, get_args
 
 import typer
 
-from ..columns import printable
 from ..errors import UserError
 from ..gate.accuracy import AccuracyRule
 from ..gate.check import KINDS, Gate, Rules, specs_in_turn
@@ -24,7 +23,8 @@ from ..identity import Settings
 from ..outputs import write_content
 from ..progress import Bars, Lines
 from ..store.files import append, make_folder
-from .output import write_columns, write_json
+from ..texts import utf8
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,10 +159,10 @@ def _finish(options: GateOptions, verdict: Verdict, timed: Sequence[Timed] = ())
     else:
         typer.echo(text(verdict))
         for note in verdict.notes:
-            typer.echo(f"  note: {printable(note)}")
+            say(f"  note: {note}")
     if options.markdown is not None:
         make_folder(options.markdown.absolute().parent)
-        append(options.markdown, markdown(verdict).encode())
+        append(options.markdown, utf8(markdown(verdict)))
     if options.junit is not None:
         write_content(options.junit, junit(verdict))
     if options.benchmark_json is not None:

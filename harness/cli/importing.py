@@ -5,13 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import UserError
 from ..importing import Complete, ImportedCell, complete, read_results, store
 from ..plugins import load_plugins
 from ..store import RunDirectory
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +38,10 @@ def import_command(paths: Sequence[Path], out: Path, plugins: Sequence[str], *, 
             }
         )
         return
-    typer.echo(f"{out}: {sum(new.values()):,} of {len(new):,} cells are new")
+    say(f"{out}: {sum(new.values()):,} of {len(new):,} cells are new")
     write_columns([_line(cell.result) for cell in cells])
     for one in left_out:
-        typer.echo(f"left out: {one.task} of {one.where}: {one.reason}")
+        say(f"left out: {one.task} of {one.where}: {one.reason}")
 
 
 def _told(result: CellResult) -> dict[str, object]:

@@ -11,7 +11,7 @@ from ..plugins import load_plugins
 from ..registry import Entry, Kind
 from ..specs import did_you_mean, show_value
 from ..suites import load_suite
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
     """Write the registered names of one kind, or of all."""
     registry = load_plugins(extra).registry
     for plugin in registry.broken:
-        typer.echo(f"plugin {plugin!r} is broken; `adaptbench plugin list` shows why", err=True)
+        say(f"plugin {plugin!r} is broken; `adaptbench plugin list` shows why", err=True)
     kinds = [k for k in _KINDS if kind in ("all", k, f"{k}s")]
     if not kinds:
         names = ["all", *(f"{k}s" for k in _KINDS)]
@@ -46,7 +46,8 @@ def _show_options(methods: Sequence[Entry]) -> None:
         kind = method_class(entry)
         only = "" if kind.can_run() else "; it can be priced, not run"
         only += "" if kind.has_cost_model() else "; its cost is measured, not predicted"
-        typer.echo(f"\n{entry.name}{only}")
+        typer.echo()
+        say(f"{entry.name}{only}")
         write_columns(
             [
                 [
@@ -69,7 +70,7 @@ def show_plugins(extra: Sequence[str], *, as_json: bool) -> None:
     for plugin in plugins:
         state = "broken" if plugin.error else "ok"
         version = f" {plugin.version}" if plugin.version else ""
-        typer.echo(f"{plugin.name}{version}  [{state}]  {plugin.origin}")
+        say(f"{plugin.name}{version}  [{state}]  {plugin.origin}")
         write_columns([[line] for line in (plugin.traceback.splitlines() if plugin.error else plugin.names)])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..columns import columns
+from ..columns import columns, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def write_json(value: Any) -> None:
     """Write one JSON document, in ASCII so that every terminal and pipe can carry it."""
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Write a line, its control characters escaped, to standard output or standard error."""
+    typer.echo(printable(line), err=err)
 
 
 def write_columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> None:

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import UserError
 from ..planning import Plan, Request, find_suite, plan
 from ..plugins import Plugins, load_plugins
 from ..progress import Bars, Lines, Progress, describe, outcome
 from ..specs import parse, parse_call
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,7 +100,7 @@ def _tell(options: RunOptions, path: Path, results: Sequence[CellResult]) -> Non
         write_json({"out": str(path), "cells": [result.model_dump(mode="json") for result in results]})
         return
     write_columns([[describe(result.cell), outcome(result)] for result in results])
-    typer.echo(f"board: adaptbench report {shlex.quote(str(path))}")
+    say(f"board: adaptbench report {shlex.quote(str(path))}")
 
 
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
@@ -136,10 +134,10 @@ def _progress(stack: ExitStack, cells: int) -> Progress:
 
 
 def _show(cells: Sequence[CellId], title: str, said: Sequence[str]) -> None:
-    typer.echo(title)
+    say(title)
     write_columns([[str(i), describe(cell)] for i, cell in enumerate(cells, 1)])
     for line in said:
-        typer.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def _said(planned: Plan) -> Iterator[str]:

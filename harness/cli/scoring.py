@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ..abilities import SubmissionWriter
 from ..errors import UserError
 from ..plugins import load_plugins
 from ..scoring import ALL_RULES, scores_of
 from .disagreements import disagreements, form_of, write
-from .output import write_columns, write_json
+from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +65,7 @@ def score_predictions(asked: Scoring) -> None:
         return
     _show_scored(asked, scored)
     if told:
-        typer.echo(told)
+        say(told)
 
 
 def _write_disagreements(out: Path, found: Scored) -> str:
@@ -81,18 +79,18 @@ def _write_disagreements(out: Path, found: Scored) -> str:
 
 def _show_scored(asked: Scoring, scored: Sequence[Mapping[str, Any]]) -> None:
     rules = [each["rule"] for each in scored]
-    typer.echo(f"{asked.task}, rule {', '.join(rules)}")
+    say(f"{asked.task}, rule {', '.join(rules)}")
     write_columns([[key, scored[0][key]] for key in ("labels", "answers") if scored[0][key]])
     header = [["", *rules]] if len(rules) > 1 else []
     write_columns([*header, *([key, *(str(each[key]) for each in scored)] for key in _COUNTS)])
     for note in scored[0]["notes"]:
-        typer.echo(f"  note: {note}")
+        say(f"  note: {note}")
     units = scored[0]["units"]
     _show([each["metrics"] for each in scored], units, rules)
     if asked.breakdown:
         for axis, names in scored[0]["breakdown"].items():
             for name in names:
-                typer.echo(f"{axis} = {name}")
+                say(f"{axis} = {name}")
                 _show([each["breakdown"][axis].get(name, {}) for each in scored], units, rules)
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..cards import Metric
 from ..results import CellId, Estimate
+from ..texts import all_printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +182,7 @@ class Comparison(_Stated):
         """
         import pandas as pd
 
-        return pd.DataFrame([row for task in self.tasks for row in _rows(task)])
+        return pd.DataFrame(all_printable([row for task in self.tasks for row in _rows(task)]))
 
     def _repr_html_(self) -> str:
         """The same as a table in a notebook."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..texts import printable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,7 +27,7 @@ CREATE TABLE IF NOT EXISTS cell(key TEXT PRIMARY KEY, model TEXT, task TEXT, bud
 CREATE TABLE IF NOT EXISTS score(key TEXT, position INTEGER, sample TEXT, cluster TEXT, metric TEXT, value REAL,
                                  PRIMARY KEY(key, metric, position)) WITHOUT ROWID;
 """
-_VERSION = 2
+_VERSION = 3
 """Of the schema, kept as the file's ``user_version``."""
 
 
@@ -88,7 +90,7 @@ class Index:
             _refresh(self._database, journal, result)
         rows = self._database.execute(
             "SELECT sample, value, cluster FROM score WHERE key = ? AND metric = ? ORDER BY position",
-            (journal.folder.name, metric),
+            (journal.folder.name, printable(metric)),
         ).fetchall()
         values = np.array([np.nan if value is None else value for _, value, _ in rows], dtype=np.float64)
         samples, groups = ([self._text(row[column]) for row in rows] for column in (0, 2))
@@ -140,7 +142,7 @@ def _refresh(database: sqlite3.Connection, journal: Journal, result: CellResult)
             position,
             json.dumps(record.sample),
             json.dumps(record.group),
-            metric,
+            printable(metric),
             None if record.scores is None else record.scores.get(metric),
         )
         for position, record in enumerate(journal.records())
@@ -150,5 +152,5 @@ def _refresh(database: sqlite3.Connection, journal: Journal, result: CellResult)
     database.executemany("INSERT INTO score VALUES (?, ?, ?, ?, ?, ?)", rows)
     database.execute(
         "INSERT OR REPLACE INTO cell VALUES (?, ?, ?, ?, ?, ?)",
-        (key, cell.model, cell.task, cell.budget, cell.seed, result.records_sha256),
+        (key, printable(cell.model), printable(cell.task), cell.budget, cell.seed, result.records_sha256),
     )

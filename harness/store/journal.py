@@ -14,17 +14,17 @@ import dataclasses
 import functools
 import json
 import zlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
 
 from ..contracts import Record
 from ..errors import UserError
 from ..hashing import canonical_json, sha256_file
 from ..prefill_cost import PrefillCost
 from ..results import END_TO_END, CellResult, Timing
-from .files import append, disk_errors, make_folder, write_atomic
+from .documents import read_document, write_document
+from .files import append, disk_errors, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
 _TAIL = b',"check":"%08x"}\n'
 _TAIL_LENGTH = len(_TAIL % 0)
-_Stored = TypeVar("_Stored", bound=BaseModel)
+_CHANGED = "it was changed by hand or written by another version; move the folder away and run again"
 
 
 class Journal:
@@ -123,8 +123,8 @@ class Journal:
         """
         for name, timed in (("timing", timing), ("end-to-end", end_to_end)):
             if timed is not None:
-                write_atomic(self.folder / f"{name}.json", _pretty(timed))
-        write_atomic(self.folder / "result.json", _pretty(result))
+                write_document(self.folder / f"{name}.json", timed)
+        write_document(self.folder / "result.json", result)
 
     def digest(self) -> str:
         """SHA-256 of the records, as ``result.json`` states it."""
@@ -132,15 +132,15 @@ class Journal:
 
     def result(self) -> CellResult | None:
         """The result, or ``None`` while the cell is not complete."""
-        return _read(self.folder / "result.json", CellResult)
+        return read_document(self.folder / "result.json", CellResult, _CHANGED)
 
     def timing(self) -> Timing | None:
         """What was timed, or ``None``."""
-        return _read(self.folder / "timing.json", Timing)
+        return read_document(self.folder / "timing.json", Timing, _CHANGED)
 
     def end_to_end(self, timing: Timing | None) -> Timing | None:
         """What was timed from beginning to end, or ``None``; ``timing``, what was timed, where it is that."""
-        found = _read(self.folder / "end-to-end.json", Timing)
+        found = read_document(self.folder / "end-to-end.json", Timing, _CHANGED)
         return timing if found is None and timing is not None and timing.way == END_TO_END else found
 
     def check(self) -> CellResult | None:
@@ -178,27 +178,3 @@ def _record(line: bytes) -> Record:
         raise ValueError("its fields are not those of a record")
     fields["costs"] = tuple(map(PrefillCost.from_json, fields["costs"]))
     return Record(**fields)
-
-
-def _pretty(model: BaseModel) -> bytes:
-    # sorted: the order of a set changes from process to process
-    text = json.dumps(model.model_dump(), default=sorted, indent=1, sort_keys=True, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _read(path: Path, kind: type[_Stored]) -> _Stored | None:
-    with disk_errors(path, "read"):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-    try:
-        return kind.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"not a valid {path.name}: {where} {first['msg']}",
-            where=str(path),
-            todo="it was changed by hand or written by another version; move the folder away and run again",
-        ) from error

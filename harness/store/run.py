@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError
+from ..hashing import sha256_file
 from ..results import SCHEMA_VERSION, CellId
+from .documents import read_document, write_document
 from .features import FeatureStore
-from .files import disk_errors, make_folder, write_atomic
+from .files import disk_errors, make_folder
 from .journal import Journal
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ class Manifest(BaseModel):
     cells: dict[str, CellId] = {}
     """Key -> cell, in the order of the cells, whichever process was first. When a cell is run again under other
     conditions, its new key takes the place of the old one."""
+    attached: dict[str, str] = {}
+    """File that a task had kept, such as its episodes -> SHA-256."""
 
 
 class Planned(BaseModel):
@@ -60,6 +64,7 @@ class Planned(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    schema_version: int = SCHEMA_VERSION
     cells: tuple[CellId, ...] = ()
     """All that any command asked of this run, started or not, in the order of asking."""
 
@@ -104,21 +109,10 @@ class RunDirectory:
         Raises:
             UserError: It cannot be read, or the run was made by a version that stores something else.
         """
-        try:
-            manifest = Manifest.model_validate_json(self._manifest_path.read_bytes())
-        except (ValidationError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error.errors()[0]["msg"]
-            raise UserError(
-                f"cannot read the manifest: {reason}",
-                where=str(self._manifest_path),
-                todo="restore it, or choose another run directory",
-            ) from error
-        if manifest.schema_version != SCHEMA_VERSION:
-            raise UserError(
-                f"the run has format {manifest.schema_version}, and this version of AdaptBench reads {SCHEMA_VERSION}",
-                where=str(self.path),
-                todo="run it again in another directory, or use the version that made it",
-            )
+        todo = "restore it, or choose another run directory"
+        manifest = read_document(self._manifest_path, Manifest, todo)
+        if manifest is None:
+            raise UserError("there is no manifest", where=str(self._manifest_path), todo=todo)
         return manifest
 
     def begin(self, session: Session) -> None:
@@ -157,7 +151,7 @@ class RunDirectory:
             known = self._planned()
             asked = tuple(dict.fromkeys((*known, *cells)))
             if asked != known:
-                write_atomic(self.path / "plan.json", _pretty(Planned(cells=asked).model_dump(mode="json")))
+                write_document(self.path / "plan.json", Planned(cells=asked))
 
     def planned(self) -> tuple[CellId, ...]:
         """What was asked of this run; of a run of an earlier version, what it began.
@@ -168,15 +162,9 @@ class RunDirectory:
         return tuple(dict.fromkeys((*self._planned(), *self.manifest().cells.values())))
 
     def _planned(self) -> tuple[CellId, ...]:
-        path = self.path / "plan.json"
-        if not path.exists():
-            return ()
-        try:
-            return Planned.model_validate_json(path.read_bytes()).cells
-        except (ValidationError, OSError) as error:
-            raise UserError(
-                "cannot read what was planned", where=str(path), todo="remove the file and run the same command again"
-            ) from error
+        todo = "remove the file and run the same command again"
+        planned = read_document(self.path / "plan.json", Planned, todo)
+        return () if planned is None else planned.cells
 
     def journal(self, key: str) -> Journal:
         """The journal of a cell."""
@@ -191,12 +179,39 @@ class RunDirectory:
         return FeatureStore(self.path / "features", encoder)
 
     def attach(self, name: str, write: Callable[[Path], object]) -> None:
-        """Let ``write`` make the file ``name`` below the run, unless it is there already."""
+        """Let ``write`` make the file ``name`` below the run, unless that was done before.
+
+        Raises:
+            UserError: The file is not what was written.
+        """
         path = self.path / name
         with disk_errors(self.path), FileLock(self.path / ".lock"):
-            if not path.exists():
-                make_folder(path.parent)
-                write(path)
+            manifest = self.manifest()
+            if name in manifest.attached and path.exists():
+                self._check_attached(name, manifest.attached[name])
+                return
+            make_folder(path.parent)
+            write(path)
+            attached = dict(sorted({**manifest.attached, name: sha256_file(path)}.items()))
+            self._write(manifest.model_copy(update={"attached": attached}))
+
+    def changed(self) -> Iterator[UserError]:
+        """Yield what is wrong with each file that a task had kept and that is not what was written."""
+        for name, digest in self.manifest().attached.items():
+            try:
+                self._check_attached(name, digest)
+            except UserError as error:
+                yield error
+
+    def _check_attached(self, name: str, digest: str) -> None:
+        path = self.path / name
+        with disk_errors(path, "read"):
+            if sha256_file(path) != digest:
+                todo = "restore it, or move it away and run the same command again"
+                raise UserError("it was damaged or edited", where=str(path), todo=todo)
+
+    def _write(self, manifest: Manifest) -> None:
+        write_document(self._manifest_path, manifest.model_copy(update={"schema_version": SCHEMA_VERSION}))
 
     def _update(self, change: Callable[[Manifest], Manifest], created: str = "") -> None:
         with disk_errors(self.path), FileLock(self.path / ".lock"):
@@ -205,7 +220,7 @@ class RunDirectory:
             else:
                 self._refuse_strangers()
                 manifest = Manifest(name=self.path.resolve().name, created=created)
-            write_atomic(self._manifest_path, _pretty(change(manifest).model_dump(mode="json")))
+            self._write(change(manifest))
 
     def _refuse_strangers(self) -> None:
         """Refuse to make a run of a folder that holds something; a run killed at its very start left only dot files."""
@@ -245,7 +260,3 @@ def _with(known: Mapping[str, CellId], cells: Mapping[str, CellId]) -> dict[str,
     new = set(cells.values())
     kept = {key: cell for key, cell in known.items() if cell not in new} | dict(cells)
     return dict(sorted(kept.items(), key=lambda item: (item[1].model, item[1].task, item[1].budget, item[1].seed)))
-
-
-def _pretty(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ...harness.comparison import SampleReader, Side, compare
@@ -37,6 +38,6 @@ def comparison(request: ReportRequest, *, baseline: str = "", candidate: str = "
         case ".md":
             return markdown(result)
         case ".json":
-            return result.model_dump_json(indent=1) + "\n"
+            return json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
         case _:
             return plain_text(result)

@@ -7,14 +7,13 @@ has its own, as the files that the dissertation's authors made of CoFe have (``P
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...harness.errors import UserError
+from ...harness.reading import json_value, read_text
 from ...harness.specs import did_you_mean
 from ..dice import Dice
-from ..multimodal.tables import read_text
 from .chain_form import convert, primitives, read
 from .grammar import Translation
 from .prompting import prompt_of
@@ -185,10 +184,7 @@ def read_cofe(path: str) -> list[Case]:
 
 
 def _fields(line: str, where: str) -> dict[str, Any]:
-    try:
-        fields: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=where, todo="name a file of JSON lines") from error
+    fields = json_value(line, where, "name a file of JSON lines")
     if not isinstance(fields, dict):
         raise UserError("not an object", where=where, todo="name a file of JSON lines")
     return fields

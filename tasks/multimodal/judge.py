@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ...harness.errors import UserError
 from ...harness.hashing import canonical_json, sha256_hex
+from ...harness.texts import utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,7 +141,7 @@ class Judge:
             try:
                 row = json.loads(line)
                 known[str(row["key"])] = str(row["verdict"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         return known
 
@@ -149,7 +150,7 @@ class Judge:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as stream:
                 # The line feed in front closes a line that a killed run left unfinished.
-                stream.write(b"\n" + json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                stream.write(b"\n" + utf8(json.dumps(row, ensure_ascii=False)) + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:

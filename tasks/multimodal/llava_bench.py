@@ -10,6 +10,7 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from ...harness.predictions import counted, what_was_read
+from ...harness.reading import read_json
 from .images import LazyImage
 from .judged import (
     JudgedQuestions,
@@ -25,7 +26,7 @@ from .judged import (
 from .local import beside, found, labelled, official_rows, opened
 from .predictions import as_text, read_rows
 from .question import Question
-from .tables import Table, read_json
+from .tables import Table
 from .task import Benchmark, Rule
 
 if TYPE_CHECKING:

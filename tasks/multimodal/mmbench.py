@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import BadSample, UserError
+from ...harness.store.files import write_atomic
 from .choices import LETTERS, mmbench_lmms_eval, offered, vlmevalkit
 from .images import LazyImage
 from .local import opened
@@ -204,10 +205,7 @@ def write_submission(outputs: Mapping[str, Json], task: VisualQuestions, path: P
             sheet.append([_written(sheet, cells.get(column)) for column in _COLUMNS])
     content = io.BytesIO()
     book.save(content)
-    try:
-        path.write_bytes(content.getvalue())
-    except OSError as error:
-        raise UserError(f"cannot write it: {error.strerror}", where=str(path), todo="check the path") from error
+    write_atomic(path, content.getvalue())
 
 
 def _written(sheet: Any, value: Any) -> Any:

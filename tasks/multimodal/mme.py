@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
+from ...harness.reading import read_text
 from . import yes_no
 from .images import LazyImage
 from .local import opened
@@ -18,7 +19,7 @@ from .open_answers import SHORT_ANSWER
 from .predictions import read_predictions
 from .question import Question
 from .subsets import masks
-from .tables import Table, read_text
+from .tables import Table
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:

@@ -13,13 +13,14 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from ...harness.predictions import counted, what_was_read
+from ...harness.reading import read_json, read_text
 from .images import LazyImage
 from .judged import JudgedQuestions, judge_for, mmvet_score, same_runs, spread, stored_output
 from .local import beside, found, labelled, opened
 from .predictions import as_text, read_rows
 from .question import Question
 from .subsets import masks
-from .tables import Table, read_json, read_text
+from .tables import Table
 from .task import Benchmark, Rule
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from ...harness.predictions import counted, some, what_was_read
-from .tables import read_delimited, read_json, read_text
+from ...harness.reading import read_json, read_json_lines
+from .tables import read_delimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -195,21 +194,16 @@ def _files(path: Path) -> list[Path]:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
-    count = 0
-    # Only line feeds and carriage returns end lines: a JSON text may hold other characters that do so elsewhere.
-    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
-        if line.strip():
-            place = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                document = None if count else _document(path)
-                if document is None:
-                    raise UserError(f"not JSON: {error}", where=place, todo="write one object per line") from error
-                yield from _items(document, path)
-                return
-            count += 1
+    begun = False
+    try:
+        for place, row in read_json_lines(path):
+            begun = True
             yield place, _object(row, place)
+    except UserError:
+        document = None if begun else _document(path)
+        if document is None:
+            raise
+        yield from _items(document, path)
 
 
 def _document(path: Path) -> Any:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
+from ...harness.reading import read_json
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
 from .images import LazyImage
 from .local import beside, found, opened
 from .predictions import read_predictions, read_rows
 from .question import Question
-from .tables import Table, read_json
+from .tables import Table
 from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:

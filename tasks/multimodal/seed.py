@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
+from ...harness.reading import read_json
 from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
 from .images import LazyImage
 from .local import beside, found, labelled, official_rows, opened
 from .predictions import read_predictions
 from .question import Question
-from .tables import Table, read_json
+from .tables import Table
 from .task import Benchmark, VisualQuestions
 
 if TYPE_CHECKING:

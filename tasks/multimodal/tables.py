@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import functools
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import BadSample, UserError
+from ...harness.reading import read_text
 from ..hub import load, one_split
 from .images import LazyImage
 
@@ -141,36 +141,6 @@ def hub_table(path: str, split: str = "", config: str = "", revision: str = "") 
     where = f"{path}{f'/{config}' if config else ''}"
     rows, name = one_split(load(path, config, revision, where), "" if Path(path).is_file() else split, where)
     return Table(rows, f"{where} [{name}]")
-
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a byte-order mark at its start is left out.
-
-    Raises:
-        UserError: It cannot be read or is not JSON; the message names the line.
-    """
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error.msg}", where=f"{path}, line {error.lineno}", todo="fix the file") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"not JSON: {error}", where=str(path), todo="fix the file") from error
-
-
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 text; a byte-order mark at its start is left out, line ends stay as they are.
-
-    Raises:
-        UserError: It cannot be read or is not UTF-8.
-    """
-    try:
-        with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read()
-    except OSError as error:
-        raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="check the path") from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8 text", where=str(path), todo="save it as UTF-8") from error
 
 
 def read_delimited(path: str | Path, delimiter: str) -> Iterator[dict[str, str]]:

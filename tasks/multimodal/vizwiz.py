@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
+from ...harness.store.files import write_atomic
 from .normalise import evalai, read_back, vizwiz, vlmevalkit
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
@@ -79,7 +80,7 @@ def write_submission(outputs: Mapping[str, Json], task: VisualQuestions, path: P
         what = f"{len(missing)} questions have no answer, {missing[0]} first"
         raise UserError(what, where=str(path), todo="a submission needs all of them")
     rows = [{"image": f"{name}.jpg", "answer": evalai(outputs[name] or "")} for name in names]
-    path.write_text(json.dumps(rows), encoding="utf-8")
+    write_atomic(path, json.dumps(rows).encode())
 
 
 BENCHMARK = Benchmark(

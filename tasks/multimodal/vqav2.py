@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
+from ...harness.reading import read_json
+from ...harness.store.files import write_atomic
 from .normalise import evalai, one_line, read_back, vlmevalkit, vqa_official
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows, without_collection
 from .question import Question
-from .tables import hub_table, read_json
+from .tables import hub_table
 from .task import Benchmark, ScoringOnly, VisualQuestions
 
 if TYPE_CHECKING:
@@ -159,7 +161,7 @@ def write_submission(
         {"question_id": int(name) if name.isdecimal() else name, "answer": evalai(outputs.get(name) or "")}
         for name in names
     ]
-    path.write_text(json.dumps(rows), encoding="utf-8")
+    write_atomic(path, json.dumps(rows).encode())
 
 
 def _ids_in_file(path: str) -> list[str]:

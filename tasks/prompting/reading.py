@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
+from ...harness.reading import read_text
 from ..hub import load, one_split
 from ..multimodal.predictions import read_rows
-from ..multimodal.tables import read_text
 from .task import Example
 
 if TYPE_CHECKING:

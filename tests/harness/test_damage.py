@@ -150,7 +150,7 @@ def test_a_manifest_lost_for_good_costs_no_cell(command, broken, whole, written,
 def test_a_garbled_manifest(command, broken, whole, written, content):
     good = (broken / "manifest.json").read_bytes()
     (broken / "manifest.json").write_bytes(content)
-    refused(command("run", *WHOLE, "--out", broken), "manifest.json: cannot read the manifest", "restore it")
+    refused(command("run", *WHOLE, "--out", broken), "not a valid manifest.json", "restore it")
     (broken / "manifest.json").write_bytes(good)
     assert command("run", *WHOLE, "--out", broken)[0] == 0
     assert written(broken) == whole

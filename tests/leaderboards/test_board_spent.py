@@ -165,7 +165,7 @@ def test_a_run_of_an_earlier_format_is_refused_by_name(run):
     path.write_text(
         path.read_text("utf-8").replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 1'), "utf-8"
     )
-    said = rf"{run.path}: the run has format 1, and this version of AdaptBench reads {SCHEMA_VERSION}; run it again in"
+    said = rf"it has format 1, and this version of AdaptBench reads 2 and {SCHEMA_VERSION}; restore it, or choose"
     with pytest.raises(UserError, match=said):
         board(run)
 

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from dataclasses import replace
 
 import pytest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.outputs import FigureRequest
-from adaptbench.harness.store import RunDirectory
+from adaptbench.harness.store import Manifest, RunDirectory
+from adaptbench.harness.store.documents import read_document, write_document
 from adaptbench.leaderboards.figures.history import history as figure
 from adaptbench.leaderboards.history import histories, history
 
@@ -18,10 +18,11 @@ HALF, MOST = [1.0, 0.0] * 20, [1.0] * 36 + [0.0] * 4
 def dated(run, created, revision):
     """Say when a run was made, and at which revision."""
     path = run.path / "manifest.json"
-    content = json.loads(path.read_text())
-    content["created"] = content["sessions"][0]["started"] = created
-    content["sessions"][0]["environment"]["git_revision"] = revision
-    path.write_text(json.dumps(content))
+    manifest = read_document(path, Manifest, "")
+    (session,) = manifest.sessions
+    environment = session.environment | {"git_revision": revision}
+    sessions = (session.model_copy(update={"started": created, "environment": environment}),)
+    write_document(path, manifest.model_copy(update={"created": created, "sessions": sessions}))
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def test_the_result_is_written_last(journal, monkeypatch):
     from adaptbench.harness.store import journal as module
 
     names = []
-    monkeypatch.setattr(module, "write_atomic", lambda path, data: names.append(path.name))
+    monkeypatch.setattr(module, "write_document", lambda path, content: names.append(path.name))
     journal.append([record(1)])
     timing = Timing(
         session="s", machine="m", device="cpu", what="w", inputs=1, warmup=1, repeats=1, median=1, q1=1, q3=1, p95=1

@@ -99,7 +99,7 @@ def test_a_garbled_manifest_is_refused_and_not_written_over(directory, content):
     path = directory.path / "manifest.json"
     path.write_bytes(content)
     for ask in (directory.manifest, lambda: directory.begin(session()), lambda: directory.claim("k", _cell())):
-        with pytest.raises(UserError, match=r"manifest.json: cannot read the manifest: .*; restore it"):
+        with pytest.raises(UserError, match=r"manifest.json: not a valid manifest.json: .*; restore it"):
             ask()
     assert path.read_bytes() == content
 
@@ -118,6 +118,15 @@ def test_what_is_attached_is_written_once(directory):
     for _ in range(2):
         directory.attach("episodes/a.json", write)
     assert calls == [directory.path / "episodes" / "a.json"]
+    assert not list(directory.changed())
+
+
+def test_what_was_attached_and_edited_is_refused(directory):
+    directory.attach("episodes/a.json", lambda path: path.write_text("episodes"))
+    (directory.path / "episodes" / "a.json").write_text("epicodes")
+    assert [error.what for error in directory.changed()] == ["it was damaged or edited"]
+    with pytest.raises(UserError, match=r"a.json: it was damaged or edited; restore it, or move it away and run"):
+        directory.attach("episodes/a.json", lambda path: path.write_text("other"))
 
 
 def _claim_many(path, number):

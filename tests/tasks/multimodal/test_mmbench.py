@@ -212,8 +212,8 @@ def test_the_sheet_for_the_server_is_the_official_one_and_can_be_read_again(tsv,
     outputs = task.predictions(path).outputs
     assert outputs["7"] == said["7"]
     assert outputs["5"] == ["=A1+1", "B"]
-    with pytest.raises(UserError, match="cannot write it"):
-        task.benchmark.submission(said, task, tmp_path / "nowhere" / "x.xlsx")
+    with pytest.raises(UserError, match="a file is where a folder is needed"):
+        task.write_submission(said, path / "sheet.xlsx")
 
 
 def test_a_sheet_of_vlmevalkit_and_a_log_of_lmms_eval_are_read(tsv, tmp_path):

@@ -1,0 +1,90 @@
+"""Files of strangers: text, JSON and JSON lines. Whatever is wrong with one is a `UserError` that names the place."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 text; a byte-order mark at its start is left out, line ends stay as they are.
+
+    Raises:
+        UserError: It cannot be read or is not UTF-8.
+    """
+    with _opening(path), Path(path).expanduser().open(encoding="utf-8-sig", newline="") as stream:
+        return stream.read()
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a byte-order mark at its start is left out.
+
+    Raises:
+        UserError: It cannot be read or is not JSON; the message names the line.
+    """
+    return json_value(read_text(path), str(path))
+
+
+def read_json_lines(path: str | Path, *, finite: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the value of each line that is not empty, with its place; one line is in memory at a time.
+
+    Only line feeds and carriage returns end lines: a JSON text may hold other characters that do so elsewhere.
+
+    Args:
+        path: The file.
+        finite: Refuse NaN and infinities, which JSON has not.
+
+    Raises:
+        UserError: The file cannot be read, or a line is not JSON.
+    """
+    with _opening(path), Path(path).expanduser().open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                place = f"{path}, line {number}"
+                yield place, json_value(line, place, "write one JSON value per line", finite=finite)
+
+
+def json_value(text: str | bytes, where: str, todo: str = "fix the file", *, finite: bool = False) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: Of one value; bytes are UTF-8, with or without a byte-order mark.
+        where: What messages call it.
+        todo: What they advise.
+        finite: Refuse NaN and infinities, which JSON has not.
+
+    Raises:
+        UserError: It is not JSON, is nested too deeply, or has a number of thousands of digits.
+    """
+    try:
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return json.loads(decoded, parse_constant=_refuse if finite else None)
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in error.doc.rstrip("\n") else ""
+        raise UserError(f"not JSON: {error.msg}", where=f"{where}{line}", todo=todo) from error
+    except RecursionError as error:
+        raise UserError("not JSON: it is nested too deeply", where=where, todo=todo) from error
+    except ValueError as error:
+        raise UserError(f"not JSON: {error}", where=where, todo=todo) from error
+
+
+@contextmanager
+def _opening(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8 text", where=str(path), todo="save it as UTF-8") from error
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in a path; no home for ~
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read it: {reason}", where=str(path), todo="check the path") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number that JSON has")
