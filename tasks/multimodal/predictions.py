@@ -194,13 +194,13 @@ def _files(path: Path) -> list[Path]:
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
-    begun = False
+    has_rows = False
     try:
         for place, row in read_json_lines(path):
-            begun = True
+            has_rows = True
             yield place, _object(row, place)
     except UserError:
-        document = None if begun else _document(path)
+        document = None if has_rows else _document(path)
         if document is None:
             raise
         yield from _items(document, path)
