@@ -24,7 +24,7 @@ from .judged import (
     stored_output,
 )
 from .local import beside, found, labelled, official_rows, opened
-from .predictions import as_text, read_rows
+from .predictions import as_text, read_rows, with_files
 from .question import Question
 from .tables import Table
 from .task import Benchmark, Rule
@@ -214,7 +214,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
         notes = (*notes, "no reviews are stored: a judge is asked, if judge= names one")
     names = [question.id for question in task.questions if question.id in texts]
     outputs = {name: stored_output(texts[name], judged[name], str(path)) for name in names}
-    read = what_was_read(counted(rows, "row"), path, {"to no question of this task": unmatched})
+    read = what_was_read(counted(rows, "row"), with_files(path), {"to no question of this task": unmatched})
     return Predictions(outputs, tuple(unmatched), notes, read=read)
 
 

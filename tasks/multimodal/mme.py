@@ -6,6 +6,7 @@ A sample is the pair of questions on one image.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
@@ -24,7 +25,6 @@ from .task import Benchmark, Rule, VisualQuestions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from ...harness.contracts import Json, Predictions, Scores
     from .predictions import Row
@@ -38,7 +38,13 @@ _COLUMNS = ("question_id", "question", "label", "text")
 
 
 def mme_task(
-    annotations: str = "", *, images: str = "", org: str = "lmms-lab", revision: str = "", rule: str = "official"
+    annotations: str = "",
+    *,
+    images: str = "",
+    org: str = "lmms-lab",
+    revision: str = "",
+    rule: str = "official",
+    predictions: str = "",
 ) -> VisualQuestions:
     """Return MME.
 
@@ -51,13 +57,17 @@ def mme_task(
         org: Who keeps the data set on the hub.
         revision: Of the data set.
         rule: ``official``, ``lmms-eval`` or ``vlmevalkit``.
+        predictions: The folder of official result files, whose labels are taken where there are no annotations; `score`
+            gives what it scores.
 
     Raises:
         UserError: A file cannot be read, or an image has not two questions.
     """
-    source = opened(annotations, f"{org}/MME", "test", revision=revision)
-    asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
+    if not annotations and predictions and any(Path(predictions).glob("*.txt")):
+        annotations = predictions
     where = annotations or f"{org}/MME"
+    source = opened(annotations, where, "test", revision=revision)
+    asked = _of_table(source) if isinstance(source, Table) else _of_folder(source, images)
     return BENCHMARK.task(_pairs(list(asked), where), rule, where)
 
 
@@ -70,8 +80,6 @@ def _of_table(table: Table) -> Iterator[Question]:
 
 
 def _of_folder(source: Path, images: str) -> Iterator[Question]:
-    from pathlib import Path
-
     texts = sorted(source.glob("*/*.txt")) + sorted(source.glob("*/questions_answers_YN/*.txt"))
     results = [] if texts else sorted(source.glob("*.txt"))
     if not texts and not results:

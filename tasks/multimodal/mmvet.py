@@ -17,7 +17,7 @@ from ...harness.reading import read_json, read_text
 from .images import LazyImage
 from .judged import JudgedQuestions, judge_for, mmvet_score, same_runs, spread, stored_output
 from .local import beside, found, labelled, opened
-from .predictions import as_text, read_rows
+from .predictions import as_text, read_rows, with_files
 from .question import Question
 from .subsets import masks
 from .tables import Table
@@ -205,7 +205,7 @@ def _predictions(path: Path, task: VisualQuestions) -> Predictions:
         raise UserError(what, where=where, todo="check task and file")
     outputs = {name: stored_output(answers.get(name), grades.get(name, []), where) for name in names}
     notes = () if grades else ("no grades are stored: a judge is asked, if judge= names one",)
-    read = what_was_read(counted(rows, "row"), path, {"to no question of this task": unmatched})
+    read = what_was_read(counted(rows, "row"), with_files(path), {"to no question of this task": unmatched})
     return Predictions(outputs, tuple(unmatched), notes, read=read)
 
 

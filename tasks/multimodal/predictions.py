@@ -96,7 +96,7 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
         what = f"none of its {len(unmatched)} predictions is for a question of this task"
         raise UserError(what if unmatched else "it has no predictions", where=str(path), todo="check task and file")
     left_out = {"that a later one replaces": repeated, "to no question of this task": unmatched}
-    read = what_was_read(counted(count, "answer"), path, left_out)
+    read = what_was_read(counted(count, "answer"), with_files(path), left_out)
     return Predictions(_by_sample(task, answers), tuple(unmatched), repeats(repeated), read=read)
 
 
@@ -120,6 +120,12 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
     """
     for file in _files(Path(path).expanduser()):
         yield from _READERS[file.suffix.lower()](file)
+
+
+def with_files(path: str | Path) -> str:
+    """Name a file; of a folder also the files in it that are read, where they are a few."""
+    files = [file.name for file in _files(Path(path).expanduser())] if Path(path).is_dir() else []
+    return f"{path} ({', '.join(files)})" if 1 <= len(files) <= 12 else str(path)
 
 
 def as_text(value: Any, place: str) -> str | None:

@@ -79,7 +79,7 @@ class Table:
         if value is None:
             raise BadSample("there is no image", where=f"{self.where} row {row}", todo="fix the data")
         try:
-            content: bytes = value["bytes"] or Path(value["path"]).read_bytes()
+            content: bytes = value.get("bytes") or Path(value["path"]).read_bytes()
         except OSError as error:
             raise BadSample(f"cannot read the image: {error.strerror}", where=str(value["path"])) from error
         return content
@@ -98,8 +98,10 @@ class Table:
 
         cells = self._encoded(column).with_format("arrow")[:][column]
         if pa.types.is_struct(cells.type):
-            parts = (pc.binary_length(pc.struct_field(cells, name)) for name in ("bytes", "path"))
-            lengths = pc.add(*(pc.fill_null(part, 0) for part in parts))
+            fields = {field.name: field.type for field in cells.type if not pa.types.is_null(field.type)}
+            parts = (pc.binary_length(pc.struct_field(cells, name)) for name in ("bytes", "path") if name in fields)
+            none = pa.array([0] * len(cells), pa.int64())
+            lengths = functools.reduce(pc.add, (pc.cast(pc.fill_null(part, 0), pa.int64()) for part in parts), none)
         else:
             lengths = pc.fill_null(pc.list_value_length(cells), 0)
         filled: list[bool] = pc.greater(lengths, 0).to_pylist()
@@ -114,18 +116,21 @@ class Table:
 
         rows = self._rows.with_format(None).select_columns([column])
         encoded = datasets.Image(decode=False)
-        several = hasattr(self._rows.features[column], "feature")
+        feature = self._rows.features[column]
+        several = hasattr(feature, "feature")
+        if isinstance(getattr(feature, "feature", feature), dict):
+            return rows  # a plain struct, which may have more than bytes and path
         return rows.cast_column(column, datasets.List(encoded) if several else encoded)
 
     @functools.cached_property
     def image_columns(self) -> list[str]:
-        """Columns of images, or of lists of them; those that pandas writes are bytes, alone or beside a path."""
+        """Columns of images, or of lists of them; those that pandas writes are bytes, alone or in a struct."""
         import datasets
 
         def holds_images(feature: Any) -> bool:
             one = getattr(feature, "feature", feature)
             if isinstance(one, dict):
-                return one.keys() == {"bytes", "path"}
+                return "bytes" in one
             return isinstance(one, datasets.Image) or getattr(one, "dtype", "") in {"binary", "large_binary"}
 
         features = getattr(self._rows, "features", None) or {}

@@ -126,6 +126,10 @@ def test_phrases_nest_to_the_right_at_any_depth():
         "ON ( EMMA , NONE , NONE )",
         "SLEEP ( , NONE , NONE )",
         "SLEEP ( EMMA NONE NONE )",
+        "SLEEP! ( EMMA , NONE , NONE )",
+        "SLEEP ( EMMA. , NONE , NONE )",
+        "SLEEP ( 7 , NONE , NONE )",
+        "SLEEP ( BOX_1 , NONE , NONE )",
     ],
 )
 def test_what_does_not_keep_the_grammar_is_refused(text):

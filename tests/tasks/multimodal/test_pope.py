@@ -80,6 +80,8 @@ def test_the_sources_agree(labels, tmp_path):
     "stored",
     [
         lambda content: {"bytes": content, "path": None},
+        lambda content: {"bytes": content},
+        lambda content: {"bytes": content, "path": "a.png", "height": 3},
         lambda content: content,
         lambda content: [{"bytes": content, "path": "a.png"}],
     ],

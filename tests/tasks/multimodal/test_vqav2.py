@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -275,3 +276,31 @@ def test_question_files_of_another_form_are_refused_by_place(tmp_path, content, 
     (tmp_path / "bad.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=says):
         vqav2_task(questions=str(tmp_path / "bad.json"))
+
+
+def test_a_folder_is_searched_for_the_files_of_the_split(tmp_path, files):
+    home = tmp_path / "vqa"
+    home.mkdir()
+    for kind in ("annotations", "questions"):
+        content = (tmp_path / f"{kind}.json").read_text()
+        (home / f"v2_mscoco_val2014_{kind}.json").write_text(content)
+        (home / f"v2_mscoco_train2014_{kind}.json").write_text("{}")
+    task = vqav2_task(str(home))
+    assert {q.id: (q.text, q.target) for q in task.questions} == {
+        q.id: (q.text, q.target) for q in vqav2_task(**files).questions
+    }
+    with pytest.raises(UserError, match="no files of the split 'testdev'; check split="):
+        vqav2_task(str(home), split="testdev")
+    (home / "old_val2014_annotations.json").write_text("{}")
+    with pytest.raises(UserError, match=r"several files of the split 'validation': old_val2014"):
+        vqav2_task(str(home))
+
+
+def test_official_rows_as_json_lines_name_their_images(tmp_path, files):
+    content = json.loads(Path(files["questions"]).read_text())["questions"]
+    path = tmp_path / "v2_OpenEnded_mscoco_val2014_questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in content))
+    lines, document = (
+        vqav2_task(files["annotations"], questions, str(tmp_path)) for questions in (str(path), files["questions"])
+    )
+    assert [q.image.where for q in lines.questions] == [q.image.where for q in document.questions]
