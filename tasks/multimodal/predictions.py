@@ -124,7 +124,10 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
 
 def with_files(path: str | Path) -> str:
     """Name a file; of a folder also the files in it that are read, where they are a few."""
-    files = [file.name for file in _files(Path(path).expanduser())] if Path(path).is_dir() else []
+    place = Path(path).expanduser()
+    files = []
+    with contextlib.suppress(UserError):  # MME's are of another kind
+        files = [file.name for file in _files(place)] if place.is_dir() else []
     return f"{path} ({', '.join(files)})" if 1 <= len(files) <= 12 else str(path)
 
 
