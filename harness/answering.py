@@ -195,7 +195,7 @@ def _loaded(inputs: Sequence[Input]) -> list[Any]:
     loaded = []
     for item in inputs:
         with blamed_on("the task's load()", f"input {item.digest[:16]}"):
-            loaded.append(item.load())
+            loaded.append(item.own())
     return loaded
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from .lazy import Lazy
@@ -29,6 +29,13 @@ Json: TypeAlias = Any
 """A value that JSON can hold: ``None``, bool, int, finite float, str, and lists and string-keyed dicts of these."""
 
 
+@runtime_checkable
+class _Copied(Protocol):
+    """An image, or pixels."""
+
+    def copy(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Input:
     """One thing that a model is asked, read and decoded only when it is needed.
@@ -42,6 +49,13 @@ class Input:
 
     digest: Lazy[str] = Lazy()  # noqa: RUF009 - a descriptor
     load: Callable[[], Any]  # type: ignore[misc]  # the field before it has a descriptor, not a default
+
+    def own(self) -> Any:
+        """Load it for a model, whose own it is: images are copies, so what a model does to them stays with it."""
+        loaded = self.load()
+        if isinstance(loaded, Prompt):
+            return replace(loaded, images=tuple(image.copy() for image in loaded.images)) if loaded.images else loaded
+        return loaded.copy() if isinstance(loaded, _Copied) else loaded
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Costs:
 
 def _embedding(model: Any, inputs: Sequence[Input]) -> tuple[Callable[[], object], str]:
     """What to time of any model of images, end to end, and its name."""
-    images = [item.load() for item in inputs]
+    images = [item.own() for item in inputs]
     return functools.partial(model.embed, images), f"{END_TO_END} of {len(inputs)} images"
 
 
@@ -159,7 +159,7 @@ def _askable(inputs: Sequence[Input]) -> list[Any]:
     prompts = []
     for item in inputs:
         with suppress(BadSample):
-            loaded = item.load()
+            loaded = item.own()
             prompts.append(Prompt("".join(filter(None, loaded))) if isinstance(loaded, tuple) else loaded)
     return prompts
 
@@ -188,7 +188,7 @@ def _size(model: Any) -> int | None:
 
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:
-    return model.prepare([item.load() for item in inputs])
+    return model.prepare([item.own() for item in inputs])
 
 
 def _shape(value: Any) -> object:

@@ -54,7 +54,7 @@ def workload(cell: PlannedCell, settings: Settings) -> Callable[[], object]:
         loaded = []
         for item in ChosenSamples.of(task, cell.seed, SampleLimit()).inputs(settings.batch_size):
             with suppress(BadSample):
-                loaded.append(item.load())
+                loaded.append(item.own())
     if not loaded:
         raise UserError("none of its first inputs can be read", where=where, todo="fix the task's data")
     with blamed_on(f"model {cell.model.spec}", where):

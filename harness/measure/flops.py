@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 0.01
 Around: TypeAlias = "Callable[[], AbstractContextManager[object]]"
-_ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 class ConventionError(UserError):
@@ -102,7 +100,7 @@ class Counted(NamedTuple):
 
 def not_counted(error: UserError) -> str:
     """Say why there is no count, in the same words in each session."""
-    return f"not counted: {_ADDRESS.sub('0x..', str(error))}"
+    return f"not counted: {error}"
 
 
 def parameters(module: torch.nn.Module) -> int:

@@ -54,7 +54,7 @@ def attention(request: FigureRequest) -> str | bytes:
     found = record(standing, request.sample)
     cell = planned(request.plugins.registry, standing.row.result.cell)
     task, sample = load_question(cell, standing.row.result, found)
-    prompts: list[Prompt] = [task.inputs[position].load() for position in sample.inputs]
+    prompts: list[Prompt] = [task.inputs[position].own() for position in sample.inputs]
     if any(len(prompt.images) != 1 for prompt in prompts):
         raise UserError(
             f"sample {sample.id} has not one image", where=section.title, todo="choose another with --sample"

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from adaptbench import Input, MaskedPrompt, Piece, Sample, UserError
+from adaptbench import Input, MaskedPrompt, Piece, Prompt, Sample, UserError
 from adaptbench.harness.answering import Embedding, Generation, MaskFilling, Outcome, Replay, blocks_of
 from adaptbench.harness.batching import Batches
 from adaptbench.harness.contracts import Answer
 from adaptbench.harness.errors import BadSample
 from adaptbench.harness.prefill_cost import PrefillCost, Units
 from adaptbench.harness.store import FeatureStore
+from PIL import Image
 
 
 def inputs(count):
@@ -262,3 +263,30 @@ def test_logits_are_asked_for_each_label_word():
     assert [outcome.output for outcome in asked.outcomes(samples)] == [[[0.5, 1.0], [0.5, 1.0, 2.0]]] * 2
     with pytest.raises(UserError, match="a logit for each word of 2 prompts"):
         MaskFilling(lambda: Masked([0.5]), task, Batches(2, "m")).ask(samples)
+
+
+def test_what_a_model_does_to_an_image_stays_with_it(tmp_path):
+    """The task hands out one image for all questions, as one that keeps decoded images does."""
+    image = Image.new("RGB", (64, 32))
+    pixels = np.zeros((4, 4), dtype=np.uint8)
+
+    class Spoiler:
+        def generate(self, prompts):
+            sizes = [str(prompt.images[0].size) for prompt in prompts]
+            for prompt in prompts:
+                prompt.images[0].thumbnail((8, 8))
+            return sizes
+
+        def embed(self, images):
+            sums = [[float(image.sum())] for image in images]
+            for image in images:
+                image.fill(1)
+            return sums
+
+    task = Asking([Input(str(n), lambda: Prompt("?", (image,))) for n in range(3)])
+    asked = Generation(Spoiler, task, Batches(2, "m"))
+    assert texts_of(asked, [sample(0, 1, 2)]) == ["(64, 32)"] * 3
+    task = Asking([Input(f"{n:04x}", lambda: pixels) for n in range(3)])
+    store = FeatureStore(tmp_path, "m")
+    asked = Embedding(Spoiler, task, blocks_of(np.arange(3), [sample(0, 1, 2)], 2), Batches(2, "m"), store, print)
+    assert vectors_of(asked, [sample(0, 1, 2)]).tolist() == [[0.0]] * 3

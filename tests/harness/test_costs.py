@@ -78,7 +78,7 @@ def test_a_module_that_cannot_be_traced_leaves_the_flops_out_with_the_same_words
 
     counted = Costs(lambda: Net(Odd())).count(inputs(1))
     assert counted.flops is None
-    assert "ValueError: no trace of <object object at 0x..>" in counted.missing
+    assert "ValueError: no trace of <object object>" in counted.missing
     assert "\n" not in counted.missing
 
 
