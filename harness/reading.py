@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from .errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ALLOWED = "ADAPTBENCH_DATA_FOLDERS"
+"""Environment variable: folders besides its own from which files that a data set names are read, as in ``PATH``."""
 
 
 def read_text(path: str | Path) -> str:
@@ -73,6 +77,28 @@ def json_value(text: str | bytes, where: str, todo: str = "fix the file", *, fin
         raise UserError("not JSON: it is nested too deeply", where=where, todo=todo) from error
     except ValueError as error:
         raise UserError(f"not JSON: {error}", where=where, todo=todo) from error
+
+
+def within(folder: str | Path, name: str, *others: str | Path) -> Path:
+    """Return the file that a data set calls ``name``, which must be its own.
+
+    A path is judged as it is written: links below a folder were put there by whoever made it.
+
+    Args:
+        folder: That the name starts from.
+        name: A path, as a stranger wrote it.
+        others: Further folders that the file may be in; those of `ALLOWED` always are.
+
+    Raises:
+        UserError: It is in none of these folders.
+    """
+    home = Path(folder).expanduser().absolute()
+    path = Path(os.path.normpath(home / name))
+    allowed = [home, *others, *filter(None, os.environ.get(ALLOWED, "").split(os.pathsep))]
+    if not any(path.is_relative_to(os.path.normpath(Path(one).expanduser().absolute())) for one in allowed):
+        todo = f"if you trust that data set, name the folder of the file in the environment variable {ALLOWED}"
+        raise UserError(f"the data set names the file {name!r}, which is not below it", where=str(folder), todo=todo)
+    return path
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..harness.errors import UserError
+from ..harness.reading import within
 
 _FILES = {".parquet": "parquet", ".arrow": "arrow"}
 """Ending of a single file -> the reader for it."""
@@ -53,6 +54,25 @@ def load(path: str, subset: str, revision: str, where: str) -> Any:
         raise UserError(
             f"datasets cannot load it: {error}", where=where, todo="check the name and the files"
         ) from error
+
+
+def file_of(data: str, name: str) -> Path:
+    """Return a file that a row of a data set names, which must be the data set's own.
+
+    Args:
+        data: As `load` was given it.
+        name: The path in the row.
+
+    Raises:
+        UserError: The file is neither below the data set nor, where that is of the hub, in the cache.
+    """
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    place = Path(data).expanduser()
+    if place.exists():
+        return within(place.parent if place.is_file() else place, name)
+    return within(datasets.config.HF_CACHE_HOME, name, datasets.config.HF_DATASETS_CACHE, HF_HUB_CACHE)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from ...adapters import conversations
 from ...adapters.images import squared
 from ...harness.contracts import Prompt
 from ...harness.errors import UserError
+from ...harness.reading import within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ class Source:
         """
         if not record.get("image"):
             return None
-        path = self.images / record["image"]
+        path = within(self.images, str(record["image"]))
         try:
             with Image.open(path) as opened:
                 return opened.convert("RGB")

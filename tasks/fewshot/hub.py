@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
 from ..decoding import encoded_input, read
-from ..hub import load, one_split
+from ..hub import file_of, load, one_split
 from .images import ImageSet, collect
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def hf_images(
     image, label = _columns(rows.features, image, label, where)
     positions = _positions(rows, label, where)
     encoded = _encoded(rows, image, where)
-    classes = ((title, (_input(encoded, image, row, where) for row in own)) for title, own in positions.items())
+    classes = ((title, (_input(encoded, image, row, path) for row in own)) for title, own in positions.items())
     return collect(f"hf-images/{split}".rstrip("/"), classes, where=where)
 
 
@@ -85,13 +85,13 @@ def _encoded(rows: Any, image: str, where: str) -> Any:
     return rows.with_format(None).select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
 
-def _input(encoded: Any, image: str, row: int, where: str) -> Input:
-    return encoded_input(functools.partial(_bytes, encoded, image, row, where), f"{where} row {row}")
+def _input(encoded: Any, image: str, row: int, path: str) -> Input:
+    return encoded_input(functools.partial(_bytes, encoded, image, row, path), f"hf-images:{path} row {row}")
 
 
-def _bytes(encoded: Any, image: str, row: int, where: str) -> bytes:
+def _bytes(encoded: Any, image: str, row: int, path: str) -> bytes:
     value: dict[str, Any] | None = encoded[row][image]
     if value is None or not (value["bytes"] or value["path"]):
-        raise UserError(f"row {row} has no image", where=where, todo="take the row out")
-    content: bytes = value["bytes"] or read(value["path"])
+        raise UserError(f"row {row} has no image", where=f"hf-images:{path}", todo="take the row out")
+    content: bytes = value["bytes"] or read(str(file_of(path, value["path"])))
     return content

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.errors import UserError
+from ...harness.reading import within
 from ..decoding import file_input
 from .folders import class_files, folder
 from .images import ImageSet, collect
@@ -50,7 +51,7 @@ def image_csv(path: str, *, root: str = "", complete: bool = True) -> ImageSet:
     base = _root(root, table)
     images = csv_classes(table)
     first = next(iter(images))
-    nested, flat = base / first / images[first][0], base / images[first][0]
+    nested, flat = within(base, f"{first}/{images[first][0]}"), within(base, images[first][0])
     if complete and not (nested.is_file() or flat.is_file()):
         raise UserError(
             f"its first image is neither {nested} nor {flat}",
@@ -58,7 +59,9 @@ def image_csv(path: str, *, root: str = "", complete: bool = True) -> ImageSet:
             todo="write root=FOLDER, where the images lie",
         )
     by_class = (base / first).is_dir()
-    files = {title: [base / title / name if by_class else base / name for name in images[title]] for title in images}
+    files = {
+        title: [within(base, f"{title}/{name}" if by_class else name) for name in images[title]] for title in images
+    }
     listed = sum(map(len, files.values()))
     if not complete:
         files = {title: there for title in files if (there := [file for file in files[title] if file.is_file()])}
@@ -269,4 +272,4 @@ def chosen_split(splits: Mapping[str, Collection[Any]], split: str, where: str) 
 
 def _found(base: Path, candidates: list[str]) -> str | None:
     """Return the folder of a class, if there is one."""
-    return next((str(base / name) for name in candidates if (base / name).is_dir()), None)
+    return next((str(path) for name in candidates if (path := within(base, name)).is_dir()), None)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from ...harness.errors import BadSample, UserError
 from ...harness.hashing import sha256_hex
+from ...harness.reading import within
+from ...harness.texts import utf8
 from ..decoding import decode
 
 if TYPE_CHECKING:
@@ -46,13 +48,18 @@ class LazyImage:
         """Make an image of a file, which need not exist before it is loaded."""
         return cls(str(path), functools.partial(_read, Path(path)))
 
+    @classmethod
+    def within(cls, folder: str | Path, name: str) -> LazyImage:
+        """Make an image of a file that a data set names; it must be below ``folder``, and is not read before that."""
+        return cls(str(Path(folder, name)), functools.partial(_read_within, folder, name))
+
     @functools.cached_property
     def digest(self) -> str:
         """Hash of its bytes; of the place where it should be, if there is none."""
         try:
             return sha256_hex(CONVENTION, self.fetch())
         except UserError:
-            return sha256_hex(b"missing", self.where.encode())
+            return sha256_hex(b"missing", utf8(self.where))
 
     def load(self) -> Image:
         """Decode it into mode RGB.
@@ -82,8 +89,13 @@ def _decoded(lazy: LazyImage) -> Image:
     return image
 
 
+def _read_within(folder: str | Path, name: str) -> bytes:
+    return _read(within(folder, name))
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise BadSample(f"cannot read the image: {error.strerror or error}", where=str(path)) from error
+    except (OSError, ValueError) as error:  # a NUL or half of a character in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadSample(f"cannot read the image: {reason}", where=str(path)) from error

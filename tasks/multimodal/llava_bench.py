@@ -122,7 +122,7 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
     for _, row in official_rows(found(home, "questions.jsonl"), "question_id", "image", "text", "category"):
         image, name = str(row["image"]), str(row["question_id"])
         yield _question(
-            row, row["text"], captions.get(image), references.get(name), image, LazyImage.file(folder / image)
+            row, row["text"], captions.get(image), references.get(name), image, LazyImage.within(folder, image)
         )
 
 

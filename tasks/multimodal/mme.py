@@ -86,21 +86,21 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
         raise UserError("it has no folders of subtasks with text files", where=str(source), todo="check annotations=")
     for place, row in _result_rows(results):
         category, name = row["category"], row["question_id"]
-        file = Path(images or source).expanduser() / category / name
-        yield _question(category, name, row["question"], row["label"], place, LazyImage.file(file))
+        image = LazyImage.within(images or source, f"{category}/{name}")
+        yield _question(category, name, row["question"], row["label"], place, image)
     for path in texts:
         category = path.relative_to(source).parts[0]
         home = Path(images).expanduser() / category if images else path.parent
         folders = [home, home / "images", home.parent / "images"]
         candidates = [image for folder in folders for image in sorted(folder.glob(f"{path.stem}.*"))]
-        image = next((file for file in candidates if file.suffix != ".txt"), home / f"{path.stem}.jpg")
+        file = next((file for file in candidates if file.suffix != ".txt"), home / f"{path.stem}.jpg")
         for number, line in enumerate(read_text(path).splitlines(), 1):
             if line.strip():
                 place = f"{path}, line {number}"
                 text, tab, answer = line.rpartition("\t")
                 if not tab:
                     raise UserError("no tab between question and answer", where=place, todo="fix the line")
-                yield _question(category, image.name, text, answer, place, LazyImage.file(image))
+                yield _question(category, file.name, text, answer, place, LazyImage.file(file))
 
 
 def _question(category: str, name: str, text: str, answer: str, place: str, image: LazyImage | None) -> Question:

@@ -105,7 +105,7 @@ def _of_file(source: Path, images: str) -> Iterator[Question]:
         missing = [key for key in ("imagename", "question", "answer", "capability") if key not in row]
         if missing:
             raise UserError(f"{name} has no {missing[0]!r}", where=str(path), todo="give mm-vet.json")
-        yield _question(name, row, LazyImage.file(folder / str(row["imagename"])))
+        yield _question(name, row, LazyImage.within(folder, str(row["imagename"])))
 
 
 def _question(name: str, row: Mapping[str, Any], image: LazyImage | None) -> Question:

@@ -93,4 +93,4 @@ def field(row: Row, column: str, place: str) -> str:
 
 def image_file(folder: str, name: str) -> LazyImage | None:
     """Return the image of that name; ``None`` if no folder is given, as when stored answers are scored."""
-    return LazyImage.file(Path(folder).expanduser() / name) if folder else None
+    return LazyImage.within(folder, name) if folder else None

@@ -93,7 +93,7 @@ def _of_files(source: Path, images: str) -> Iterator[Question]:
         rows = list(official_rows(path, "text", "label"))
         for (place, row), number in zip(rows, _numbers([row for _, row in rows]), strict=True):
             name = str(row.get("image") or "")  # labels alone are enough for scoring
-            image = LazyImage.file(folder / name)
+            image = LazyImage.within(folder, name)
             yield _question(split, number, row["text"], row["label"], place, name, image)
 
 

@@ -90,8 +90,8 @@ def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
         row, place = problems.get(name), f"{path}, problem {name}"
         if not isinstance(row, dict):
             raise UserError("it is missing", where=place, todo="take both files from one release")
-        own = folder / str(row.get("split", split)) / name
-        yield _question(name, row, place, LazyImage.file(own / str(row["image"])) if row.get("image") else None)
+        image = f"{row.get('split', split)}/{name}/{row['image']}" if row.get("image") else ""
+        yield _question(name, row, place, LazyImage.within(folder, image) if image else None)
 
 
 def _problems(source: Path, split: str) -> tuple[Path, dict[str, Any], list[str]]:

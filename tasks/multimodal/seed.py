@@ -116,7 +116,7 @@ def _of_file(source: Path, questions: str, images: str) -> Iterator[Question]:
         missing = [name for name in _NEEDED if row.get(name) is None]
         if missing:
             raise UserError(f"it has no {missing[0]!r}", where=place, todo="give SEED-Bench.json")
-        yield _question(row, place, LazyImage.file(folder / file_of(row)))
+        yield _question(row, place, LazyImage.within(folder, file_of(row)))
 
 
 def _files(questions: str) -> Callable[[Mapping[str, Any]], str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import BadSample, UserError
 from ...harness.reading import read_text
-from ..hub import load, one_split
+from ..hub import file_of, load, one_split
 from .images import LazyImage
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ class Table:
     Args:
         rows: A ``datasets.Dataset``, or rows as mappings.
         where: What messages call the table.
+        data: Folder, file or id of the data set that the rows are of.
     """
 
-    def __init__(self, rows: Any, where: str) -> None:
-        self._rows, self.where = rows, where
+    def __init__(self, rows: Any, where: str, data: str = ".") -> None:
+        self._rows, self.where, self._data = rows, where, data
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -79,9 +80,10 @@ class Table:
         if value is None:
             raise BadSample("there is no image", where=f"{self.where} row {row}", todo="fix the data")
         try:
-            content: bytes = value.get("bytes") or Path(value["path"]).read_bytes()
-        except OSError as error:
-            raise BadSample(f"cannot read the image: {error.strerror}", where=str(value["path"])) from error
+            content: bytes = value.get("bytes") or file_of(self._data, value["path"]).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise BadSample(f"cannot read the image: {reason}", where=str(value["path"])) from error
         return content
 
     def _value(self, row: int, column: str) -> Any:
@@ -145,7 +147,7 @@ def hub_table(path: str, split: str = "", config: str = "", revision: str = "") 
     """
     where = f"{path}{f'/{config}' if config else ''}"
     rows, name = one_split(load(path, config, revision, where), "" if Path(path).is_file() else split, where)
-    return Table(rows, f"{where} [{name}]")
+    return Table(rows, f"{where} [{name}]", path)
 
 
 def read_delimited(path: str | Path, delimiter: str) -> Iterator[dict[str, str]]:
