@@ -10,6 +10,7 @@ says what things are called, and a call that works, and comes to something else,
 - blocks and their attention, one at a time: `run_block`, `run_attention`
 - what a generation_config does to logits: `logits_processors`
 - what a model of images and texts embeds them as: `features`
+- configs in which layers differ: `first_layer`
 - what can be loaded, and with what: `builds`, `class_for`, `model_types`, `attention_of`, `image_processor`,
   `processor`, `pil_image_processor`
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "capture_outputs",
-    "class_for", "features", "heeded", "image_processor", "keep_rows", "keeps_keys", "keeps_states",
+    "class_for", "features", "first_layer", "heeded", "image_processor", "keep_rows", "keeps_keys", "keeps_states",
     "logits_processors", "model_types", "pil_image_processor", "processor", "run_attention", "run_block", "states",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
@@ -193,6 +194,11 @@ def features(output: Any) -> torch.Tensor:
     if found is None or found.ndim != 2:
         raise UserError("this architecture does not give one vector per image and per text", todo="name another")
     return found
+
+
+def first_layer(config: Any) -> Any:
+    """The config of the first layer, where layers have configs of their own; otherwise the whole one."""
+    return config.per_layer_config[0] if getattr(config, "is_heterogeneous", False) else config
 
 
 def attention_of(config: Any) -> str:

@@ -7,6 +7,7 @@ reads the prompt and begins its answer. The phases of a part are found by the pa
 from __future__ import annotations
 
 import inspect
+import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ _TOWERS = (
     "vision_embed_tokens", "embed_vision", "image_encoder", "encoder",
 )  # fmt: skip
 """What the encoder of images is called in a model of images and texts."""
-_ENCODERS = ("encoder",)
 _SPEAKING = ("language_model", "text_model", "text_decoder", "decoder")
 """What the language model in it is called."""
 _PROJECTORS = ("multi_modal_projector", "image_to_text_projection", "visual_projection", "enc_to_dec_proj")
@@ -141,6 +141,7 @@ def _with_image(model: Any, asked: set[str], image: Inputs) -> Part:
             "image_embeds_position_mask": torch.zeros(1, tokens, dtype=torch.bool),
             "image_attention_mask": torch.ones(1, tokens, 1, dtype=torch.long),
             "bbox": torch.zeros(1, tokens, 4),
+            "logits_to_keep": torch.zeros(1, dtype=torch.long),  # of the image's tokens there would be logits, too
         }
         if "aspect_ratio_mask" in image:  # every token sees the image
             beside["cross_attention_mask"] = torch.ones(1, tokens, 1, image["aspect_ratio_mask"].shape[-1])
@@ -195,15 +196,16 @@ def _text_part(model: Any, config: Any) -> Part:
         return {**_ids(tokens), **{name: value for name, value in beside.items() if name in asked}}
 
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in asked:
-        encoder = next(
-            (path for name in _ENCODERS for path in (f"{base}.{name}", name) if _has(model, path.strip("."))), ""
-        )
+        paths = [path for path, _ in model.named_modules()]
+        stems = [path.removesuffix("encoder") for path in paths if path == "encoder" or path.endswith(".encoder")]
+        stem = next((one for one in stems if _has(model, f"{one}decoder")), None)
 
         def both(tokens: int) -> Inputs:
             return {**prompt(tokens), "decoder_input_ids": torch.ones(1, 1, dtype=torch.long)}
 
-        decoder = encoder.replace("encoder", "decoder")
-        return Part(model, both, {encoder.strip("."): "encoder", decoder.strip("."): "prefill", "": "head"})
+        if stem is None:
+            return Part(model, both)
+        return Part(model, both, {f"{stem}encoder": "encoder", f"{stem}decoder": "prefill", "": "head"})
     return Part(model, prompt, {base: "prefill", "": "head"} if base else {"": "prefill"})
 
 
@@ -222,22 +224,26 @@ def _ids(tokens: int) -> Inputs:
 def _image_part(method: Any, config: Any) -> Part:
     vision = vision_of(config)
     asked = set(inspect.signature(method).parameters)
-    refused = ""
+    refused: Exception | None = None
     for inputs in layouts(asked, config, vision):
         module = _Calling(method)
         try:
             run(module, inputs)
         except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            refused = refused or f"{type(error).__name__}: {error}"
+            refused = error if refused is None or _depth(error) > _depth(refused) else refused
             continue
         tower = next((f"model.{name}" for name in _TOWERS if _has(method.__self__, name)), "")
         if not tower and _has(method.__self__, "model"):
             tower = next((f"model.model.{name}" for name in _TOWERS if _has(method.__self__.model, name)), "")
         phases = {tower: "vision", "": "projector"} if tower else {"": "vision"}
         return Part(module, lambda _, inputs=inputs: inputs, phases, fixed=True)  # type: ignore[misc]
-    raise UserError(
-        f"it is not known what its images look like ({refused or 'no layout fits'})", where=config.model_type
-    )
+    why = "no layout fits" if refused is None else f"{type(refused).__name__}: {refused}"
+    raise UserError(f"it is not known what its images look like ({why})", where=config.model_type)
+
+
+def _depth(error: Exception) -> int:
+    """How far into a model a pass went that failed: of several layouts the one that went furthest tells the most."""
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
 
 
 def _runs(module: torch.nn.Module, inputs: Inputs) -> bool:

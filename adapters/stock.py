@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import installed
 from .transformers_meta import Blueprint
 
+_TILES = {"vision_config": {"image_size": 896, "patch_size": 14}}
+_HALF_ROTATED = {
+    "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5, "mrope_section": [8, 12, 12],
+}  # fmt: skip
+_PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "deepseek_v2": ("deepseek-ai/DeepSeek-V2-Lite", {"num_experts_per_tok": 6}),
+    "gemma3": ("google/gemma-3-4b-it", _TILES),
+    "glm46v": ("zai-org/GLM-4.6V-Flash", {"text_config": {"rope_parameters": _HALF_ROTATED}}),
+    "glm4v": ("zai-org/GLM-4.1V-9B-Thinking", {"text_config": {"rope_parameters": _HALF_ROTATED}}),
+    "glm4v_moe": ("zai-org/GLM-4.5V", {"text_config": {"head_dim": 128}}),
+    "idefics3": ("HuggingFaceM4/Idefics3-8B-Llama3", {"vision_config": {"image_size": 364, "patch_size": 14}}),
+    "llama4": (
+        "meta-llama/Llama-4-Scout-17B-16E",
+        {"vision_config": {"hidden_size": 1408, "image_size": 336, "vision_output_dim": 4096}},
+    ),
+    "ovis2": (
+        "AIDC-AI/Ovis2-2B",
+        {
+            "text_config": {
+                "model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+                "num_attention_heads": 12, "num_key_value_heads": 2,
+            },
+        },
+    ),
+    "shieldgemma2": ("google/shieldgemma-2-4b-it", _TILES),
+    "smolvlm": (
+        "HuggingFaceTB/SmolVLM-Instruct",
+        {"scale_factor": 3, "vision_config": {"image_size": 384, "patch_size": 14}},
+    ),
+    "t5gemma2": ("google/t5gemma-2-270m-270m", {"encoder": _TILES}),
+}  # fmt: skip
+"""Model types whose default config does not fit itself, so that transformers' own forward pass fails on an image or a
+text -> a checkpoint, and what its config says instead."""
+
 
 class Stock(Blueprint):
-    """A model type's default config.
+    """A model type's default config; where that does not fit itself, with published numbers.
 
     Args:
         model_type: As a ``config.json`` names it.
@@ -15,10 +51,16 @@ class Stock(Blueprint):
     """
 
     def __init__(self, model_type: str, auto: str = "") -> None:
-        super().__init__({"model_type": model_type}, f"stock:{model_type}")
+        checkpoint, numbers = _PUBLISHED.get(model_type, ("", {}))
+        super().__init__({"model_type": model_type, **numbers}, f"stock:{model_type}")
         if auto:
             self.config = {**self.config, "architectures": [installed.model_types(auto)[model_type]]}
         self._auto = auto
+        self.completed = ""
+        """What of the default config is replaced, because it does not fit the rest; empty if nothing is."""
+        if checkpoint:
+            self.completed = f"the default config does not fit itself: {', '.join(_names(numbers))} as in {checkpoint}"
+        self.note = self.completed
 
     @staticmethod
     def model_types(auto: str) -> list[str]:
@@ -37,3 +79,11 @@ class Stock(Blueprint):
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return " ".join(f"{type(error).__name__}: {error}".split())
         return ""
+
+
+def _names(numbers: dict[str, Any]) -> list[str]:
+    """What a config's entries are called, without the parts that they lie in."""
+    found: list[str] = []
+    for name, value in numbers.items():
+        found += _names(value) if name in ("encoder", "text_config", "vision_config") else [name]
+    return [name for name in found if name != "model_type"]

@@ -66,16 +66,20 @@ class TracedModel:
 
     def logits(self, tokens: int) -> int:
         """At how many positions a pass over a prompt makes logits: an encoder-decoder does at its first token alone."""
-        return 1 if self._text is None or "decoder_input_ids" in self._text.inputs(tokens) else tokens
+        one = {"decoder_input_ids", "logits_to_keep"}
+        return 1 if self._text is None or one & self._text.inputs(tokens).keys() else tokens
 
     @functools.cache  # noqa: B019
     def step(self, context: int) -> Layered:
-        """The operators of a token that follows ``context`` tokens; none of a model that does not go on."""
+        """The operators of a token that follows ``context`` tokens; none if the model does not go on from a cache."""
         name, cache, _ = self._prompted(context)
         if self._text is None or not name:
             return Layered({}, {})
         token = {"input_ids": torch.ones(1, 1, dtype=torch.long), "use_cache": True, name: cache}
-        return trace(self._text.module, token, self._text.phases)
+        try:
+            return trace(self._text.module, token, self._text.phases)
+        except UserError:  # it wants more than the one token
+            return Layered({}, {})
 
     def kept(self, tokens: int) -> Kept:
         """What a prompt of ``tokens`` tokens leaves: keys and values, latents, or states."""
@@ -100,7 +104,7 @@ class TracedModel:
         return (name, cache, self._kept(cache, tokens, repeats)) if hasattr(cache, "layers") else none
 
     def _kept(self, cache: Any, tokens: int, repeats: Repeats) -> Kept:
-        config = self._model.config.get_text_config(decoder=True)
+        config = installed.first_layer(self._model.config.get_text_config(decoder=True))
         rank, rope = getattr(config, "kv_lora_rank", None), getattr(config, "qk_rope_head_dim", None)
         sizes = {place: _numbers(layer, tokens) for place, layer in enumerate(cache.layers)}
         stood = {path: ran for ran, paths in repeats.of.items() if ran in repeats.outer for path in (ran, *paths)}
@@ -133,7 +137,7 @@ class TracedModel:
 
     @functools.cached_property
     def _top_k(self) -> int:
-        config = self._model.config.get_text_config(decoder=True)
+        config = installed.first_layer(self._model.config.get_text_config(decoder=True))
         names = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts")
         return next((value for name in names if isinstance(value := getattr(config, name, None), int)), 0)
 
@@ -141,8 +145,10 @@ class TracedModel:
         """The model's shape, as far as methods need it: how many layers and heads there are."""
         config = self._model.config
         text = config.get_text_config(decoder=True)
-        language = vision = None
-        if self._text is not None:
+        language = tower = vision = None
+        if self._text is not None and "text" in self._text.phases.values():
+            tower = Language(_stack(text, len(self.prompt(8).layers.get("text", ()))), (), causal=False)
+        elif self._text is not None:
             layers = len(self.prompt(8).layers.get("prefill", ()))
             stack = replace(_stack(text, layers), windows=_windows(text, layers), chunked=_chunked(text))
             language = Language(stack, (), causal=bool(self._model.can_generate()))
@@ -155,7 +161,7 @@ class TracedModel:
                 0,
             )
         seen, how = self.visual_tokens if language else 0, self._quantisation
-        return Architecture(config.model_type, vision, (), language, seen, quantisation=how)
+        return Architecture(config.model_type, vision, (), language, seen, tower, how)
 
     @functools.cached_property
     def visual_tokens(self) -> int:
@@ -181,7 +187,7 @@ def _windows(config: Any, layers: int) -> tuple[int, ...]:
     from transformers import DynamicCache
 
     found: list[int] = []
-    with suppress(AttributeError, KeyError, TypeError, ValueError):
+    with suppress(AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         found = [getattr(layer, "sliding_window", None) or 0 for layer in DynamicCache(config=config).layers]
     types = getattr(config, "layer_types", None) or ()
     if not any(found) or not set(types) <= {*_BOUNDED, "full_attention", "linear_attention"}:
@@ -215,6 +221,8 @@ def _numbers(layer: Any, tokens: int) -> int:
 
 
 def _stack(config: Any, layers: int) -> Stack:
+    """The shape of layers, or, where they differ, of the first one."""
+    config = installed.first_layer(config)
     hidden, heads = _of(config, _WIDTH, 1), _of(config, _HEADS, 1)
     shared = getattr(config, "num_key_value_heads", None)
     head_dim = getattr(config, "head_dim", None)

@@ -43,7 +43,7 @@ _POSITIONS = ("max_position_embeddings", "n_positions")
 _TOWERS = {"clip_vision_model": "CLIPVisionModel", "siglip_vision_model": "SiglipVisionModel"}
 """Model types that no Auto class builds."""
 _BUILDERS = (
-    "AutoModelForZeroShotImageClassification", "AutoModelForImageTextToText", "AutoModelForSeq2SeqLM",
+    "AutoModelForImageTextToText", "AutoModelForZeroShotImageClassification", "AutoModelForSeq2SeqLM",
     "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel",
 )  # fmt: skip
 """What builds a model whose config does not name its class: the first that knows it."""

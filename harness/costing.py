@@ -32,6 +32,7 @@ PHASES = ("vision", "projector", "text", "encoder", "prefill", "head", "methods"
 
 _IMAGES = 10_000
 _POSITIONS = ("max_position_embeddings", "n_positions")
+_NO_DECODE = "a further token is not priced: how this model goes on from what it keeps is not known"
 _TRACED = "there is no closed form: FLOPs and traffic are of the contractions that its modules run, attention in full"
 
 
@@ -162,6 +163,9 @@ class Costing:
         work = what_is_left(methods, whole)
         full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
         operators = tuple(work.operators(request.convention))
+        decode = sum(o.flops for o in work.decode(request.convention))
+        if not decode and self.architecture.language is not None and self.architecture.language.causal:
+            work = work.assuming(_NO_DECODE)
         counted = self.counted(work) if count else None
         base, most = (_shared(one.operators(request.convention)) for one in (whole, full))
         return Cost(
@@ -172,7 +176,7 @@ class Costing:
             of_base=_shared(operators) / base,
             of_full=_shared(operators) / most,
             windowed=_windowed(work, request.convention),
-            decode=sum(o.flops for o in work.decode(request.convention)),
+            decode=decode,
             memory=work.memory(request.convention, BYTES[request.precision], request.batch, request.cards),
             parameters=self.blueprint.parameters,
             predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
@@ -216,6 +220,8 @@ class Costing:
         tokens["encoder"] = work.tokens
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
         times = {"vision": work.images} | ({"projector": work.images} if work.traced else {})
+        if execution is None:  # a head of classes of images
+            times["head"] = work.images
         if work.traced and self.architecture.vision is None:  # one pass reads an image beside the text
             tokens |= {"vision": work.tokens, "projector": work.tokens}
             stacks, times = {}, {}

@@ -482,6 +482,7 @@ def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
     cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine on known cases instead.")] = False,
     architectures: Annotated[bool, typer.Option("--architectures", help="Price all of transformers instead.")] = False,
+    journal: Annotated[Optional[Path], typer.Option(help="What --architectures found so far.")] = None,  # noqa: UP045
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -492,9 +493,8 @@ def doctor(
     from .doctor import examine, examine_architectures, examine_costs
 
     if architectures:
-        examine_architectures(plugin or (), as_json=json)
-        return
-    if cost:
+        examine_architectures(plugin or (), journal=journal, as_json=json)
+    elif cost:
         examine_costs(plugin or (), as_json=json)
-        return
-    examine(runs or [], plugin or (), as_json=json)
+    else:
+        examine(runs or [], plugin or (), as_json=json)

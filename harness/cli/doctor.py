@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ _FOR_USERS = ("torch", "gpu", "images", "datasets", "board")
 """Extras that a user may want; the others are for work on AdaptBench itself."""
 _CHECKED = ("clip-vit-l-336", "llama-2-7b", "llava-1.5-7b", "mistral-7b", "phi-2", "roberta-large")
 """Architectures, one of a kind, whose closed form `doctor --cost` holds against the counters."""
-_LIMIT = 60.0
-"""Seconds for each model type of `doctor --architectures`."""
+_LIMIT = 90.0
+"""Seconds of processor time for each model type of `doctor --architectures`."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -45,29 +46,36 @@ def examine_costs(extra: Sequence[str], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def examine_architectures(extra: Sequence[str], *, as_json: bool) -> None:
-    """Price every model type of every kind with its default config; takes about half an hour."""
+def examine_architectures(extra: Sequence[str], *, journal: Path | None, as_json: bool) -> None:
+    """Price every model type of every kind with its default config, and write Markdown tables; takes about an hour.
+
+    Each is told on standard error, and kept in the journal, as soon as it is known; what the journal has is not priced
+    again.
+    """
     from dataclasses import asdict
 
-    from ..measure.coverage import AUTO, STATES, cover, totals
+    from ..coverage import AUTO, cover, journal_line, read_journal, tables, totals
 
     library: Any = load_plugins(extra, strict=False).registry.find("architecture", "stock").factory()
     wanted = [(kind, name) for kind, auto in AUTO.items() for name in library.model_types(auto)]
-    found = []
-    for one in cover(library, wanted, _LIMIT):
-        found.append(one)
-        if not as_json:
-            say(f"{one.kind}  {one.model_type}  {one.state}{f': {one.reason}' if one.reason else ''}")
-    counts = totals(found)
+    kept = {(one.kind, one.model_type): one for one in (read_journal(journal) if journal else ())}
+    if journal and not journal.absolute().parent.is_dir():
+        raise UserError("there is no such folder", where=str(journal.parent), todo="make it, or name another")
+    with journal.open("w", encoding="utf-8") if journal else nullcontext() as file:
+        if file:
+            file.writelines(map(journal_line, kept.values()))
+        for one in cover(extra, [each for each in wanted if each not in kept], _LIMIT):
+            kept[one.kind, one.model_type] = one
+            if file:
+                file.write(journal_line(one))
+                file.flush()
+            reason = f": {one.reason}" if one.reason else ""
+            say(f"{len(kept)}/{len(wanted)}  {one.kind}  {one.model_type}  {one.state}{reason}", err=True)
+    found = [kept[each] for each in wanted]
     if as_json:
-        write_json({"types": [asdict(one) for one in found], "totals": counts})
+        write_json({"types": [asdict(one) for one in found], "totals": totals(found)})
     else:
-        write_columns(
-            [
-                ["", "types", *STATES],
-                *([kind, str(sum(n.values())), *map(str, n.values())] for kind, n in counts.items()),
-            ]
-        )
+        typer.echo(tables(found))
 
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:

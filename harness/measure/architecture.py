@@ -31,6 +31,8 @@ _VISION = frozenset({"clip_vision_model", "deit", "dinov2", "siglip_vision_model
 _MASKED = frozenset({"bert", "roberta", "xlm-roberta"})
 _WINDOWED = frozenset({"gemma2", "mistral", "qwen2", "qwen3"})
 _DUAL = frozenset({"clip", "siglip"})
+_SPEAKING = ("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForConditionalGeneration")
+"""How the names of classes end that have a head of words; of encoders of images there is a closed form without one."""
 _SUPPORTED = sorted(_GATED | _PLAIN_ROTARY | _PLAIN | _VISION | _MASKED | _DUAL | {"llava"})
 
 
@@ -48,6 +50,10 @@ def read_architecture(config: Mapping[str, Any]) -> Architecture:
 
 def _architecture(config: Mapping[str, Any]) -> Architecture:
     kind = str(config.get("model_type", ""))
+    ends = "Model" if kind in _VISION | _DUAL else _SPEAKING
+    for name in config.get("architectures") or ():
+        if not str(name).endswith(ends):
+            raise NoClosedForm(f"a {name} has no closed form, for its head")
     if kind == "llava":
         return _llava(config)
     if kind in _DUAL:

@@ -79,7 +79,7 @@ class TracedWork:
         tower: What runs of the vision tower; ``None`` if there is no image.
         execution: What runs of the language model; ``None`` for a model without one.
         images: Of the prompt.
-        tokens: That enter the language model.
+        tokens: That enter the language model, or the tower of texts.
         stack: The language model's layers; ``None`` for a model without one.
         skips: Whether attention skips what lies outside of a window.
     """
@@ -102,14 +102,18 @@ class TracedWork:
             for place, layer in enumerate(self.traced.image.layers.get(phase, ())):
                 if phase != "vision" or place in running:
                     yield from (one.times(self.images) for one in layer)
+        for one in self.traced.image.whole("head"):  # of classes
+            yield replace(one.times(self.images), phase="vision", module="head")
 
     def of_prompt(self) -> Iterator[Operator]:
         """The operators of the prompt, up to the logits of the first answer token."""
-        if self.execution is None:
+        if not self.tokens:
             return
         whole = self.traced.prompt(self.tokens)
         for phase in (*_OF_IMAGES, *_OF_TEXTS):  # of images, where one pass reads them beside the text
             yield from whole.whole(phase)
+        if self.execution is None:
+            return
         yield from whole.beside.get("prefill", ())
         for layer in self.execution.layers:
             yield from self._partly(self._within_window(layer), layer)

@@ -336,3 +336,45 @@ def test_experts_take_the_bytes_that_a_quantised_config_states() -> None:
         moved = [sum(o.bytes_moved(2, batch) for o in work.decode(COUNTED)) for work in works]
         read = numbers * experts // 4
         assert moved[0] - moved[1] == read * 2 - (read // 2 + read // 32)
+
+
+WIDTHS = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24, "num_hidden_layers": 2}
+SMALL = {**WIDTHS, "image_size": 16, "patch_size": 4}
+WORDS = {**WIDTHS, "vocab_size": 50, "max_position_embeddings": 80}
+WHOLE: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "two-towers": (
+        {"model_type": "blip", "architectures": ["BlipModel"], "text_config": WORDS, "vision_config": SMALL},
+        {"vision", "projector", "text"},
+    ),
+    "classes-of-images": (
+        {"model_type": "vit", "architectures": ["ViTForImageClassification"], **SMALL},
+        {"vision", "head"},
+    ),
+    "logits-of-visual-tokens": ({"model_type": "git", **WORDS, "vision_config": SMALL}, {"vision", "prefill", "head"}),
+    "images-in-an-encoder": (
+        {
+            "model_type": "florence2",
+            "text_config": {
+                "model_type": "bart", "d_model": 16, "vocab_size": 50, "encoder_layers": 2, "decoder_layers": 2,
+                "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 24,
+                "decoder_ffn_dim": 24, "max_position_embeddings": 80,
+            },
+            "vision_config": {
+                "embed_dim": [8] * 4, "num_heads": [2] * 4, "num_groups": [2] * 4, "depths": [1] * 4,
+                "window_size": 2, "projection_dim": 16,
+            },
+        },
+        {"vision", "encoder", "prefill", "head"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_all_that_is_priced_is_what_the_counters_see(name: str, tmp_path: Path) -> None:
+    config, phases = WHOLE[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    costing = Costing(load_plugins().registry, f"hf:{tmp_path}/config.json")
+    cost = costing.cost(CostRequest(10), count=True)
+    assert cost.flops == cost.counted
+    assert phases <= set(cost.flops)
+    reconcile(costing.counter, costing.blueprint, costing.traced)

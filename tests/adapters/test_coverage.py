@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from adaptbench.adapters.stock import Stock
-from adaptbench.harness.measure.coverage import NOT_BUILT, PRICED, REFUSED, TEXT_ONLY, Coverage, cover, price, totals
+from adaptbench.harness.coverage import (
+    NOT_BUILT,
+    PRICED,
+    REFUSED,
+    TEXT_ONLY,
+    Coverage,
+    cover,
+    journal_line,
+    price,
+    read_journal,
+    tables,
+    totals,
+)
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PHASES = {
     ("causal", "mistral"): {"prefill", "head"},
@@ -14,19 +33,26 @@ PHASES = {
     ("zero-shot", "siglip"): {"vision", "text"},
     ("masked", "distilbert"): {"prefill", "head"},
     ("encoder-decoder", "bart"): {"encoder", "prefill", "head"},
+    ("text encoder", "bert"): {"prefill"},
+    ("backbone", "dinov2"): {"vision"},
 }
+FOUND = [
+    Coverage("causal", "a", PRICED, flops={"prefill": 3}),
+    Coverage("causal", "b", TEXT_ONLY, "it is not known what a|b look like"),
+    Coverage("masked", "a", PRICED),
+]
 
 
 @pytest.mark.parametrize(("kind", "model_type"), PHASES)
 def test_a_default_config_is_priced(kind: str, model_type: str) -> None:
-    found = price(Stock, kind, model_type)
+    found = price(load_plugins(()).registry, kind, model_type)
     assert (found.state, found.reason) == (PRICED, "")
     assert set(found.flops) == PHASES[kind, model_type]
     assert found.flops["prefill" if "prefill" in found.flops else "vision"] > 10**9
 
 
 def test_what_transformers_does_not_build_has_its_own_error() -> None:
-    found = price(Stock, "image-text", "aya_vision")
+    found = price(load_plugins(()).registry, "image-text", "aya_vision")
     assert found.state == NOT_BUILT
     assert found.reason.startswith("ValueError: embed_dim must be divisible")
 
@@ -35,14 +61,30 @@ def test_model_types_of_a_kind() -> None:
     assert {"llama", "gpt2"} < set(Stock.model_types("AutoModelForCausalLM"))
 
 
-def test_what_takes_too_long_is_refused_and_the_next_one_is_priced() -> None:
-    assert [one.state for one in cover(Stock, [("causal", "llama")], 0.001)] == [REFUSED]
+def test_what_takes_too_long_is_refused() -> None:
+    assert [one.state for one in cover((), [("causal", "llama")], 0.001)] == [REFUSED]
 
 
 def test_totals_count_every_state() -> None:
-    found = [
-        Coverage("causal", "a", PRICED),
-        Coverage("causal", "b", TEXT_ONLY, "why"),
-        Coverage("masked", "a", PRICED),
-    ]
-    assert totals(found)["causal"] == {PRICED: 1, TEXT_ONLY: 1, REFUSED: 0, NOT_BUILT: 0}
+    assert totals(FOUND)["causal"] == {PRICED: 1, TEXT_ONLY: 1, REFUSED: 0, NOT_BUILT: 0}
+
+
+def test_tables_list_what_is_not_priced() -> None:
+    written = tables(FOUND)
+    assert "| causal | 2 | 1 | 1 | 0 | 0 |" in written
+    assert "| causal | `b` | it is not known what a\\|b look like |" in written
+    assert "`a`" not in written
+
+
+def test_a_journal_holds_what_was_found_but_for_a_line_that_was_cut_short(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    assert read_journal(journal) == []
+    journal.write_text("".join(map(journal_line, FOUND)) + journal_line(FOUND[0])[:20], encoding="utf-8")
+    assert read_journal(journal) == FOUND
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text("[]\n", encoding="utf-8")
+    with pytest.raises(UserError, match="journal"):
+        read_journal(journal)
