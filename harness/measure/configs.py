@@ -42,6 +42,8 @@ _LANGUAGES = {"LlavaLlama": "llama", "LlavaMistral": "mistral", "LlavaPhi": "phi
 """Beginnings of the original LLaVA's class names -> the language model inside."""
 _WITH_TOWERS = ("clip", "llava", "siglip")
 """Model types with a ``vision_config``, whether it is written out or not."""
+_IN_PAIRS = ("hiera",)
+"""Model types whose sizes are two numbers, square or not."""
 _FEATURES = {"patch": "default", "cls_patch": "full"}
 
 
@@ -160,7 +162,8 @@ def _without_kernels(config: Mapping[str, Any]) -> dict[str, Any]:
         plain[name] = value
         if isinstance(value, dict) and name.endswith("_config"):
             plain[name] = _without_kernels(value)
-        if name in ("image_size", "patch_size") and isinstance(value, list | tuple) and len({*value}) == 1:
+        sides = name in ("image_size", "patch_size") and config.get("model_type") not in _IN_PAIRS
+        if sides and isinstance(value, list | tuple) and len({*value}) == 1:
             plain[name] = value[0]
     return plain
 

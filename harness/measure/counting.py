@@ -216,6 +216,7 @@ class Counter:
             return self._recorded[phase]
         place, _ = self._places[phase]
         if self._parts[place].fixed:
+            self._check(place, 1)
             return self._fitted(phase, (1,))
         chunk = self._chunk(place)
         return self._fitted(phase, _lengths(tokens, chunk))
@@ -240,10 +241,7 @@ class Counter:
     @functools.cache  # noqa: B019
     def _chunk(self, place: int) -> int:
         """How many tokens the layers of a part work on at once; 1 where there are no chunks."""
-        from .passes import check_kinds
-
-        part = self._parts[place]
-        check_kinds(part.module, part.inputs(_CHECK), self._pass(place, _CHECK))
+        self._check(place, _CHECK)
         phases = [phase for phase, (number, _) in self._places.items() if number == place]
         wanted = (_FAR, *(2 * chunk + 37 for chunk in self._blueprint.chunks if 2 * chunk > _FAR))
         far = dict.fromkeys(min(length, self._blueprint.longest) for length in wanted)
@@ -251,6 +249,14 @@ class Counter:
             if all(self._predicts(phase, length, chunk) for length in (_CHECK, *far) for phase in phases):
                 return chunk
         raise self._irregular(phases[0])
+
+    @functools.cache  # noqa: B019
+    def _check(self, place: int, tokens: int) -> None:
+        """Refuse a part of which layers only seem to be alike."""
+        from .passes import check_kinds
+
+        part = self._parts[place]
+        check_kinds(part.module, part.inputs(tokens), self._pass(place, tokens))
 
     def _predicts(self, phase: str, tokens: int, chunk: int) -> bool:
         """Whether shorter passes tell what one of ``tokens`` tokens costs, if layers work on such chunks."""

@@ -1,8 +1,8 @@
 """Layers that cost the same run once: a pass over a deep model takes the time of one layer of each kind.
 
 Two layers are of one kind if their modules, the shapes of their weights and the whole numbers, texts and switches in
-them are the same (fractions, such as rates of dropout, change no shape); they cost the same if their inputs have the
-same shapes, too. The first layer of a kind runs, and the others return what it
+them, also several in a tuple, are the same (fractions, such as rates of dropout, change no shape); they cost the same
+if their inputs have the same shapes, too. The first layer of a kind runs, and the others return what it
 returned: on ``meta`` that is all that there is to a result.
 """
 
@@ -179,14 +179,15 @@ def _settings(module: torch.nn.Module) -> Hashable:
     return (
         type(module),
         tuple((name, None if value is None else (tuple(value.shape), value.dtype)) for name, value in tensors),
-        tuple(
-            (name, value)
-            for name, value in own.items()
-            if name not in _OF_PLACE and (value is None or isinstance(value, int | str))
-        ),
+        tuple((name, value) for name, value in own.items() if name not in _OF_PLACE and _tells(value)),
         tuple((name, child is None) for name, child in own["_modules"].items()),
         _of_its_place(module),
     )
+
+
+def _tells(value: Any) -> bool:
+    """Whether a setting may change a shape: a convolution's stride is a tuple of whole numbers."""
+    return value is None or isinstance(value, int | str) or (isinstance(value, tuple) and all(map(_tells, value)))
 
 
 def _of_its_place(module: torch.nn.Module) -> Hashable:

@@ -297,6 +297,24 @@ def test_layers_that_only_seem_to_be_alike_are_refused() -> None:
         check_kinds(module, inputs, count_pass(module, inputs))
 
 
+def test_convolutions_of_other_strides_are_of_other_kinds() -> None:
+    """Their weights have the same shapes, but what they return has not."""
+
+    class Convolutions(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList(torch.nn.Conv2d(3, 3, 1, stride=stride) for stride in (1, 2, 1, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    with torch.device("meta"):
+        module, inputs = Convolutions(), {"x": torch.empty(1, 3, 8, 8)}
+    assert count_pass(module, inputs).value == count_both(module, inputs).flops.value == 2 * 9 * (64 + 16 + 16 + 4)
+
+
 def test_layers_in_layers_are_counted_as_often_as_they_run() -> None:
     class Twice(torch.nn.Module):
         def __init__(self) -> None:
