@@ -19,6 +19,7 @@ def register(registry: Registrar) -> None:
     """Register the bridges to other people's libraries."""
     registry.architecture("hf", "adaptbench.adapters.transformers_meta:pretrained")
     registry.architecture("stock", "adaptbench.adapters.stock:Stock")
+    registry.architecture("tiny", "adaptbench.adapters.tiny_stock:tiny")
     registry.model(
         "hf",
         "adaptbench.adapters.transformers_vision:HFVisionEncoder",

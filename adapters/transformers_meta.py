@@ -144,7 +144,7 @@ class Blueprint:
         if layers is not None:
             _shorten(config, layers)
         with loading(self.source), torch.device("meta"):
-            model = _new(transformers.AutoModelForCausalLM, config).to(dtype)
+            model = build(transformers.AutoModelForCausalLM, config).to(dtype)
         needed, free = sum(p.numel() * p.element_size() for p in model.parameters()), free_memory(device)
         if needed > free:
             raise UserError(
@@ -193,7 +193,7 @@ class Blueprint:
             one.use_cache = False
             one._experts_implementation = "batched_mm"  # the routed share, by operators that all counters know
         with loading(self.source), torch.device("meta"):
-            model: Any = _new(_class(config), config)
+            model: Any = build(class_of(config), config)
         installed.capture_outputs(model)  # while all layers are in place
         vars(model.config)["pad_token_id"] = None  # or the numbers of a prompt would be searched for padding
         return model
@@ -205,7 +205,7 @@ def _sub_configs(config: Any) -> list[Any]:
     return inner + [deeper for one in inner for deeper in _sub_configs(one)]
 
 
-def _class(config: Any) -> Any:
+def class_of(config: Any) -> Any:
     """The class that builds a model from its config: the one that the config names, or the first that can."""
     import transformers
 
@@ -219,13 +219,13 @@ def _class(config: Any) -> Any:
     return getattr(transformers, next((name for name in _BUILDERS if installed.builds(name, config)), "AutoModel"))
 
 
-def _new(kind: Any, config: Any) -> torch.nn.Module:
+def build(kind: Any, config: Any) -> torch.nn.Module:
     """Build a model from its config; an Auto class has another name for it than a plain one."""
     if hasattr(kind, "from_config"):
         model = kind.from_config(config, trust_remote_code=False)
     else:
-        text = getattr(config, "text_config", None)
-        model = kind(text if text is not None and isinstance(text, kind.config_class) else config)
+        inner = (getattr(config, name, None) for name in ("text_config", "decoder"))
+        model = kind(next((one for one in inner if one is not None and isinstance(one, kind.config_class)), config))
     built: torch.nn.Module = model.eval()
     return built
 

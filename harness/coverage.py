@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 from collections import Counter as Tally
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from .costing import Costing, CostRequest
 from .errors import UserError
@@ -18,7 +18,7 @@ from .reading import read_text
 from .specs import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -40,6 +40,8 @@ STATES = (PRICED, TEXT_ONLY, REFUSED, NOT_BUILT)
 _ARCHITECTURE = "stock"
 """The architecture that builds a model type with its default config, and says why it cannot (`adapters.stock`)."""
 _TOKENS = 100
+_EACH = 20
+"""Model types of a process: it gives the memory that they took back."""
 _LONGEST = 300
 """Characters of a reason."""
 
@@ -76,6 +78,10 @@ class Coverage:
     flops: Mapping[str, int] = field(default_factory=dict)
 
 
+Verdict: TypeAlias = "Callable[[Registry, str, str], Coverage]"
+"""Plugins, kind of `AUTO` and model type -> what becomes of it."""
+
+
 def price(registry: Registry, kind: str, model_type: str) -> Coverage:
     """Price a model type as ``adaptbench cost --count`` does: its operators must come to what both counters count."""
     name, auto = model_type, AUTO[kind]
@@ -87,24 +93,30 @@ def price(registry: Registry, kind: str, model_type: str) -> Coverage:
     except UserError as error:
         stock: Stock = registry.find("architecture", _ARCHITECTURE).factory()(name, auto=auto)
         own = stock.own_error()
-        return Coverage(kind, name, NOT_BUILT if own else REFUSED, _short(own or str(error)))
+        return Coverage(kind, name, NOT_BUILT if own else REFUSED, shortened(own or str(error)))
     priced = cast("Stock", costing.blueprint)
-    reason = _short(priced.missing or priced.completed)
+    reason = shortened(priced.missing or priced.completed)
     return Coverage(kind, name, TEXT_ONLY if priced.missing else PRICED, reason, dict(cost.flops))
 
 
-def cover(plugins: Sequence[str], wanted: Iterable[tuple[str, str]], seconds: float) -> Iterator[Coverage]:
+def cover(
+    plugins: Sequence[str], wanted: Iterable[tuple[str, str]], seconds: float, verdict: Verdict = price
+) -> Iterator[Coverage]:
     """Price kinds of model and model types in a process of their own, each in a limited time.
 
     Args:
         plugins: As `load_plugins` takes them, for the other process.
         wanted: Kind of `AUTO` and model type.
         seconds: Of processor time, for one of them: what else the machine does shall not decide.
+        verdict: What says what becomes of one; importable by name, for the other process.
     """
     worker = None
     try:
-        for kind, model_type in wanted:
-            worker = worker or _Worker(plugins, seconds)
+        for place, (kind, model_type) in enumerate(wanted):
+            if worker is not None and place % _EACH == 0:
+                worker.stop()
+                worker = None
+            worker = worker or _Worker(plugins, seconds, verdict)
             found = worker.price(kind, model_type)
             if found is None:
                 worker.stop()
@@ -118,10 +130,10 @@ def cover(plugins: Sequence[str], wanted: Iterable[tuple[str, str]], seconds: fl
 class _Worker:
     """A process that prices."""
 
-    def __init__(self, plugins: Sequence[str], seconds: float) -> None:
+    def __init__(self, plugins: Sequence[str], seconds: float, verdict: Verdict) -> None:
         context = multiprocessing.get_context("spawn")
         self._end, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(tuple(plugins), seconds, other), daemon=True)
+        self._process = context.Process(target=_work, args=(tuple(plugins), seconds, verdict, other), daemon=True)
         self._process.start()
         other.close()
 
@@ -140,16 +152,16 @@ class _Worker:
         self._end.close()
 
 
-def _work(plugins: Sequence[str], seconds: float, end: Connection) -> None:
+def _work(plugins: Sequence[str], seconds: float, verdict: Verdict, end: Connection) -> None:
     registry = load_plugins(plugins, strict=False).registry
     registry.find("architecture", _ARCHITECTURE).factory()  # what it imports is not the first one's time
     while True:
         kind, model_type = end.recv()
         signal.setitimer(signal.ITIMER_PROF, seconds)  # whose signal ends the process, wherever it is
         try:
-            end.send(price(registry, kind, model_type))
+            end.send(verdict(registry, kind, model_type))
         except Exception as error:  # noqa: BLE001 - a crash is an answer, too
-            end.send(Coverage(kind, model_type, REFUSED, _short(f"crash: {type(error).__name__}: {error}")))
+            end.send(Coverage(kind, model_type, REFUSED, shortened(f"crash: {type(error).__name__}: {error}")))
 
 
 def read_journal(path: Path) -> list[Coverage]:
@@ -170,19 +182,19 @@ def journal_line(one: Coverage) -> str:
     return json.dumps(asdict(one)) + "\n"
 
 
-def totals(found: Iterable[Coverage]) -> dict[str, dict[str, int]]:
+def totals(found: Iterable[Coverage], states: Sequence[str] = STATES) -> dict[str, dict[str, int]]:
     """Kind of model -> state -> number of model types."""
     tally = Tally((one.kind, one.state) for one in found)
     kinds = dict.fromkeys(kind for kind, _ in tally)
-    return {kind: {state: tally[kind, state] for state in STATES} for kind in kinds}
+    return {kind: {state: tally[kind, state] for state in states} for kind in kinds}
 
 
-def tables(found: Sequence[Coverage]) -> str:
+def tables(found: Sequence[Coverage], states: Sequence[str] = STATES) -> str:
     """Markdown: how many of each kind became what, and of each state those of which there is something to say."""
-    counts = totals(found)
+    counts = totals(found, states)
     rows = [[kind, str(sum(n.values())), *map(str, n.values())] for kind, n in counts.items()]
-    parts = [markdown_table(["kind of model", "types", *STATES], rows, range(1, 2 + len(STATES)))]
-    for state in STATES:
+    parts = [markdown_table(["kind of model", "types", *states], rows, range(1, 2 + len(states)))]
+    for state in states:
         said = [one for one in found if one.state == state and one.reason]
         rows = [[one.kind, f"`{one.model_type}`", plain(one.reason)] for one in said]
         if rows:
@@ -191,6 +203,7 @@ def tables(found: Sequence[Coverage]) -> str:
     return "\n\n".join(parts)
 
 
-def _short(reason: str) -> str:
+def shortened(reason: str) -> str:
+    """A reason on one line of limited length."""
     text = " ".join(reason.split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

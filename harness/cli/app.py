@@ -43,8 +43,7 @@ def _names(kind: Kind) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         from ..plugins import load_plugins
 
-        names = [entry.name for entry in load_plugins().registry.entries(kind)]
-        return [name for name in names if name.startswith(incomplete)]
+        return [entry.name for entry in load_plugins().registry.entries(kind) if entry.name.startswith(incomplete)]
 
     return complete
 
@@ -482,6 +481,7 @@ def doctor(
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories to check as well.")] = None,  # noqa: UP045
     cost: Annotated[bool, typer.Option("--cost", help="Check the cost engine on known cases instead.")] = False,
     architectures: Annotated[bool, typer.Option("--architectures", help="Price all of transformers instead.")] = False,
+    real: Annotated[bool, typer.Option("--real", help="With --architectures: run small models for real.")] = False,
     journal: Annotated[Optional[Path], typer.Option(help="What --architectures found so far.")] = None,  # noqa: UP045
     plugin: Plugins = None,
     json: Json = False,
@@ -493,7 +493,7 @@ def doctor(
     from .doctor import examine, examine_architectures, examine_costs
 
     if architectures:
-        examine_architectures(plugin or (), journal=journal, as_json=json)
+        examine_architectures(plugin or (), journal=journal, real=real, as_json=json)
     elif cost:
         examine_costs(plugin or (), as_json=json)
     else:

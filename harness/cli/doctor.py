@@ -46,15 +46,19 @@ def examine_costs(extra: Sequence[str], *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def examine_architectures(extra: Sequence[str], *, journal: Path | None, as_json: bool) -> None:
+def examine_architectures(extra: Sequence[str], *, journal: Path | None, real: bool, as_json: bool) -> None:
     """Price every model type of every kind with its default config, and write Markdown tables; takes about an hour.
+
+    If ``real``, run small models of them instead, and hold what their configs say against the passes that are counted.
 
     Each is told on standard error, and kept in the journal, as soon as it is known; what the journal has is not priced
     again.
     """
     from dataclasses import asdict
 
-    from ..coverage import AUTO, cover, journal_line, read_journal, tables, totals
+    from ..coverage import AUTO, STATES, cover, journal_line, price, read_journal, tables, totals
+    from ..real_passes import STATES as REAL_STATES
+    from ..real_passes import compare
 
     library: Any = load_plugins(extra, strict=False).registry.find("architecture", "stock").factory()
     wanted = [(kind, name) for kind, auto in AUTO.items() for name in library.model_types(auto)]
@@ -64,7 +68,8 @@ def examine_architectures(extra: Sequence[str], *, journal: Path | None, as_json
     with journal.open("w", encoding="utf-8") if journal else nullcontext() as file:
         if file:
             file.writelines(map(journal_line, kept.values()))
-        for one in cover(extra, [each for each in wanted if each not in kept], _LIMIT):
+        left = [each for each in wanted if each not in kept]
+        for one in cover(extra, left, _LIMIT, compare if real else price):
             kept[one.kind, one.model_type] = one
             if file:
                 file.write(journal_line(one))
@@ -72,10 +77,11 @@ def examine_architectures(extra: Sequence[str], *, journal: Path | None, as_json
             reason = f": {one.reason}" if one.reason else ""
             say(f"{len(kept)}/{len(wanted)}  {one.kind}  {one.model_type}  {one.state}{reason}", err=True)
     found = [kept[each] for each in wanted]
+    states = REAL_STATES if real else STATES
     if as_json:
-        write_json({"types": [asdict(one) for one in found], "totals": totals(found)})
+        write_json({"types": [asdict(one) for one in found], "totals": totals(found, states)})
     else:
-        typer.echo(tables(found))
+        typer.echo(tables(found, states))
 
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
