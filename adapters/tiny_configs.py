@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,7 +95,8 @@ class _Shrinking:
                 found[name] = self._field(name, value, depth, kept, fewer=fewer)
         _images(found)
         _missing(found)
-        if "rope_parameters" in found and _whole(longest := found.get("max_position_embeddings")):
+        longest = found.get("max_position_embeddings")
+        if "rope_parameters" in found and _whole(longest):
             found["max_position_embeddings"] = min(longest, _POSITIONS)
         return found
 
@@ -137,7 +138,8 @@ class _Shrinking:
         elif _HEAD.fullmatch(name):
             divided = not fewer
         else:
-            divided = _WIDTH.fullmatch(name) and not _NO_WIDTH.fullmatch(name) and value > self._factor
+            width = _WIDTH.fullmatch(name) is not None and not _NO_WIDTH.fullmatch(name)
+            divided = width and value > self._factor
         return math.ceil(value / self._factor) if divided else value
 
 
@@ -173,7 +175,7 @@ def _missing(config: dict[str, Any]) -> None:
         vision["out_hidden_size"] = text["hidden_size"]
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
