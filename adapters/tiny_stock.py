@@ -76,7 +76,7 @@ class TinyStock(Blueprint):
         """Why an image and a text are not passed together; empty if they are."""
 
     @functools.cached_property
-    def real(self) -> torch.nn.Module:
+    def real(self) -> Any:
         """The model with random weights."""
         torch.manual_seed(0)
         config = copy.deepcopy(self._config)
@@ -121,7 +121,7 @@ class TinyStock(Blueprint):
         config = self.real.config
         asked = inspect.signature(self.real.forward).parameters
         if "text" in text.phases:  # a pair: each on its own
-            return self._tried({**image.inputs, **text.inputs}, image.phases | text.phases)
+            return self._tried({**image.inputs, **text.inputs}, {**image.phases, **text.phases})
         word = next((value for name in _IMAGE if isinstance(value := getattr(config, name, None), int)), None)
         if word is None or len(found) != 2:
             self.apart = "no word of its config stands for an image"
@@ -136,7 +136,7 @@ class TinyStock(Blueprint):
         inputs = {**image.inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids), **beside}
         if "decoder_input_ids" in text.inputs:
             inputs["decoder_input_ids"] = text.inputs["decoder_input_ids"]
-        return self._tried(inputs, image.phases | dict.fromkeys(text.phases, ids.shape[1]))
+        return self._tried(inputs, {**image.phases, **dict.fromkeys(text.phases, ids.shape[1])})
 
     def _tried(self, inputs: Mapping[str, Any], phases: Mapping[str, int]) -> RealPass | None:
         try:
