@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .abilities import Aggregating, Remarking, Rescorable, SaysWhatItRead
 from .contracts import Record
 from .planning import PlannedTask, Request, plan_tasks
-from .predictions import predictions_for, some
+from .predictions import predictions_for, some, without_collection
 from .summary import checked_scores, summarise
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Scored:
     records: dict[str, list[Record]] = field(default_factory=dict)
 
 
-def scores_of(
+@without_collection()
+def scores_of(  # noqa: PLR0913 - what is scored, and what is wanted of it
     registry: Registry,
     task: str,
     predictions: Path,
@@ -49,6 +50,7 @@ def scores_of(
     rule: str | None = None,
     seed: int = 0,
     arguments: Mapping[str, Any],
+    breakdown: bool = True,
 ) -> Scored:
     """Score the outputs of a file; samples without one are counted, never guessed.
 
@@ -59,6 +61,7 @@ def scores_of(
         rule: A rule of the task, ``all`` of them, or ``None`` for its own.
         seed: Of the task's samples.
         arguments: Further arguments of the task.
+        breakdown: Whether subsets are wanted.
 
     Raises:
         UserError: Task or rule do not exist, or the file cannot be read or answers none of the samples.
@@ -67,7 +70,7 @@ def scores_of(
     offered = {"seed": seed, "predictions": str(predictions.expanduser())}
     for planned, each in _under_each(_planned(registry, task, rule, arguments), rule, offered):
         scored = Scored(each, predictions_for(each, predictions)) if scored is None else replace(scored, task=each)
-        told, scored.records[planned.card.rule] = _score(planned, each, scored.predictions)
+        told, scored.records[planned.card.rule] = _score(planned, each, scored.predictions, breakdown=breakdown)
         scored.by_rule.append(told)
     assert scored is not None  # noqa: S101 - a task has a rule
     return scored
@@ -102,7 +105,9 @@ def _under_each(
         yield each, task
 
 
-def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[str, Any], list[Record]]:
+def _score(
+    planned: PlannedTask, task: Task, found: Predictions, *, breakdown: bool
+) -> tuple[dict[str, Any], list[Record]]:
     """What the predictions come to under a task's rule, and the record of each."""
     card = planned.card
     matched = [sample for sample in task.samples if sample.id in found.outputs]
@@ -113,10 +118,11 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[s
         parsed = task.parse(sample, output)
         scores = checked_scores(card, sample.id, task.score(sample, parsed))
         records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
-    summary = summarise(card, matched, records, task.aggregate if isinstance(task, Aggregating) else None)
+    aggregate = task.aggregate if isinstance(task, Aggregating) else None
+    summary = summarise(card, matched, records, aggregate, breakdown=breakdown)
     read_out = [record.parsed for record in records if record.scores]
     remarks = task.remarks(read_out) if isinstance(task, Remarking) else ()
-    breakdown = {
+    by_subset = {
         axis: {name: _dumped(metrics) for name, metrics in names.items()}
         for axis, names in summary["breakdown"].items()
     }
@@ -137,7 +143,7 @@ def _score(planned: PlannedTask, task: Task, found: Predictions) -> tuple[dict[s
             *remarks,
         ],
         "metrics": _dumped(summary["metrics"]),
-        "breakdown": breakdown,
+        "breakdown": by_subset,
         "units": {metric.name: metric.unit for metric in card.metrics},
     }
     return told, records

@@ -67,6 +67,8 @@ def summarise(
     samples: Sequence[Sample],
     records: Sequence[Record],
     aggregate: Callable[[Scores], Mapping[str, float]] | None = None,
+    *,
+    breakdown: bool = True,
 ) -> Summary:
     """Return each metric of the card over the samples that could be scored, with its interval; whole and by subset.
 
@@ -75,6 +77,7 @@ def summarise(
         samples: What the records are of.
         records: One a sample.
         aggregate: The task's `Task.aggregate`, which makes the derived metrics.
+        breakdown: Whether subsets are wanted.
 
     Raises:
         UserError: A score lacks a metric of the card or is not finite, or a derived metric is not on the card.
@@ -88,7 +91,7 @@ def summarise(
         unscored=len(records) - len(scored),
         unparsed=sum(record.parsed is None for record in records),
         metrics=estimator.metrics(np.arange(len(scored))),
-        breakdown=estimator.breakdown(),
+        breakdown=estimator.breakdown() if breakdown else {},
         costs=_costs(samples, records, card.sample_noun),
     )
 

@@ -52,7 +52,13 @@ def score_predictions(asked: Scoring) -> None:
         asked = replace(asked, rule=ALL_RULES)
     registry = load_plugins(asked.plugins).registry
     found = scores_of(
-        registry, asked.task, asked.predictions, rule=asked.rule, seed=asked.seed, arguments=asked.arguments
+        registry,
+        asked.task,
+        asked.predictions,
+        rule=asked.rule,
+        seed=asked.seed,
+        arguments=asked.arguments,
+        breakdown=asked.breakdown or asked.as_json,
     )
     if asked.submission is not None:
         if not isinstance(found.task, SubmissionWriter):

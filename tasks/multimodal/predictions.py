@@ -8,15 +8,15 @@ cannot be read is refused with its place.
 from __future__ import annotations
 
 import contextlib
-import gc
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
-from ...harness.predictions import counted, some, what_was_read
+from ...harness.predictions import counted, some, what_was_read, without_collection
 from ...harness.reading import read_json, read_json_lines
+from .json_rows import streamed
 from .tables import read_delimited
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ Row: TypeAlias = "Mapping[str, Any]"
 """One prediction: column -> value."""
 Names: TypeAlias = "Callable[[Question], Iterable[str]]"
 """What prediction files may call a question."""
-
-
-@contextlib.contextmanager
-def without_collection() -> Iterator[None]:
-    """Keep the collector of cyclic garbage out while millions of small objects are made, which doubles the time."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()
 
 
 @without_collection()
@@ -223,6 +211,13 @@ def _document(path: Path) -> Any:
 
 
 def _json(path: Path) -> Iterator[tuple[str, Row]]:
+    if path.is_file() and path.stat().st_size > _LARGE:
+        count = 0
+        for count, row in enumerate(_streamed(path), 1):
+            place = f"{path}, item {count}"
+            yield place, _object(row, place)
+        if count:
+            return
     try:
         content = read_json(path)
     except UserError as error:
@@ -231,6 +226,23 @@ def _json(path: Path) -> Iterator[tuple[str, Row]]:
         yield from _json_lines(path)  # under the wrong name, as POPE's files and some of LLaVA's are
         return
     yield from _items(content, path)
+
+
+def _streamed(path: Path) -> Iterator[Any]:
+    """The rows of a large file; none if it is not JSON from its beginning, or is one of JSON lines."""
+    count = 0
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        try:
+            if "\n{" in stream.read(1 << 20):
+                return
+            stream.seek(0)
+            for row in streamed(stream):
+                count += 1
+                yield row
+        except (ValueError, RecursionError) as error:  # of text that is not UTF-8, too
+            if count:
+                what = f"not JSON: {error}"
+                raise UserError(what, where=f"{path}, item {count + 1}", todo="fix the file") from error
 
 
 def _items(content: Any, path: Path) -> Iterator[tuple[str, Row]]:
@@ -291,6 +303,10 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
             yield f"{path}, row {number}", row
 
     return rows
+
+
+_LARGE = 16 << 20
+"""Bytes from which on a JSON file is read row by row."""
 
 
 def _short(value: Any) -> str:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import functools
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
+from ...harness.predictions import without_collection
 from ...harness.reading import read_json
 from ...harness.store.files import write_atomic
 from .normalise import evalai, one_line, read_back, vlmevalkit, vqa_official
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
-from .predictions import read_predictions, read_rows, without_collection
+from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
 from .task import Benchmark, ScoringOnly, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ...harness.contracts import Json
     from .images import LazyImage
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 
 _SPLITS = {"validation": "val2014", "train": "train2014", "testdev": "test-dev2015", "test": "test2015"}
 """What the names of the official files say of a split."""
+_KINDS = ("answer_type", "question_type")
 _SUBTYPE = re.compile(r"(?:train|val|test|test-dev)20\d\d")
 
 
 def _agree(humans: Sequence[str]) -> bool:
     """Whether all annotators said the same; the official script then compares raw texts, case included."""
-    return len({one_line(human) for human in humans}) == 1
+    return len({one_line(human) for human in set(humans)}) == 1
 
 
 def _official(text: str, humans: Sequence[str]) -> str:
@@ -184,28 +187,41 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
         for place, row in read_rows(annotations):
             yield _question({**row, "question": ""}, place, None, human_answers(row.get("answers"), place), row)
         return
-    labels = {field(row, "question_id", at): (at, row) for at, row in read_rows(annotations)} if annotations else {}
+    labels = dict(_labels(annotations)) if annotations else {}
     for place, row in _asked(questions):
-        at, label = labels.pop(field(row, "question_id", place), (place, None)) if annotations else (place, {})
+        humans, label = labels.pop(field(row, "question_id", place), (None, None)) if annotations else (None, {})
         if label is None:
             raise UserError(f"it has no annotation in {annotations}", where=place, todo="give the files of one split")
-        yield _question(row, place, image_file(images, row["image"]), human_answers(label.get("answers"), at), label)
+        yield _question(row, place, image_file(images, row["image"]), humans, label)
     if labels:
         what = f"{len(labels)} annotations have no question in {questions}"
         raise UserError(what, where=annotations, todo="give the files of one split")
+
+
+def _labels(path: str) -> Iterator[tuple[str, tuple[list[str] | None, Row | None]]]:
+    """Question -> what annotators said, and its kinds; the rest of a row is not kept."""
+    for place, row in read_rows(path):
+        kinds = {axis: sys.intern(kind) for axis in _KINDS if isinstance(kind := row.get(axis), str)}
+        yield field(row, "question_id", place), (human_answers(row.get("answers"), place), kinds)
 
 
 def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The questions of a file, each with the name of its image."""
     subtype = _SUBTYPE.search(Path(path).name)
     folder = subtype[0] if subtype else ""
-    if not path.endswith(".jsonl"):
+    rows: Iterable[tuple[str, Row]]
+    if path.endswith(".jsonl"):
+        rows = read_rows(path)
+    else:
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
             raise UserError("not a question file of VQA: no list of questions", where=path, todo="check questions=")
         folder = str(content.get("data_subtype", folder))
+        rows = ((f"{path}, item {number}", row) for number, row in enumerate(content["questions"], 1))
     folder = folder.replace("test-dev", "test")
-    for place, row in read_rows(path):
+    for place, row in rows:
+        if not isinstance(row, dict):
+            raise UserError(f"{repr(row)[:60]} is not an object", where=place, todo="check questions=")
         if "text" in row:  # LLaVA's
             image = field(row, "image", place)
             image_id = Path(image).stem.rpartition("_")[2].lstrip("0") or "0"
@@ -215,7 +231,7 @@ def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _question(row: Row, place: str, image: LazyImage | None, humans: list[str] | None, label: Row) -> Question:
-    kinds = {"answer_type": label.get("answer_type"), "question_type": label.get("question_type")}
+    kinds = {axis: label.get(axis) for axis in _KINDS}
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),
