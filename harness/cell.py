@@ -28,11 +28,13 @@ from .prefill_cost import PrefillCost
 from .progress import describe
 from .results import CellResult
 from .spending import language_model, spending
-from .summary import checked_scores, summarise
+from .summary import Summary, checked_scores, summarise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from .contracts import Scores
     from .planning import PlannedCell
     from .store import Journal
     from .workspace import Workspace
@@ -206,8 +208,12 @@ class CellWork:
             notes=tuple(note for told in (model, chosen.task) if isinstance(told, HasNotes) for note in told.notes),
             settings=self.settings.answering(),
             records_sha256=self.journal.digest(),
-            **summarise(self.card, chosen.samples, records, aggregate),
+            **self._summary(aggregate),
         )
+
+    def _summary(self, aggregate: Callable[[Scores], Mapping[str, float]] | None) -> Summary:
+        with self._of_task():
+            return summarise(self.card, self.chosen.samples, self._done, aggregate)
 
     def _model(self) -> Any:
         return self.space.models.get(self.bound, self.model_key)

@@ -28,6 +28,10 @@ class UserError(Exception):
         super().__init__(" ".join(f"{place}{what}{advice}".split()))
 
 
+class DiskError(UserError):
+    """A file cannot be read or written, as on a disk that is full: what comes next would fare no better."""
+
+
 class BadSample(UserError):
     """One input cannot be used, such as an image that is cut off: its sample is not scored, and the run goes on."""
 

@@ -21,7 +21,7 @@ class Executor(Protocol):
     """Has jobs done, in whatever order and by however many workers: they share the run directory cell by cell."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[CellResult]:
-        """Return the result of every cell of the jobs as it comes.
+        """Return the result of every cell of the jobs as it comes; the run directory tells which cells failed.
 
         Raises:
             UserError: Something the user can fix; what was recorded so far stays and is not done again.

@@ -24,11 +24,18 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
     except UserError as error:
         place = f"{where}, {error.where}" if error.where else where
         raise type(error)(error.what, where=place, todo=error.todo) from error
-    except (Exception, SystemExit) as error:
-        lines = str(error).strip().splitlines()
-        story = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise UserError(
-            f"{who} failed with {story}",
+            f"{who} failed with {told(error)}",
             where=where,
             todo="fix it and run the same command again (--debug shows the traceback)",
         ) from error
+
+
+def told(error: BaseException) -> str:
+    """An exception in a line: its type, and the first line of what it says, if that can be had."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - a plugin's own ``__str__``
+        lines = ["its message cannot be shown"]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

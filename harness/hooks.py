@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .contracts import Record
     from .registry import Registrar
-    from .results import CellId, CellResult, Timing
+    from .results import CellId, CellResult, FailedCell, Timing
 
 NAMESPACE = "adaptbench"
 hookspec = pluggy.HookspecMarker(NAMESPACE)
@@ -62,10 +62,11 @@ class CellFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """All cells of a run are complete."""
+    """All cells of a run are complete, but for those that failed."""
 
     path: Path
     results: Sequence[CellResult]
+    failed: Sequence[FailedCell] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ def cell_finished(event: CellFinished) -> None:
 
 @hookspec
 def run_finished(event: RunFinished) -> None:
-    """Called once when all cells are complete."""
+    """Called once when no cell is left to do."""
 
 
 @hookspec

@@ -36,6 +36,7 @@ class RunContext:
         name: Random name of the run, part of the key of what cannot be identified.
         command: What the user typed.
         plugins: How a worker finds the plugins that its process has not loaded.
+        fail_fast: Whether the first cell that fails stops the run.
     """
 
     out: Path
@@ -45,6 +46,7 @@ class RunContext:
     limit: SampleLimit
     command: str
     plugins: PluginNames
+    fail_fast: bool = True
 
 
 @dataclass(frozen=True)

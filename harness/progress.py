@@ -33,6 +33,9 @@ class Progress:
     def recorded(self, samples: int) -> None:
         """Report how many samples of the cell are on disk."""
 
+    def fail(self, cell: CellId) -> None:
+        """A cell failed, and the others are done."""
+
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """A cell is complete."""
 
@@ -73,6 +76,11 @@ class Lines(Progress):
         resumed = f", {done} done before" if done else ""
         self._started[cell] = self._next()
         self.note(f"[{self._started[cell]}/{self._cells}] {describe(cell)}: {samples} samples{resumed}")
+
+    def fail(self, cell: CellId) -> None:
+        """Say that a cell failed; why is said in the end."""
+        number = self._started.pop(cell, 0) or self._next()
+        self.note(f"[{number}/{self._cells}] {describe(cell)}: failed")
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """Say what came out."""
@@ -122,6 +130,12 @@ class Bars(Progress):
     def recorded(self, samples: int) -> None:
         """Move the cell's bar through the samples."""
         self._rich.update(self._cell, description=f"{self._name}: samples", total=self._samples, completed=samples)
+
+    def fail(self, cell: CellId) -> None:
+        """Print that a cell failed; why is said in the end."""
+        self._rich.advance(self._run)
+        self._rich.update(self._cell, visible=False)
+        self.note(f"{describe(cell)}: failed")
 
     def finish(self, result: CellResult, timing: Timing | None, reused: bool) -> None:
         """Print what came out."""

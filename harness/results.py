@@ -71,6 +71,13 @@ class CellId(_Stored):
     seed: int = 0
 
 
+class FailedCell(_Stored):
+    """A cell that could not be completed, and why: it is tried again by the command that asked for it."""
+
+    cell: CellId
+    reason: str
+
+
 class Range(_Stored):
     """What one answer takes: the least, the mean and the most of a cell's answers."""
 

@@ -12,6 +12,7 @@ from .executor import InProcess
 from .identity import Settings
 from .jobs import RunContext, jobs_of
 from .measure.hardware import check_device
+from .results import FailedCell
 from .samples import SampleLimit
 from .store import RunDirectory
 from .texts import all_printable
@@ -35,6 +36,8 @@ class RunSpec:
     settings: Settings = field(default_factory=Settings)
     limit: SampleLimit = field(default_factory=SampleLimit)
     command: str = ""
+    fail_fast: bool = True
+    """Whether the first cell that fails stops the run; otherwise the others are done, and it is in ``failed``."""
 
     def __post_init__(self) -> None:
         """Refuse a device that is not here, as planning refuses all else that cannot work.
@@ -51,6 +54,7 @@ class RunResult:
 
     path: Path
     results: tuple[CellResult, ...]
+    failed: tuple[FailedCell, ...] = ()
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per cell and metric.
@@ -106,11 +110,16 @@ def execute(
         limit=spec.limit,
         command=spec.command,
         plugins=plugins.names,
+        fail_fast=spec.fail_fast,
     )
     executor = executor or InProcess(plugins, run, progress)
     RunDirectory(spec.out).ask_for(cell.id for cell in spec.plan.cells)
     plugins.fire("run_started", hooks.RunStarted(path=spec.out, cells=[cell.id for cell in spec.plan.cells]))
     found = {result.cell: result for result in executor.run(jobs_of(spec.plan, run))}
-    results = tuple(found[cell.id] for cell in spec.plan.cells)
-    plugins.fire("run_finished", hooks.RunFinished(path=spec.out, results=results))
-    return RunResult(spec.out, results)
+    cells = [cell.id for cell in spec.plan.cells]
+    failures = {} if len(found) == len(cells) else RunDirectory(spec.out).failures()
+    results = tuple(found[cell] for cell in cells if cell in found)
+    left = [cell for cell in cells if cell not in found]
+    failed = tuple(FailedCell(cell=cell, reason=failures.get(cell, "it was not done")) for cell in left)
+    plugins.fire("run_finished", hooks.RunFinished(path=spec.out, results=results, failed=failed))
+    return RunResult(spec.out, results, failed)

@@ -136,15 +136,22 @@ def collect(
         with Index(run.directory) as index:
             cells = progress.over(run.manifest.cells.items(), f"cells of {run.name}")
             read = {key: _read(run, key, cell, index, hardware) for key, cell in cells}
+        failures = run.directory.failures()
         for key, found in read.items():
-            if isinstance(found, Missing):
+            if isinstance(found, Missing) and found.cell in failures:
+                missing.append(replace(found, reason=f"failed: {failures[found.cell]}"))
+            elif isinstance(found, Missing):
                 missing.append(found)
             elif key in rows:
                 rows[key] = replace(rows[key], also_in=(*rows[key].also_in, run.name))
             else:
                 rows[key] = found
         started = set(run.manifest.cells.values())
-        missing += [Missing(run.name, cell, NOT_STARTED) for cell in run.directory.planned() if cell not in started]
+        missing += [
+            Missing(run.name, cell, f"failed: {failures[cell]}" if cell in failures else NOT_STARTED)
+            for cell in run.directory.planned()
+            if cell not in started
+        ]
     return Collected(runs, tuple(rows.values()), tuple(missing))
 
 

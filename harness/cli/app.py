@@ -125,6 +125,7 @@ def run(
         typer.Option("--waive-op", help="Leave this operator out of FLOPs; the board names it."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and stop.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -148,6 +149,7 @@ def run(
             device=device,
             waive=tuple(waive or ()),
             dry_run=dry_run,
+            fail_fast=fail_fast,
             plugins=tuple(plugin or ()),
             as_json=json,
         )
@@ -352,9 +354,7 @@ def score(
         Optional[str],  # noqa: UP045
         typer.Option(help="Official file or folder with the answers; default the task's own data."),
     ] = None,
-    questions: Annotated[
-        Optional[str], typer.Option(help="Question file of the predictions.")  # noqa: UP045
-    ] = None,
+    questions: Annotated[Optional[str], typer.Option(help="Question file of the predictions.")] = None,  # noqa: UP045
     rule: Annotated[
         Optional[str], typer.Option(help="Scoring rule: official, lmms-eval, vlmevalkit, or all.")  # noqa: UP045
     ] = None,

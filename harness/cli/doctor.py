@@ -146,9 +146,10 @@ def _check_run(path: Path) -> list[str]:
         run = RunDirectory.existing(path)
         journals = run.journals()
         run.planned()
+        failures = run.failures()
     except UserError as error:
         return [str(error)]
-    problems = [str(fault) for fault in run.changed()]
+    problems = [*map(str, run.changed()), *(f"failed: {reason}" for reason in failures.values())]
     for journal in journals:
         try:
             if journal.result() is None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from ..errors import UserError
 from ..planning import Plan, Request, find_suite, plan
 from ..plugins import Plugins, load_plugins
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..identity import Settings
-    from ..results import CellId, CellResult
+    from ..results import CellId, CellResult, FailedCell
     from ..store import RunDirectory
 
 
@@ -41,6 +43,7 @@ class RunOptions:
     device: str | None
     waive: tuple[str, ...]
     dry_run: bool
+    fail_fast: bool
     plugins: tuple[str, ...]
     as_json: bool
 
@@ -67,7 +70,8 @@ def run_command(options: RunOptions) -> None:
     from ..runner import RunSpec, execute
 
     planned = plan(plugins.registry, request)
-    spec = RunSpec(planned, run.path, settings, limit, shlex.join(["adaptbench", *sys.argv[1:]]))
+    command, fail_fast = shlex.join(["adaptbench", *sys.argv[1:]]), options.fail_fast or "--debug" in sys.argv
+    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast)
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
@@ -79,8 +83,9 @@ def run_command(options: RunOptions) -> None:
         _show(cells, f"{_count(cells)} in {run.path}", said)
     with ExitStack() as stack:
         result = execute(plugins, spec, _progress(stack, len(cells)))
-    note_finished(run, asked, said, result.results)
-    _tell(options, result.path, result.results)
+    if not result.failed:
+        note_finished(run, asked, said, result.results)
+    _tell(options, result.path, result.results, result.failed)
 
 
 def _tell_plugins(plugins: Plugins, run: RunDirectory, results: Sequence[CellResult]) -> None:
@@ -95,10 +100,20 @@ def _tell_plugins(plugins: Plugins, run: RunDirectory, results: Sequence[CellRes
     plugins.fire("run_finished", hooks.RunFinished(path=run.path, results=tuple(results)))
 
 
-def _tell(options: RunOptions, path: Path, results: Sequence[CellResult]) -> None:
+def _tell(options: RunOptions, path: Path, results: Sequence[CellResult], failed: Sequence[FailedCell] = ()) -> None:
+    """Say what came out; exit status 2 if a cell failed."""
     if options.as_json:
-        write_json({"out": str(path), "cells": [result.model_dump(mode="json") for result in results]})
-        return
+        cells, faults = ([one.model_dump(mode="json") for one in some] for some in (results, failed))
+        write_json({"out": str(path), "cells": cells} | ({"failed": faults} if failed else {}))
+    elif results:
+        _tell_results(path, results)
+    for one in failed:
+        say(f"error: {one.reason}", err=True)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _tell_results(path: Path, results: Sequence[CellResult]) -> None:
     write_columns([[describe(result.cell), outcome(result)] for result in results])
     say(f"board: adaptbench report {shlex.quote(str(path))}")
 

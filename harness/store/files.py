@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
+from ..errors import DiskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,12 @@ _ADVICE = {
 
 @contextmanager
 def disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
-    """Turn an `OSError` about ``path`` into a `UserError` that says what to do. What was written before stays."""
+    """Turn an `OSError` about ``path`` into a `DiskError` that says what to do. What was written before stays."""
     try:
         yield
     except OSError as error:
         todo = _ADVICE.get(error.errno or 0, "fix that and run the same command again; nothing written so far is lost")
-        raise UserError(f"cannot {doing}: {error.strerror or error}", where=str(path), todo=todo) from error
+        raise DiskError(f"cannot {doing}: {error.strerror or error}", where=str(path), todo=todo) from error
 
 
 def make_folder(path: Path) -> Path:

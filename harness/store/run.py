@@ -1,9 +1,9 @@
 """A run: the directory that holds the records of its cells and a manifest.
 
 ``manifest.json`` says which cells belong to the run and in which sessions they were made, ``plan.json`` which cells
-were asked for, started or not; ``cells/<key>/`` holds a cell, ``features/`` what encoders computed, ``episodes/`` the
-episode manifests, ``index.sqlite`` an index that can be rebuilt. Several processes may work on one run directory: they
-share it cell by cell.
+were asked for, started or not, ``failures.json`` which of them failed; ``cells/<key>/`` holds a cell, ``features/``
+what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be rebuilt. Several
+processes may work on one run directory: they share it cell by cell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError
 from ..hashing import sha256_file
-from ..results import SCHEMA_VERSION, CellId
+from ..results import SCHEMA_VERSION, CellId, FailedCell
 from .documents import read_document, write_document
 from .features import FeatureStore
 from .files import disk_errors, make_folder
@@ -67,6 +67,16 @@ class Planned(BaseModel):
     schema_version: int = SCHEMA_VERSION
     cells: tuple[CellId, ...] = ()
     """All that any command asked of this run, started or not, in the order of asking."""
+
+
+class Failures(BaseModel):
+    """``failures.json``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    cells: tuple[FailedCell, ...] = ()
+    """Cells whose last attempt failed."""
 
 
 class RunDirectory:
@@ -165,6 +175,24 @@ class RunDirectory:
         todo = "remove the file and run the same command again"
         planned = read_document(self.path / "plan.json", Planned, todo)
         return () if planned is None else planned.cells
+
+    def failures(self) -> dict[CellId, str]:
+        """Why the last attempts at cells failed.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        found = read_document(self.path / "failures.json", Failures, "remove the file and run the same command again")
+        return {} if found is None else {failed.cell: failed.reason for failed in found.cells}
+
+    def note_attempt(self, cell: CellId, failure: str = "") -> None:
+        """Note that an attempt at a cell failed, or, without a reason, that it did not."""
+        if not failure and cell not in self.failures():
+            return
+        with disk_errors(self.path), FileLock(self.path / ".lock"):
+            known = {**self.failures(), cell: failure}
+            left = tuple(FailedCell(cell=one, reason=why) for one, why in known.items() if why)
+            write_document(self.path / "failures.json", Failures(cells=left))
 
     def journal(self, key: str) -> Journal:
         """The journal of a cell."""

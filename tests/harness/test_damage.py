@@ -250,3 +250,58 @@ def test_with_debug_the_traceback_of_a_model_is_shown(command, tmp_path, toys, m
     with pytest.raises(UserError) as caught:
         command(*arguments, "--debug")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+FAULTY = """
+import os
+from adaptbench import Input, ModelCard, Prompt, Sample, Task, TaskCard, hookimpl
+
+class Echo(Task):
+    card = TaskCard(capability="generate")
+    inputs = [Input(str(i), lambda i=i: Prompt(str(i))) for i in range(12)]
+    samples = [Sample(str(i), [i], str(i)) for i in range(12)]
+
+class Model:
+    def __init__(self, wrong=False):
+        self.wrong = wrong and not os.environ.get("WELL")
+
+    def generate(self, prompts):
+        if self.wrong:
+            raise ValueError("it is wrong")
+        return [prompt.text for prompt in prompts]
+
+@hookimpl
+def register(registry):
+    registry.model("faulty", Model, card=ModelCard(capabilities=("generate",)))
+    registry.task("echo", Echo, card=Echo.card)
+"""
+
+
+def test_a_cell_that_fails_is_told_and_tried_again_and_the_others_are_done(command, tmp_path, monkeypatch):
+    plugin, out = tmp_path / "faulty.py", tmp_path / "run"
+    plugin.write_text(FAULTY)
+    models = ["--model", "faulty(wrong=true)", "--model", "faulty"]
+    run = ["run", *models, "--task", "echo", "--out", out, "--plugin", plugin]
+    fault = "faulty(wrong=true) on echo: model faulty(wrong=true) failed with ValueError: it is wrong"
+    refused(command(*run), fault)
+    (reason,) = RunDirectory(out).failures().values()
+    assert reason.startswith(fault)
+    done = [journal.result() for journal in RunDirectory(out).journals()]
+    assert [result and result.cell.model for result in done] == ["faulty", None]
+    assert command("report", out, "--out", out / "board.csv", "--plugin", plugin)[0] == 0
+    assert f"failed: {fault}" in (out / "board.csv").read_text("utf-8")
+    assert command("doctor", out)[0] == 1
+    monkeypatch.setenv("WELL", "1")
+    assert command(*run)[0] == 0
+    assert RunDirectory(out).failures() == {}
+    assert command("doctor", out)[0] == 0
+
+
+def test_the_first_cell_that_fails_stops_the_run_on_request(command, tmp_path):
+    plugin, out = tmp_path / "faulty.py", tmp_path / "run"
+    plugin.write_text(FAULTY)
+    models = ["--model", "faulty(wrong=true)", "--model", "faulty"]
+    run = ["run", *models, "--task", "echo", "--out", out, "--plugin", plugin]
+    refused(command(*run, "--fail-fast"), "failed with ValueError")
+    assert len(RunDirectory(out).failures()) == 1
+    assert not any(journal.result() for journal in RunDirectory(out).journals())

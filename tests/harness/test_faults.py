@@ -3,6 +3,11 @@ from adaptbench import UserError
 from adaptbench.harness.faults import blamed_on
 
 
+class Unshowable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
 @pytest.mark.parametrize(
     ("error", "story"),
     [
@@ -10,6 +15,8 @@ from adaptbench.harness.faults import blamed_on
         (KeyError("x"), "KeyError: 'x'"),
         (AssertionError(), "AssertionError"),
         (SystemExit(0), "SystemExit: 0"),
+        (GeneratorExit(), "GeneratorExit"),
+        (Unshowable(), "Unshowable: its message cannot be shown"),
         (MemoryError(), "MemoryError"),
     ],
 )
