@@ -21,7 +21,8 @@ _VISION = ("vision_config", "vision_encoder_config", "encoder")
 
 def vision_of(config: Any) -> Any:
     """The config of the encoder of images; the whole one where there is no other."""
-    return next((found for name in _VISION if hasattr(found := getattr(config, name, None), "to_dict")), config)
+    found = next((one for name in _VISION if hasattr(one := getattr(config, name, None), "to_dict")), None)
+    return config if found is None else vision_of(found)
 
 
 def layouts(asked: set[str], config: Any, vision: Any) -> Iterator[Inputs]:

@@ -118,9 +118,9 @@ def cover(
                 worker = None
             worker = worker or _Worker(plugins, seconds, verdict)
             found = worker.price(kind, model_type)
-            if found is None:
+            if isinstance(found, str):
                 worker.stop()
-                worker, found = None, Coverage(kind, model_type, REFUSED, f"it takes over {seconds:g} s or much memory")
+                worker, found = None, Coverage(kind, model_type, REFUSED, found)
             yield found
     finally:
         if worker is not None:
@@ -136,14 +136,22 @@ class _Worker:
         self._process = context.Process(target=_work, args=(tuple(plugins), seconds, verdict, other), daemon=True)
         self._process.start()
         other.close()
+        self._seconds = seconds
+        try:
+            self._end.recv()
+        except EOFError:
+            raise UserError("the process that prices does not start", todo="see what it says above") from None
 
-    def price(self, kind: str, model_type: str) -> Coverage | None:
-        """What became of a model type; ``None`` if it takes the process down."""
+    def price(self, kind: str, model_type: str) -> Coverage | str:
+        """What became of a model type, or why it took the process down."""
         try:
             self._end.send((kind, model_type))
             found: Coverage = self._end.recv()
         except (EOFError, OSError):
-            return None
+            self._process.join()
+            if self._process.exitcode == -signal.SIGPROF:
+                return f"it takes over {self._seconds:g} s"
+            return f"it ends its process (exit status {self._process.exitcode}), perhaps for lack of memory"
         return found
 
     def stop(self) -> None:
@@ -155,6 +163,7 @@ class _Worker:
 def _work(plugins: Sequence[str], seconds: float, verdict: Verdict, end: Connection) -> None:
     registry = load_plugins(plugins, strict=False).registry
     registry.find("architecture", _ARCHITECTURE).factory()  # what it imports is not the first one's time
+    end.send("ready")
     while True:
         kind, model_type = end.recv()
         signal.setitimer(signal.ITIMER_PROF, seconds)  # whose signal ends the process, wherever it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from adaptbench.adapters.image_layouts import vision_of
 from adaptbench.adapters.stock import Stock
 from adaptbench.harness.coverage import (
     NOT_BUILT,
@@ -62,7 +63,12 @@ def test_model_types_of_a_kind() -> None:
 
 
 def test_what_takes_too_long_is_refused() -> None:
-    assert [one.state for one in cover((), [("causal", "llama")], 0.001)] == [REFUSED]
+    found = list(cover((), [("causal", "llama")], 0.001))
+    assert [(one.state, one.reason) for one in found] == [(REFUSED, "it takes over 0.001 s")]
+
+
+def test_the_encoder_of_images_may_lie_in_another_encoder() -> None:
+    assert vision_of(Stock("t5gemma2")._config).image_size == 896
 
 
 def test_totals_count_every_state() -> None:
