@@ -215,8 +215,8 @@ def _numbers(layer: Any, tokens: int) -> int:
     window, keys, values = (getattr(layer, name, None) for name in ("sliding_window", "keys", "values"))
     more = 0
     if isinstance(window, int) and isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor):
-        held = keys.shape[-2]
-        more = (keys.numel() + values.numel()) // held * (min(tokens, window) - held)
+        held = keys.shape[-2] if keys.numel() else 0  # a layer that never ran holds nothing
+        more = (keys.numel() + values.numel()) // max(1, held) * (min(tokens, window) - held)
     return sum(found.values()) + more
 
 

@@ -68,7 +68,7 @@ class Coverage:
         model_type: As a config names it.
         state: Of `STATES`.
         reason: Why it is not priced, or its images are not, or what had to be said of its config.
-        flops: Phase -> FLOPs of a prompt of 100 tokens beside one image.
+        flops: Phase -> FLOPs of a prompt of 100 tokens, if it has so many positions, beside one image.
     """
 
     kind: str
@@ -87,7 +87,8 @@ def price(registry: Registry, kind: str, model_type: str) -> Coverage:
     name, auto = model_type, AUTO[kind]
     try:
         costing = Costing(registry, str(Call(_ARCHITECTURE, name, (("auto", auto),))))
-        cost = costing.cost(CostRequest(text_tokens=_TOKENS), count=True)
+        tokens = min(_TOKENS, costing.blueprint.longest)
+        cost = costing.cost(CostRequest(text_tokens=tokens), count=True)
         if cost.counted != cost.flops:
             reconcile(costing.counter, costing.blueprint, costing.traced)
     except UserError as error:
