@@ -68,7 +68,7 @@ class Coverage:
         model_type: As a config names it.
         state: Of `STATES`.
         reason: Why it is not priced, or its images are not, or what had to be said of its config.
-        flops: Phase -> FLOPs of a prompt of 100 tokens, if it has so many positions, beside one image.
+        flops: Phase -> FLOPs of a prompt of 100 tokens, or of all that it has positions for, beside one image.
     """
 
     kind: str
@@ -208,7 +208,8 @@ def tables(found: Sequence[Coverage], states: Sequence[str] = STATES) -> str:
         said = [one for one in found if one.state == state and one.reason]
         rows = [[one.kind, f"`{one.model_type}`", plain(one.reason)] for one in said]
         if rows:
-            parts.append(f"## {state[0].upper()}{state[1:]}")
+            title = f"{state}, with a remark" if state == PRICED else state
+            parts.append(f"## {title[0].upper()}{title[1:]}")
             parts.append(markdown_table(["kind of model", "model type", "why, or how"], rows))
     return "\n\n".join(parts)
 
