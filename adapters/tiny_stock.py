@@ -124,7 +124,7 @@ class TinyStock(Blueprint):
             return self._tried({**image.inputs, **text.inputs}, {**image.phases, **text.phases})
         word = next((value for name in _IMAGE if isinstance(value := getattr(config, name, None), int)), None)
         if word is None or len(found) != 2:
-            self.apart = "no word of its config stands for an image"
+            self.apart = "it is not known how they are given to it together"
             return None
         width = config.get_text_config().hidden_size
         with torch.no_grad():
