@@ -40,6 +40,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2},
     "idefics3": {"vision_config": {"image_size": 128}},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "conv"]},
+    "molmo2": {"adapter_config": {"vision_feature_layer": [3, 2]}},
     "nemotron_h": {"moe_intermediate_size": 64},
     "qwen4_exp_text": {
         "indexer_budget": 16, "indexer_compress_ratio": 4, "indexer_head_dim": 256, "indexer_kv_heads": 1,

@@ -42,7 +42,7 @@ _LANGUAGES = {"LlavaLlama": "llama", "LlavaMistral": "mistral", "LlavaPhi": "phi
 """Beginnings of the original LLaVA's class names -> the language model inside."""
 _WITH_TOWERS = ("clip", "llava", "siglip")
 """Model types with a ``vision_config``, whether it is written out or not."""
-_IN_PAIRS = ("hiera",)
+_IN_PAIRS = ("hiera", "molmo2_vision")
 """Model types whose sizes are two numbers, square or not."""
 _FEATURES = {"patch": "default", "cls_patch": "full"}
 

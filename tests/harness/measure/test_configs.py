@@ -150,3 +150,10 @@ def test_the_projections_of_opt_350m() -> None:
         "project_out": 2 * 10 * 1024 * 512,
         "lm_head": 2 * 512 * 50272,
     }
+
+
+@pytest.mark.parametrize("model_type", ["hiera", "molmo2_vision"])
+def test_sizes_that_a_model_type_has_in_pairs_stay_so(model_type: str) -> None:
+    sizes = {"image_size": [224, 224], "patch_size": [7, 7]}
+    assert standard_config({"model_type": model_type, **sizes}) == {"model_type": model_type, **sizes}
+    assert standard_config({"model_type": "vit", **sizes}) == {"model_type": "vit", "image_size": 224, "patch_size": 7}
