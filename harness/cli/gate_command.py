@@ -29,6 +29,9 @@ def gate(
     margin: Annotated[float, typer.Option(help="Loss of accuracy that must be ruled out.")] = 0.02,
     slower: Annotated[float, typer.Option(help="Head / base in time that is too much.")] = 1.03,
     pairs: Annotated[int, typer.Option(help="Repetitions of each side.")] = 21,
+    processes: Annotated[
+        int, typer.Option(help="Times that each side is started anew; fewer where loading takes long.")
+    ] = 21,
     seconds: Annotated[float, typer.Option(help="How long a repetition lasts at least.")] = 0.5,
     clock: Annotated[str, typer.Option(help="wall, or processor: steadier where others use the machine.")] = "wall",
     seed: Annotated[int, typer.Option(min=0, help="Of the order within pairs.")] = 0,
@@ -58,8 +61,8 @@ def gate(
 
     options = GateOptions(
         suite=suite, update=update, base=base, base_python=base_python, model=model, base_model=base_model, task=task,
-        checks=tuple(check or ()), baselines=baselines, margin=margin, slower=slower, pairs=pairs, seconds=seconds,
-        clock=clock, seed=seed, batch_size=batch_size, device=device, benchmarks=tuple(benchmarks or ()),
+        checks=tuple(check or ()), baselines=baselines, margin=margin, slower=slower, pairs=pairs,
+        processes=processes, seconds=seconds, clock=clock, seed=seed, batch_size=batch_size, device=device, benchmarks=tuple(benchmarks or ()),
         markdown=markdown, junit=junit, benchmark_json=benchmark_json, out=out, plugins=tuple(plugin or ()),
         as_json=json,
     )  # fmt: skip

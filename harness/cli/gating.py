@@ -51,6 +51,7 @@ class GateOptions:
     margin: float
     slower: float
     pairs: int
+    processes: int
     seconds: float
     clock: str
     seed: int
@@ -69,7 +70,7 @@ class GateOptions:
         """When head counts as slower."""
         for name in get_args(ClockName):
             if name == self.clock:
-                return TimeRule(pairs=self.pairs, seconds=self.seconds, slower=self.slower, clock=name)
+                return TimeRule(self.pairs, self.processes, self.seconds, slower=self.slower, clock=name)
         raise UserError(f"there is no clock {self.clock!r}", where="--clock", todo="give wall or processor")
 
     @property
@@ -147,7 +148,7 @@ def _judge_benchmarks(options: GateOptions) -> Verdict:
     if len(options.benchmarks) != 2:
         raise UserError(f"{len(options.benchmarks)} folders", where="--benchmarks", todo="give it twice: base, head")
     base, head = (sorted(folder.rglob("*.json")) for folder in options.benchmarks)
-    return Verdict(suite="benchmarks", findings=tuple(judge_files(base, head, options.time_rule)))
+    return Verdict(suite="benchmarks", findings=tuple(judge_files(base, head, replace(options.time_rule, processes=1))))
 
 
 def _finish(options: GateOptions, verdict: Verdict, timed: Sequence[Timed] = ()) -> None:

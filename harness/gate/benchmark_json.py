@@ -113,7 +113,7 @@ def _judged(times: Mapping[str, list[list[float]]], rule: TimeRule) -> list[Find
     """Judge benchmarks together; the p values are those of the ones that are long enough."""
     long = {name: pair for name, pair in times.items() if median(pair[0]) >= rule.least_call}
     rule.can_tell(max(1, len(long)))
-    ratios = [ratio(np.array(base), np.array(head), rule.alpha) for base, head in long.values()]
+    ratios = [ratio(np.array(base), np.array(head), rule) for base, head in long.values()]
     found = dict(zip(long, zip(ratios, adjusted(ratios), strict=True), strict=True))
     return [_finding(name, base, head, found.get(name), rule) for name, (base, head) in times.items()]
 
@@ -126,8 +126,8 @@ def _finding(
         what = f"less than {1e3 * rule.least_call:g} ms cannot be judged"
         return Finding(kind="time", cell=name, status="refused", code="too-short", detail=what, **shown)
     one, p = found
-    detail = f"x{one.median:.3f} [{one.low:.3f}, {one.high:.3f}], p {p:.1g}; {len(base)} pairs of files"
-    if one.slower(rule, p):
+    detail = f"x{one.estimate:.3f} [{one.low:.3f}, {one.high:.3f}], p {p:.1g}; {len(base)} pairs of files"
+    if p < rule.alpha:
         return Finding(kind="time", cell=name, status="fail", code="slower", detail=detail, **shown)
     return Finding(kind="time", cell=name, status="pass", code="not-slower", detail=detail, **shown)
 

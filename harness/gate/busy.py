@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from ..contracts import FloatArray, Json
     from ..registry import Registrar
 
-_SIDE = 96
+_SIDE = 64
+"""Of matrices so small that no library of matrix products divides them among threads."""
 
 
 class Busy:
     """Multiplies small matrices and adds up numbers in Python, as models do both.
 
     Args:
-        work: How much, in units of a quarter of a millisecond or so.
+        work: How much, in units of a tenth of a millisecond or so.
     """
 
     def __init__(self, work: int = 100) -> None:

@@ -1,4 +1,8 @@
-"""Is head slower than base? Judged from repetitions that took turns, so that what disturbs one disturbs the other."""
+"""Is head slower than base? Judged from repetitions that took turns, so that what disturbs one disturbs the other.
+
+Two processes of the same code differ for as long as they live, by where their memory lies: in one process more
+repetitions say the same again. So each side is started anew several times, and a process counts once (as in pyperf).
+"""
 
 from __future__ import annotations
 
@@ -20,29 +24,30 @@ if TYPE_CHECKING:
     Times = npt.NDArray[np.floating[Any]]
 
 ClockName = Literal["wall", "processor"]
-_DRAWS = 2_000
-"""Bootstrap draws."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRule:
     """When head counts as slower.
 
-    Errors go two ways. A change that is not slower fails with a chance of at most ``alpha``, and of much less where the
-    threshold is wider than the noise. One that is slower by less than the threshold passes, and so does one whose
-    slowdown drowns in the noise: the noise floor that is printed says what was too small to see.
+    That head takes at most ``slower`` times as long as base is the hypothesis to be rejected. So errors go two ways: a
+    change that slows by less fails with a chance of at most ``alpha``, and of much less where it slows nothing; one
+    that slows by more passes if that drowns in the noise.
 
     Attributes:
-        pairs: Repetitions of each side.
-        seconds: How long a repetition lasts at least: as many calls in a row as that takes.
+        pairs: Repetitions of each side at least.
+        processes: Of each side, one after the other, each with its share of the repetitions. With one, repetitions are
+            taken for independent of each other, which they are not: a quick look.
+        seconds: How long a repetition lasts at least: as many calls as that takes.
         least_call: A call that takes fewer seconds is refused: what surrounds it weighs more than itself.
-        slower: Head / base that matters in practice; the lower bound of the ratio must be above it.
-        alpha: Level of the Wilcoxon test, and 1 - that of the bound.
+        slower: Head / base that is still accepted.
+        alpha: Level of the test.
         clock: ``wall``, or ``processor`` for the time that the process itself was at work: on a machine that others
             use too it is steadier, and blind to waiting.
     """
 
     pairs: int = 21
+    processes: int = 21
     seconds: float = 0.5
     least_call: float = 0.001
     slower: float = 1.03
@@ -50,24 +55,43 @@ class TimeRule:
     clock: ClockName = "wall"
 
     def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise UserError(f"{self.processes} processes", where="--processes", todo="give 1 or more")
         self.can_tell(1)
         if self.slower < 1:
             raise UserError(f"{self.slower:g} is faster", where="--slower", todo="give a ratio above 1, such as 1.03")
         if self.seconds <= 0:
             raise UserError(f"a repetition of {self.seconds:g} s", where="--seconds", todo="give more than 0")
 
+    @property
+    def starts(self) -> int:
+        """How often each side is started."""
+        return min(self.processes, self.pairs)
+
+    @property
+    def rounds(self) -> int:
+        """Repetitions of each process."""
+        return math.ceil(self.pairs / self.starts)
+
+    @property
+    def independent(self) -> int:
+        """Pairs of times that are compared: one of each process, or of each repetition where there is one process."""
+        return self.starts if self.starts > 1 else self.pairs
+
     def can_tell(self, cells: int) -> None:
-        """Refuse a rule under which no outcome is slower: p is at least 2^-pairs, times the number of cells.
+        """Refuse a rule under which no outcome is slower: p is at least 2^-independent, times the number of cells.
 
         Raises:
-            UserError: There are too few pairs for that many cells.
+            UserError: There are too few pairs or processes for that many cells.
         """
-        if cells * 2.0**-self.pairs >= self.alpha:
-            needed = math.floor(math.log2(cells / self.alpha)) + 1
-            what = (
-                f"{self.pairs} pairs cannot tell for {cells} cell{'s' * (cells > 1)}: p is never below {self.alpha:g}"
-            )
-            raise UserError(what, where="--pairs", todo=f"give {needed} or more")
+        if cells * 2.0**-self.independent < self.alpha:
+            return
+        few = "pairs" if self.independent == self.pairs else "processes"
+        needed = math.floor(math.log2(cells / self.alpha)) + 1
+        what = (
+            f"{self.independent} {few} cannot tell for {cells} cell{'s' * (cells > 1)}: p is never below {self.alpha:g}"
+        )
+        raise UserError(what, where=f"--{few}", todo=f"give {needed} or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,71 +99,74 @@ class Ratio:
     """How long one side takes, as a multiple of the other.
 
     Attributes:
-        median: Median over the pairs.
-        low: Lower bound of the median at the rule's level (percentile bootstrap over pairs, Efron).
-        high: Upper bound.
-        p: Chance of ratios at least so far above 1 if the sides are alike (Wilcoxon signed-rank test of their
-            logarithms, one-sided).
+        estimate: Of the ratio (Hodges and Lehmann 1963: the median of the means of all two logarithms).
+        low: Lower bound at the rule's level (Tukey's, from the same means), 0 if the pairs are too few for one.
+        high: Upper bound, or infinity.
+        p: Chance of ratios at least so high if the other took ``TimeRule.slower`` times as long (Wilcoxon signed-rank
+            test of the logarithms, one-sided).
     """
 
-    median: float
+    estimate: float
     low: float
     high: float
     p: float
 
-    def slower(self, rule: TimeRule, p: float | None = None) -> bool:
-        """Whether it is both unlikely to be chance and large enough to matter.
 
-        Args:
-            rule: What is asked.
-            p: Instead of its own, adjusted for the number of cells.
-        """
-        return (self.p if p is None else p) < rule.alpha and self.low > rule.slower
-
-
-def ratio(base: Times, head: Times, alpha: float = 0.01) -> Ratio:
+def ratio(base: Times, head: Times, rule: TimeRule) -> Ratio:
     """Return head / base from paired times of shape [pairs], in seconds above 0."""
     from scipy.stats import wilcoxon
 
-    ratios = np.asarray(head, dtype=np.float64) / np.asarray(base, dtype=np.float64)
-    rows = np.random.Generator(np.random.PCG64(len(ratios))).integers(0, len(ratios), size=(_DRAWS, len(ratios)))
-    low, high = np.quantile(np.median(ratios[rows], axis=1), [alpha, 1 - alpha])
-    logs = np.log(ratios)
-    p = float(wilcoxon(logs, alternative="greater").pvalue) if logs.any() else 1.0
-    return Ratio(float(np.median(ratios)), float(low), float(high), p)
+    logs = np.log(np.asarray(head, dtype=np.float64) / np.asarray(base, dtype=np.float64))
+    beyond = logs - math.log(rule.slower)
+    p = float(wilcoxon(beyond, alternative="greater").pvalue) if beyond.any() else 1.0
+    means = np.sort(np.add.outer(logs, logs)[np.triu_indices(len(logs))] / 2)
+    left_out = _means_beyond(len(logs), rule.alpha)
+    low, high = (means[left_out - 1], means[-left_out]) if left_out else (-math.inf, math.inf)
+    return Ratio(*(float(np.exp(log)) for log in (np.median(means), low, high)), p)
+
+
+def _means_beyond(pairs: int, alpha: float) -> int:
+    """How many means of two lie at or beyond a bound: one more than the signed-rank statistic reaches by chance."""
+    chances = np.ones(1)
+    for rank in range(1, pairs + 1):  # a pair's rank is in the statistic or not, at even odds
+        chances = (np.append(chances, np.zeros(rank)) + np.append(np.zeros(rank), chances)) / 2
+    return int((np.cumsum(chances) <= alpha).sum())
 
 
 def taking_turns(
-    sides: Mapping[str, Callable[[], Seconds]], rounds: int, seed: int
+    sides: Mapping[str, Callable[[], Seconds]], rounds: int, turns: int, seed: int
 ) -> dict[str, dict[ClockName, list[float]]]:
-    """Have each side do one repetition per round, in an order that is drawn anew for each round.
+    """Have all sides do their repetitions turn by turn, in an order that is drawn anew for each turn.
 
     Args:
-        sides: Name -> does one repetition and returns what it took.
-        rounds: How many.
+        sides: Name -> does one turn and returns what it took.
+        rounds: Repetitions of each side.
+        turns: Of a repetition.
         seed: Of the order.
 
     Returns:
-        Name -> clock -> seconds, round by round.
+        Name -> clock -> seconds of each repetition.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     names = list(sides)
-    times: dict[str, dict[ClockName, list[float]]] = {name: {"wall": [], "processor": []} for name in names}
-    for _ in range(rounds):
+    times: dict[str, dict[ClockName, list[float]]] = {
+        name: {"wall": [0.0] * rounds, "processor": [0.0] * rounds} for name in names
+    }
+    for turn in range(rounds * turns):
         for place in generator.permutation(len(names)).tolist():
-            took = sides[names[place]]()
-            times[names[place]]["wall"].append(took.wall)
-            times[names[place]]["processor"].append(took.processor)
+            took, of = sides[names[place]](), times[names[place]]
+            of["wall"][turn // turns] += took.wall
+            of["processor"][turn // turns] += took.processor
     return times
 
 
 def noise(base: Times, control: Times, rule: TimeRule) -> tuple[Ratio, bool]:
-    """Return how much base and another process of the same code differ, and whether that alone looks like a slowdown.
+    """Return how much base and more processes of the same code differ, and whether that alone looks like a slowdown.
 
     Then times of this machine, at this moment, tell nothing about the code.
     """
-    forth, back = ratio(base, control, rule.alpha), ratio(control, base, rule.alpha)
-    return forth, forth.slower(rule) or back.slower(rule)
+    forth, back = ratio(base, control, rule), ratio(control, base, rule)
+    return forth, min(forth.p, back.p) < rule.alpha
 
 
 def adjusted(ratios: Sequence[Ratio]) -> list[float]:

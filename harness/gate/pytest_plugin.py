@@ -87,7 +87,7 @@ class GateFixture:
         from .timings import in_this_process, judged
         from .verdict import Verdict
 
-        asked = TimeRule(**rule)
+        asked = TimeRule(processes=1, **rule)
         return _passed(Verdict(suite=name, findings=tuple(judged([in_this_process(name, base, head, asked)], asked))))
 
     def _path(self, path: str | Path) -> str:

@@ -12,6 +12,7 @@ A request that fails is answered by ``{"error": "..."}``, and one for a cell tha
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -55,12 +56,14 @@ class _Side:
 
     def load(self, work: Mapping[str, Any]) -> dict[str, str]:
         self._call = int  # the model before lets go of its memory
+        gc.unfreeze()
         registry = load_plugins(work["plugins"]).registry
         try:
             cell = planned(registry, CellId(**work["cell"]))
         except UserError as error:
             return {"unknown": str(error)}
         self._call = workload(cell, Settings(batch_size=work["batch_size"], device=work["device"]))
+        gc.freeze()  # each turn collects garbage: only its own
         return {"code": str(Path(__file__).resolve().parents[2])}
 
     def calibrate(self, seconds: float) -> dict[str, float]:

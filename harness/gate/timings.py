@@ -1,11 +1,15 @@
-"""Cells of two sides in time: base and head take turns, and a second process of base shows what noise there is."""
+"""Cells of two sides in time: base and head take turns, and more processes of base show what noise there is."""
 
 from __future__ import annotations
 
 import functools
+import gc
+import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +22,7 @@ from .sides import TimedSide, UnknownCell
 from .verdict import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..identity import Settings
     from ..measure.timing import Seconds
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
     from .sides import Code
 
 SideName = Literal["base", "control", "head"]
-SIDES: tuple[SideName, ...] = ("base", "control", "head")
+_TURN = 0.02
+"""Seconds of a turn: short, so that what disturbs one side disturbs all; long enough for caches to be filled again."""
 
 
 class TimedPair(NamedTuple):
@@ -44,15 +49,35 @@ class Timed:
 
     Attributes:
         name: Of the pair.
-        count: Calls in a row that one repetition is.
         call: Seconds of one call of base, before the repetitions.
-        times: Side -> clock -> seconds, round by round; empty if a call is too short.
+        turn: Calls in a row that one turn is.
+        turns: Of a repetition.
+        times: Side -> clock -> seconds of a repetition: the median of each process, or, of one process a side, of each
+            repetition. Empty if a call is too short.
     """
 
     name: str
-    count: int
     call: float
-    times: dict[str, dict[ClockName, list[float]]]
+    turn: int = 1
+    turns: int = 1
+    times: dict[str, dict[ClockName, list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def planned(cls, name: str, count: int, call: float) -> Timed:
+        """Divide the ``count`` calls of a repetition, each of so many seconds, into turns."""
+        turn = min(count, math.ceil(_TURN / call))
+        return cls(name, call, turn, math.ceil(count / turn))
+
+    @property
+    def count(self) -> int:
+        """Calls of a repetition."""
+        return self.turn * self.turns
+
+    def add(self, times: Mapping[str, Mapping[ClockName, Sequence[float]]]) -> None:
+        """Add what repetitions took."""
+        for side, clocks in times.items():
+            for clock, seconds in clocks.items():
+                self.times.setdefault(side, {}).setdefault(clock, []).extend(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +119,54 @@ def time_pairs(
         UserError: Head cannot load a cell, a side's process ends, or the pairs are too few for that many cells.
     """
     rule.can_tell(len(pairs))
-    timed: list[Timed] = []
+    codes: dict[SideName, Code] = {"base": both.base, "control": both.base, "head": both.head}
+    waiting = {pair.name: pair for pair in pairs}
+    timed: dict[str, Timed] = {}
     findings: list[Finding] = []
     notes = [f"timed on {machine()}, {machine_load()}"]
-    with ExitStack() as stack:
-        codes: dict[SideName, Code] = {"base": both.base, "control": both.base, "head": both.head}
-        sides = {name: stack.enter_context(TimedSide(name, code)) for name, code in codes.items()}
-        for place, pair in enumerate(pairs, 1):
-            tell(f"timing {place}/{len(pairs)}: {pair.name}")
-            ids: dict[SideName, CellId] = {"base": pair.base, "control": pair.base, "head": pair.head}
-            try:
-                used = {name: side.load(ids[name], both.settings, both.plugins) for name, side in sides.items()}
-            except UserError as error:
-                if not error.where.startswith("the base side"):
-                    raise
-                findings.append(_unloaded(pair.name, error))
-                continue
-            notes += [
-                note
-                for name in ("base", "head")
-                if (note := f"{name}: {codes[name].folder}, AdaptBench of {used[name]}") not in notes
-            ]
-            timed.append(repetitions(pair.name, sides, rule, seed))
+    for start in range(rule.starts):
+        with ExitStack() as stack:
+            sides = {name: stack.enter_context(TimedSide(name, code)) for name, code in codes.items()}
+            for name, pair in list(waiting.items()):
+                tell(f"timing {name}, process {start + 1}/{rule.starts}")
+                try:
+                    used = _load(pair, sides, both)
+                except UserError as error:
+                    if not error.where.startswith("the base side"):
+                        raise
+                    findings.append(_unloaded(name, error))
+                    timed.pop(name, None)
+                    del waiting[name]
+                    continue
+                notes += [
+                    note
+                    for side in ("base", "head")
+                    if (note := f"{side}: {codes[side].folder}, AdaptBench of {used[side]}") not in notes
+                ]
+                if name not in timed:
+                    timed[name] = Timed.planned(name, *sides["base"].calibrate(rule.seconds))
+                if timed[name].call < rule.least_call:
+                    del waiting[name]
+                else:
+                    timed[name].add(_repetitions(timed[name], sides, rule, seed + start))
     if not timed:
         what = "nothing was timed: base has none of these cells"
         findings.append(_finding("all cells", "refused", "nothing-timed", detail=what))
-    return Verdict(suite=title, findings=(*findings, *judged(timed, rule)), notes=tuple(notes)), timed
+    found = list(timed.values())
+    return Verdict(suite=title, findings=(*findings, *judged(found, rule)), notes=tuple(notes)), found
+
+
+def _load(pair: TimedPair, sides: Mapping[SideName, TimedSide], both: BothSides) -> dict[SideName, str]:
+    """Load a pair on all sides at once and warm it up; return the folder of the AdaptBench that each side runs."""
+
+    def ready(name: SideName) -> str:
+        folder = sides[name].load(pair.head if name == "head" else pair.base, both.settings, both.plugins)
+        sides[name].repeat(1)
+        return folder
+
+    with ThreadPoolExecutor(len(sides)) as pool:
+        loading = {name: pool.submit(ready, name) for name in sides}
+    return {name: side.result() for name, side in loading.items()}
 
 
 def _unloaded(name: str, error: UserError) -> Finding:
@@ -129,28 +176,35 @@ def _unloaded(name: str, error: UserError) -> Finding:
     return _finding(name, "refused", "base-fails", detail=f"base cannot load it: {error.what}")
 
 
-def repetitions(name: str, sides: dict[SideName, TimedSide], rule: TimeRule, seed: int) -> Timed:
-    """Have all sides do their repetitions in turn; base says how many calls one is."""
-    count, call = sides["base"].calibrate(rule.seconds)
-    if call < rule.least_call:
-        return Timed(name, count, call, {})
+def _repetitions(
+    timed: Timed, sides: Mapping[SideName, TimedSide], rule: TimeRule, seed: int
+) -> dict[str, dict[ClockName, list[float]]]:
+    """Have the processes of all sides do their repetitions, of which the median counts unless there are no others."""
     turns: dict[str, Callable[[], Seconds]] = {
-        side: functools.partial(process.repeat, count) for side, process in sides.items()
+        name: functools.partial(side.repeat, timed.turn) for name, side in sides.items()
     }
-    return Timed(name, count, call, taking_turns(turns, rule.pairs, seed))
+    times = taking_turns(turns, rule.rounds, timed.turns, seed)
+    if rule.starts == 1:
+        return times
+    return {side: {clock: [median(of)] for clock, of in clocks.items()} for side, clocks in times.items()}
 
 
 def in_this_process(name: str, base: Callable[[], object], head: Callable[[], object], rule: TimeRule) -> Timed:
     """Have two functions do their repetitions in turn, and base once more for the noise floor."""
-    count, call = calls_lasting(base, rule.seconds)
-    if call < rule.least_call:
-        return Timed(name, count, call, {})
+    timed = Timed.planned(name, *calls_lasting(base, rule.seconds))
+    if timed.call < rule.least_call:
+        return timed
     head()  # as warm as base
     calls: dict[SideName, Callable[[], object]] = {"base": base, "control": base, "head": head}
     turns: dict[str, Callable[[], Seconds]] = {
-        side: functools.partial(repeated, function, count) for side, function in calls.items()
+        side: functools.partial(repeated, function, timed.turn) for side, function in calls.items()
     }
-    return Timed(name, count, call, taking_turns(turns, rule.pairs, seed=0))
+    gc.freeze()  # each turn collects garbage: only its own
+    try:
+        timed.add(taking_turns(turns, rule.pairs, timed.turns, seed=0))
+    finally:
+        gc.unfreeze()
+    return timed
 
 
 def judged(timed: Sequence[Timed], rule: TimeRule) -> list[Finding]:
@@ -166,20 +220,22 @@ def judged(timed: Sequence[Timed], rule: TimeRule) -> list[Finding]:
 def _ratio(timed: Timed, rule: TimeRule) -> Ratio | None:
     if not timed.times:
         return None
-    return ratio(_of(timed, "base", rule), _of(timed, "head", rule), rule.alpha)
+    return ratio(_of(timed, "base", rule), _of(timed, "head", rule), rule)
 
 
 def _judge(timed: Timed, found: Ratio, p: float, rule: TimeRule) -> Finding:
     floor, noisy = noise(_of(timed, "base", rule), _of(timed, "control", rule), rule)
-    base, head = (_call(float(np.median(_of(timed, side, rule))) / timed.count) for side in ("base", "head"))
+    base, head = (_call(median(timed.times[side][rule.clock]) / timed.count) for side in ("base", "head"))
+    processes = f" from {rule.starts} processes a side" if rule.starts > 1 else ""
     detail = (
-        f"x{found.median:.3f} [{found.low:.3f}, {found.high:.3f}], p {p:.1g}; base against itself x{floor.median:.3f} "
-        f"[{floor.low:.3f}, {floor.high:.3f}]; {rule.pairs} pairs of {timed.count} calls"
+        f"x{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}], p {p:.1g}; base against itself "
+        f"x{floor.estimate:.3f} [{floor.low:.3f}, {floor.high:.3f}]; {rule.starts * rule.rounds} pairs of {timed.count} "
+        f"call{'s' * (timed.count > 1)}{processes}"
     )
     if noisy:
         detail += "; base alone differs from itself by more than what counts as slower: use a quieter machine"
         return _finding(timed.name, "refused", "too-noisy", base, head, detail)
-    if found.slower(rule, p):
+    if p < rule.alpha:
         return _finding(timed.name, "fail", "slower", base, head, f"{detail}; slower than x{rule.slower:g}")
     return _finding(timed.name, "pass", "not-slower", base, head, detail)
 

@@ -1,13 +1,15 @@
-"""The benchmark scores of the dissertation's Tables 5.2, 5.3, C.3 and C.4, to stand beside those of a run on the board.
+"""The benchmark scores of the dissertation's Tables 5.2, 5.3, C.1, C.3 and C.4, to stand beside those of a run on the board.
 
 The rows are LLaVA-1.5 of both sizes, pruned and not, and the AdaLLaVA checkpoints that are public, at 7B. Its own row
 prints what LLaVA-1.5 reports, so the numbers of samples are those of LLaVA-1.5's protocol: VQAv2's test-dev, which only
 a server scores; ScienceQA's questions with an image; POPE with 2,910 random questions; MME's pairs; MMBench's file of
-12 July 2023.
+12 July 2023; GQA's balanced test-dev; VizWiz's test part, which only a server scores; LLaVA's own file of SEED-Bench with
+the middle frames of videos.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...harness.hooks import PublishedScore
@@ -24,6 +26,8 @@ _PRUNINGS = {
     "FastV (K=2,R=0.5)": ("+fastv(k=2,r=0.5)", ""),
 }
 """Methods, and how the name of the checkpoint that was trained with them ends."""
+_OTHER_LABELS = re.compile(r"(AdaLLaVA-L)-7B-(\d+)%")
+"""Of Table C.1."""
 _SCHEDULERS = {"w/ AdaLLaVA-L": "L", "w/ AdaLLaVA-H": "H"}
 
 
@@ -41,12 +45,17 @@ _BENCHMARKS = {
     "POPE": _Benchmark("pope", "F1", 8_910),
     "MME": _Benchmark("mme", "perception", 1_187),
     "MMBench": _Benchmark("mmbench", "accuracy", 1_176),
+    "GQA": _Benchmark("gqa", "accuracy", 12_578),
+    "VizWiz": _Benchmark("vizwiz", "accuracy", 8_000, "llava"),
+    "SEED-Bench": _Benchmark("seed-bench", "accuracy", 19_242),
+    "LLaVa-WILD": _Benchmark("llava-bench", "ratio", 60),
+    "MM-Vet": _Benchmark("mm-vet", "score", 218),
 }
 
 
 def published_scores() -> Iterator[PublishedScore]:
     """The scores of the models that can be run here."""
-    for table in ("C.3", "C.4"):
+    for table in ("C.1", "C.3", "C.4"):
         for cell in read(table):
             model, budget = _model(cell.row)
             if model and isinstance(cell.value, float):
@@ -65,6 +74,9 @@ def published_scores() -> Iterator[PublishedScore]:
 
 def _model(row: str) -> tuple[str, float]:
     """Spec and budget of a row such as ``LLaVA-1.5 | w/ AdaLLaVA-L | Vicuna-7B | 85``; no spec if it cannot be run."""
+    row = _OTHER_LABELS.sub(
+        r"LLaVA-1.5 | w/ \1 | Vicuna-7B | \2", row.replace("LLaVA-1.5-7B", "LLaVA-1.5 | Vicuna-7B | 100")
+    )
     pruning, *scheduler, size, budget = row.split(" | ")
     if pruning not in _PRUNINGS or (scheduler and size != "Vicuna-7B"):
         return "", 1.0

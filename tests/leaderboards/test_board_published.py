@@ -117,10 +117,11 @@ def test_stored_predictions_are_compared_with_what_was_published_of_them(tmp_pat
     assert shown(table_of(run, plugins, score), result.cell.model) == [("52.5", ""), ("−2.50", "within the interval")]
 
 
-def test_each_model_of_the_suite_of_the_tables_is_found_by_its_name(monkeypatch):
+@pytest.mark.parametrize("name", ["adaptive-llava-1.5", "llava-1.5-broad"])
+def test_each_model_of_the_suites_of_the_tables_is_found_by_its_name(monkeypatch, name):
     monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
     registry = load_plugins().registry
-    suite = load_suite(registry.find("suite", "adaptive-llava-1.5").factory()())
+    suite = load_suite(registry.find("suite", name).factory()())
     scores = Counter((score.model, score.budget, score.task, score.rule, score.metric) for score in published_scores())
     for task in plan_tasks(registry, Request((), suite.tasks)):
         name, rule = task.step.call.name, task.card.rule

@@ -113,11 +113,11 @@ class TestSelfTest:
         assert (done.status, done.err.count("run ")) == (14, 1)
         assert "run 3/3" in done.err
         assert len((tmp_path / "proof/runs.jsonl").read_text().splitlines()) == 3
-        assert "another number of pairs" in cli("gate", "--self-test", "--out", "proof", "--pairs", 9).err
+        assert "another number of pairs or processes" in cli("gate", "--self-test", "--out", "proof", "--pairs", 9).err
 
 
-def test_one_real_run_of_the_self_test_is_of_three_processes(monkeypatch):
+def test_one_real_run_of_the_self_test_starts_each_side_anew(monkeypatch):
     monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
-    times = selftest.one_run(20, TimeRule(pairs=7, seconds=0.002), seed=0)
+    times = selftest.one_run(20, TimeRule(pairs=4, processes=2, alpha=0.3, seconds=0.002), seed=0)
     assert set(times) == {"base", "control", "head"}
-    assert {len(seconds) for of in times.values() for seconds in of.values()} == {7}
+    assert {len(seconds) for of in times.values() for seconds in of.values()} == {2}

@@ -68,7 +68,7 @@ def test_other_files_are_refused(tmp_path, content):
 
 def test_what_is_written_is_of_its_form_and_can_be_read():
     times = {side: {"wall": [5.0, 6.0, 7.0], "processor": [1.0, 1.0, 1.0]} for side in ("base", "control", "head")}
-    found = json.loads(benchmark_json([Timed("cell", 5, 1.0, times), Timed("short", 1, 0.0, {})], RULE))
+    found = json.loads(benchmark_json([Timed("cell", 1.0, 5, 1, times), Timed("short", 1e-4)], RULE))
     assert [b["name"] for b in found["benchmarks"]] == ["cell[base]", "cell[control]", "cell[head]"]
     stats = found["benchmarks"][0]["stats"]
     assert stats["data"] == [1.0, 1.2, 1.4]

@@ -7,6 +7,9 @@ from adaptbench.harness.gate.clock import TimeRule, noise, ratio, taking_turns
 from adaptbench.harness.gate.selftest import prove_on_noise, recorded_noise
 from adaptbench.harness.gate.timings import Timed, in_this_process, judged
 from adaptbench.harness.measure.timing import Seconds, calls_lasting, repeated
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 RULE = TimeRule()
 
@@ -22,33 +25,66 @@ def drawn(seed, spread, factor=1.0):
 def timed(base, head, control=None, name="cell", call=0.1):
     sides = {"base": base, "control": base if control is None else control, "head": head}
     times = {side: {"wall": list(seconds), "processor": list(seconds)} for side, seconds in sides.items()}
-    return Timed(name, 5, call, times)
+    return Timed(name, call, 5, 1, times)
+
+
+def slower(base, head, rule=RULE):
+    return ratio(base, head, rule).p < rule.alpha
 
 
 def test_a_slowdown_is_seen_through_what_disturbs_both():
-    found = ratio(*drawn(0, 0.02, 1.1))
-    assert found.low < 1.1 < found.high
-    assert found.slower(RULE)
+    base, head = drawn(0, 0.02, 1.1)
+    found = ratio(base, head, RULE)
+    assert 1.03 < found.low < 1.1 < found.high
+    assert slower(base, head)
 
 
 def test_equal_code_is_not_slower():
-    assert sum(ratio(*drawn(seed, 0.05)).slower(RULE) for seed in range(100)) == 0
+    assert sum(slower(*drawn(seed, 0.05)) for seed in range(100)) == 0
 
 
 def test_a_slowdown_below_the_threshold_is_real_and_passes():
-    found = ratio(*drawn(0, 0.002, 1.02))
-    assert found.p < 0.001
-    assert not found.slower(RULE)
-    assert found.slower(TimeRule(slower=1.01))
+    base, head = drawn(0, 0.002, 1.02)
+    assert ratio(base, head, RULE).low > 1
+    assert not slower(base, head)
+    assert slower(base, head, TimeRule(slower=1.01))
+
+
+def test_code_that_is_as_slow_as_is_accepted_fails_one_time_of_a_hundred():
+    rule = TimeRule(alpha=0.05)
+    failed = sum(slower(*drawn(seed, 0.05, rule.slower), rule) for seed in range(1000))
+    assert failed <= 50 + 3 * np.sqrt(1000 * 0.05 * 0.95)
+    assert failed >= 50 - 3 * np.sqrt(1000 * 0.05 * 0.95)
 
 
 def test_faster_is_not_slower():
-    assert not ratio(*drawn(0, 0.01, 0.8)).slower(RULE)
+    assert not slower(*drawn(0, 0.01, 0.8))
 
 
-def test_equal_times_have_no_p():
-    assert ratio(np.ones(21), np.ones(21)) == (found := ratio(np.ones(21), np.ones(21)))
-    assert (found.median, found.low, found.high, found.p) == (1, 1, 1, 1)
+def test_equal_times_are_a_ratio_of_one():
+    found = ratio(np.ones(21), np.ones(21), RULE)
+    assert (found.estimate, found.low, found.high) == (1, 1, 1)
+    assert found.p > 0.99
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0.5, 2), min_size=7, max_size=25, unique=True),
+    st.sampled_from([0.01, 0.025, 0.05, 0.1]),
+)
+def test_the_lower_bound_is_the_highest_threshold_that_the_test_rejects(ratios, alpha):
+    base, head = np.ones(len(ratios)), np.array(ratios)
+    low = ratio(base, head, TimeRule(alpha=alpha)).low
+    reject = {
+        beside: wilcoxon(np.log(head) - np.log(low * beside), alternative="greater", method="exact").pvalue <= alpha
+        for beside in (1 - 1e-9, 1 + 1e-9)
+    }
+    assert reject == {1 - 1e-9: True, 1 + 1e-9: False}
+
+
+def test_too_few_pairs_have_no_bounds():
+    found = ratio(np.ones(6), np.full(6, 1.5), RULE)
+    assert (found.low, found.high) == (0, np.inf)
 
 
 def test_cells_are_judged_together():
@@ -70,7 +106,7 @@ def test_where_base_differs_from_itself_nothing_is_judged():
 
 
 def test_what_is_too_short_is_refused():
-    (finding,) = judged([Timed("cell", 9, 2e-4, {})], RULE)
+    (finding,) = judged([Timed("cell", 2e-4)], RULE)
     assert (finding.status, finding.code, finding.base) == ("refused", "too-short", "0.20 ms")
 
 
@@ -82,19 +118,35 @@ def test_recorded_noise_stops_one_run_of_a_hundred_at_most():
 def test_sides_take_turns_in_an_order_that_is_drawn():
     order = []
     sides = {name: lambda name=name: order.append(name) or Seconds(len(order), 0.5) for name in "abc"}
-    times = taking_turns(sides, 30, seed=3)
-    rounds = ["".join(order[i : i + 3]) for i in range(0, 90, 3)]
-    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
-    assert len(set(rounds)) == 6
-    assert times["a"]["wall"] == [place for place, name in enumerate(order, 1) if name == "a"]
-    assert times["b"]["processor"] == [0.5] * 30
+    times = taking_turns(sides, 15, turns=2, seed=3)
+    turns = ["".join(order[i : i + 3]) for i in range(0, 90, 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in turns)
+    assert len(set(turns)) == 6
+    places = [place for place, name in enumerate(order, 1) if name == "a"]
+    assert times["a"]["wall"] == [one + next_ for one, next_ in zip(places[::2], places[1::2], strict=True)]
+    assert times["b"]["processor"] == [1.0] * 15
     order.clear()
-    taking_turns(sides, 30, seed=3)
-    assert ["".join(order[i : i + 3]) for i in range(0, 90, 3)] == rounds
+    taking_turns(sides, 15, turns=2, seed=3)
+    assert ["".join(order[i : i + 3]) for i in range(0, 90, 3)] == turns
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"pairs": 6}, "--pairs"), ({"slower": 0.9}, "--slower"), ({"seconds": 0}, "--seconds")]
+    ("count", "call", "turn", "turns"), [(1, 0.6, 1, 1), (25, 0.02, 1, 25), (26, 0.0195, 2, 13), (9, 0.06, 1, 9)]
+)
+def test_a_repetition_is_divided_into_turns(count, call, turn, turns):
+    timed = Timed.planned("cell", count, call)
+    assert (timed.turn, timed.turns, timed.count) == (turn, turns, count)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"pairs": 6}, "--pairs"),
+        ({"processes": 6}, "--processes: 6 processes cannot tell"),
+        ({"processes": 0}, "--processes: 0 processes"),
+        ({"slower": 0.9}, "--slower"),
+        ({"seconds": 0}, "--seconds"),
+    ],
 )
 def test_a_rule_that_cannot_tell_is_refused(wrong, message):
     with pytest.raises(UserError, match=message):
@@ -112,10 +164,19 @@ def test_more_cells_need_more_pairs():
         TimeRule(pairs=needed).can_tell(cells)
 
 
+def test_a_process_counts_once_unless_it_is_the_only_one():
+    seven, one = TimeRule(processes=7), TimeRule(processes=1)
+    assert (seven.starts, seven.rounds, seven.independent) == (7, 3, 7)
+    assert (one.starts, one.rounds, one.independent) == (1, 21, 21)
+    assert TimeRule(pairs=7).starts == 7  # no more processes than pairs
+    with pytest.raises(UserError, match=r"--processes: 7 processes cannot tell for 2 cells: .*give 8 or more"):
+        seven.can_tell(2)
+
+
 def test_seven_pairs_are_enough_for_the_test():
     base, head = drawn(0, 0.01, 1.5)
-    assert ratio(base[:7], head[:7]).slower(RULE)
-    assert not ratio(base[:6], head[:6]).slower(RULE)
+    assert slower(base[:7], head[:7])
+    assert not slower(base[:6], head[:6])
 
 
 def spin(count):
@@ -124,7 +185,7 @@ def spin(count):
 
 class TestInThisProcess:
     def test_three_times_the_work_is_slower(self):
-        rule = TimeRule(pairs=7, seconds=0.004, least_call=1e-4, clock="processor")
+        rule = TimeRule(pairs=7, processes=1, seconds=0.004, least_call=1e-4, clock="processor")
         (finding,) = judged([in_this_process("spin", spin(20_000), spin(60_000), rule)], rule)
         assert finding.code in {"slower", "too-noisy"}
         assert finding.status != "pass"
