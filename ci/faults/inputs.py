@@ -5,6 +5,7 @@ The files are those of ``docs/official-files.md``, as small as its test writes t
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 TRIES = {"lines": 100_000, "json": 10_000, "binary": 1_000, "rule": 100_000}
 """How often each file of a kind is spoilt, and how many outputs each rule reads."""
 _HOSTILE: tuple[Any, ...] = (
-    None, True, False, 0, -1, 7, 10**30, 1.5, 1e308, math.nan, math.inf, "", " ", "\n", "\t", "\0", "\ud800", "\u202e", "yes",
-    "NONE", "None", "NA", "null", "-", "=1+1", "<b>", "../../x", "/", "0" * 400, "a" * 5_000, [], {}, [None], [[[[]]]],
-    {"": None}, {"question_id": {}}, ["x", 1], "1e999", "१", "1,5", "Ⅷ",
+    None, True, False, 0, -1, 7, 10**30, 1.5, 1e308, math.nan, math.inf, "", " ", "\n", "\t", "\0", "\ud800", "\u202e",
+    "yes", "NONE", "None", "NA", "null", "-", "=1+1", "<b>", "../../x", "/", "0" * 400, "a" * 5_000,
+    [], {}, [None], [[[[]]]], {"": None}, {"question_id": {}}, ["x", 1], "1e999", "१", "1,5", "Ⅷ",
 )  # fmt: skip
 _PIECES = (
-    "yes", "no", "Yes.", "No, ", "A", "B.", "(C)", "D: ", "none", "cat", "two", "2", "10", "1,000", "0.5", "-3", "a", "the",
-    "isn't", "dont", "RUN ( DOG , NONE , NONE )", "answer is", "\n", "\t", " ", ".", "?", "'", '"', "/", "\\", "%", "$", "\0",
-    "\ud800", "\u202e", "é", "你", "🙂", "²", "٣", "None", "nan", "inf", "1e5", "(", ")", "[", "]", "{", "}",
+    "yes", "no", "Yes.", "No, ", "A", "B.", "(C)", "D: ", "none", "cat", "two", "2", "10", "1,000", "0.5", "-3", "a",
+    "the", "isn't", "dont", "RUN ( DOG , NONE , NONE )", "answer is", "\n", "\t", " ", ".", "?", "'", '"', "/", "\\",
+    "%", "$", "\0", "\ud800", "\u202e", "é", "你", "🙂", "²", "٣", "None", "nan", "inf", "1e5", "(", ")", "[", "]", "{", "}",
 )  # fmt: skip
 
 
@@ -140,12 +141,14 @@ class _Command(NamedTuple):
 
 def _parsed(command: str) -> _Command | None:
     """The arguments of ``adaptbench score``; none of a command that writes a file or runs."""
-    verb, *words = shlex.split(command)
-    if verb != "score" or "--submission" in words:
+    parser = argparse.ArgumentParser()
+    for name in ("verb", "task", "--predictions", "--annotations", "--questions", "--submission"):
+        parser.add_argument(name)
+    found, _ = parser.parse_known_args(shlex.split(command))
+    if found.verb != "score" or found.submission:
         return None
-    task, *rest = words
-    options = {name.removeprefix("--"): value for name, value in zip(rest[::2], rest[1::2], strict=True)}
-    return _Command(task, options.pop("predictions"), options)
+    given = {"annotations": found.annotations, "questions": found.questions}
+    return _Command(found.task, found.predictions, {name: value for name, value in given.items() if value})
 
 
 def _kind(path: Path) -> str:

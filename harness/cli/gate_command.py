@@ -61,9 +61,9 @@ def gate(
 
     options = GateOptions(
         suite=suite, update=update, base=base, base_python=base_python, model=model, base_model=base_model, task=task,
-        checks=tuple(check or ()), baselines=baselines, margin=margin, slower=slower, pairs=pairs,
-        processes=processes, seconds=seconds, clock=clock, seed=seed, batch_size=batch_size, device=device, benchmarks=tuple(benchmarks or ()),
-        markdown=markdown, junit=junit, benchmark_json=benchmark_json, out=out, plugins=tuple(plugin or ()),
-        as_json=json,
+        checks=tuple(check or ()), baselines=baselines, margin=margin, slower=slower, pairs=pairs, processes=processes,
+        seconds=seconds, clock=clock, seed=seed, batch_size=batch_size, device=device,
+        benchmarks=tuple(benchmarks or ()), markdown=markdown, junit=junit, benchmark_json=benchmark_json, out=out,
+        plugins=tuple(plugin or ()), as_json=json,
     )  # fmt: skip
     gate_command(options, self_test=self_test)

@@ -122,7 +122,7 @@ def ratio(base: Times, head: Times, rule: TimeRule) -> Ratio:
     means = np.sort(np.add.outer(logs, logs)[np.triu_indices(len(logs))] / 2)
     left_out = _means_beyond(len(logs), rule.alpha)
     low, high = (means[left_out - 1], means[-left_out]) if left_out else (-math.inf, math.inf)
-    return Ratio(*(float(np.exp(log)) for log in (np.median(means), low, high)), p)
+    return Ratio(math.exp(np.median(means)), math.exp(low), math.exp(high), p)
 
 
 def _means_beyond(pairs: int, alpha: float) -> int:

@@ -229,8 +229,8 @@ def _judge(timed: Timed, found: Ratio, p: float, rule: TimeRule) -> Finding:
     processes = f" from {rule.starts} processes a side" if rule.starts > 1 else ""
     detail = (
         f"x{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}], p {p:.1g}; base against itself "
-        f"x{floor.estimate:.3f} [{floor.low:.3f}, {floor.high:.3f}]; {rule.starts * rule.rounds} pairs of {timed.count} "
-        f"call{'s' * (timed.count > 1)}{processes}"
+        f"x{floor.estimate:.3f} [{floor.low:.3f}, {floor.high:.3f}]; {rule.starts * rule.rounds} pairs of "
+        f"{timed.count} call{'s' * (timed.count > 1)}{processes}"
     )
     if noisy:
         detail += "; base alone differs from itself by more than what counts as slower: use a quieter machine"

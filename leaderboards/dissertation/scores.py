@@ -1,10 +1,10 @@
-"""The benchmark scores of the dissertation's Tables 5.2, 5.3, C.1, C.3 and C.4, to stand beside those of a run on the board.
+"""The benchmark scores of the dissertation's Tables 5.2, 5.3, C.1, C.3 and C.4, beside those of a run on the board.
 
 The rows are LLaVA-1.5 of both sizes, pruned and not, and the AdaLLaVA checkpoints that are public, at 7B. Its own row
-prints what LLaVA-1.5 reports, so the numbers of samples are those of LLaVA-1.5's protocol: VQAv2's test-dev, which only
-a server scores; ScienceQA's questions with an image; POPE with 2,910 random questions; MME's pairs; MMBench's file of
-12 July 2023; GQA's balanced test-dev; VizWiz's test part, which only a server scores; LLaVA's own file of SEED-Bench with
-the middle frames of videos.
+prints what LLaVA-1.5 reports, so the numbers of samples are those of LLaVA-1.5's protocol: VQAv2's test-dev and
+VizWiz's test part, which only a server scores; ScienceQA's questions with an image; POPE with 2,910 random questions;
+MME's pairs; MMBench's file of 12 July 2023; GQA's balanced test-dev; LLaVA's own file of SEED-Bench, with the middle
+frames of videos.
 """
 
 from __future__ import annotations

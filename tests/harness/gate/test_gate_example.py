@@ -60,7 +60,7 @@ def test_a_pull_request_that_breaks_the_rule_and_doubles_the_work_is_stopped(act
         "greys = np.stack", "[image.resize((500, 500)) for image in images]\n        greys = np.stack"
     )
     (repository / "brightness.py").write_text(broken)
-    done = action(BASE="main", ARGUMENTS="--pairs 7 --seconds 0.02 --clock processor")
+    done = action(BASE="main", ARGUMENTS="--pairs 7 --processes 1 --seconds 0.02 --clock processor")
     (repository / "brightness.py").write_text(code)
     assert done.returncode == 10, done.stdout + done.stderr
     summary = (tmp_path / "summary.md").read_text()
@@ -71,7 +71,7 @@ def test_a_pull_request_that_breaks_the_rule_and_doubles_the_work_is_stopped(act
     assert len(worktrees.stdout.splitlines()) == 1
 
 
-QUICKLY = "--pairs 7 --seconds 0.02 --clock processor --slower 1.2"
+QUICKLY = "--pairs 7 --processes 1 --seconds 0.02 --clock processor --slower 1.2"
 
 
 def test_a_pull_request_that_slows_the_model_is_stopped_with_one_table(action, repository):
