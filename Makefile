@@ -13,7 +13,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/adaptbench-checks
 export MYPY_CACHE_DIR := $(shell mkdir -p $(CACHE)/mypy 2>/dev/null && echo $(CACHE)/mypy || echo .mypy_cache)
 export RUFF_CACHE_DIR := $(dir $(MYPY_CACHE_DIR))ruff
 
-.PHONY: help demo test quick lint types layers tests compat kernels campaigns bench train lock clean
+.PHONY: help demo test quick lint types layers tests compat kernels campaigns faults bench train lock clean
 
 help:
 	@echo "make demo       install into $(VENV) and run the suite demo: runs/demo/leaderboard.html"
@@ -21,7 +21,8 @@ help:
 	@echo "make quick      run within 90 s what a change most likely breaks"
 	@echo "make compat     test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
 	@echo "make kernels    run the numerical tests under every matrix kernel of this processor"
-	@echo "make campaigns  kill runs a thousand times and trainings twenty, and try every property on thousands of examples"
+	@echo "make campaigns  kill trainings twenty times, and try every property on thousands of examples"
+	@echo "make faults     kill runs a thousand times, spoil files, and have rules read any output, for hours: docs/reliability.md"
 	@echo "make bench      compare speed side by side (pytest-benchmark)"
 	@echo "make train      train the shipped ViT again, into runs/vit-glyphs"
 	@echo "make lock       write ci/constraints.txt anew from what is installed"
@@ -78,6 +79,9 @@ kernels: $(VENV)/dev
 
 campaigns: $(VENV)/dev
 	$(BIN)/python ci/campaigns.py
+
+faults: $(VENV)/dev
+	$(BIN)/python ci/faults --page docs/reliability.md
 
 bench: $(VENV)/bench
 	$(BIN)/python -m pytest ci/benchmarks --benchmark-columns=min,median,max,rounds -s
