@@ -64,7 +64,7 @@ class Timed:
 
     @classmethod
     def planned(cls, name: str, count: int, call: float) -> Timed:
-        """Divide the ``count`` calls of a repetition, each of so many seconds, into turns."""
+        """Divide the ``count`` calls of a repetition, which take ``call`` seconds each, into turns."""
         turn = min(count, math.ceil(_TURN / call))
         return cls(name, call, turn, math.ceil(count / turn))
 
