@@ -166,7 +166,7 @@ def report(
     directories = tuple(RunDirectory.existing(_path(one)) for one in _listed(runs))
     bound = entry.bind(Call(entry.name, args=tuple(arguments.items())))
     request = ReportRequest(runs=directories, plugins=found, form=form)
-    write_report(Path(out), form, entry.factory()(request, **bound))
+    write_report(Path(out), form, entry.make(request, **bound))
     return Path(out)
 
 

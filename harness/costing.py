@@ -269,7 +269,7 @@ def _is_architecture(registry: Registry, base: Call) -> bool:
 def _blueprint(registry: Registry, base: Call) -> Blueprint:
     if _is_architecture(registry, base):
         entry = registry.find("architecture", base.name)
-        blueprint: Blueprint = entry.factory()(**entry.bind(base))
+        blueprint: Blueprint = entry.make(**entry.bind(base))
         return blueprint
     models = {entry.name: entry for entry in registry.entries("model")}
     if base.name not in models:

@@ -17,12 +17,12 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
 
     Args:
         who: The model or task whose code runs: ``model pixels``.
-        where: The cell that it runs for.
+        where: The cell that it runs for, or nothing.
     """
     try:
         yield
     except UserError as error:
-        place = f"{where}, {error.where}" if error.where else where
+        place = f"{where}, {error.where}" if where and error.where else where or error.where
         raise type(error)(error.what, where=place, todo=error.todo) from error
     except (Exception, SystemExit, GeneratorExit) as error:
         raise UserError(

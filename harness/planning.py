@@ -150,7 +150,7 @@ def find_suite(plugins: Plugins, name: str) -> Suite:
         UserError: There is no such suite, it is malformed, or one of its plugins is broken or not there.
     """
     is_file = name.endswith((".yaml", ".yml"))
-    path = name if is_file else plugins.registry.find("suite", name).factory()()
+    path = name if is_file else plugins.registry.find("suite", name).make()
     suite = load_suite(path)
     try:
         plugins.require(suite.plugins)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .cards import Card, FigureCard, MethodCard, ModelCard, ReportCard, TaskCard
 from .errors import MissingArgument, UserError
+from .faults import blamed_on
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
@@ -82,6 +83,15 @@ class Entry:
         if not callable(found):
             raise self._unusable(f"it is a {type(found).__name__}, which cannot be called", "register what makes it")
         return found  # type: ignore[no-any-return]
+
+    def make(self, *given: Any, **arguments: Any) -> Any:
+        """Call the factory.
+
+        Raises:
+            UserError: It cannot be imported, or fails.
+        """
+        with blamed_on(f"{self.kind} {self.name} of plugin {self.owner}", ""):
+            return self.factory()(*given, **arguments)
 
     def bind(self, call: Call, **offered: Any) -> dict[str, Any]:
         """Return the keyword arguments for the factory, checked against its signature.

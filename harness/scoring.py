@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .abilities import Aggregating, Remarking, Rescorable, SaysWhatItRead
 from .contracts import Record
+from .faults import blamed_on
 from .planning import PlannedTask, Request, plan_tasks
 from .predictions import predictions_for, some, without_collection
 from .summary import checked_scores, summarise
@@ -68,10 +69,12 @@ def scores_of(  # noqa: PLR0913 - what is scored, and what is wanted of it
     """
     scored: Scored | None = None
     offered = {"seed": seed, "predictions": str(predictions.expanduser())}
-    for planned, each in _under_each(_planned(registry, task, rule, arguments), rule, offered):
-        scored = Scored(each, predictions_for(each, predictions)) if scored is None else replace(scored, task=each)
-        told, scored.records[planned.card.rule] = _score(planned, each, scored.predictions, breakdown=breakdown)
-        scored.by_rule.append(told)
+    asked = _planned(registry, task, rule, arguments)
+    with blamed_on(f"task {asked.step.call}", ""):
+        for planned, each in _under_each(asked, rule, offered):
+            scored = Scored(each, predictions_for(each, predictions)) if scored is None else replace(scored, task=each)
+            told, scored.records[planned.card.rule] = _score(planned, each, scored.predictions, breakdown=breakdown)
+            scored.by_rule.append(told)
     assert scored is not None  # noqa: S101 - a task has a rule
     return scored
 

@@ -60,7 +60,7 @@ def compare_sides(asked: CompareOptions) -> None:
     arguments = entry.bind(parse_call(_REPORT), samples=asked.samples, **models)
 
     def content(form: str) -> str | bytes:
-        made: str | bytes = entry.factory()(ReportRequest(runs=runs, plugins=plugins, form=form), **arguments)
+        made: str | bytes = entry.make(ReportRequest(runs=runs, plugins=plugins, form=form), **arguments)
         return made
 
     for out in asked.outs:

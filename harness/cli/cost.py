@@ -101,7 +101,7 @@ def _drawing(out: Path, plugins: Plugins) -> Callable[[Sequence[Cost], str], Non
 
     def draw(costs: Sequence[Cost], title: str) -> None:
         request = FigureRequest(runs=(), plugins=plugins, form=form, costs=tuple(costs), title=title)
-        write_content(out, plugins.registry.find("figure", "costs").factory()(request))
+        write_content(out, plugins.registry.find("figure", "costs").make(request))
 
     return draw
 

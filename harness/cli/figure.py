@@ -52,5 +52,5 @@ def draw_figure(asked: FigureOptions) -> None:
         models=tuple(asked.models),
         sample=asked.sample,
     )
-    write_content(asked.out, entry.factory()(request, **arguments))
+    write_content(asked.out, entry.make(request, **arguments))
     typer.echo(str(asked.out))

@@ -98,7 +98,7 @@ def _summary(entry: Entry) -> str:
     """What it is, in a line: the card's summary, or a suite's description."""
     if entry.kind == "suite":
         try:
-            return load_suite(entry.factory()()).description or f"from {entry.owner}"
+            return load_suite(entry.make()).description or f"from {entry.owner}"
         except UserError as error:
             return str(error)
     return entry.card.summary if entry.card is not None else f"from {entry.owner}"

@@ -73,7 +73,7 @@ def write_reports(asked: ReportOptions) -> None:
             told = sys.stderr.isatty() and not asked.as_json
             progress = stack.enter_context(StepBars()) if told else SILENT
             request = ReportRequest(runs=runs, plugins=plugins, form=form, progress=progress)
-            content = entry.factory()(request, **arguments)
+            content = entry.make(request, **arguments)
             if asked.runs or asked.outs:
                 write_report(out, form, content)
         if not (asked.runs or asked.outs):

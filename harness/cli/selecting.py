@@ -63,7 +63,7 @@ def select_command(options: SelectOptions) -> None:
     files = [options.out / "selection.json", options.out / "tasks.json"]
     if options.figure:
         request = FigureRequest(runs=(), plugins=plugins, form=form, selection=found)
-        write_content(options.figure, plugins.registry.find("figure", "selection").factory()(request))
+        write_content(options.figure, plugins.registry.find("figure", "selection").make(request))
         files.append(options.figure)
     if options.as_json:
         write_json(found.as_json())
