@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import BadSample, UserError
-from ...harness.store.files import write_atomic
 from .choices import LETTERS, mmbench_lmms_eval, offered, vlmevalkit
 from .images import LazyImage
 from .local import opened
@@ -188,6 +187,8 @@ def write_submission(outputs: Mapping[str, Json], task: VisualQuestions, path: P
     Raises:
         UserError: openpyxl is missing, or the file cannot be written.
     """
+    from ...harness.store.files import write_atomic  # with it comes numpy, which a list of tasks does not need
+
     try:
         import openpyxl
     except ImportError as error:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
-from ...harness.store.files import write_atomic
 from .normalise import evalai, read_back, vizwiz, vlmevalkit
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
@@ -74,6 +73,8 @@ def write_submission(outputs: Mapping[str, Json], task: VisualQuestions, path: P
     Raises:
         UserError: A question has no answer.
     """
+    from ...harness.store.files import write_atomic  # with it comes numpy, which a list of tasks does not need
+
     names = [question.id for question in task.questions]
     missing = [name for name in names if name not in outputs]
     if missing:

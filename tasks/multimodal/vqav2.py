@@ -14,7 +14,6 @@ from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import without_collection
 from ...harness.reading import read_json
-from ...harness.store.files import write_atomic
 from .normalise import evalai, one_line, read_back, vlmevalkit, vqa_official
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
@@ -155,6 +154,8 @@ def write_submission(
     Raises:
         UserError: There is an answer to a question that the file must not list.
     """
+    from ...harness.store.files import write_atomic  # with it comes numpy, which a list of tasks does not need
+
     names = every() if every else [question.id for question in task.questions]
     strange = outputs.keys() - set(names)
     if strange:
