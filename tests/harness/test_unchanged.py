@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import typer
 from adaptbench.harness import unchanged
 from adaptbench.harness.cli.reporting import ReportOptions, write_reports
 from adaptbench.harness.cli.running import RunOptions, run_command
@@ -67,8 +68,10 @@ def test_a_suite_that_asks_a_model_less_is_planned_again(tmp_path, capsys):
 def test_a_damaged_cell_is_not_called_done(path, capsys):
     (records,) = path.glob("cells/*/records.jsonl")
     records.write_bytes(records.read_bytes()[:-10])
-    with pytest.raises(Exception, match=r"not those that result\.json was made from"):
+    with pytest.raises(typer.Exit) as stopped:
         run_command(options(path))
+    assert stopped.value.exit_code == 2
+    assert "not those that result.json was made from" in capsys.readouterr().err
 
 
 def test_another_version_of_the_package_runs_it_again(path, capsys, monkeypatch):
