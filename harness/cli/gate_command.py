@@ -43,7 +43,7 @@ def gate(
     markdown: Annotated[_Path, typer.Option(help="Append the table to this file: $GITHUB_STEP_SUMMARY.")] = None,
     junit: Annotated[_Path, typer.Option(help="Write JUnit XML.")] = None,
     benchmark_json: Annotated[_Path, typer.Option(help="Write the times as pytest-benchmark does.")] = None,
-    self_test: Annotated[bool, typer.Option("--self-test", help="Prove the gate itself; half an hour.")] = False,
+    self_test: Annotated[bool, typer.Option("--self-test", help="Prove the gate itself; about an hour.")] = False,
     out: Annotated[
         _Path, typer.Option(help="Run directory to keep; of the self-test, the folder that it goes on in.")
     ] = None,
