@@ -50,7 +50,7 @@ def test_a_slowdown_below_the_threshold_is_real_and_passes():
     assert slower(base, head, TimeRule(slower=1.01))
 
 
-def test_code_that_is_as_slow_as_is_accepted_fails_one_time_of_a_hundred():
+def test_code_that_is_as_slow_as_is_accepted_fails_as_often_as_the_level_says():
     rule = TimeRule(alpha=0.05)
     failed = sum(slower(*drawn(seed, 0.05, rule.slower), rule) for seed in range(1000))
     assert failed <= 50 + 3 * np.sqrt(1000 * 0.05 * 0.95)
