@@ -86,11 +86,12 @@ def judge_files(bases: Sequence[Path], heads: Sequence[Path], rule: TimeRule) ->
 
 
 def benchmark_json(timed: Sequence[Timed], rule: TimeRule) -> str:
-    """Return the repetitions of timed cells as a file of pytest-benchmark, for its tools; seconds are of one call."""
+    """Return the times of cells as a file of pytest-benchmark, for its tools; seconds and iterations are of calls."""
     written = [
-        _benchmark(f"{one.name}[{side}]", one.name, [seconds / one.count for seconds in of[rule.clock]], one.count)
+        _benchmark(f"{one.name}[{side}]", one.name, one.times(side, rule.clock).tolist(), round(median(one.calls)))
         for one in timed
-        for side, of in one.times.items()
+        if one.processes
+        for side in one.processes[0][0].times
     ]
     content = {
         "machine_info": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class TimeRule:
         pairs: Repetitions of each side at least.
         processes: Of each side, one after the other, each with its share of the repetitions. With one, repetitions are
             taken for independent of each other, which they are not: a quick look.
-        seconds: How long a repetition lasts at least: as many calls as that takes.
+        seconds: How long a repetition lasts at least, of the side that is quickest.
         least_call: A call that takes fewer seconds is refused: what surrounds it weighs more than itself.
         slower: Head / base that is still accepted.
         alpha: Level of the test.
@@ -133,31 +133,38 @@ def _means_beyond(pairs: int, alpha: float) -> int:
     return int((np.cumsum(chances) <= alpha).sum())
 
 
+class Repetition(NamedTuple):
+    """What all sides did in turn.
+
+    Attributes:
+        turns: Of each side.
+        times: Side -> clock -> seconds of all its turns.
+    """
+
+    turns: int
+    times: dict[str, dict[ClockName, float]]
+
+
 def taking_turns(
-    sides: Mapping[str, Callable[[], Seconds]], rounds: int, turns: int, seed: int
-) -> dict[str, dict[ClockName, list[float]]]:
-    """Have all sides do their repetitions turn by turn, in an order that is drawn anew for each turn.
+    sides: Mapping[str, Callable[[], Seconds]], seconds: float, generator: np.random.Generator
+) -> Repetition:
+    """Have all sides take turns, in an order that is drawn anew for each, until each has been at it long enough.
 
     Args:
         sides: Name -> does one turn and returns what it took.
-        rounds: Repetitions of each side.
-        turns: Of a repetition.
-        seed: Of the order.
-
-    Returns:
-        Name -> clock -> seconds of each repetition.
+        seconds: What the turns of each side last in all, at least, by the wall clock.
+        generator: Of the order.
     """
-    generator = np.random.Generator(np.random.PCG64(seed))
     names = list(sides)
-    times: dict[str, dict[ClockName, list[float]]] = {
-        name: {"wall": [0.0] * rounds, "processor": [0.0] * rounds} for name in names
-    }
-    for turn in range(rounds * turns):
+    times: dict[str, dict[ClockName, float]] = {name: {"wall": 0.0, "processor": 0.0} for name in names}
+    turns = 0
+    while min(of["wall"] for of in times.values()) < seconds:
         for place in generator.permutation(len(names)).tolist():
             took, of = sides[names[place]](), times[names[place]]
-            of["wall"][turn // turns] += took.wall
-            of["processor"][turn // turns] += took.processor
-    return times
+            of["wall"] += took.wall
+            of["processor"] += took.processor
+        turns += 1
+    return Repetition(turns, times)
 
 
 def noise(base: Times, control: Times, rule: TimeRule) -> tuple[Ratio, bool]:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 _PLUGIN = f"{__package__}.busy"
 NOISE = Path(__file__).with_name("noise.json")
-"""Runs of base against itself, as recorded by this self-test: those in which each repetition lasted half a second."""
+"""Runs of base against itself, as recorded by this self-test."""
+_CLOCKS: tuple[ClockName, ...] = ("wall", "processor")
 RUNS = 40
 _MUST_CATCH = 0.95
 SIMULATED = 2_000
@@ -47,12 +48,20 @@ _ACCURACY_CASES = ((500, 0.01, 0.0), (1000, 0.015, 0.005), (500, 0.03, 0.01))
 
 
 class Recorded(BaseModel):
-    """One run of the self-test, as a line of its file: seconds of each side by each clock, process by process."""
+    """One run of the self-test, as a line of its file.
+
+    Attributes:
+        work: How much base does in a call.
+        load: Of the machine, before the run.
+        shortest: Seconds of the shortest repetition of any side.
+        times: Side -> clock -> seconds of a call, process by process.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     work: int
     load: str
+    shortest: float
     times: dict[str, dict[str, tuple[float, ...]]]
 
 
@@ -83,7 +92,7 @@ def record_runs(
         )
     work = done[0].work if done else calibrated(rule.seconds)
     for number in range(len(done), runs):
-        run = Recorded(work=work, load=machine_load(), times=one_run(work, rule, seed=number))
+        run = one_run(work, rule, seed=number)
         append(path, canonical_json(run.model_dump(mode="json")) + b"\n")
         done.append(run)
         alarm = "STOPPED" if _stopped(run, "control", rule) else "passed"
@@ -100,12 +109,17 @@ def calibrated(seconds: float) -> int:
     return max(10, 10 * math.ceil(20 * seconds / 30 / min(tries)))
 
 
-def one_run(work: int, rule: TimeRule, seed: int) -> dict[str, dict[ClockName, list[float]]]:
-    """Time base, base again, and a tenth more work, as the gate does; to the microsecond."""
+def one_run(work: int, rule: TimeRule, seed: int) -> Recorded:
+    """Time base, base again, and a tenth more work, as the gate does."""
+    load = machine_load()
     base, head = (CellId(model=f"busy(work={asked})", task="busy-nothing") for asked in (work, round(_MORE * work)))
     both = BothSides(Code(), Code(), Settings(), (_PLUGIN,))
     _, (timed,) = time_pairs("self-test", [TimedPair("busy", base, head)], both, rule, seed)
-    return {side: {clock: [round(one, 6) for one in of[clock]] for clock in of} for side, of in timed.times.items()}
+    times = {
+        side: {clock: tuple(timed.times(side, clock).round(6).tolist()) for clock in _CLOCKS}
+        for side in ("base", "control", "head")
+    }
+    return Recorded(work=work, load=load, shortest=round(timed.shortest, 3), times=times)
 
 
 def prove_times(runs: Sequence[Recorded], rule: TimeRule) -> list[Proof]:
@@ -113,7 +127,7 @@ def prove_times(runs: Sequence[Recorded], rule: TimeRule) -> list[Proof]:
     alarms = sum(_stopped(run, "control", rule) for run in runs)
     caught = sum(_stopped(run, "head", rule) for run in runs)
     least = math.ceil(_MUST_CATCH * len(runs))
-    shortest = min(min(run.times["base"]["wall"]) for run in runs)
+    shortest = min(run.shortest for run in runs)
     return [
         Proof(f"base against itself, {rule.clock} time: no false alarm in {len(runs)} runs", f"{alarms}", alarms == 0),
         Proof(
@@ -121,7 +135,7 @@ def prove_times(runs: Sequence[Recorded], rule: TimeRule) -> list[Proof]:
             f"{caught}",
             caught >= least,
         ),
-        Proof(f"repetitions last {rule.seconds:g} s or more", f"{shortest:.2f} s", shortest >= 0.98 * rule.seconds),
+        Proof(f"repetitions last {rule.seconds:g} s or more", f"{shortest:.3f} s", shortest >= rule.seconds),
     ]
 
 

@@ -3,8 +3,8 @@
 Requests come as JSON lines on standard input, and each is answered by a line. What models print goes to standard error.
 
     {"load": {"cell": {...}, "plugins": [], "batch_size": 64, "device": "cpu"}}  ->  {"code": "/adaptbench"}
-    {"calibrate": 0.5}  ->  {"count": 12, "call": 0.044}     calls in a row that last so long, and one of them
-    {"repeat": 12}      ->  {"wall": 0.53, "processor": 0.52}
+    {"calibrate": 0.02}  ->  {"count": 3, "call": 0.0081}     calls in a row that last so long, and one of them
+    {"repeat": 3}        ->  {"wall": 0.025, "processor": 0.024}
 
 A request that fails is answered by ``{"error": "..."}``, and one for a cell that this side's code does not have by
 ``{"unknown": "..."}``. The end of the input ends the program.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,10 +23,12 @@ from .verdict import Finding, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from ..identity import Settings
     from ..measure.timing import Seconds
     from ..results import CellId
-    from .clock import ClockName, Ratio, TimeRule
+    from .clock import ClockName, Ratio, Repetition, TimeRule
     from .sides import Code
 
 SideName = Literal["base", "control", "head"]
@@ -49,35 +50,30 @@ class Timed:
 
     Attributes:
         name: Of the pair.
-        call: Seconds of one call of base, before the repetitions.
         turn: Calls in a row that one turn is.
-        turns: Of a repetition.
-        times: Side -> clock -> seconds of a repetition: the median of each process, or, of one process a side, of each
-            repetition. Empty if a call is too short.
+        call: Seconds of one call of base, before the repetitions.
+        processes: The repetitions of each process of all sides. Empty if a call is too short.
     """
 
     name: str
+    turn: int
     call: float
-    turn: int = 1
-    turns: int = 1
-    times: dict[str, dict[ClockName, list[float]]] = field(default_factory=dict)
+    processes: list[list[Repetition]] = field(default_factory=list)
 
-    @classmethod
-    def planned(cls, name: str, count: int, call: float) -> Timed:
-        """Divide the ``count`` calls of a repetition, which take ``call`` seconds each, into turns."""
-        turn = min(count, math.ceil(_TURN / call))
-        return cls(name, call, turn, math.ceil(count / turn))
+    def times(self, side: str, clock: ClockName) -> npt.NDArray[np.float64]:
+        """Seconds of a call: the median of each process or, of one process a side, of each repetition."""
+        seconds = [[one.times[side][clock] / (self.turn * one.turns) for one in of] for of in self.processes]
+        return np.array(seconds[0] if len(seconds) == 1 else [median(of) for of in seconds])
 
     @property
-    def count(self) -> int:
-        """Calls of a repetition."""
-        return self.turn * self.turns
+    def calls(self) -> list[int]:
+        """Calls of each repetition, sorted."""
+        return sorted(self.turn * one.turns for of in self.processes for one in of)
 
-    def add(self, times: Mapping[str, Mapping[ClockName, Sequence[float]]]) -> None:
-        """Add what repetitions took."""
-        for side, clocks in times.items():
-            for clock, seconds in clocks.items():
-                self.times.setdefault(side, {}).setdefault(clock, []).extend(seconds)
+    @property
+    def shortest(self) -> float:
+        """Seconds of the shortest repetition of any side, by the wall clock."""
+        return min(of["wall"] for repetitions in self.processes for one in repetitions for of in one.times.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +119,7 @@ def time_pairs(
     waiting = {pair.name: pair for pair in pairs}
     timed: dict[str, Timed] = {}
     findings: list[Finding] = []
+    generator = np.random.Generator(np.random.PCG64(seed))
     notes = [f"timed on {machine()}, {machine_load()}"]
     for start in range(rule.starts):
         with ExitStack() as stack:
@@ -144,11 +141,12 @@ def time_pairs(
                     if (note := f"{side}: {codes[side].folder}, AdaptBench of {used[side]}") not in notes
                 ]
                 if name not in timed:
-                    timed[name] = Timed.planned(name, *sides["base"].calibrate(rule.seconds))
+                    timed[name] = Timed(name, *sides["base"].calibrate(_turn(rule)))
                 if timed[name].call < rule.least_call:
                     del waiting[name]
                 else:
-                    timed[name].add(_repetitions(timed[name], sides, rule, seed + start))
+                    turns = {side: functools.partial(sides[side].repeat, timed[name].turn) for side in codes}
+                    timed[name].processes.append(_repetitions(turns, rule.rounds, rule, generator))
     if not timed:
         what = "nothing was timed: base has none of these cells"
         findings.append(_finding("all cells", "refused", "nothing-timed", detail=what))
@@ -176,32 +174,29 @@ def _unloaded(name: str, error: UserError) -> Finding:
     return _finding(name, "refused", "base-fails", detail=f"base cannot load it: {error.what}")
 
 
+def _turn(rule: TimeRule) -> float:
+    """Seconds of a turn."""
+    return min(_TURN, rule.seconds)
+
+
 def _repetitions(
-    timed: Timed, sides: Mapping[SideName, TimedSide], rule: TimeRule, seed: int
-) -> dict[str, dict[ClockName, list[float]]]:
-    """Have the processes of all sides do their repetitions, of which the median counts unless there are no others."""
-    turns: dict[str, Callable[[], Seconds]] = {
-        name: functools.partial(side.repeat, timed.turn) for name, side in sides.items()
-    }
-    times = taking_turns(turns, rule.rounds, timed.turns, seed)
-    if rule.starts == 1:
-        return times
-    return {side: {clock: [median(of)] for clock, of in clocks.items()} for side, clocks in times.items()}
+    turns: Mapping[SideName, Callable[[], Seconds]], count: int, rule: TimeRule, generator: np.random.Generator
+) -> list[Repetition]:
+    return [taking_turns(turns, rule.seconds, generator) for _ in range(count)]
 
 
 def in_this_process(name: str, base: Callable[[], object], head: Callable[[], object], rule: TimeRule) -> Timed:
     """Have two functions do their repetitions in turn, and base once more for the noise floor."""
-    timed = Timed.planned(name, *calls_lasting(base, rule.seconds))
+    timed = Timed(name, *calls_lasting(base, _turn(rule)))
     if timed.call < rule.least_call:
         return timed
     head()  # as warm as base
     calls: dict[SideName, Callable[[], object]] = {"base": base, "control": base, "head": head}
-    turns: dict[str, Callable[[], Seconds]] = {
-        side: functools.partial(repeated, function, timed.turn) for side, function in calls.items()
-    }
+    turns = {side: functools.partial(repeated, function, timed.turn) for side, function in calls.items()}
     gc.freeze()  # each turn collects garbage: only its own
     try:
-        timed.add(taking_turns(turns, rule.pairs, timed.turns, seed=0))
+        generator = np.random.Generator(np.random.PCG64(0))
+        timed.processes.append(_repetitions(turns, rule.pairs, rule, generator))
     finally:
         gc.unfreeze()
     return timed
@@ -218,19 +213,21 @@ def judged(timed: Sequence[Timed], rule: TimeRule) -> list[Finding]:
 
 
 def _ratio(timed: Timed, rule: TimeRule) -> Ratio | None:
-    if not timed.times:
+    if not timed.processes:
         return None
-    return ratio(_of(timed, "base", rule), _of(timed, "head", rule), rule)
+    return ratio(timed.times("base", rule.clock), timed.times("head", rule.clock), rule)
 
 
 def _judge(timed: Timed, found: Ratio, p: float, rule: TimeRule) -> Finding:
-    floor, noisy = noise(_of(timed, "base", rule), _of(timed, "control", rule), rule)
-    base, head = (_call(median(timed.times[side][rule.clock]) / timed.count) for side in ("base", "head"))
+    floor, noisy = noise(timed.times("base", rule.clock), timed.times("control", rule.clock), rule)
+    base, head = (_call(median(timed.times(side, rule.clock))) for side in ("base", "head"))
+    least, *_, most = (*timed.calls, timed.calls[-1])
+    calls = f"{least} call{'s' * (least > 1)}" if least == most else f"{least} to {most} calls"
     processes = f" from {rule.starts} processes a side" if rule.starts > 1 else ""
     detail = (
         f"x{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}], p {p:.1g}; base against itself "
-        f"x{floor.estimate:.3f} [{floor.low:.3f}, {floor.high:.3f}]; {rule.starts * rule.rounds} pairs of "
-        f"{timed.count} call{'s' * (timed.count > 1)}{processes}"
+        f"x{floor.estimate:.3f} [{floor.low:.3f}, {floor.high:.3f}]; {len(timed.calls)} pairs of "
+        f"{calls}{processes}"
     )
     if noisy:
         detail += "; base alone differs from itself by more than what counts as slower: use a quieter machine"
@@ -245,10 +242,6 @@ def _short(timed: Timed, rule: TimeRule) -> Finding:
         f"a call takes {_call(timed.call)}, and less than {_call(rule.least_call)} cannot be judged: use larger batches"
     )
     return _finding(timed.name, "refused", "too-short", _call(timed.call), detail=what)
-
-
-def _of(timed: Timed, side: str, rule: TimeRule) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array(timed.times[side][rule.clock])
 
 
 def _finding(

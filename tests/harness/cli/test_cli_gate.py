@@ -87,8 +87,9 @@ class TestSelfTest:
 
         def timed(slower, count=3):
             def one_run(work, rule, seed):
-                times = noise[seed % len(noise)].times
-                return {**times, "head": {c: [slower * s for s in of] for c, of in times["control"].items()}}
+                run = noise[seed % len(noise)]
+                head = {clock: tuple(slower * s for s in of) for clock, of in run.times["control"].items()}
+                return run.model_copy(update={"work": work, "times": {**run.times, "head": head}})
 
             monkeypatch.setattr(selftest, "one_run", one_run)
             monkeypatch.setattr(selftest, "calibrated", lambda seconds: 100)
@@ -118,6 +119,7 @@ class TestSelfTest:
 
 def test_one_real_run_of_the_self_test_starts_each_side_anew(monkeypatch):
     monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
-    times = selftest.one_run(20, TimeRule(pairs=4, processes=2, alpha=0.3, seconds=0.002), seed=0)
-    assert set(times) == {"base", "control", "head"}
-    assert {len(seconds) for of in times.values() for seconds in of.values()} == {2}
+    run = selftest.one_run(20, TimeRule(pairs=4, processes=2, alpha=0.3, seconds=0.002), seed=0)
+    assert set(run.times) == {"base", "control", "head"}
+    assert {len(seconds) for of in run.times.values() for seconds in of.values()} == {2}
+    assert run.shortest >= 0.002

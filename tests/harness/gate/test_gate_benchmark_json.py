@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.gate.benchmark_json import benchmark_json, judge_files
-from adaptbench.harness.gate.clock import TimeRule
+from adaptbench.harness.gate.clock import Repetition, TimeRule
 from adaptbench.harness.gate.timings import Timed
 
 RULE = TimeRule(pairs=7)
@@ -67,8 +67,11 @@ def test_other_files_are_refused(tmp_path, content):
 
 
 def test_what_is_written_is_of_its_form_and_can_be_read():
-    times = {side: {"wall": [5.0, 6.0, 7.0], "processor": [1.0, 1.0, 1.0]} for side in ("base", "control", "head")}
-    found = json.loads(benchmark_json([Timed("cell", 1.0, 5, 1, times), Timed("short", 1e-4)], RULE))
+    done = [
+        Repetition(turns, {side: {"wall": wall, "processor": 1.0} for side in ("base", "control", "head")})
+        for turns, wall in ((1, 5.0), (2, 12.0), (1, 7.0))
+    ]
+    found = json.loads(benchmark_json([Timed("cell", 5, 1.0, [done]), Timed("short", 1, 1e-4)], RULE))
     assert [b["name"] for b in found["benchmarks"]] == ["cell[base]", "cell[control]", "cell[head]"]
     stats = found["benchmarks"][0]["stats"]
     assert stats["data"] == [1.0, 1.2, 1.4]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.gate.clock import TimeRule, noise, ratio, taking_turns
+from adaptbench.harness.gate.clock import Repetition, TimeRule, noise, ratio, taking_turns
 from adaptbench.harness.gate.selftest import prove_on_noise, recorded_noise
 from adaptbench.harness.gate.timings import Timed, in_this_process, judged
 from adaptbench.harness.measure.timing import Seconds, calls_lasting, repeated
@@ -24,8 +24,10 @@ def drawn(seed, spread, factor=1.0):
 
 def timed(base, head, control=None, name="cell", call=0.1):
     sides = {"base": base, "control": base if control is None else control, "head": head}
-    times = {side: {"wall": list(seconds), "processor": list(seconds)} for side, seconds in sides.items()}
-    return Timed(name, call, 5, 1, times)
+    times = [
+        {side: dict.fromkeys(("wall", "processor"), of[i]) for side, of in sides.items()} for i in range(len(base))
+    ]
+    return Timed(name, 5, call, [[Repetition(1, one) for one in times]])
 
 
 def slower(base, head, rule=RULE):
@@ -106,7 +108,7 @@ def test_where_base_differs_from_itself_nothing_is_judged():
 
 
 def test_what_is_too_short_is_refused():
-    (finding,) = judged([Timed("cell", 2e-4)], RULE)
+    (finding,) = judged([Timed("cell", 1, 2e-4)], RULE)
     assert (finding.status, finding.code, finding.base) == ("refused", "too-short", "0.20 ms")
 
 
@@ -117,25 +119,38 @@ def test_recorded_noise_stops_one_run_of_a_hundred_at_most():
 
 def test_sides_take_turns_in_an_order_that_is_drawn():
     order = []
-    sides = {name: lambda name=name: order.append(name) or Seconds(len(order), 0.5) for name in "abc"}
-    times = taking_turns(sides, 15, turns=2, seed=3)
+    sides = {name: lambda name=name: order.append(name) or Seconds(0.25, len(order)) for name in "abc"}
+    found = taking_turns(sides, 7.5, np.random.default_rng(3))
     turns = ["".join(order[i : i + 3]) for i in range(0, 90, 3)]
+    assert (found.turns, len(order)) == (30, 90)
     assert all(sorted(one) == ["a", "b", "c"] for one in turns)
     assert len(set(turns)) == 6
-    places = [place for place, name in enumerate(order, 1) if name == "a"]
-    assert times["a"]["wall"] == [one + next_ for one, next_ in zip(places[::2], places[1::2], strict=True)]
-    assert times["b"]["processor"] == [1.0] * 15
+    assert found.times["a"] == {"wall": 7.5, "processor": sum(i for i, name in enumerate(order, 1) if name == "a")}
     order.clear()
-    taking_turns(sides, 15, turns=2, seed=3)
+    taking_turns(sides, 7.5, np.random.default_rng(3))
     assert ["".join(order[i : i + 3]) for i in range(0, 90, 3)] == turns
 
 
-@pytest.mark.parametrize(
-    ("count", "call", "turn", "turns"), [(1, 0.6, 1, 1), (25, 0.02, 1, 25), (26, 0.0195, 2, 13), (9, 0.06, 1, 9)]
-)
-def test_a_repetition_is_divided_into_turns(count, call, turn, turns):
-    timed = Timed.planned("cell", count, call)
-    assert (timed.turn, timed.turns, timed.count) == (turn, turns, count)
+@given(st.lists(st.lists(st.floats(0.01, 1), min_size=100, max_size=100), min_size=1, max_size=3), st.floats(0.1, 0.9))
+def test_a_repetition_ends_when_every_side_was_at_it_long_enough_and_not_later(durations, seconds):
+    left = [iter(of) for of in durations]
+    sides = {str(i): lambda of=of: Seconds(next(of), 0.0) for i, of in enumerate(left)}
+    found = taking_turns(sides, seconds, np.random.default_rng(0))
+    lasted = [of["wall"] for of in found.times.values()]
+    assert min(lasted) >= seconds
+    assert min(sum(of[: found.turns - 1]) for of in durations) < seconds
+
+
+def test_times_are_of_a_call_whatever_the_number_of_turns():
+    def took(turns, seconds):
+        return Repetition(turns, {"base": {"wall": seconds, "processor": seconds / 2}})
+
+    one = Timed("cell", 2, 0.1, [[took(3, 0.6), took(1, 0.4)]])
+    two = Timed("cell", 2, 0.1, [[took(3, 0.6), took(1, 0.4)], [took(2, 1.2), took(2, 0.8)]])
+    assert one.times("base", "wall").tolist() == pytest.approx([0.1, 0.2])
+    assert two.times("base", "wall").tolist() == pytest.approx([0.15, 0.25])
+    assert two.times("base", "processor").tolist() == pytest.approx([0.075, 0.125])
+    assert (two.calls, two.shortest) == ([2, 4, 4, 6], 0.4)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class TestTwoCheckouts:
         assert {f.cell: f.code for f in verdict.findings if f.cell == "added"} == {"added": "new"}
         (busy,) = (f for f in verdict.findings if f.cell == "busy")
         assert busy.status != "pass"  # three times the work: slower, or the machine is too noisy to tell
-        base, head = (min(timed.times[side]["processor"]) for side in ("base", "head"))
+        base, head = (min(timed.times(side, "processor")) for side in ("base", "head"))
         assert head > 1.5 * base
 
     def test_the_notes_say_whose_code_was_timed(self, found, checkouts):
