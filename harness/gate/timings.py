@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .clock import ClockName, Ratio, Repetition, TimeRule
     from .sides import Code
 
-SideName = Literal["base", "control", "head"]
 _TURN = 0.02
 """Seconds of a turn: short, so that what disturbs one side disturbs all; long enough for caches to be filled again."""
 
@@ -115,7 +114,7 @@ def time_pairs(
         UserError: Head cannot load a cell, a side's process ends, or the pairs are too few for that many cells.
     """
     rule.can_tell(len(pairs))
-    codes: dict[SideName, Code] = {"base": both.base, "control": both.base, "head": both.head}
+    codes: dict[str, Code] = {"base": both.base, "control": both.base, "head": both.head}
     waiting = {pair.name: pair for pair in pairs}
     timed: dict[str, Timed] = {}
     findings: list[Finding] = []
@@ -154,10 +153,10 @@ def time_pairs(
     return Verdict(suite=title, findings=(*findings, *judged(found, rule)), notes=tuple(notes)), found
 
 
-def _load(pair: TimedPair, sides: Mapping[SideName, TimedSide], both: BothSides) -> dict[SideName, str]:
+def _load(pair: TimedPair, sides: Mapping[str, TimedSide], both: BothSides) -> dict[str, str]:
     """Load a pair on all sides at once and warm it up; return the folder of the AdaptBench that each side runs."""
 
-    def ready(name: SideName) -> str:
+    def ready(name: str) -> str:
         folder = sides[name].load(pair.head if name == "head" else pair.base, both.settings, both.plugins)
         sides[name].repeat(1)
         return folder
@@ -180,7 +179,7 @@ def _turn(rule: TimeRule) -> float:
 
 
 def _repetitions(
-    turns: Mapping[SideName, Callable[[], Seconds]], count: int, rule: TimeRule, generator: np.random.Generator
+    turns: Mapping[str, Callable[[], Seconds]], count: int, rule: TimeRule, generator: np.random.Generator
 ) -> list[Repetition]:
     return [taking_turns(turns, rule.seconds, generator) for _ in range(count)]
 
@@ -191,7 +190,7 @@ def in_this_process(name: str, base: Callable[[], object], head: Callable[[], ob
     if timed.call < rule.least_call:
         return timed
     head()  # as warm as base
-    calls: dict[SideName, Callable[[], object]] = {"base": base, "control": base, "head": head}
+    calls: dict[str, Callable[[], object]] = {"base": base, "control": base, "head": head}
     turns = {side: functools.partial(repeated, function, timed.turn) for side, function in calls.items()}
     gc.freeze()  # each turn collects garbage: only its own
     try:
