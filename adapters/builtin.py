@@ -88,6 +88,7 @@ def _register_language(registry: Registrar) -> None:
             prompts="as they stand; chat=true: in the checkpoint's chat template, system=: a system prompt",
             decoding=_DECODING,
             offers=frozenset({"network"}),
+            lacks=frozenset({"images"}),
             source="https://huggingface.co/docs/transformers",
         ),
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 
 Capability: TypeAlias = Literal["embed", "dual", "generate", "language", "masked"]
 """The contract that a task needs: ``embed`` (image -> vector), ``dual`` (images and texts -> vectors of one space),
 ``generate`` (text and images -> text), ``language`` (context and continuation -> log-probability) or ``masked`` (text
 with a mask -> logits of label words)."""
+
+Names: TypeAlias = Annotated[frozenset[str], PlainSerializer(sorted, return_type=list[str], when_used="json")]
+"""A set of names; files have them in their order, so that equal sets are equal bytes."""
 
 
 class Card(BaseModel):
@@ -36,8 +39,12 @@ class ModelCard(Card):
     """How it puts what it is asked, if it is asked texts."""
     decoding: str = ""
     """How its answers are decoded, if it generates."""
-    offers: frozenset[str] = frozenset()
+    offers: Names = frozenset()
     """Parts that a method may act on, such as ``layers`` or ``visual-tokens``."""
+    lacks: Names = frozenset()
+    """What tasks of its capabilities may need and it does not take: ``images``, of a model that reads texts alone."""
+    needs: Names = frozenset()
+    """What a task must offer, such as ``readings``."""
     replays: bool = False
     """Its answers were given elsewhere: it is `Replayed`, and nothing of it is counted or timed."""
     reference: bool = False
@@ -47,11 +54,11 @@ class ModelCard(Card):
 class MethodCard(Card):
     """Card of a method: what it needs, what it changes, and what it goes together with."""
 
-    needs: frozenset[str] = frozenset()
+    needs: Names = frozenset()
     """Parts that the model must offer."""
-    modifies: frozenset[str] = frozenset()
+    modifies: Names = frozenset()
     """Parts that it changes. Two methods that change the same part exclude each other ..."""
-    combines_with: frozenset[str] = frozenset()
+    combines_with: Names = frozenset()
     """... unless one of them names the other here."""
     reference: bool = False
     """What it makes of a model is a baseline, such as one that sees no image; see `ModelCard.reference`."""
@@ -91,6 +98,10 @@ class TaskCard(Card):
     """Card of a task. The first metric is the one that ranks, so it is a mean."""
 
     capability: Capability
+    needs: Names = frozenset()
+    """What a model must take besides: ``images``, of a task whose prompts show some."""
+    offers: Names = frozenset()
+    """What it tells models that need more than its inputs: ``readings``, what operations lead to."""
     metrics: tuple[Metric, ...] = (Metric(name="accuracy"),)
     rule: str = "official"
     """Name of the scoring rule."""

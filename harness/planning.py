@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from . import specs
 from .abilities import HasCard, HasName
@@ -125,16 +125,19 @@ def plan(registry: Registry, request: Request) -> Plan:
         PlannedCell(model.seeded(seed), task, seed)
         for model in models
         for task in tasks
-        if task.card.capability in model.card.capabilities
-        and only.get(str(model.spec), str(task.step.call)) == str(task.step.call)
+        if not _misfit(model.card, task.card) and only.get(str(model.spec), str(task.step.call)) == str(task.step.call)
         for seed in request.seeds
     ]
     left_out = _left_out(models, tasks)
     if not cells:
         reason = left_out[0] if left_out else "name at least one model and one task"
         raise UserError(f"there is nothing to run: {reason}", todo="`adaptbench list` shows models and tasks")
-    _refuse_idle([m.spec for m in models], [c.model.spec for c in cells], "model", "task")
-    _refuse_idle([t.step.call for t in tasks], [c.task.step.call for c in cells], "task", "model")
+    for model in models:
+        if model.spec not in [cell.model.spec for cell in cells]:
+            _refuse_idle(f"model {model.spec}", "task", _left_out([model], tasks))
+    for task in tasks:
+        if task.step.call not in [cell.task.step.call for cell in cells]:
+            _refuse_idle(f"task {task.step.call}", "model", _left_out(models, [task]))
     _refuse_doubles(cells)
     for model in models:
         model.bind(seed=0, device="cpu")
@@ -164,15 +167,32 @@ def plan_tasks(registry: Registry, request: Request) -> list[PlannedTask]:
     return list(_tasks(registry, request.tasks))
 
 
+def _misfit(model: ModelCard, task: TaskCard) -> str:
+    """Why a model cannot be asked a task, as far as their cards tell; empty if it can."""
+    if task.capability not in model.capabilities:
+        return f"the task needs {task.capability}, the model has {', '.join(model.capabilities)}"
+    if lacking := sorted(task.needs & model.lacks):
+        return f"the task needs {', '.join(lacking)}, which the model does not take"
+    if missing := sorted(model.needs - task.offers):
+        return f"the model needs {', '.join(missing)}, which the task does not offer"
+    return ""
+
+
 def _left_out(models: Sequence[PlannedModel], tasks: Sequence[PlannedTask]) -> list[str]:
-    """Say which pairs do not fit: a line for all models of some capabilities and all tasks that need another one."""
+    """Say which pairs do not fit: a line for all models that are alike and all tasks that do not fit them for a reason.
+
+    The reason stands last, so that a line about one pair begins with the pair.
+    """
+    alike: dict[tuple[object, ...], list[PlannedModel]] = {}
+    for model in models:
+        alike.setdefault((model.card.capabilities, model.card.lacks, model.card.needs), []).append(model)
     lines = []
-    for has in dict.fromkeys(model.card.capabilities for model in models):
-        unfit = [str(model.spec) for model in models if model.card.capabilities == has]
-        for needed in dict.fromkeys(task.card.capability for task in tasks if task.card.capability not in has):
-            asking = [str(task.step.call) for task in tasks if task.card.capability == needed]
-            who = f"{', '.join(unfit)} x {', '.join(asking)}"
-            lines.append(f"{who}: the task needs {needed}, the model has {', '.join(has)}")
+    for some in alike.values():
+        asking: dict[str, list[str]] = {}
+        for task in tasks:
+            asking.setdefault(_misfit(some[0].card, task.card), []).append(str(task.step.call))
+        who = ", ".join(str(model.spec) for model in some)
+        lines += [f"{who} x {', '.join(names)}: {reason}" for reason, names in asking.items() if reason]
     return lines
 
 
@@ -258,12 +278,9 @@ def _task_card(task: Any) -> TaskCard:
     )
 
 
-def _refuse_idle(asked: Sequence[object], used: Sequence[object], kind: str, other: str) -> None:
-    for name in asked:
-        if name not in used:
-            raise UserError(
-                f"no {other} of this run fits it", where=f"{kind} {name}", todo=f"add a {other} or leave it out"
-            )
+def _refuse_idle(name: str, other: str, reasons: Sequence[str]) -> NoReturn:
+    why = f" ({reasons[0]})" if reasons else ""
+    raise UserError(f"no {other} of this run fits it{why}", where=name, todo=f"add a {other} that does or leave it out")
 
 
 def _refuse_doubles(cells: Sequence[PlannedCell]) -> None:

@@ -223,6 +223,7 @@ def _register_generators(registry: Registrar) -> None:
             training_data="prompts of the simple tasks A to H and of other functions, no composites; opposites and "
             "irregular pasts of all words, of the rest what is in no question",
             offers=frozenset({"network"}),
+            lacks=frozenset({"images"}),
         ),
     )
     registry.recipe("tiny-icl", f"{_HERE}.tiny_icl_recipe:train_tiny_icl")
@@ -241,6 +242,7 @@ def _register_generators(registry: Registrar) -> None:
             training_data="none",
             reference=True,
             replays=True,
+            needs=frozenset({"readings"}),
         ),
     )
     registry.model(

@@ -262,6 +262,7 @@ def logical_card(pairs: Sequence[Pair], settings: Sequence[Setting] = ()) -> Tas
     return TaskCard(
         summary=": ".join(filter(None, (about, ", ".join(settings)))),
         capability="generate",
+        offers=frozenset({"readings"}),
         metrics=(
             Metric(name="word match"),
             Metric(name="exact match"),

@@ -75,6 +75,7 @@ def translating_card(summary: str, *, mistakes: bool = False, **fields: Any) -> 
     return TaskCard(
         summary=summary,
         capability="generate",
+        offers=frozenset({"readings"} if mistakes else ()),
         metrics=(*_METRICS, *told),
         rule="first-line",
         rule_version=2,

@@ -92,6 +92,7 @@ BENCHMARK = Benchmark(
     name="gqa",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Compositional questions on photographs, made of scene graphs",
         sample_noun="question",
         licence="CC BY 4.0",

@@ -282,6 +282,7 @@ BENCHMARK = Benchmark(
     name="llava-bench",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Open questions on images from the wild, judged against a reference answer",
         metrics=(
             Metric(name="model", unit=""),

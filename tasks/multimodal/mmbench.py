@@ -259,6 +259,7 @@ BENCHMARK = Benchmark(
     name="mmbench",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Multiple-choice questions, right if they are with the options in every rotation",
         metrics=(
             Metric(name="accuracy"),

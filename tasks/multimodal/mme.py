@@ -241,6 +241,7 @@ BENCHMARK = Benchmark(
     name="mme",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Two yes-or-no questions about each image, in fourteen subtasks",
         metrics=(
             Metric(name="accuracy"),

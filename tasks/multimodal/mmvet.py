@@ -250,6 +250,7 @@ BENCHMARK = Benchmark(
     name="mm-vet",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Open questions that need several capabilities at once, judged by a language model",
         metrics=(
             Metric(name="score"),

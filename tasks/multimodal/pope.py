@@ -322,6 +322,7 @@ BENCHMARK = Benchmark(
     name="pope",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Is there such an object in the image? Yes or no",
         metrics=(
             Metric(name="accuracy"),

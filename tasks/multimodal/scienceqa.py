@@ -199,6 +199,7 @@ BENCHMARK = Benchmark(
     name="scienceqa",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Multiple-choice questions from school science",
         metrics=(Metric(name="accuracy"), Metric(name="IMG accuracy", kind="derived")),
         sample_noun="question",

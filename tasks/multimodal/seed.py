@@ -182,6 +182,7 @@ BENCHMARK = Benchmark(
     name="seed-bench",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Multiple-choice questions on images and videos, of twelve types",
         sample_noun="question",
         chance=0.25,

@@ -220,6 +220,7 @@ OPEN = Benchmark(
     name="shapes-open",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Open questions on drawn scenes: colour, shape, number, place, neighbours",
         metrics=(Metric(name="accuracy"),),
         sample_noun="question",

@@ -51,6 +51,7 @@ BENCHMARK = Benchmark(
     name="textvqa",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Questions about text in photographs, scored against ten annotators",
         sample_noun="question",
         licence="CC BY 4.0",

@@ -88,6 +88,7 @@ BENCHMARK = Benchmark(
     name="vizwiz",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Questions that blind people asked of their photographs, scored against ten annotators",
         sample_noun="question",
         licence="CC BY 4.0",

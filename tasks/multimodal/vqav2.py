@@ -60,6 +60,7 @@ BENCHMARK = Benchmark(
     name="vqav2",
     card=TaskCard(
         capability="generate",
+        needs=frozenset({"images"}),
         summary="Open questions on photographs, scored against ten annotators",
         sample_noun="question",
         licence="CC BY 4.0",

@@ -47,3 +47,9 @@ def test_a_capability_is_one_that_exists(capability):
 def test_the_first_metric_of_a_task_is_accuracy_by_default():
     card = TaskCard(capability="embed")
     assert [(m.name, m.unit, m.better) for m in card.metrics] == [("accuracy", "%", "higher")]
+
+
+def test_equal_sets_of_names_are_equal_bytes():
+    names = "abcdefgh"
+    cards = [ModelCard(capabilities=("embed",), offers=frozenset(some)) for some in (names, reversed(names))]
+    assert all(card.model_dump(mode="json")["offers"] == list(names) for card in cards)

@@ -70,6 +70,14 @@ def registry(tmp_path, monkeypatch):
     registrar.task("look5", "planned_factories:task", card=TaskCard(capability="embed"), args={"ways": 5})
     registrar.task("told", "planned_factories:Told", card=TaskCard(capability="generate", by_arguments=True))
     registrar.task("ask", "planned_factories:task", card=TaskCard(capability="generate"))
+    reader = ModelCard(capabilities=("generate",), lacks=frozenset({"images"}))
+    registrar.model("reader", "planned_factories:model", card=reader)
+    told = ModelCard(capabilities=("generate",), needs=frozenset({"readings"}))
+    registrar.model("told-all", "planned_factories:model", card=told)
+    show = TaskCard(capability="generate", needs=frozenset({"images"}))
+    registrar.task("show", "planned_factories:task", card=show)
+    tells = TaskCard(capability="generate", offers=frozenset({"readings"}))
+    registrar.task("tell", "planned_factories:task", card=tells)
     registry = Registry()
     registry.adopt(registrar.entries)
     return registry
@@ -99,6 +107,21 @@ def test_what_does_not_fit_is_left_out_with_the_reason(registry):
     assert made.left_out == (
         "plain x ask: the task needs generate, the model has embed",
         "talker x look: the task needs embed, the model has generate",
+    )
+
+
+def test_a_model_is_not_asked_what_it_does_not_take(registry):
+    made = plan(registry, Request(["talker", "reader", "told-all"], ["ask", "show", "tell"]))
+    pairs = [(c.id.model, c.id.task) for c in made.cells]
+    assert pairs == [
+        *(("talker", task) for task in ("ask", "show", "tell")),
+        ("reader", "ask"),
+        ("reader", "tell"),
+        ("told-all", "tell"),
+    ]
+    assert made.left_out == (
+        "reader x show: the task needs images, which the model does not take",
+        "told-all x ask, show: the model needs readings, which the task does not offer",
     )
 
 
@@ -196,6 +219,17 @@ class TestRefusedBeforeAnythingLoads:
             (["plain"], [], "there is nothing to run: name at least one model and one task"),
             (["plain", "talker"], ["look"], "model talker: no task of this run fits it"),
             (["plain"], ["look", "ask"], "task ask: no model of this run fits it"),
+            (
+                ["reader"],
+                ["show"],
+                "nothing to run: reader x show: the task needs images, which the model does not take",
+            ),
+            (
+                ["talker", "reader"],
+                ["show"],
+                "model reader: no task of this run fits it .reader x show: the task needs",
+            ),
+            (["told-all"], ["ask"], "told-all x ask: the model needs readings, which the task does not offer"),
             (["plain", "plain()"], ["look"], "asked for twice: plain on look"),
             (["plain+spend", "plain+spend@1"], ["look"], "asked for twice: plain.spend on look"),
             (["plain"], ["look(ways=3)", "look(ways = 3)"], "asked for twice"),
