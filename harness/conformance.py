@@ -32,6 +32,7 @@ from .contracts import (
     Record,
 )
 from .errors import MissingArgument, UserError
+from .faults import OUTSIDE, told
 from .hashing import canonical_json
 from .methods import bind
 from .samples import sample_digests, samples_digest
@@ -188,14 +189,14 @@ def _look(title: str, build: Callable[[], Any], looks: Iterable[_Look]) -> Itera
     except MissingArgument as error:
         yield _unbound(title, error)
         return
-    except (Exception, SystemExit) as error:
+    except OUTSIDE as error:
         yield Finding(f"{title}: can be built", False, _story(error))
         return
     for look in looks:
         what = (look.__doc__ or "").strip().rstrip(".")
         try:
             look(subject, build)
-        except (Exception, SystemExit) as error:
+        except OUTSIDE as error:
             yield Finding(f"{title}: {what}", False, _story(error))
         else:
             yield Finding(f"{title}: {what}", True)
@@ -205,7 +206,7 @@ def _story(error: BaseException) -> str:
     if isinstance(error, _Broken | UserError):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+    return f"{told(error, whole=True)} ({frame.filename}:{frame.lineno})"
 
 
 class _Broken(Exception):

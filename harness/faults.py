@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+OUTSIDE = (Exception, SystemExit, GeneratorExit)
+"""What a plugin's code may raise. Ctrl-C is the user's."""
+
+
 @contextmanager
 def blamed_on(who: str, where: str) -> Iterator[None]:
     """Turn any exception of a plugin's code into a `UserError`.
@@ -24,7 +28,7 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
     except UserError as error:
         place = f"{where}, {error.where}" if where and error.where else where or error.where
         raise type(error)(error.what, where=place, todo=error.todo) from error
-    except (Exception, SystemExit, GeneratorExit) as error:
+    except OUTSIDE as error:
         raise UserError(
             f"{who} failed with {told(error)}",
             where=where,
@@ -32,10 +36,11 @@ def blamed_on(who: str, where: str) -> Iterator[None]:
         ) from error
 
 
-def told(error: BaseException) -> str:
-    """An exception in a line: its type, and the first line of what it says, if that can be had."""
+def told(error: BaseException, *, whole: bool = False) -> str:
+    """An exception in a line: its type, and the first line of what it says, or the whole, if that can be had."""
     try:
         lines = str(error).strip().splitlines()
     except Exception:  # noqa: BLE001 - a plugin's own ``__str__``
         lines = ["its message cannot be shown"]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = " ".join(lines if whole else lines[:1])
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -30,6 +30,7 @@ import pluggy
 
 from . import hooks
 from .errors import UserError
+from .faults import OUTSIDE, told
 from .registry import Registrar, Registry
 from .specs import did_you_mean, is_path
 
@@ -102,10 +103,10 @@ class Plugins:
             self._check_hooks(plugin)
             self._call(plugin, "register", registry=registrar)
             self.registry.adopt(registrar.entries)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may fail in any way
+        except OUTSIDE as error:  # a stranger's code may fail in any way
             if self._manager.get_plugin(name) is plugin is not None:
                 self._manager.unregister(name=name)
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, UserError) else told(error, whole=True)
             state = Plugin(name, origin, version, " ".join(reason.split()), traceback.format_exc(), cause=error)
             self.registry.broken[name] = state.error
         else:
@@ -138,7 +139,7 @@ class Plugins:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
                 self._call(implementation.plugin, hook, event=event)
-            except (Exception, SystemExit):
+            except OUTSIDE:
                 logger.exception("plugin %r failed in hook %r", implementation.plugin_name, hook)
 
     def listens(self, hook: str) -> bool:

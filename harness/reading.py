@@ -6,13 +6,18 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+T = TypeVar("T", bool, dict[str, Any], list[Any], str)
+
+_KINDS: Mapping[type, str] = {bool: "true or false", dict: "an object", list: "a list", str: "text"}
+_SHOWN = 60
+"""Characters of a value in a message."""
 ALLOWED = "ADAPTBENCH_DATA_FOLDERS"
 """Environment variable: folders besides its own from which files that a data set names are read, as in ``PATH``."""
 
@@ -76,7 +81,36 @@ def json_value(text: str | bytes, where: str, todo: str = "fix the file", *, fin
     except RecursionError as error:
         raise UserError("not JSON: it is nested too deeply", where=where, todo=todo) from error
     except ValueError as error:
-        raise UserError(f"not JSON: {error}", where=where, todo=todo) from error
+        raise UserError(f"not JSON: {why_unread(error)}", where=where, todo=todo) from error
+
+
+def why_unread(error: ValueError) -> str:
+    """Say what is wrong with a text, without the advice for programmers that Python gives on long numbers."""
+    return "a number has thousands of digits" if "integer string conversion" in str(error) else str(error)
+
+
+def part(row: Mapping[str, Any], name: str, kind: type[T], where: str) -> T | None:
+    """Return what a row of a data set has under a name; ``None`` if it has nothing.
+
+    Args:
+        row: The row.
+        name: Of what is wanted.
+        kind: The type that it must have.
+        where: What messages call the row.
+
+    Raises:
+        UserError: It has another type.
+    """
+    value = row.get(name)
+    if value is None or isinstance(value, kind):
+        return value
+    raise UserError(f"its {name} is {shown(value)}, not {_KINDS[kind]}", where=where, todo="fix the file")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: as Python writes it, cut off after 60 characters."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def within(folder: str | Path, name: str, *others: str | Path) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .cards import Card, FigureCard, MethodCard, ModelCard, ReportCard, TaskCard
 from .errors import MissingArgument, UserError
-from .faults import blamed_on
+from .faults import OUTSIDE, blamed_on, told
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class Entry:
                 found = getattr(found, part)
         except UserError:
             raise
-        except (Exception, SystemExit) as error:  # importing runs a stranger's code, which may fail in any way
+        except OUTSIDE as error:  # importing runs a stranger's code, which may fail in any way
             missing = isinstance(error, ModuleNotFoundError)
             raise self._unusable(
-                f"{type(error).__name__}: {error}",
+                told(error, whole=True),
                 "install what it needs" if missing else "see --debug for the traceback",
             ) from error
         if not callable(found):

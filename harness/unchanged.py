@@ -137,7 +137,7 @@ def note_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> None:
 
 
 def _reports(run: RunDirectory) -> Mapping[str, object]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         known = json.loads((run.path / ".reports.json").read_bytes())
         return known if isinstance(known, dict) else {}
     return {}

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .errors import UserError
-from .reading import read_text
+from .reading import read_text, why_unread
 from .specs import did_you_mean
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -38,7 +38,7 @@ def read_yaml(path: str | Path, *, kind: str, fields: str) -> dict[str, Any]:
             f"not YAML: {getattr(error, 'problem', None) or error}", where=f"{where}{line}", todo="fix it"
         ) from error
     except ValueError as error:  # PyYAML's own, of a version with thousands of digits
-        raise UserError(f"not YAML: {error}", where=where, todo="fix it") from error
+        raise UserError(f"not YAML: {why_unread(error)}", where=where, todo="fix it") from error
     if not isinstance(content, dict):
         raise UserError(f"not a {kind}: it holds no fields", where=where, todo=f"write {fields}")
     return content

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import UserError
+
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from typer import TyperException
 
 INTERRUPTED = 130
@@ -21,9 +28,10 @@ def main() -> None:
     from typer import TyperException
 
     from ..columns import printable
-    from ..errors import UserError
     from .app import app
 
+    # A stream that is closed is None.
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # any text can be shown, whatever the terminal can
@@ -32,15 +40,31 @@ def main() -> None:
     debugging = len(arguments) < len(sys.argv) - 1
     try:
         status = app(arguments, prog_name="adaptbench", standalone_mode=False)
-    except (UserError, TyperException) as error:
+        sys.stdout.flush()
+    except (UserError, TyperException, OSError) as error:
         if debugging:
             raise
-        message = str(error) if isinstance(error, UserError) else _usage(error)
-        sys.stderr.write(f"error: {printable(message)}\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"error: {printable(_told(error))}\n")
         status = 2
+        if isinstance(error, OSError):  # what is still to be written would fail again at the end of the process
+            _discard(sys.stdout)
     if status == INTERRUPTED:
         sys.stderr.write("stopped; the same command goes on where it stopped\n")
     sys.exit(status)
+
+
+def _told(error: UserError | TyperException | OSError) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'standard output'}: {error.strerror or error}"
+    return _usage(error)
+
+
+def _discard(stream: TextIO) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage(error: TyperException) -> str:

@@ -278,7 +278,7 @@ def _is_manifest(path: Path) -> bool:
     """Whether a file is a run's, and not another tool's of the same name."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.keys() >= {"schema_version", "cells"}
 

@@ -171,7 +171,7 @@ def read_config(path: str) -> SchedulerConfig:
     try:
         fields: Any = json.loads(file.read_text())
         return SchedulerConfig.model_validate(fields if file is own else _public(fields))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError(
             f"no config of a scheduler can be read from {file.name}: {type(error).__name__}: {' '.join(lines[:3])}",

@@ -79,7 +79,7 @@ class Source:
         try:
             read = json.loads(self.file.read_text(encoding="utf-8"))
             records = [record for record in read if turns(record)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = f"no conversations can be read from it: {type(error).__name__}: {error}"
             raise UserError(message, where=str(self.file), todo="give LLaVA's format") from error
         if not records:

@@ -30,7 +30,7 @@ def same(out: Path, asked: Mapping[str, Any], name: str = "recipe.json") -> None
         return
     try:
         before = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read it: {error}", where=str(file), todo="give another --out") from error
     other = [name for name in sorted({*before, *asked}) if before.get(name) != asked.get(name)]
     if other:

@@ -95,7 +95,7 @@ def read_card(checkpoint: str, where: str) -> dict[str, Any]:
     file = Path(checkpoint).expanduser() / CARD
     try:
         card = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         todo = "give checkpoint=DIR/model, where DIR is the --out of a finished training"
         raise UserError(f"{checkpoint} holds no finetuned weights ({CARD})", where=where, todo=todo) from error
     return card

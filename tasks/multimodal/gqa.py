@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import BadSample, UserError
+from ...harness.reading import part, shown
 from .images import LazyImage
 from .normalise import read_back
-from .open_answers import field, image_file, is_json
+from .open_answers import field, image_file, is_json, text_of, texts_of
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import Table, hub_table
@@ -220,7 +221,7 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         image_of = _in_table(images, split, "", revision)
     elif not images and not file:
         image_of = _in_table(data, split, f"{subset}_images", revision)
-    wanted = _wanted(placed, data) if consistency else [(at, row) for at, row in placed if row.get("isBalanced", True)]
+    wanted = _wanted(placed, data) if consistency else [(at, row) for at, row in placed if _balanced(row, at)]
     asked = [_question(row, place, image_of) for place, row in wanted]
     names = {question.id for question in asked}
     others = [name for place, row in placed if (name := _name(row, place)) not in names]
@@ -232,9 +233,9 @@ def gqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _wanted(placed: Sequence[tuple[str, Row]], data: str) -> list[tuple[str, Row]]:
     """The balanced questions and those that they entail."""
-    rows = {_name(row, place): row for place, row in placed}
-    balanced = [name for name, row in rows.items() if row.get("isBalanced", True)]
-    entailed = {other: name for name in balanced for other in _entailed(rows[name], name)}
+    rows = {_name(row, place): (row, place) for place, row in placed}
+    balanced = [name for name, (row, place) in rows.items() if _balanced(row, place)]
+    entailed = {other: name for name in balanced for other in _entailed(*rows[name])}
     missing = next((other for other in entailed if other not in rows), None)
     if missing is not None:
         raise UserError(
@@ -252,11 +253,11 @@ def _with_choices(questions: Sequence[Question], choices: str) -> list[Question]
     found: dict[str, dict[str, Json]] = {}
     for place, row in read_rows(choices):
         name = field(row, "question_id", place)
-        if not all(isinstance(row.get(kind), list) for kind in _CHOICES):
+        if any(row.get(kind) is None for kind in _CHOICES):
             raise UserError("no lists valid and plausible", where=place, todo="give the official file of choices")
         if name in balanced:
             common = "Common" in balanced[name].subsets.get("detailed", "")
-            found[name] = {kind: _COMMON if common else row[kind] for kind in _CHOICES}
+            found[name] = {kind: _COMMON if common else list(texts_of(row, kind, place)) for kind in _CHOICES}
     missing = next((name for name in balanced if name not in found), None)
     if missing is not None:
         raise UserError(f"no choices for question {missing}", where=choices, todo="give those of the same questions")
@@ -297,18 +298,17 @@ def _in_table(data: str, split: str, config: str, revision: str) -> Callable[[st
 
 def _question(row: Row, place: str, image_of: Callable[[str], LazyImage | None]) -> Question:
     image, text = field(row, "imageId", place), field(row, "question", place)
-    name, answer = _name(row, place), row.get("answer")
     return Question(
-        name,
+        _name(row, place),
         text,
         image_of(image),
-        None if answer is None else str(answer),
-        subsets=_subsets(row, text),
+        text_of(row, "answer", place),
+        subsets=_subsets(row, text, place),
         group=image,
         fields={
-            "balanced": row.get("isBalanced", True),
-            "entailed": _entailed(row, name),
-            "group": (row.get("groups") or {}).get("global"),
+            "balanced": _balanced(row, place),
+            "entailed": _entailed(row, place),
+            "group": text_of(part(row, "groups", dict, place) or {}, "global", place),
         },
     )
 
@@ -317,23 +317,34 @@ def _name(row: Row, place: str) -> str:
     return field(row, "id" if "id" in row else "question_id", place)
 
 
-def _entailed(row: Row, name: str) -> list[str]:
+def _balanced(row: Row, place: str) -> bool:
+    """Whether a question is one of the balanced ones, which a file may have alone."""
+    balanced = part(row, "isBalanced", bool, place)
+    return balanced is None or balanced
+
+
+def _entailed(row: Row, place: str) -> list[str]:
     """What a question entails except itself; tables have the list as a text."""
-    names = row.get("entailed") or ()
-    return [other for other in (re.findall(r"\w+", names) if isinstance(names, str) else names) if other != name]
+    names = row.get("entailed")
+    others = re.findall(r"\w+", names) if isinstance(names, str) else texts_of(row, "entailed", place)
+    return [other for other in others if other != _name(row, place)]
 
 
-def _subsets(row: Row, text: str) -> dict[str, str]:
+def _subsets(row: Row, text: str, place: str) -> dict[str, str]:
     """A question's subsets on the axes of the official script, as far as the data say."""
-    types = row.get("types") or {}
-    subsets = {axis: str(types[axis]) for axis in ("structural", "semantic", "detailed") if types.get(axis)}
+    types = part(row, "types", dict, place) or {}
+    axes = ("structural", "semantic", "detailed")
+    subsets = {axis: kind for axis in axes if (kind := text_of(types, axis, place))}
     if "structural" in subsets:
         subsets["form"] = "open" if subsets["structural"] == "query" else "binary"
-    if row.get("semantic"):
-        subsets["steps"] = str(_steps(row["semantic"]))
+    if program := part(row, "semantic", list, place):
+        subsets["steps"] = str(sum(_reasons(step, place) for step in program))
     return subsets | {"words": str(len(text.split()))}
 
 
-def _steps(program: Sequence[Mapping[str, Any]]) -> int:
-    named = (f"{step['operation']}: {step['argument']}" for step in program)
-    return sum(not any(part in name for part in _NO_STEPS) for name in named)
+def _reasons(step: Any, place: str) -> bool:
+    """Whether the official script counts a step of a question's program as reasoning."""
+    if not isinstance(step, dict):
+        raise UserError(f"its semantic has a step {shown(step)}, not an object", where=place, todo="fix the file")
+    name = f"{field(step, 'operation', place)}: {text_of(step, 'argument', place) or ''}"
+    return not any(other in name for other in _NO_STEPS)

@@ -10,7 +10,7 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from ...harness.predictions import counted, what_was_read
-from ...harness.reading import read_json
+from ...harness.reading import read_json, shown
 from .images import LazyImage
 from .judged import (
     JudgedQuestions,
@@ -24,6 +24,7 @@ from .judged import (
     stored_output,
 )
 from .local import beside, found, labelled, official_rows, opened
+from .open_answers import field, text_of, texts_of
 from .predictions import as_text, read_rows, with_files
 from .question import Question
 from .tables import Table
@@ -90,10 +91,10 @@ def llava_bench_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _of_reviews(rows: Sequence[tuple[str, Row]]) -> list[Question]:
     """The questions of reviews, which have their categories; several runs are of the same ones."""
-    named = {_name(row, place): row for place, row in rows}
+    named = {_name(row, place): (place, row) for place, row in rows}
     return [
-        _question({**row, "question_id": name}, str(row.get("question") or ""), None, None, name, None)
-        for name, row in named.items()
+        _question({**row, "question_id": name, "question": row.get("question") or ""}, place, name, None)
+        for name, (place, row) in named.items()
     ]
 
 
@@ -103,36 +104,34 @@ def _name(row: Row, place: str) -> str:
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "category")):
-        image = table.image(number)
-        group = str(row.get("image_id", ""))
-        yield _question(row, row["question"], row.get("caption"), row.get("gpt_answer"), group, image)
+        place = f"{table.where} row {number}"
+        asked = {**row, "reference": row.get("gpt_answer")}
+        yield _question(asked, place, text_of(row, "image_id", place) or "", table.image(number))
 
 
 def _of_folder(source: Path, images: str) -> Iterator[Question]:
     home = source if source.is_dir() else source.parent
     captions, references = {}, {}
     if (home / "context.jsonl").is_file():
-        captions = {
-            row["image"]: row["caption"] for _, row in official_rows(home / "context.jsonl", "image", "caption")
-        }
+        rows = official_rows(home / "context.jsonl", "image", "caption")
+        captions = {field(row, "image", place): row["caption"] for place, row in rows}
     if (home / "answers_gpt4.jsonl").is_file():
         rows = official_rows(home / "answers_gpt4.jsonl", "question_id", "text")
-        references = {str(row["question_id"]): row["text"] for _, row in rows}
+        references = {field(row, "question_id", place): field(row, "text", place) for place, row in rows}
     folder = beside(home, images, "images")
-    for _, row in official_rows(found(home, "questions.jsonl"), "question_id", "image", "text", "category"):
-        image, name = str(row["image"]), str(row["question_id"])
-        yield _question(
-            row, row["text"], captions.get(image), references.get(name), image, LazyImage.within(folder, image)
-        )
+    for place, row in official_rows(found(home, "questions.jsonl"), "question_id", "image", "text", "category"):
+        image, name = field(row, "image", place), field(row, "question_id", place)
+        beside_it = {"question": row["text"], "caption": captions.get(image), "reference": references.get(name)}
+        yield _question({**row, **beside_it}, place, image, LazyImage.within(folder, image))
 
 
-def _question(
-    row: Mapping[str, Any], text: str, caption: Any, reference: Any, group: str, image: LazyImage | None
-) -> Question:
-    context = "\n".join(map(str, caption)) if isinstance(caption, list) else str(caption or "")
-    category = str(row["category"]).removeprefix(_RULE_PREFIX)
-    fields = {"context": context, "reference": reference}
-    return Question(str(row["question_id"]), text, image, subsets={"category": category}, group=group, fields=fields)
+def _question(row: Mapping[str, Any], place: str, group: str, image: LazyImage | None) -> Question:
+    several = isinstance(row.get("caption"), list)
+    context = "\n".join(texts_of(row, "caption", place)) if several else text_of(row, "caption", place) or ""
+    category = field(row, "category", place).removeprefix(_RULE_PREFIX)
+    fields = {"context": context, "reference": text_of(row, "reference", place)}
+    name, text = field(row, "question_id", place), field(row, "question", place)
+    return Question(name, text, image, subsets={"category": category}, group=group, fields=fields)
 
 
 # Judging
@@ -232,7 +231,7 @@ def _review(row: Mapping[str, Any], place: str) -> str | None:
     if pair is None:
         return content if isinstance(content, str) else None
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(score, int | float) for score in pair):
-        raise UserError(f"the scores {pair!r} are not two numbers", where=place, todo="fix the row")
+        raise UserError(f"the scores {shown(pair)} are not two numbers", where=place, todo="fix the row")
     if isinstance(content, str) and list(llava_bench_official(content)) == [float(score) for score in pair]:
         return content
     return f"{pair[0]} {pair[1]}"

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import BadSample, UserError
+from ...harness.reading import shown
 from .choices import LETTERS, mmbench_lmms_eval, offered, vlmevalkit
 from .images import LazyImage
 from .local import opened
-from .predictions import as_text, read_predictions, read_rows
+from .open_answers import field, text_of
+from .predictions import read_predictions, read_rows
 from .prompts import render
 from .question import Question
 from .tables import Table
@@ -89,11 +91,11 @@ def _of_file(path: Path) -> Iterator[Question]:
         if not {"index", "question"} <= row.keys():
             raise UserError("it does not have the columns of MMBench", where=place, todo="give the official file")
         # The passes repeat their image: one text in memory serves all of them.
-        given = str(row.get("image") or "")
+        given = text_of(row, "image", place) or ""
         encoded = images.setdefault(given, given)
         if len(encoded) < _SHORTEST_IMAGE:
             encoded = images.get(encoded, "")
-        images[str(row["index"])] = encoded
+        images[field(row, "index", place)] = encoded
         yield _question(row, place, LazyImage(place, functools.partial(_decoded, encoded, place)))
 
 
@@ -108,23 +110,23 @@ def _decoded(encoded: str, place: str) -> bytes:
 
 def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
     try:
-        index = int(row["index"])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the index {row['index']!r} is not a number", where=place, todo="fix the data") from error
-    options = ["" if _is_missing(row.get(letter)) else str(as_text(row[letter], place)) for letter in LETTERS]
+        index = int(field(row, "index", place))
+    except ValueError as error:
+        raise UserError(f"the index {shown(row['index'])} is not a number", where=place, todo="fix the data") from error
+    options = ["" if _is_missing(row.get(letter)) else str(text_of(row, letter, place)) for letter in LETTERS]
     while options and not options[-1]:
         options.pop()
     base = str(index % PASS)
     return Question(
         str(index),
-        str(row["question"]),
+        field(row, "question", place),
         image,
-        _cell(row, "answer") or None,
+        _cell(row, "answer", place) or None,
         options=tuple(options),
-        hint=_cell(row, "hint"),
-        subsets={axis: name for axis in _AXES if (name := _cell(row, axis) or _cell(row, axis.lower()))},
+        hint=_cell(row, "hint", place),
+        subsets={axis: name for axis in _AXES if (name := _cell(row, axis, place) or _cell(row, axis.lower(), place))},
         sample=base,
-        fields={name: _cell(row, name) for name in _COLUMNS if name != "prediction"},
+        fields={name: _cell(row, name, place) for name in _COLUMNS if name != "prediction"},
     )
 
 
@@ -132,10 +134,10 @@ def _is_missing(value: Any) -> bool:
     return value is None or str(value).lower() in ("", "nan")
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
+def _cell(row: Mapping[str, Any], column: str, place: str) -> str:
     """A cell as LLaVA reads it: nothing, NaN, and the texts nan and none are missing."""
     value = row.get(column)
-    return "" if _is_missing(value) or str(value).lower() == "none" else str(value)
+    return "" if _is_missing(value) or str(value).lower() == "none" else str(text_of(row, column, place))
 
 
 def _as_llava_asks(prompt: str, question: Question) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
-from ...harness.reading import read_text
+from ...harness.reading import read_text, shown
 from . import yes_no
 from .images import LazyImage
 from .local import opened
-from .open_answers import SHORT_ANSWER
+from .open_answers import SHORT_ANSWER, field
 from .predictions import read_predictions
 from .question import Question
 from .subsets import masks
@@ -73,10 +73,11 @@ def mme_task(
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "answer", "category")):
-        # The name of an image is not a name of a pair: subtasks share some.
-        name = str(row["question_id"]).removeprefix(f"{row['category']}/")
         place = f"{table.where} row {number}"
-        yield _question(row["category"], name, row["question"], row["answer"], place, table.image(number))
+        category, text, answer = (field(row, name, place) for name in ("category", "question", "answer"))
+        # The name of an image is not a name of a pair: subtasks share some.
+        name = field(row, "question_id", place).removeprefix(f"{category}/")
+        yield _question(category, name, text, answer, place, table.image(number))
 
 
 def _of_folder(source: Path, images: str) -> Iterator[Question]:
@@ -106,7 +107,7 @@ def _of_folder(source: Path, images: str) -> Iterator[Question]:
 def _question(category: str, name: str, text: str, answer: str, place: str, image: LazyImage | None) -> Question:
     truth = answer.strip().lower()
     if truth not in ("yes", "no"):
-        raise UserError(f"the answer {answer!r} is neither yes nor no", where=place, todo="fix the data")
+        raise UserError(f"the answer {shown(answer)} is neither yes nor no", where=place, todo="fix the data")
     asked = _bare(text)
     subsets = {"category": category} | ({"ability": _ability(category)} if _ability(category) else {})
     pair = f"{category}/{name}"

@@ -13,10 +13,11 @@ from ...harness.cards import Metric, TaskCard
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
 from ...harness.predictions import counted, what_was_read
-from ...harness.reading import read_json, read_text
+from ...harness.reading import read_json, read_text, shown
 from .images import LazyImage
 from .judged import JudgedQuestions, judge_for, mmvet_score, same_runs, spread, stored_output
 from .local import beside, found, labelled, opened
+from .open_answers import field, texts_of
 from .predictions import as_text, read_rows, with_files
 from .question import Question
 from .subsets import masks
@@ -84,15 +85,16 @@ def mmvet_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 
 def _of_grades(rows: Sequence[tuple[str, Row]]) -> Iterator[Question]:
-    named = {_name(row, place): row for place, row in rows}
-    for name, row in named.items():
+    named = {_name(row, place): (place, row) for place, row in rows}
+    for name, (place, row) in named.items():
         needed = row.get("capability") or row.get("category") or ""  # of lmms-eval, of VLMEvalKit
-        yield _question(name, {"question": "", "answer": "", **row, "capability": needed}, None)
+        yield _question(name, {"question": "", "answer": "", **row, "capability": needed}, place, None)
 
 
 def _of_table(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "question", "answer", "capability")):
-        yield _question(str(row["question_id"]), row, table.image(number))
+        place = f"{table.where} row {number}"
+        yield _question(field(row, "question_id", place), row, place, table.image(number))
 
 
 def _of_file(source: Path, images: str) -> Iterator[Question]:
@@ -102,18 +104,21 @@ def _of_file(source: Path, images: str) -> Iterator[Question]:
         raise UserError("it is not an object of questions", where=str(path), todo="give mm-vet.json")
     folder = beside(path, images, "images")
     for name, row in content.items():
-        missing = [key for key in ("imagename", "question", "answer", "capability") if key not in row]
-        if missing:
-            raise UserError(f"{name} has no {missing[0]!r}", where=str(path), todo="give mm-vet.json")
-        yield _question(name, row, LazyImage.within(folder, str(row["imagename"])))
+        place = f"{path}, {name}"
+        if not isinstance(row, dict):
+            raise UserError(f"{shown(row)} is not an object", where=place, todo="give mm-vet.json")
+        image = LazyImage.within(folder, field(row, "imagename", place))
+        yield _question(name, row, place, image)
 
 
-def _question(name: str, row: Mapping[str, Any], image: LazyImage | None) -> Question:
-    needed = row["capability"]
-    capabilities = needed.split(",") if isinstance(needed, str) else needed
-    integration = "+".join(sorted(str(capability).strip() for capability in capabilities))
+def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
+    needed = row.get("capability")
+    if needed is None:
+        raise UserError("no capability", where=place, todo="give mm-vet.json")
+    capabilities = needed.split(",") if isinstance(needed, str) else texts_of(row, "capability", place)
+    integration = "+".join(sorted(capability.strip() for capability in capabilities))
     subsets = {"integration": integration} if integration else {}
-    return Question(name, str(row["question"]), image, str(row["answer"]), subsets=subsets)
+    return Question(name, field(row, "question", place), image, field(row, "answer", place), subsets=subsets)
 
 
 def _name(row: Row, place: str) -> str:
@@ -214,7 +219,7 @@ def _grade(scores: Json, place: str) -> list[str]:
     verdicts = [as_text(score, place) or "" for score in listed]
     for verdict in verdicts:
         if mmvet_score(verdict) is None:
-            raise UserError(f"the grade {verdict!r} is not a number from 0 to 1", where=place, todo="fix the row")
+            raise UserError(f"the grade {shown(verdict)} is not a number from 0 to 1", where=place, todo="fix the row")
     return verdicts
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...harness.errors import UserError
+from ...harness.reading import part, shown
 from .images import LazyImage
 from .normalise import soft_accuracy
 from .predictions import as_text
@@ -83,12 +84,35 @@ def field(row: Row, column: str, place: str) -> str:
     """Return a cell that must be there, as text.
 
     Raises:
-        UserError: It is missing.
+        UserError: It is missing, or neither text nor a number.
     """
-    text = as_text(row.get(column), place)
+    text = text_of(row, column, place)
     if text is None:
         raise UserError(f"no {column}", where=place, todo="fix the file")
     return text
+
+
+def text_of(row: Row, column: str, place: str) -> str | None:
+    """Return a cell as text; ``None`` if it is missing.
+
+    Raises:
+        UserError: It is neither text nor a number.
+    """
+    value = row.get(column)
+    try:
+        return as_text(value, place)
+    except UserError as error:
+        raise UserError(f"its {column} is {shown(value)}, not text", where=place, todo="fix the file") from error
+
+
+def texts_of(row: Row, column: str, place: str) -> tuple[str, ...]:
+    """Return a cell that holds a list of texts; an empty one if it is missing.
+
+    Raises:
+        UserError: It holds something else.
+    """
+    items = part(row, column, list, place) or []
+    return tuple(field({column: item}, column, place) for item in items)
 
 
 def image_file(folder: str, name: str) -> LazyImage | None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
+from ...harness.reading import shown
 from . import yes_no
 from .images import LazyImage
 from .local import beside, official_rows, opened
+from .open_answers import field, text_of
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .subsets import masks
@@ -71,12 +73,16 @@ def pope_task(
 
 def _of_table(table: Table) -> Iterator[Question]:
     rows = list(table.rows("question", "answer", "category"))
-    splits = dict.fromkeys(row["category"] for row in rows)
-    numbers = {split: iter(_numbers([row for row in rows if row["category"] == split])) for split in splits}
-    for position, row in enumerate(rows):
-        split, place = row["category"], f"{table.where} row {position}"
+    places = [f"{table.where} row {position}" for position in range(len(rows))]
+    of = [field(row, "category", place) for row, place in zip(rows, places, strict=True)]
+    numbers = {
+        split: iter(_numbers([row for row, own in zip(rows, of, strict=True) if own == split]))
+        for split in dict.fromkeys(of)
+    }
+    for position, (row, split, place) in enumerate(zip(rows, of, places, strict=True)):
         number, group, image = next(numbers[split]), str(row.get("image_source", "")), table.image(position)
-        yield _question(split, number, row["question"], row["answer"], place, group, image)
+        text, label = field(row, "question", place), field(row, "answer", place)
+        yield _question(split, number, text, label, place, group, image)
 
 
 def _of_files(source: Path, images: str) -> Iterator[Question]:
@@ -92,9 +98,9 @@ def _of_files(source: Path, images: str) -> Iterator[Question]:
     for path, split in files.items():
         rows = list(official_rows(path, "text", "label"))
         for (place, row), number in zip(rows, _numbers([row for _, row in rows]), strict=True):
-            name = str(row.get("image") or "")  # labels alone are enough for scoring
-            image = LazyImage.within(folder, name)
-            yield _question(split, number, row["text"], row["label"], place, name, image)
+            name = text_of(row, "image", place) or ""  # labels alone are enough for scoring
+            image, text = LazyImage.within(folder, name), field(row, "text", place)
+            yield _question(split, number, text, field(row, "label", place), place, name, image)
 
 
 def _numbers(rows: Sequence[Row]) -> list[tuple[int, int]]:
@@ -117,7 +123,7 @@ def _question(  # noqa: PLR0913, PLR0917 - one parameter is one thing that both 
 ) -> Question:
     answer = label.strip().lower()
     if answer not in ("yes", "no"):
-        raise UserError(f"the label {label!r} is neither yes nor no", where=place, todo="fix the data")
+        raise UserError(f"the label {shown(label)} is neither yes nor no", where=place, todo="fix the data")
     subsets = {"split": split, "answer": answer}
     number, own = numbers
     return Question(f"{split}/{number}", text, image, answer, subsets=subsets, group=group, fields={"question_id": own})
@@ -154,7 +160,7 @@ def _by_number(rows: Sequence[tuple[str, Row]], task: VisualQuestions, questions
     for place, row in rows:
         number = _whole(row.get("question_id"))
         if number is None or (told and number not in told):
-            what = f"{str(row.get('question_id'))[:60]!r} is not a question of LLaVA's question file"
+            what = f"{shown(row.get('question_id'))} is not a question of LLaVA's question file"
             raise UserError(what, where=place, todo="check questions=" if questions else "give its question_id")
         numbers.append(number)
     if told:
@@ -175,9 +181,9 @@ def _told(questions: str) -> dict[int, str]:
     told: dict[int, str] = {}
     counts: dict[str, int] = defaultdict(int)
     for place, row in official_rows(Path(questions).expanduser(), "question_id", "category"):
-        number, split = _whole(row["question_id"]), str(row["category"])
+        number, split = _whole(row["question_id"]), field(row, "category", place)
         if number is None:
-            raise UserError(f"{str(row['question_id'])[:60]!r} is not a number", where=place, todo="check questions=")
+            raise UserError(f"{shown(row['question_id'])} is not a number", where=place, todo="check questions=")
         counts[split] += 1
         told[number] = f"{split}/{counts[split]}"
     return told
@@ -204,7 +210,11 @@ def _splits(rows: Sequence[tuple[str, Row]], task: VisualQuestions) -> list[str]
     found = []
     for place, row in rows:
         file = place.rpartition(", ")[0].rpartition("/")[2]
-        named = [row["category"]] if row.get("category") in known else [name for name in known if name in file] or asked
+        named = (
+            [stated]
+            if (stated := text_of(row, "category", place)) in known
+            else [name for name in known if name in file] or asked
+        )
         found.append(named[0] if len(named) == 1 else "")
     return found
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...harness.contracts import Predictions
 from ...harness.errors import UserError
+from ...harness.faults import told
 from ...harness.predictions import counted, some, what_was_read, without_collection
-from ...harness.reading import read_json, read_json_lines
+from ...harness.reading import read_json, read_json_lines, shown
 from .json_rows import streamed
 from .tables import read_delimited
 
@@ -67,7 +68,8 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
     count = 0
     for place, row in map(unfolded, read_rows(path) if rows is None else rows):
         count += 1
-        names = [*row_names(row), *filter(None, (as_text(row.get(column), place) for column in ids))]
+        own = [name for column in ids if (name := as_text(row.get(column), place))]
+        names = [*row_names(row), *own]
         text = _answer(row, texts, place)
         found = next((known[name.strip()] for name in names if name.strip() in known), None)
         found = found or _by_position(row, task.questions)
@@ -135,7 +137,7 @@ def as_text(value: Any, place: str) -> str | None:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
-    raise UserError(f"{_short(value)} is not text", where=place, todo="fix the row")
+    raise UserError(f"{shown(value)} is not text", where=place, todo="fix the row")
 
 
 def unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
@@ -159,7 +161,9 @@ def _answer(row: Row, texts: Sequence[str], place: str) -> str | None:
 
 def _by_position(row: Row, questions: Sequence[Question]) -> str | None:
     position = str(row.get("doc_id", row.get("index")))
-    if not (position.isascii() and position.isdecimal() and int(position) < len(questions)):
+    if not (position.isascii() and position.isdecimal() and len(position) <= _DIGITS):
+        return None
+    if int(position) >= len(questions):
         return None
     question = questions[int(position)]
     same = question.text.strip() and question.text.strip().lower() in str(row.get("question")).lower()
@@ -270,7 +274,7 @@ def _named(name: str, value: Any) -> Row:
 
 def _object(row: Any, place: str) -> Row:
     if not isinstance(row, dict):
-        raise UserError(f"{_short(row)} is not an object", where=place, todo="write one object per prediction")
+        raise UserError(f"{shown(row)} is not an object", where=place, todo="write one object per prediction")
     return row
 
 
@@ -279,22 +283,27 @@ def _sheet(path: Path) -> Iterator[tuple[str, Row]]:
         import openpyxl
     except ImportError as error:
         raise UserError("openpyxl is needed", where=str(path), todo="pip install 'adaptbench[tables]'") from error
-    import zipfile
-
-    try:
+    with _opening_sheet(path):
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read it: {error.strerror}", where=str(path), todo="check the path") from error
-    except (zipfile.BadZipFile, openpyxl.utils.exceptions.InvalidFileException, KeyError, ValueError) as error:
-        raise UserError(f"not an XLSX file: {error}", where=str(path), todo="save it as XLSX") from error
+        try:
+            lines = book.worksheets[0].iter_rows(values_only=True)
+            header = [str(name) for name in next(lines, ())]
+            for number, cells in enumerate(lines, 2):
+                if any(cell is not None for cell in cells):
+                    yield f"{path}, row {number}", dict(zip(header, cells, strict=False))
+        finally:
+            book.close()
+
+
+@contextlib.contextmanager
+def _opening_sheet(path: Path) -> Iterator[None]:
+    """A file that is damaged may fail anywhere in openpyxl, in any way, and only when its rows are read."""
     try:
-        lines = book.worksheets[0].iter_rows(values_only=True)
-        header = [str(name) for name in next(lines, ())]
-        for number, cells in enumerate(lines, 2):
-            if any(cell is not None for cell in cells):
-                yield f"{path}, row {number}", dict(zip(header, cells, strict=False))
-    finally:
-        book.close()
+        yield
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror or error}", where=str(path), todo="check the path") from error
+    except Exception as error:
+        raise UserError(f"not an XLSX file: {told(error)}", where=str(path), todo="save it as XLSX") from error
 
 
 def _delimited(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
@@ -305,13 +314,10 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
     return rows
 
 
+_DIGITS = 18
+"""Of the longest number that is read."""
 _LARGE = 16 << 20
 """Bytes from which on a JSON file is read row by row."""
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
-from ...harness.reading import read_json
+from ...harness.reading import read_json, shown
 from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_official, vlmevalkit
 from .images import LazyImage
 from .local import beside, found, opened
+from .open_answers import field, text_of, texts_of
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import Table
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _PARTS = {"img": "ScienceQA-IMG", "full": "ScienceQA-FULL"}
 _LOWER_GRADES = 6
+_GRADE_DIGITS = 2
 _NO_PREDICTION = "FAILED"
 """The answer in the files of LLaVA's script for a question without a prediction."""
 
@@ -90,7 +92,8 @@ def _of_files(source: Path, images: str, split: str) -> Iterator[Question]:
         row, place = problems.get(name), f"{path}, problem {name}"
         if not isinstance(row, dict):
             raise UserError("it is missing", where=place, todo="take both files from one release")
-        image = f"{row.get('split', split)}/{name}/{row['image']}" if row.get("image") else ""
+        image = text_of(row, "image", place)
+        image = f"{text_of(row, 'split', place) or split}/{name}/{image}" if image else ""
         yield _question(name, row, place, LazyImage.within(folder, image) if image else None)
 
 
@@ -121,30 +124,33 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _question(name: str, row: Mapping[str, Any], place: str, image: LazyImage | None, *, told: bool = True) -> Question:
-    choices, answer = row.get("choices"), row.get("answer")
-    if not isinstance(choices, list) or not isinstance(answer, int) or not 0 <= answer < len(choices):
-        raise UserError("its answer is not one of its choices", where=place, todo="fix the data")
-    hint = str(row.get("hint") or "")
+    choices, answer = texts_of(row, "choices", place), row.get("answer")
+    if len(choices) > len(LETTERS):
+        raise UserError(f"it has {len(choices)} choices, more than letters", where=place, todo="fix the data")
+    if type(answer) is not int or not 0 <= answer < len(choices):
+        what = f"its answer {shown(answer)} is not the number of one of its {len(choices)} choices"
+        raise UserError(what, where=place, todo="fix the data")
+    hint = text_of(row, "hint", place) or ""
     return Question(
         name,
-        str(row.get("question")),
+        field(row, "question", place),
         image,
         LETTERS[answer],
-        options=tuple(map(str, choices)),
+        options=choices,
         hint=hint,
-        subsets=_subsets(row, text=bool(hint), image=image is not None if told else None),
+        subsets=_subsets(row, place, text=bool(hint), image=image is not None if told else None),
     )
 
 
-def _subsets(row: Mapping[str, Any], *, text: bool, image: bool | None) -> dict[str, str]:
+def _subsets(row: Mapping[str, Any], place: str, *, text: bool, image: bool | None) -> dict[str, str]:
     """A question's subsets; of data without a column of images nothing says which questions have one."""
     subsets = {"text context": "yes" if text else "no"}
     if image is not None:
         context = " and ".join(name for name, there in (("text", text), ("image", image)) if there) or "none"
         subsets = {"context": context, **subsets, "image context": "yes" if image else "no"}
-    subsets |= {axis: str(row[axis]) for axis in ("subject", "topic") if row.get(axis)}
-    grade = str(row.get("grade", "")).removeprefix("grade")
-    if grade.isdecimal():
+    subsets |= {axis: name for axis in ("subject", "topic") if (name := text_of(row, axis, place))}
+    grade = (text_of(row, "grade", place) or "").removeprefix("grade")
+    if grade.isdecimal() and len(grade) <= _GRADE_DIGITS:
         subsets["grades"] = "1-6" if int(grade) <= _LOWER_GRADES else "7-12"
     return subsets
 

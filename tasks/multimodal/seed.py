@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import some
-from ...harness.reading import read_json
+from ...harness.reading import read_json, shown
 from .choices import letter_rules, seed_lmms_eval, seed_official, vlmevalkit
 from .images import LazyImage
 from .local import beside, found, labelled, official_rows, opened
+from .open_answers import field, text_of
 from .predictions import read_predictions
 from .question import Question
 from .tables import Table
@@ -113,44 +114,47 @@ def _of_file(source: Path, questions: str, images: str) -> Iterator[Question]:
     folder = beside(path, images, ".")
     for number, row in enumerate(content["questions"], 1):
         place = f"{path}, question {number}"
+        if not isinstance(row, dict):
+            raise UserError(f"{shown(row)} is not an object", where=place, todo="give SEED-Bench.json")
         missing = [name for name in _NEEDED if row.get(name) is None]
         if missing:
             raise UserError(f"it has no {missing[0]!r}", where=place, todo="give SEED-Bench.json")
-        yield _question(row, place, LazyImage.within(folder, file_of(row)))
+        yield _question(row, place, LazyImage.within(folder, file_of(row, place)))
 
 
-def _files(questions: str) -> Callable[[Mapping[str, Any]], str]:
+def _files(questions: str) -> Callable[[Mapping[str, Any], str], str]:
     """How the file of a question's image is called."""
     if questions:
         rows = official_rows(Path(questions).expanduser(), "question_id", "image")
-        named = {str(row["question_id"]): str(row["image"]) for _, row in rows}
+        named = {field(row, "question_id", place): field(row, "image", place) for place, row in rows}
     else:
         named = {}
 
-    def file_of(row: Mapping[str, Any]) -> str:
-        name = str(row["question_id"])
+    def file_of(row: Mapping[str, Any], place: str) -> str:
+        name = field(row, "question_id", place)
         if row["data_type"] == "image":
-            return named.get(name, f"SEED-Bench-image/{row.get('data_id', name)}")
+            return named.get(name, f"SEED-Bench-image/{text_of(row, 'data_id', place) or name}")
         return named.get(name, f"SEED-Bench-video-image/{name}.png")
 
     return file_of
 
 
 def _question(row: Mapping[str, Any], place: str, image: LazyImage | None) -> Question:
-    options = tuple(str(row.get(f"choice_{letter}")) for letter in "abcd")
-    kind, answer = row["question_type_id"], str(row["answer"])
-    if answer not in tuple("ABCD") or str(kind) not in map(str, range(1, len(TYPES) + 1)):
-        raise UserError(f"answer {answer!r} of type {kind!r} is not valid", where=place, todo="fix the data")
-    data = str(row["data_type"]).lower()
+    options = tuple(str(text_of(row, f"choice_{letter}", place)) for letter in "abcd")
+    kind, answer = row["question_type_id"], row["answer"]
+    if answer not in list("ABCD") or str(kind) not in map(str, range(1, len(TYPES) + 1)):
+        what = f"answer {shown(answer)} of type {shown(kind)} is not valid"
+        raise UserError(what, where=place, todo="fix the data")
+    name, data = field(row, "question_id", place), field(row, "data_type", place).lower()
     data_id = row.get("data_id")
     return Question(
-        str(row["question_id"]),
-        str(row["question"]),
+        name,
+        field(row, "question", place),
         image,
-        answer,
+        str(answer),
         options=options,
         subsets={"type": TYPES[int(kind) - 1], "data": data},
-        group=f"{data}/{data_id if isinstance(data_id, str) else row['question_id']}",
+        group=f"{data}/{data_id if isinstance(data_id, str) else name}",
     )
 
 

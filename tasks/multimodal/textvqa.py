@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from .normalise import evalai, read_back, vlmevalkit
-from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json, texts_of
 from .predictions import as_text, read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
@@ -119,7 +119,8 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
 
 def _hub(table: Table) -> Iterator[Question]:
     for number, row in enumerate(table.rows("question_id", "image_id", "question")):
-        yield _question(row, f"{table.where} row {number}", tuple(row.get("ocr_tokens") or ()), table.image(number))
+        place = f"{table.where} row {number}"
+        yield _question(row, place, texts_of(row, "ocr_tokens", place), table.image(number))
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:

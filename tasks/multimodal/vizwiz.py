@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
+from ...harness.reading import shown
 from .normalise import evalai, read_back, vizwiz, vlmevalkit
-from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
+from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json, text_of
 from .predictions import read_predictions, read_rows
 from .question import Question
 from .tables import hub_table
@@ -155,7 +156,7 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "question")):
         place = f"{table.where} row {number}"
-        category = str(row.get("category") or "")
+        category = text_of(row, "category", place) or ""
         subsets = {"category": category, "answerable": "no" if category == _UNANSWERABLE else "yes"} if category else {}
         name = Path(field(row, "question_id", place)).stem
         humans = human_answers(row.get("answers"), place)
@@ -166,8 +167,12 @@ def _local(path: str, images: str) -> Iterator[Question]:
     for place, row in read_rows(path):
         image = field(row, "image", place)
         text = field(row, "question" if "question" in row else "text", place).removesuffix(_SUFFIX)
-        subsets = {"category": str(row["answer_type"])} if row.get("answer_type") else {}
-        if row.get("answerable") is not None:
-            subsets["answerable"] = "yes" if row["answerable"] else "no"
+        kind, answerable = text_of(row, "answer_type", place), row.get("answerable")
+        subsets = {"category": kind} if kind else {}
+        if answerable not in (None, 0, 1):
+            what = f"its answerable is {shown(answerable)}, neither 0 nor 1"
+            raise UserError(what, where=place, todo="fix the file")
+        if answerable is not None:
+            subsets["answerable"] = "yes" if answerable else "no"
         humans, name = human_answers(row.get("answers"), place), Path(image).stem
         yield Question(name, text, image_file(images, image), humans, subsets=subsets, group=name)

@@ -29,6 +29,11 @@ BROKEN = {
     "import": ("import no_such_module_at_all", "ModuleNotFoundError"),
     "syntax": ("def register(:", "SyntaxError"),
     "exception": ("import adaptbench\n@adaptbench.hookimpl\ndef register(registry): 1 / 0", "ZeroDivisionError"),
+    "generator": ("raise GeneratorExit", "GeneratorExit"),
+    "unshowable": (
+        "class Unshowable(Exception):\n  def __str__(self): raise ValueError\nraise Unshowable",
+        "Unshowable: its message cannot be shown",
+    ),
     "exit": ("import sys; sys.exit(3)", "SystemExit: 3"),
     "exit-in-hook": ("import adaptbench\n@adaptbench.hookimpl\ndef register(registry): raise SystemExit", "SystemExit"),
     "hook": (

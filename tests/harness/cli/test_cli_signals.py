@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 SLOW = """
 import adaptbench, sys, time
@@ -76,3 +77,16 @@ def test_a_closed_pipe_from_the_start(command, tmp_path):
     )
     os.close(write)
     assert done.stderr == ""
+
+
+def test_an_output_that_takes_nothing_is_one_line(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*command, "list", "suites"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: standard output: No space left on device\n")
+
+
+def test_streams_that_are_closed_are_not_written(command):
+    for closed, status in ((1, 0), (2, 2)):
+        wrong = ["list", "suites" if status == 0 else "nothing"]
+        shell = ["sh", "-c", f'exec "$0" "$@" {closed}>&-', *command, *wrong]
+        assert subprocess.run(shell, capture_output=True, check=False).returncode == status

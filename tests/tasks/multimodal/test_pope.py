@@ -207,7 +207,7 @@ def test_llava_question_file_tells_the_split(labels, tmp_path):
     task = pope_task(str(labels), str(write(tmp_path / "questions.jsonl", asked)))
     assert task.predictions(write(tmp_path / "answers.jsonl", rows[::-1])).outputs == oracle(task)
     strange = write(tmp_path / "strange.jsonl", [*rows, {"question_id": 9, "text": "Yes"}])
-    with pytest.raises(UserError, match=r"strange.jsonl, line 12: '9' is not a question of LLaVA"):
+    with pytest.raises(UserError, match=r"strange.jsonl, line 12: 9 is not a question of LLaVA"):
         task.predictions(strange)
 
 

@@ -203,8 +203,8 @@ def test_a_log_of_lmms_eval_is_read_by_its_order(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"answer": 5}, "problem 3: its answer is not one of its choices"),
-        ({"choices": "red"}, "problem 3: its answer is not one of its choices"),
+        ({"answer": 5}, "problem 3: its answer 5 is not the number of one of its 2 choices"),
+        ({"choices": "red"}, "problem 3: its choices is 'red', not a list"),
     ],
 )
 def test_problems_that_are_none_are_refused(folder, change, message):
