@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from contextlib import contextmanager
@@ -30,6 +31,16 @@ def read_text(path: str | Path) -> str:
     """
     with _opening(path), Path(path).expanduser().open(encoding="utf-8-sig", newline="") as stream:
         return stream.read()
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file; a UTF-8 byte-order mark at its start is left out.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    with _opening(path):
+        return Path(path).expanduser().read_bytes().removeprefix(codecs.BOM_UTF8)
 
 
 def read_json(path: str | Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -118,8 +119,7 @@ class _Estimator:
         parsed: Sequence[Json],
         aggregate: Callable[[Scores], Mapping[str, float]] | None,
     ) -> None:
-        self._card, self._parsed = card, parsed
-        self._ids = [sample.id for sample in samples]
+        self._card, self._samples, self._parsed = card, samples, parsed
         groups = _clusters(samples)
         self._groups = None if groups is None else np.array(groups, dtype=object)
         self._values = {
@@ -127,13 +127,17 @@ class _Estimator:
             for metric in card.metrics
             if metric.kind == "mean"
         }
-        axes = dict.fromkeys(axis for sample in samples for axis in sample.subsets)
-        self._subsets = {
-            axis: np.array([sample.subsets.get(axis, "") for sample in samples], dtype=object) for axis in axes
-        }
         self._shares = {metric.name for metric in card.metrics if metric.unit == "%"}
         self._derived = {metric.name for metric in card.metrics if metric.kind == "derived"}
         self._aggregate = aggregate if self._derived else None
+
+    @functools.cached_property
+    def _subsets(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Axis -> the subset of each sample, [n]; empty text where it has none."""
+        axes = dict.fromkeys(axis for sample in self._samples for axis in sample.subsets)
+        return {
+            axis: np.array([sample.subsets.get(axis, "") for sample in self._samples], dtype=object) for axis in axes
+        }
 
     def metrics(self, rows: npt.NDArray[np.intp]) -> dict[str, Estimate]:
         """Return each metric over these rows, in the card's order."""
@@ -173,7 +177,7 @@ class _Estimator:
         aggregate = self._aggregate
         values = {name: values[rows] for name, values in self._values.items()}
         subsets = {axis: places[rows] for axis, places in self._subsets.items()}
-        ids, parsed = [self._ids[row] for row in rows], [self._parsed[row] for row in rows]
+        ids, parsed = [self._samples[row].id for row in rows], [self._parsed[row] for row in rows]
         kept: dict[str, Any] = {}
 
         def aggregated(weights: Values) -> dict[str, float]:
@@ -189,12 +193,13 @@ class _Estimator:
 def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:
     """Mean of each cost over the samples whose answers tell it; what no prefill has is left out."""
     found = {}
+    costed = [(sample, record.costs) for sample, record in zip(samples, records, strict=True) if record.costs]
     for name in _COSTS:
-        told = [[value for c in record.costs if (value := getattr(c, name)) is not None] for record in records]
-        rows = [row for row, values in enumerate(told) if values]
-        sums = np.array([sum(told[row]) for row in rows], dtype=np.float64)
+        told = [(sample, [value for c in costs if (value := getattr(c, name)) is not None]) for sample, costs in costed]
+        told = [(sample, values) for sample, values in told if values]
+        sums = np.array([sum(values) for _, values in told], dtype=np.float64)
         if sums.any():
-            found[name] = mean_interval(sums, _clusters([samples[row] for row in rows]), noun=noun)
+            found[name] = mean_interval(sums, _clusters([sample for sample, _ in told]), noun=noun)
     return found
 
 

@@ -53,6 +53,7 @@ _VIZWIZ_CONTRACTIONS = {
 }
 
 
+@functools.lru_cache(REMEMBERED)
 def one_line(text: str) -> str:
     """Turn line feeds and tabs into spaces and strip both ends."""
     return text.replace("\n", " ").replace("\t", " ").strip()

@@ -66,13 +66,11 @@ def human_answers(value: Any, place: str) -> list[str] | None:
         return None
     if not isinstance(value, list):
         raise UserError("its answers are not a list", where=place, todo="fix the file")
-    answers: list[str] = []
-    for item in value:
-        answer = item.get("answer") if isinstance(item, dict) else item
-        if not isinstance(answer, str):
-            raise UserError("an answer is neither a text nor an object with one", where=place, todo="fix the file")
-        answers.append(sys.intern(answer))  # a few thousand texts make up millions of answers
-    return answers
+    try:  # a few thousand texts make up millions of answers
+        return [sys.intern(item["answer"] if type(item) is dict else item) for item in value]
+    except (KeyError, TypeError):
+        what = "an answer is neither a text nor an object with one"
+        raise UserError(what, where=place, todo="fix the file") from None
 
 
 def is_json(path: str) -> bool:

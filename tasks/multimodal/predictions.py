@@ -17,7 +17,7 @@ from ...harness.errors import UserError
 from ...harness.faults import told
 from ...harness.predictions import counted, some, what_was_read, without_collection
 from ...harness.reading import read_json, read_json_lines, shown
-from .json_rows import streamed
+from .json_rows import json_rows
 from .tables import read_delimited
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
         own = [name for column in ids if (name := as_text(row.get(column), place))]
         names = [*row_names(row), *own]
         text = _answer(row, texts, place)
-        found = next((known[name.strip()] for name in names if name.strip() in known), None)
+        found = next((known[key] for name in names if (key := name.strip()) in known), None)
         found = found or _by_position(row, task.questions)
         if found is not None:
             if found in answers:
@@ -96,7 +96,7 @@ def repeats(names: Iterable[str]) -> tuple[str, ...]:
     return (f"several predictions for {some(told, 'question')}: the last one counts",) if told else ()
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
+def read_rows(path: str | Path, columns: Any = Any) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a file, each with its place for messages.
 
     Args:
@@ -104,12 +104,14 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Row]]:
             lists in it, or an object from names to answers (rows with ``question_id`` and ``text``), maybe in
             ``outputs``. Of a folder, all files of the first of the kinds JSON lines, XLSX, TSV, JSON, CSV that it has,
             by name.
+        columns: A ``TypedDict`` of those that are needed; others may be left out, which saves time.
 
     Raises:
         UserError: It is no such file, or a row cannot be read; the message names the line.
     """
     for file in _files(Path(path).expanduser()):
-        yield from _READERS[file.suffix.lower()](file)
+        reader = _READERS[file.suffix.lower()]
+        yield from _json(file, columns) if reader is _json else reader(file)
 
 
 def with_files(path: str | Path) -> str:
@@ -173,9 +175,10 @@ def _by_position(row: Row, questions: Sequence[Question]) -> str | None:
 def _by_sample(task: VisualQuestions, answers: Mapping[str, str | None]) -> dict[str, Any]:
     """Sample -> its answer, or the answers to its questions; samples without any are left out."""
     outputs: dict[str, Any] = {}
+    ids = [question.id for question in task.questions]
     for sample in task.samples:
-        names = [question.id for question in task.questions_of(sample)]
-        if any(name in answers for name in names):
+        names = [ids[position] for position in sample.inputs]
+        if not answers.keys().isdisjoint(names):
             said = [answers.get(name) for name in names]
             outputs[sample.id] = said if len(said) > 1 else said[0]
     return outputs
@@ -214,14 +217,11 @@ def _document(path: Path) -> Any:
     return None
 
 
-def _json(path: Path) -> Iterator[tuple[str, Row]]:
-    if path.is_file() and path.stat().st_size > _LARGE:
-        count = 0
-        for count, row in enumerate(_streamed(path), 1):
-            place = f"{path}, item {count}"
-            yield place, _object(row, place)
-        if count:
-            return
+def _json(path: Path, columns: Any = Any) -> Iterator[tuple[str, Row]]:
+    rows = json_rows(path, columns)
+    if rows is not None:
+        yield from ((place, _object(row, place)) for place, row in rows)
+        return
     try:
         content = read_json(path)
     except UserError as error:
@@ -230,23 +230,6 @@ def _json(path: Path) -> Iterator[tuple[str, Row]]:
         yield from _json_lines(path)  # under the wrong name, as POPE's files and some of LLaVA's are
         return
     yield from _items(content, path)
-
-
-def _streamed(path: Path) -> Iterator[Any]:
-    """The rows of a large file; none if it is not JSON from its beginning, or is one of JSON lines."""
-    count = 0
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        try:
-            if "\n{" in stream.read(1 << 20):
-                return
-            stream.seek(0)
-            for row in streamed(stream):
-                count += 1
-                yield row
-        except (ValueError, RecursionError) as error:  # of text that is not UTF-8, too
-            if count:
-                what = f"not JSON: {error}"
-                raise UserError(what, where=f"{path}, item {count + 1}", todo="fix the file") from error
 
 
 def _items(content: Any, path: Path) -> Iterator[tuple[str, Row]]:
@@ -316,8 +299,6 @@ def _delimited(delimiter: str) -> Callable[[Path], Iterator[tuple[str, Row]]]:
 
 _DIGITS = 18
 """Of the longest number that is read."""
-_LARGE = 16 << 20
-"""Bytes from which on a JSON file is read row by row."""
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {

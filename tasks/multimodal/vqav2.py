@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
@@ -35,9 +34,23 @@ _KINDS = ("answer_type", "question_type")
 _SUBTYPE = re.compile(r"(?:train|val|test|test-dev)20\d\d")
 
 
+class _Answer(TypedDict, total=False):
+    answer: str
+
+
+class _Label(TypedDict, total=False):
+    """What is needed of a row of the annotation file."""
+
+    question_id: int | str
+    image_id: int | str
+    answers: list[_Answer]
+    answer_type: str
+    question_type: str
+
+
 def _agree(humans: Sequence[str]) -> bool:
     """Whether all annotators said the same; the official script then compares raw texts, case included."""
-    return len({one_line(human) for human in set(humans)}) == 1
+    return len(set(map(one_line, humans))) == 1
 
 
 def _official(text: str, humans: Sequence[str]) -> str:
@@ -45,8 +58,7 @@ def _official(text: str, humans: Sequence[str]) -> str:
 
 
 def _official_humans(humans: Sequence[str]) -> list[str]:
-    chain = one_line if _agree(humans) else vqa_official
-    return [chain(human) for human in humans]
+    return list(map(one_line if _agree(humans) else vqa_official, humans))
 
 
 RULES = (
@@ -186,7 +198,7 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
     if not questions:
-        for place, row in read_rows(annotations):
+        for place, row in read_rows(annotations, _Label):
             yield _question({**row, "question": ""}, place, None, human_answers(row.get("answers"), place), row)
         return
     labels = dict(_labels(annotations)) if annotations else {}
@@ -202,9 +214,8 @@ def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
 
 def _labels(path: str) -> Iterator[tuple[str, tuple[list[str] | None, Row | None]]]:
     """Question -> what annotators said, and its kinds; the rest of a row is not kept."""
-    for place, row in read_rows(path):
-        kinds = {axis: sys.intern(kind) for axis in _KINDS if isinstance(kind := row.get(axis), str)}
-        yield field(row, "question_id", place), (human_answers(row.get("answers"), place), kinds)
+    for place, row in read_rows(path, _Label):
+        yield field(row, "question_id", place), (human_answers(row.get("answers"), place), _subsets(row))
 
 
 def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -232,13 +243,23 @@ def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
 
 
+def _subsets(label: Row) -> Mapping[str, str]:
+    """The kinds that a label states."""
+    return _kinds(*(str(label.get(axis) or "") for axis in _KINDS))
+
+
+@functools.lru_cache(1 << 12)
+def _kinds(*names: str) -> Mapping[str, str]:
+    """Made once for all questions of a kind: there are a few hundred kinds."""
+    return {axis: name for axis, name in zip(_KINDS, names, strict=True) if name}
+
+
 def _question(row: Row, place: str, image: LazyImage | None, humans: list[str] | None, label: Row) -> Question:
-    kinds = {axis: label.get(axis) for axis in _KINDS}
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),
         image,
         humans,
-        subsets={axis: str(kind) for axis, kind in kinds.items() if kind},
+        subsets=_subsets(label),
         group=field(row, "image_id", place),
     )
