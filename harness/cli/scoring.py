@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..abilities import SubmissionWriter
 from ..errors import UserError
 from ..plugins import load_plugins
+from ..predictions import without_collection
 from ..scoring import ALL_RULES, scores_of
 from .disagreements import disagreements, form_of, write
 from .output import say, write_columns, write_json
@@ -45,6 +46,7 @@ class Scoring:
     as_json: bool = False
 
 
+@without_collection()
 def score_predictions(asked: Scoring) -> None:
     """Score the outputs of a file by a task's rules; samples without one are counted, never guessed."""
     if asked.disagreements is not None:

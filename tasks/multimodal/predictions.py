@@ -131,14 +131,14 @@ def as_text(value: Any, place: str) -> str | None:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and len(value) == 1:
-        return as_text(value[0], place)
+    if isinstance(value, int):
+        return str(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, list) and len(value) == 1:
+        return as_text(value[0], place)
     raise UserError(f"{shown(value)} is not text", where=place, todo="fix the row")
 
 

@@ -50,7 +50,8 @@ class _Label(TypedDict, total=False):
 
 def _agree(humans: Sequence[str]) -> bool:
     """Whether all annotators said the same; the official script then compares raw texts, case included."""
-    return len(set(map(one_line, humans))) == 1
+    said = set(humans)
+    return len(said) == 1 or len(set(map(one_line, said))) == 1
 
 
 def _official(text: str, humans: Sequence[str]) -> str:
@@ -193,27 +194,28 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "image_id", "question")):
         place = f"{table.where} row {number}"
-        yield _question(row, place, table.image(number), human_answers(row.get("answers"), place), row)
+        yield _question(row, place, table.image(number), human_answers(row.get("answers"), place), _subsets(row))
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
     if not questions:
         for place, row in read_rows(annotations, _Label):
-            yield _question({**row, "question": ""}, place, None, human_answers(row.get("answers"), place), row)
+            humans = human_answers(row.get("answers"), place)
+            yield _question({**row, "question": ""}, place, None, humans, _subsets(row))
         return
     labels = dict(_labels(annotations)) if annotations else {}
     for place, row in _asked(questions):
-        humans, label = labels.pop(field(row, "question_id", place), (None, None)) if annotations else (None, {})
-        if label is None:
+        humans, subsets = labels.pop(field(row, "question_id", place), (None, None)) if annotations else (None, {})
+        if subsets is None:
             raise UserError(f"it has no annotation in {annotations}", where=place, todo="give the files of one split")
-        yield _question(row, place, image_file(images, row["image"]), humans, label)
+        yield _question(row, place, image_file(images, row["image"]), humans, subsets)
     if labels:
         what = f"{len(labels)} annotations have no question in {questions}"
         raise UserError(what, where=annotations, todo="give the files of one split")
 
 
-def _labels(path: str) -> Iterator[tuple[str, tuple[list[str] | None, Row | None]]]:
-    """Question -> what annotators said, and its kinds; the rest of a row is not kept."""
+def _labels(path: str) -> Iterator[tuple[str, tuple[list[str] | None, Mapping[str, str]]]]:
+    """Question -> what annotators said, and its subsets."""
     for place, row in read_rows(path, _Label):
         yield field(row, "question_id", place), (human_answers(row.get("answers"), place), _subsets(row))
 
@@ -244,22 +246,25 @@ def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _subsets(label: Row) -> Mapping[str, str]:
-    """The kinds that a label states."""
-    return _kinds(*(str(label.get(axis) or "") for axis in _KINDS))
+    """Axis -> subset, as a label states them."""
+    return _kinds(str(label.get("answer_type") or ""), str(label.get("question_type") or ""))
 
 
 @functools.lru_cache(1 << 12)
-def _kinds(*names: str) -> Mapping[str, str]:
-    """Made once for all questions of a kind: there are a few hundred kinds."""
-    return {axis: name for axis, name in zip(_KINDS, names, strict=True) if name}
+def _kinds(answer_type: str, question_type: str) -> Mapping[str, str]:
+    """One for all questions of a kind: there are a few hundred kinds."""
+    kinds = {"answer_type": answer_type, "question_type": question_type}
+    return {axis: name for axis, name in kinds.items() if name}
 
 
-def _question(row: Row, place: str, image: LazyImage | None, humans: list[str] | None, label: Row) -> Question:
+def _question(
+    row: Row, place: str, image: LazyImage | None, humans: list[str] | None, subsets: Mapping[str, str]
+) -> Question:
     return Question(
         field(row, "question_id", place),
         field(row, "question", place),
         image,
         humans,
-        subsets=_subsets(label),
+        subsets=subsets,
         group=field(row, "image_id", place),
     )
