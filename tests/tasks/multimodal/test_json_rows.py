@@ -96,7 +96,7 @@ def test_what_else_a_file_holds_is_not_rows(tmp_path, content):
         ('[{"a": 1} {"a": 2}]', r"a\.json: not JSON: Expecting ',' delimiter"),
         ('[{"a": 1}, 5]', r"a\.json, item 2: 5 is not an object"),
         (b'[{"a": 1}, {"a": "\xff"}]', r"a\.json, item 2: not JSON"),
-        ('[{"a": ' + "9" * 5_000 + "}]", r"a\.json, item 1: not JSON: Exceeds the limit"),
+        ('[{"a": ' + "9" * 5_000 + "}]", r"a\.json, item 1: not JSON: .*digits"),
         ("[", r"a\.json: not JSON"),
         ("", r"a\.json: not JSON"),
     ],
