@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from .contracts import Scores
     from .planning import PlannedCell
-    from .store import Journal
     from .workspace import Workspace
 
 
@@ -59,7 +58,7 @@ class CellWork:
             self.model_key = space.model_key(self.bound)
         samples = (self.chosen.digest, scoring, self.chosen.partial or "")
         self.key = cell_key(cell, self.model_key, samples, self.settings)
-        self.journal: Journal = space.directory.claim(self.key, cell.id)
+        self.journal, self._unended = space.claim(self.key, cell.id)
 
     @property
     def complete(self) -> bool:
@@ -82,6 +81,11 @@ class CellWork:
         self._answers = self._answering(self._batches)
         self._done = self._resume(self._answers.chunk)
         self._resumed = len(self._done)
+        if self._unended and self.cell.id not in space.directory.failures():
+            space.progress.note(
+                f"{describe(self.cell.id)} began before and never ended ({self._resumed} of {samples} samples are "
+                "recorded): its process was stopped, or its own code ended it"
+            )
         space.plugins.fire("cell_started", hooks.CellStarted(cell=self.cell.id, samples=samples, done=len(self._done)))
         space.progress.start(self.cell.id, samples, len(self._done))
         self._attach_manifest()

@@ -1,4 +1,4 @@
-"""Whose fault it is: an exception out of a plugin becomes one line that names the plugin."""
+"""Whose fault it is: what a plugin does wrong becomes one line that names the plugin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .errors import UserError
+from .process_state import left_as_it_was
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,14 +18,15 @@ OUTSIDE = (Exception, SystemExit, GeneratorExit)
 
 @contextmanager
 def blamed_on(who: str, where: str) -> Iterator[None]:
-    """Turn any exception of a plugin's code into a `UserError`.
+    """Turn any exception of a plugin's code into a `UserError`, and warn of what it changed of the process.
 
     Args:
         who: The model or task whose code runs: ``model pixels``.
         where: The cell that it runs for, or nothing.
     """
     try:
-        yield
+        with left_as_it_was(who):
+            yield
     except UserError as error:
         place = f"{where}, {error.where}" if where and error.where else where or error.where
         raise type(error)(error.what, where=place, todo=error.todo) from error

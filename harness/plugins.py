@@ -31,6 +31,7 @@ import pluggy
 from . import hooks
 from .errors import UserError
 from .faults import OUTSIDE, told
+from .process_state import left_as_it_was
 from .registry import Registrar, Registry
 from .specs import did_you_mean, is_path
 
@@ -98,10 +99,11 @@ class Plugins:
         plugin: object = None
         try:
             self._check_name(name, origin)
-            plugin = load()
-            self._manager.register(plugin, name)
-            self._check_hooks(plugin)
-            self._call(plugin, "register", registry=registrar)
+            with left_as_it_was(f"plugin {name}"):
+                plugin = load()
+                self._manager.register(plugin, name)
+                self._check_hooks(plugin)
+                self._call(plugin, "register", registry=registrar)
             self.registry.adopt(registrar.entries)
         except OUTSIDE as error:  # a stranger's code may fail in any way
             if self._manager.get_plugin(name) is plugin is not None:
@@ -138,7 +140,8 @@ class Plugins:
         """Tell every plugin of an event. One that fails is logged and harms neither the run nor the others."""
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             try:
-                self._call(implementation.plugin, hook, event=event)
+                with left_as_it_was(f"plugin {implementation.plugin_name}"):
+                    self._call(implementation.plugin, hook, event=event)
             except OUTSIDE:
                 logger.exception("plugin %r failed in hook %r", implementation.plugin_name, hook)
 

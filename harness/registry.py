@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .cards import Card, FigureCard, MethodCard, ModelCard, ReportCard, TaskCard
 from .errors import MissingArgument, UserError
 from .faults import OUTSIDE, blamed_on, told
+from .process_state import left_as_it_was
 from .specs import check_name, did_you_mean
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Entry:
             return self.target
         module, _, attribute = self.target.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            with left_as_it_was(f"plugin {self.owner}"):
+                found: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 found = getattr(found, part)
         except UserError:

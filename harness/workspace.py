@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .planning import PlannedCell
     from .plugins import Plugins
     from .progress import Progress
+    from .results import CellId
+    from .store import Journal
 
 
 class Workspace:
@@ -40,6 +42,7 @@ class Workspace:
         self._keys: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
         self._kernels: dict[str, str] = {}
+        self._unended: dict[str, bool] = {}
 
     def begin(self) -> None:
         """Note this session in the run's manifest; make the run directory if need be."""
@@ -47,6 +50,13 @@ class Workspace:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         session = Session(id=hardware.session_id(), started=started, command=self.run.command, environment=environment)
         self.directory.begin(session)
+
+    def claim(self, key: str, cell: CellId) -> tuple[Journal, bool]:
+        """Note a cell in the manifest; return its journal, and whether an earlier session began and never ended it."""
+        if key not in self._unended:
+            noted = [one for one, other in self.directory.manifest().cells.items() if other == cell]
+            self._unended[key] = not all(self.directory.journal(one).ended for one in noted)
+        return self.directory.claim(key, cell), self._unended[key]
 
     def note_kernels(self) -> None:
         """Note what computes the answers, now that a model is loaded, and say so if other sessions had others."""

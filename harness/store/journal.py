@@ -130,6 +130,11 @@ class Journal:
         """SHA-256 of the records, as ``result.json`` states it."""
         return sha256_file(self.path)
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is a result, which may be damaged."""
+        return (self.folder / "result.json").exists()
+
     def result(self) -> CellResult | None:
         """The result, or ``None`` while the cell is not complete."""
         return read_document(self.folder / "result.json", CellResult, _CHANGED)

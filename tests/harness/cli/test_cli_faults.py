@@ -47,3 +47,32 @@ def test_it_is_named_in_one_line(cli, tmp_path, command, who):
     assert (done.status, done.out) == (2, "")
     todo = "fix it and run the same command again (--debug shows the traceback)"
     assert done.err.splitlines() == [f"error: {who} failed with KeyError: 'mine'; {todo}"]
+
+
+EXITS = """
+import adaptbench, os, pathlib
+
+class Leaves:
+    def embed(self, images):
+        if not pathlib.Path("left").exists():
+            pathlib.Path("left").touch()
+            os._exit(3)
+        return [[1.0, 2.0]] * len(images)
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.model("leaves", Leaves, card=adaptbench.ModelCard(capabilities=("embed",)))
+"""
+
+
+def test_a_cell_whose_process_was_ended_is_told_of(cli, shell, tmp_path):
+    (tmp_path / "leaves.py").write_text(EXITS)
+    command = ["run", "--model", "leaves", "--task", "digits-5way-1shot", "--limit", "2", "--out", "r"]
+    command += ["--plugin", "leaves.py"]
+    assert shell(*command).status == 3
+    told = cli("report", "r").err
+    assert "leaves on digits-5way-1shot: not complete: 0 samples recorded so far" in told
+    why = "its process was stopped, or its own code ended it"
+    said = f"leaves on digits-5way-1shot began before and never ended (0 of 2 samples are recorded): {why}"
+    assert said in cli(*command).err
+    assert "never ended" not in cli(*command, "--seed", "0", "--seed", "1").err
