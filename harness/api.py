@@ -44,6 +44,8 @@ class RunOptions(TypedDict, total=False):
     """Where models that can choose run: ``cpu`` (default), ``cuda``, ``cuda:1``."""
     batch_size: int
     """Inputs in a batch; default 64."""
+    timing: bool
+    """Whether times are measured; default true."""
     settings: Settings
     """All of how models are run; ``device`` and ``batch_size`` come on top of it."""
     plugins: Sequence[str | object]
@@ -80,6 +82,7 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
         settings=_settings(options),
         limit=SampleLimit(options.get("limit"), options.get("sample")),
         command="adaptbench.run",
+        timing=options.get("timing", True),
     )
     return execute(plugins, spec, options.get("progress"))
 

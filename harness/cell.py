@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from . import hooks
@@ -24,6 +25,7 @@ from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
 from .identity import BoundModel, cell_key
+from .measure.timing import CpuClock
 from .prefill_cost import PrefillCost
 from .progress import describe
 from .results import CellResult
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from .contracts import Scores
     from .planning import PlannedCell
+    from .results import Timing
     from .workspace import Workspace
 
 
@@ -78,9 +81,9 @@ class CellWork:
             return
         space, samples = self.space, len(self.chosen.samples)
         self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
-        self._answers = self._answering(self._batches)
+        self._answers = self._asking(self._batches)
         self._done = self._resume(self._answers.chunk)
-        self._resumed = len(self._done)
+        self._resumed, self._answering = len(self._done), 0.0
         if self._unended and self.cell.id not in space.directory.failures():
             space.progress.note(
                 f"{describe(self.cell.id)} began before and never ended ({self._resumed} of {samples} samples are "
@@ -115,11 +118,7 @@ class CellWork:
         result = self.journal.result()
         if result is None:
             result = self._result()
-            with self.of_model():
-                inputs = self.chosen.inputs(self._batches.fitting)
-                timing = self._costs.time(inputs, self.card.capability) if self._costs else None
-                whole = self._costs.end_to_end(inputs, self.card.capability) if self._costs and timing else None
-            self.journal.finish(result, timing, whole)
+            self.journal.finish(result, *self._times())
         timing = self.journal.timing()
         self.space.progress.finish(result, timing, self.reused)
         event = hooks.CellFinished(
@@ -128,7 +127,7 @@ class CellWork:
         self.space.plugins.fire("cell_finished", event)
         return result
 
-    def _answering(self, batches: Batches) -> Answering:
+    def _asking(self, batches: Batches) -> Answering:
         task = self.chosen.task
         if self.cell.model.card.replays:
             return Replay(self._model, task, self.chosen.samples)
@@ -172,11 +171,20 @@ class CellWork:
         with self.of_model():
             return costs, costs.count(self.chosen.inputs(1), self.card.capability)
 
+    def _times(self) -> tuple[Timing | None, Timing | None]:
+        """What the cell's first batch takes: in the part of the model that is timed, and from end to end."""
+        if self._costs is None or not self.space.run.timing:
+            return None, None
+        with self.of_model():
+            inputs, kind = self.chosen.inputs(self._batches.fitting), self.card.capability
+            timing = self._costs.time(inputs, kind, self._answering)
+            return timing, self._costs.end_to_end(inputs, kind, self._answering) if timing else None
+
     def _records(self, rows: slice) -> list[Record]:
         task, samples = self.chosen.task, self.chosen.samples[rows]
         flops_per_input = self._counted.flops.value if self._counted.flops else None
         with self.of_model():
-            self._answers.ask(samples)
+            self._answering += CpuClock().time(functools.partial(self._answers.ask, samples))
         records = []
         with self._of_task():
             outcomes = self._answers.outcomes(samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
 
     from .cards import Capability
     from .contracts import Input, Record, Sample
+    from .measure.timing import Effort
     from .results import Timing
 
 
 OF_IMAGES: tuple[Capability, ...] = ("embed", "dual")
 """Capabilities whose cost is that of embedding images. The texts of ``dual`` are embedded once, however many images."""
+
+
+_SHARE = 0.02
+"""Of the time that a cell's answers took: after that, a measurement ends, if it has its first repetitions."""
+_LEAST_SECONDS = 0.1
+"""Of a measurement, however quick the answers."""
 
 
 class Counted(NamedTuple):
@@ -91,7 +99,9 @@ class Costs:
             return Counted(None, not_counted(error), size)
         return Counted(flops, "", size)
 
-    def end_to_end(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:
+    def end_to_end(
+        self, inputs: Sequence[Input], capability: Capability = "embed", answering: float = math.inf
+    ) -> Timing | None:
         """Measure the same batch from images to vectors, as every model is timed; ``None`` if `time` does just that."""
         from .measure.timing import TooShort, measure
 
@@ -100,11 +110,22 @@ class Costs:
             return None
         call, what = _embedding(model, inputs)
         with suppress(TooShort):
-            return measure(call, what=what, inputs=len(inputs), device=_device(model))
+            return measure(call, what=what, inputs=len(inputs), device=_device(model), effort=_effort(answering))
         return None
 
-    def time(self, inputs: Sequence[Input], capability: Capability = "embed") -> Timing | None:
-        """Measure one batch, now; ``None`` if the clock cannot tell, or a generator has no prefill of its own."""
+    def time(
+        self, inputs: Sequence[Input], capability: Capability = "embed", answering: float = math.inf
+    ) -> Timing | None:
+        """Measure one batch, now.
+
+        Args:
+            inputs: The batch.
+            capability: What is asked of the model.
+            answering: Seconds that the cell's answers took: measuring takes a small share of that, or a few calls.
+
+        Returns:
+            ``None`` if the clock cannot tell, or a generator has no prefill of its own.
+        """
         from .measure.timing import TooShort, measure
 
         model = self._model()
@@ -120,7 +141,7 @@ class Costs:
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
             (call, what), device = _embedding(model, inputs), "cpu"
         try:
-            timing = measure(call, what=what, inputs=len(inputs), device=device)
+            timing = measure(call, what=what, inputs=len(inputs), device=device, effort=_effort(answering))
         except TooShort:
             return None
         if capability in OF_IMAGES and not isinstance(model, Traceable):
@@ -128,6 +149,12 @@ class Costs:
         from .measure.memory import peak_memory
 
         return timing.model_copy(update={"peak_memory": peak_memory(call, device)})
+
+
+def _effort(answering: float) -> Effort:
+    from .measure.timing import Effort
+
+    return Effort(most=max(_LEAST_SECONDS, _SHARE * answering))
 
 
 def _embedding(model: Any, inputs: Sequence[Input]) -> tuple[Callable[[], object], str]:

@@ -37,6 +37,7 @@ class RunContext:
         command: What the user typed.
         plugins: How a worker finds the plugins that its process has not loaded.
         fail_fast: Whether the first cell that fails stops the run.
+        timing: Whether times are measured.
     """
 
     out: Path
@@ -47,6 +48,7 @@ class RunContext:
     command: str
     plugins: PluginNames
     fail_fast: bool = True
+    timing: bool = True
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class RunSpec:
     command: str = ""
     fail_fast: bool = True
     """Whether the first cell that fails stops the run; otherwise the others are done, and it is in ``failed``."""
+    timing: bool = True
+    """Whether times are measured."""
 
     def __post_init__(self) -> None:
         """Refuse a device that is not here, as planning refuses all else that cannot work.
@@ -111,6 +113,7 @@ def execute(
         command=spec.command,
         plugins=plugins.names,
         fail_fast=spec.fail_fast,
+        timing=spec.timing,
     )
     executor = executor or InProcess(plugins, run, progress)
     RunDirectory(spec.out).ask_for(cell.id for cell in spec.plan.cells)

@@ -35,7 +35,7 @@ def timed_briefly() -> Iterator[None]:
     from adaptbench.harness.measure.timing import Effort
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Effort.__init__, "__defaults__", (2, 0.0))
+        patch.setattr(Effort.__init__, "__defaults__", (2, 0.0, float("inf")))
         yield
 
 

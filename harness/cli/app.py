@@ -126,6 +126,7 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and stop.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Measure no times; FLOPs are counted.")] = False,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -150,6 +151,7 @@ def run(
             waive=tuple(waive or ()),
             dry_run=dry_run,
             fail_fast=fail_fast,
+            timing=not no_timing,
             plugins=tuple(plugin or ()),
             as_json=json,
         )

@@ -44,6 +44,7 @@ class RunOptions:
     waive: tuple[str, ...]
     dry_run: bool
     fail_fast: bool
+    timing: bool
     plugins: tuple[str, ...]
     as_json: bool
 
@@ -71,7 +72,7 @@ def run_command(options: RunOptions) -> None:
 
     planned = plan(plugins.registry, request)
     command, fail_fast = shlex.join(["adaptbench", *sys.argv[1:]]), options.fail_fast or "--debug" in sys.argv
-    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast)
+    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast, options.timing)
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:

@@ -28,6 +28,8 @@ _SETTLED = 0.10
 """Warm-up ends when a repetition differs from the one before by less than this share of it."""
 _MOST_WARMUP = 10
 _MOST_REPEATS = 1000
+_LEAST_REPEATS = 3
+"""However little time there is."""
 _LEAST_TICKS = 100
 """A duration of fewer ticks of the clock is not reported: the rounding would be more than a hundredth of it."""
 _SLOW_CLOCK = 0.8
@@ -85,10 +87,14 @@ class CudaClock:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to measure: at least ``repeats`` repetitions, and more until ``seconds`` have been measured."""
+    """How long to measure: at least ``repeats`` repetitions, and more until ``seconds`` have been measured.
+
+    After ``most`` seconds, warm-up included, there are no more than three.
+    """
 
     repeats: int = 10
     seconds: float = 0.4
+    most: float = math.inf
 
 
 def measure(
@@ -119,14 +125,14 @@ def measure(
     effort = effort or Effort()
     clock = clock or (CudaClock(device) if device.startswith("cuda") else CpuClock())
     with _garbage_left():
-        warmup = _warm_up(clock, call)
-        seconds = _repeat(clock, call, effort)
+        warmup = _warm_up(clock, call, effort.most)
+        seconds = _repeat(clock, call, effort, effort.most - sum(warmup))
         gpu = gpu_state(device) if device.startswith("cuda") else {}  # at once, before its clocks fall
     median, q1, q3, p95 = (float(q) for q in np.percentile(seconds, (50, 25, 75, 95)))
     if median < _LEAST_TICKS * clock.resolution:
         raise TooShort(f"{what}: a call takes {median:.1e} s, too short for a clock of {clock.resolution:.0e} s")
     return Timing(
-        session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=warmup,
+        session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=len(warmup),
         repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, gpu=gpu, note=_doubts(median, q1, q3, gpu),
     )  # fmt: skip
 
@@ -180,23 +186,23 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _warm_up(clock: Clock, call: Callable[[], object]) -> int:
-    """Repeat until two repetitions agree; return how many it took."""
-    last = clock.time(call)
-    for count in range(2, _MOST_WARMUP + 1):
-        current = clock.time(call)
-        if abs(current - last) <= _SETTLED * last:
-            return count
-        last = current
-    return _MOST_WARMUP
-
-
-def _repeat(clock: Clock, call: Callable[[], object], effort: Effort) -> npt.NDArray[np.float64]:
-    seconds: list[float] = []
-    total = 0.0
-    while len(seconds) < effort.repeats or (total < effort.seconds and len(seconds) < _MOST_REPEATS):
+def _warm_up(clock: Clock, call: Callable[[], object], most: float = math.inf) -> list[float]:
+    """Repeat until two repetitions agree or there is no more time; return the seconds of each."""
+    seconds = [clock.time(call)]
+    while sum(seconds) < most and len(seconds) < _MOST_WARMUP:
         seconds.append(clock.time(call))
-        total += seconds[-1]
+        if abs(seconds[-1] - seconds[-2]) <= _SETTLED * seconds[-2]:
+            break
+    return seconds
+
+
+def _repeat(clock: Clock, call: Callable[[], object], effort: Effort, most: float) -> npt.NDArray[np.float64]:
+    """Repeat as often as is asked for, or as there is time; return the seconds of each."""
+    seconds: list[float] = []
+    while len(seconds) < effort.repeats or (sum(seconds) < effort.seconds and len(seconds) < _MOST_REPEATS):
+        if sum(seconds) >= most and len(seconds) >= _LEAST_REPEATS:
+            break
+        seconds.append(clock.time(call))
     return np.array(seconds)
 
 

@@ -44,7 +44,7 @@ def toys():
 def quick(monkeypatch):
     """Measure times with one repetition, and leave out what else takes longer than a cell of toys."""
     effort = timing.Effort
-    monkeypatch.setattr(timing, "Effort", lambda: effort(repeats=1, seconds=0))
+    monkeypatch.setattr(timing, "Effort", lambda **_: effort(repeats=1, seconds=0))
     monkeypatch.setattr(timing.gc, "collect", int)
     monkeypatch.setattr(hardware, "describe", dict)
 

@@ -91,7 +91,8 @@ def test_what_cannot_be_loaded_is_one_line(spec, message):
 def test_the_readme_form_works():
     assert adaptbench.run.__doc__.startswith("Run models on tasks.")
     assert set(adaptbench.RunOptions.__annotations__) == {
-        "out", "budgets", "seeds", "limit", "sample", "device", "batch_size", "settings", "plugins", "progress",
+        "out", "budgets", "seeds", "limit", "sample", "device", "batch_size", "timing", "settings", "plugins",
+        "progress",
     }  # fmt: skip
 
 

@@ -107,6 +107,19 @@ def test_any_other_model_is_timed_whole(quick):
     assert set(model.asked) == {5}
 
 
+@pytest.mark.parametrize(("answering", "most"), [(100.0, 2.0), (0.0, 0.1)])
+def test_measuring_takes_a_small_share_of_the_time_that_the_answers_took(monkeypatch, answering, most):
+    asked = []
+    monkeypatch.setattr(timing, "measure", lambda *_, effort, **__: asked.append(effort.most))
+    monkeypatch.setattr(memory, "peak_memory", lambda *_: 0)
+    monkeypatch.setattr(
+        timing, "Effort", type("Effort", (), {"__init__": lambda self, most: setattr(self, "most", most)})
+    )
+    Costs(Plain).time(inputs(1), "embed", answering)
+    Costs(lambda: Net(torch.nn.ReLU())).end_to_end(inputs(1), "embed", answering)
+    assert asked == [most, most]
+
+
 def test_what_the_clock_cannot_tell_is_not_reported(monkeypatch):
     def too_short(*_args, **_options):
         raise timing.TooShort

@@ -78,6 +78,13 @@ def test_times_are_measured_in_the_session_that_made_the_cell_even_if_all_featur
     assert len([journal.timing() for journal in journals(tmp_path) if journal.timing()]) == 2
 
 
+def test_times_can_be_left_out(run, tmp_path, toys):
+    (result,) = run("random-features(dims=3,size=4)", "toy-images", out=tmp_path, timing=False).results
+    (journal,) = journals(tmp_path)
+    assert result.flops is not None
+    assert (journal.timing(), journal.end_to_end(None)) == (None, None)
+
+
 def test_flops_are_counted_once_for_a_model_and_equally_shaped_inputs(run, tmp_path, monkeypatch):
     from adaptbench.harness.measure import flops
 

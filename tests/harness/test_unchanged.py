@@ -25,6 +25,7 @@ def installed(monkeypatch):
 def options(out, **changes):
     fields = dict.fromkeys(RunOptions.__dataclass_fields__)
     fields |= {"suite": "", "models": ("constant",), "tasks": (TASK,), "out": out, "dry_run": False, "as_json": False}
+    fields["timing"] = True
     fields |= dict.fromkeys(("budgets", "seeds", "waive", "plugins"), ())
     return RunOptions(**(fields | changes))
 

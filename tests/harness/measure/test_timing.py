@@ -157,6 +157,14 @@ def test_warming_up_ends_even_if_the_calls_never_agree() -> None:
     assert 2 <= timing.warmup <= 20
 
 
+def test_measuring_ends_when_its_time_is_up_but_not_before_three_repetitions() -> None:
+    long = timed(2.0, effort=Effort(10, 0.5, most=1.0))
+    assert (long.warmup, long.repeats) == (1, 3)
+    short = timed(0.1, effort=Effort(10, 0.5, most=0.65))
+    assert (short.warmup, short.repeats) == (2, 5)
+    assert timed(0.01, effort=Effort(10, 0.05, most=9.0)).repeats == 10
+
+
 def test_short_calls_are_repeated_longer_and_long_calls_often_enough() -> None:
     assert timed(0.01, effort=Effort(repeats=10, seconds=0.5)).repeats == pytest.approx(50, abs=1)
     assert timed(100.0, effort=Effort(repeats=10, seconds=0.5)).repeats == 10
