@@ -436,8 +436,8 @@ def select(
     similarity: Annotated[
         str, typer.Option(help="Of means (mean), or of first principal components (component).")
     ] = "mean",
-    coverage: Annotated[
-        str, typer.Option(help="What decides: projected, or the dissertation's formula (plain).")
+    similarity: Annotated[
+        str, typer.Option(help="What decides: projected, or plain (the dissertation's).")
     ] = "projected",
     compare: Annotated[bool, typer.Option(help="Also show the plain formula: an inverse for each candidate.")] = True,
     figure: Annotated[Optional[Path], typer.Option(help="Also draw it, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
