@@ -436,9 +436,7 @@ def select(
     similarity: Annotated[
         str, typer.Option(help="Of means (mean), or of first principal components (component).")
     ] = "mean",
-    similarity: Annotated[
-        str, typer.Option(help="What decides: projected, or plain (the dissertation's).")
-    ] = "projected",
+    coverage: Annotated[str, typer.Option(help="Projected, or plain (the dissertation's).")] = "projected",
     compare: Annotated[bool, typer.Option(help="Also show the plain formula: an inverse for each candidate.")] = True,
     figure: Annotated[Optional[Path], typer.Option(help="Also draw it, as .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(min=0, help="Of what sources draw, and of random.")] = 0,
