@@ -208,12 +208,42 @@ def _embed_texts(model: Any, texts: Sequence[str]) -> FloatArray:
 
 
 def _vectors(model: Any, method: str, items: Sequence[Any], noun: str) -> FloatArray:
-    vectors = np.asarray(getattr(model, method)(items), dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(items):
+    returned, said = getattr(model, method)(items), f"{method}() of {type(model).__name__} returned"
+    if np.ma.is_masked(returned):
+        raise UserError(f"{said} masked numbers", todo="return a plain array")
+    given = np.asarray(returned)
+    if given.ndim != 2 or len(given) != len(items) or not given.shape[1]:
         raise UserError(
-            f"{method}() of {type(model).__name__} returned shape {list(vectors.shape)} for {len(items)} {noun}",
-            todo=f"return [{len(items)}, d]",
+            f"{said} shape {list(given.shape)} for {len(items)} {noun}",
+            todo=f"return [{len(items)}, d], with d of 1 or more",
         )
+    if given.dtype.kind not in _REAL:
+        raise UserError(f"{said} numbers of type {given.dtype}", todo="return real numbers, such as float32")
+    return _as_float32(given, said, noun)
+
+
+_REAL = "fiub"
+"""Kinds of NumPy's types whose numbers float32 can hold, if it is large enough."""
+
+
+def _as_float32(given: npt.NDArray[Any], said: str, noun: str) -> FloatArray:
+    """Return vectors as they are stored, unless float32 would make others of them.
+
+    Raises:
+        UserError: A number is not finite or beyond float32, or the largest of a vector is so small that float32 holds
+            few of its digits.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        vectors = given.astype(np.float32, copy=False)
+    if not np.isfinite(vectors).all():
+        lost = bool(np.isfinite(given).all())
+        what = "numbers beyond float32" if lost else "NaN or infinity"
+        raise UserError(f"{said} {what}", todo="scale them down" if lost else "return finite numbers")
+    largest = np.abs(given).max(axis=1)
+    small = (largest > 0) & (largest < np.finfo(np.float32).tiny)
+    if small.any():
+        what = f"vectors that are too small for float32, such as {float(largest[small].min()):.1g} at most"
+        raise UserError(f"{said} {what} for {int(small.sum())} of {len(given)} {noun}", todo="scale them up")
     return vectors
 
 

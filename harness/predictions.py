@@ -6,7 +6,7 @@ import contextlib
 import gc
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .abilities import PredictionReader
 from .contracts import Predictions
@@ -111,15 +111,22 @@ def _is_ours(path: Path) -> bool:
 
 
 def _matched(task: Task, path: Path) -> Predictions:
-    outputs = read_outputs(path)
     known = {sample.id for sample in task.samples}
-    matched = {name: output for name, output in outputs.items() if name in known}
-    unmatched = tuple(name for name in outputs if name not in known)
+    outputs: dict[str, Output] = {}
+    unmatched: dict[str, None] = {}
+    for where, sample, output in _outputs(path):
+        if sample in outputs or sample in unmatched:
+            raise UserError(f"sample {sample!r} appears twice", where=where, todo="keep one of them")
+        if sample in known:
+            outputs[sample] = output
+        else:
+            unmatched[sample] = None
+    found = counted(len(outputs) + len(unmatched), "output")
     return Predictions(
-        outputs={name: output.output for name, output in matched.items()},
-        unmatched=unmatched,
-        inputs={name: output.input for name, output in matched.items() if output.input},
-        read=what_was_read(counted(len(outputs), "output"), path, {"for no sample of this task": unmatched}),
+        outputs={name: output.output for name, output in outputs.items()},
+        unmatched=tuple(unmatched),
+        inputs={name: output.input for name, output in outputs.items() if output.input},
+        read=what_was_read(found, path, {"for no sample of this task": tuple(unmatched)}),
     )
 
 
@@ -139,26 +146,17 @@ def _same_inputs(task: Task, samples: Sequence[Sample], found: Predictions, path
             )
 
 
-def read_outputs(path: Path) -> dict[str, Output]:
-    """Read JSON lines with the fields ``sample`` and ``output``, such as a cell's records.
+def _outputs(path: Path) -> Iterator[tuple[str, str, Output]]:
+    """Yield the place, the sample and the output of JSON lines, such as a cell's records; one is in memory at a time.
 
-    A field ``input`` is kept; others are ignored.
+    A field ``input`` is kept; those besides ``sample`` and ``output`` are ignored.
 
     Raises:
-        UserError: A line is not such an object, or a sample appears twice.
+        UserError: A line is not such an object.
     """
-    outputs: dict[str, Output] = {}
     for where, row in read_json_lines(path, finite=True):
-        sample, output = _output(row, where)
-        if sample in outputs:
-            raise UserError(f"sample {sample!r} appears twice", where=where, todo="keep one of them")
-        outputs[sample] = output
-    return outputs
-
-
-def _output(row: Any, where: str) -> tuple[str, Output]:
-    if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
-        raise UserError(
-            "not an object with the fields sample and output", where=where, todo="write one such object per line"
-        )
-    return row["sample"], Output(row["output"], str(row.get("input", "")))
+        if not isinstance(row, dict) or not isinstance(row.get("sample"), str) or "output" not in row:
+            raise UserError(
+                "not an object with the fields sample and output", where=where, todo="write one such object per line"
+            )
+        yield where, row["sample"], Output(row["output"], str(row.get("input", "")))

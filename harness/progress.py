@@ -10,7 +10,7 @@ from .columns import printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from .results import CellId, CellResult, Timing
+    from .results import CellId, CellResult, Estimate, Timing
 
 _Item = TypeVar("_Item")
 
@@ -54,8 +54,15 @@ def outcome(result: CellResult) -> str:
     if estimate is None:
         return "nothing could be scored"
     scale = 100 if metric.unit == "%" else 1
-    half = "" if estimate.high is None else f" +- {scale * (estimate.high - estimate.value):.2f}"
-    return f"{metric.name} {scale * estimate.value:.2f}{half} {metric.unit}".rstrip()
+    return f"{metric.name} {scale * estimate.value:.2f}{_ends(estimate, scale)} {metric.unit}".rstrip()
+
+
+def _ends(estimate: Estimate, scale: int) -> str:
+    """The interval: by its half-width, or by both ends where these are not equally far from the value."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    below, above = (f"{scale * half:.2f}" for half in (estimate.value - estimate.low, estimate.high - estimate.value))
+    return f" +- {below}" if below == above else f" [{scale * estimate.low:.2f}, {scale * estimate.high:.2f}]"
 
 
 class Lines(Progress):

@@ -156,13 +156,18 @@ def _account(accounting: Accounting, records: Sequence[Record], budget: float, n
     within = answers - sum(beyond(record, budget, accounting) for record, _ in own)
     return Account(
         success=_share_interval(within, answers, _clusters(own), len(own), noun),
-        of_full=_mean(own, noun),
-        utilisation=_mean([(record, used / exact(budget)) for record, used in own], noun),
+        of_full=_mean(own, noun, 1),
+        utilisation=_mean([(record, used / exact(budget)) for record, used in own], noun, 1 / exact(budget)),
     )
 
 
-def _mean(own: Sequence[tuple[Record, Fraction]], noun: str) -> Estimate:
-    return mean_interval(np.array([float(used) for _, used in own]), _clusters(own), noun=noun)
+def _mean(own: Sequence[tuple[Record, Fraction]], noun: str, most: Fraction | int) -> Estimate:
+    """The mean share; its interval ends where shares do, which a t interval of two samples is far beyond."""
+    found = mean_interval(np.array([float(used) for _, used in own]), _clusters(own), noun=noun)
+    if found.low is None or found.high is None:
+        return found
+    high = max(found.value, min(float(most), found.high))
+    return found.model_copy(update={"low": max(0.0, found.low), "high": high})
 
 
 def _clusters(own: Sequence[tuple[Record, Fraction]]) -> list[str] | None:

@@ -78,13 +78,20 @@ def difference(composite: Part, gold: Part, metric: Metric) -> tuple[Estimate, b
         differences = np.array([np.mean(scores) - np.mean(other[group]) for group, scores in own.items()])
         scored = differences[np.isfinite(differences)]
         if scored.size:
-            return mean_interval(scored, noun="question"), True
+            return _bounded(mean_interval(scored, noun="question"), metric), True
     one, two = composite.metrics[metric.name], gold.metrics[metric.name]
     value, low, high = one.value - two.value, None, None
     if one.low is not None and one.high is not None and two.low is not None and two.high is not None:
         low = value - math.hypot(one.value - one.low, two.high - two.value)
         high = value + math.hypot(one.high - one.value, two.value - two.low)
     return Estimate(value=value, low=low, high=high, n=min(one.n, two.n), method="of two independent scores"), False
+
+
+def _bounded(found: Estimate, metric: Metric) -> Estimate:
+    """A difference whose interval ends where those of shares do, which a t interval of two questions is far beyond."""
+    if metric.unit != "%" or found.low is None or found.high is None:
+        return found
+    return found.model_copy(update={"low": max(-1.0, found.low), "high": min(1.0, found.high)})
 
 
 def _by_group(part: Part, metric: Metric) -> Values:

@@ -20,7 +20,7 @@ from . import yes_no
 from .images import LazyImage
 from .local import beside, official_rows, opened
 from .open_answers import field, text_of
-from .predictions import read_predictions, read_rows
+from .predictions import Rows, read_predictions
 from .question import Question
 from .subsets import masks
 from .tables import Table
@@ -138,18 +138,17 @@ def _predictions(path: Path, task: VisualQuestions, *, questions: str) -> Predic
     The official scripts pair the answers of a split with its labels by their order; here only answers without a
     ``question_id`` are. An answer that states another question than its label is refused.
     """
-    rows = list(read_rows(path))
-    if rows and _LOGGED & set(rows[0][1]):
+    rows = Rows(path)
+    if any(_LOGGED & set(row) for _, row in itertools.islice(rows, 1)):
         ids, texts = ("id", "question_id"), ("text", "prediction")
         return read_predictions(path, task, ids=ids, texts=texts, row_names=_logged_name, question_names=_own_name)
     numbered = any(row.get("question_id") is not None for _, row in rows)
     names = _by_number(rows, task, questions) if numbered else _by_order(rows, task, path)
-    _check(rows, names, task, path)
-    named = ((place, {**row, "question_id": name}) for (place, row), name in zip(rows, names, strict=True))
+    named = _checked(rows, names, task, path)
     return read_predictions(path, task, ids=("question_id",), texts=("text", "prediction", "answer"), rows=named)
 
 
-def _by_number(rows: Sequence[tuple[str, Row]], task: VisualQuestions, questions: str) -> list[str]:
+def _by_number(rows: Rows, task: VisualQuestions, questions: str) -> list[str]:
     """The split of each answer, and its number there.
 
     Numbers are those of LLaVA's question file, which tell the split, too; or those of the labels, where a category, the
@@ -171,7 +170,7 @@ def _by_number(rows: Sequence[tuple[str, Row]], task: VisualQuestions, questions
     own = {_own_name(question)[0]: question.id for question in task.questions}
     splits = _splits(rows, task)
     if "" in splits and len(numbers) >= 2 * len(set(numbers)):
-        raise _unclear(rows[0][0], task)
+        raise _unclear(rows, 0, task)
     names = [f"{split or _LLAVA_SPLITS[0]}/{number}" for split, number in zip(splits, numbers, strict=True)]
     return [own.get(name, name) for name in names]
 
@@ -189,13 +188,13 @@ def _told(questions: str) -> dict[int, str]:
     return told
 
 
-def _by_order(rows: Sequence[tuple[str, Row]], task: VisualQuestions, path: Path) -> list[str]:
+def _by_order(rows: Rows, task: VisualQuestions, path: Path) -> list[str]:
     asked: dict[str, list[str]] = defaultdict(list)
     for question in task.questions:
         asked[question.subsets["split"]].append(question.id)
     splits = _splits(rows, task)
     if "" in splits:
-        raise _unclear(rows[splits.index("")][0], task)
+        raise _unclear(rows, splits.index(""), task)
     for split in set(splits) & set(asked):
         if splits.count(split) != len(asked[split]):
             raise _other_version(splits.count(split), len(asked[split]), split, path)
@@ -203,7 +202,7 @@ def _by_order(rows: Sequence[tuple[str, Row]], task: VisualQuestions, path: Path
     return [next(places[split]) for split in splits]
 
 
-def _splits(rows: Sequence[tuple[str, Row]], task: VisualQuestions) -> list[str]:
+def _splits(rows: Rows, task: VisualQuestions) -> list[str]:
     """The split of each row: that of its category or its file's name, or the only one of the task; else empty."""
     asked = list(dict.fromkeys(question.subsets["split"] for question in task.questions))
     known = dict.fromkeys((*asked, *SPLITS))
@@ -219,7 +218,8 @@ def _splits(rows: Sequence[tuple[str, Row]], task: VisualQuestions) -> list[str]
     return found
 
 
-def _unclear(place: str, task: VisualQuestions) -> UserError:
+def _unclear(rows: Rows, number: int, task: VisualQuestions) -> UserError:
+    place, _ = next(itertools.islice(rows, number, None))
     splits = ", ".join(dict.fromkeys(question.subsets["split"] for question in task.questions))
     what = f"it is not clear which of the splits {splits} this is"
     return UserError(what, where=place, todo="put the split into the name of the file")
@@ -231,8 +231,10 @@ def _other_version(given: int, asked: int, split: str, path: Path) -> UserError:
     return UserError(what, where=str(path), todo=todo)
 
 
-def _check(rows: Sequence[tuple[str, Row]], names: Sequence[str], task: VisualQuestions, path: Path) -> None:
-    """Refuse answers to other questions than those of the task, as far as they tell."""
+def _checked(
+    rows: Rows, names: Sequence[str], task: VisualQuestions, path: Path
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows under their names; refuse answers to other questions than those of the task, if they tell."""
     known = {question.id: question for question in task.questions}
     untold = set()
     for (place, row), name in zip(rows, names, strict=True):
@@ -243,6 +245,7 @@ def _check(rows: Sequence[tuple[str, Row]], names: Sequence[str], task: VisualQu
             stated = stated.partition("\n")[0]
             what = f"this answers {stated!r}, but the label is for {known[name].text!r}"
             raise UserError(what, where=place, todo="take the labels that the answers were made for")
+        yield place, {**row, "question_id": name}
     given, asked = (sum(name.startswith("random/") for name in found) for found in (untold, known))
     if {given, asked} == set(_RANDOM):
         raise _other_version(given, asked, "random", path)

@@ -96,6 +96,20 @@ def repeats(names: Iterable[str]) -> tuple[str, ...]:
     return (f"several predictions for {some(told, 'question')}: the last one counts",) if told else ()
 
 
+class Rows:
+    """The rows of a file, read anew each time they are asked for: those of a large one are never in memory together.
+
+    Args:
+        path: See `read_rows`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[tuple[str, Row]]:
+        return read_rows(self._path)
+
+
 def read_rows(path: str | Path, columns: Any = Any) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a file, each with its place for messages.
 

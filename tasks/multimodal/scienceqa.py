@@ -18,7 +18,7 @@ from .choices import LETTERS, letter_rules, scienceqa_lmms_eval, scienceqa_offic
 from .images import LazyImage
 from .local import beside, found, opened
 from .open_answers import field, text_of, texts_of
-from .predictions import read_predictions, read_rows
+from .predictions import Rows, read_predictions
 from .question import Question
 from .tables import Table
 from .task import Benchmark, Rule, VisualQuestions
@@ -161,7 +161,7 @@ def _predictions(path: Path, task: VisualQuestions, *, all_count: bool) -> Predi
     As in the official script a missing prediction is wrong among all questions, and does not count among those with an
     image: only a prediction's prompt tells that script of the image.
     """
-    rows = list(read_rows(path))
+    rows = Rows(path)
     ids, texts = ("question_id", "index"), ("text", "prediction", "pred")
     read = read_predictions(path, task, ids=ids, texts=texts, rows=rows)
     if path.suffix.lower() == ".json" or any("pred" in row for _, row in rows):  # the script's

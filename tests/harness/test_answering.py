@@ -126,6 +126,45 @@ def test_vectors_of_another_shape_are_refused(tmp_path, answer, message):
         embedding(model, tmp_path, [sample(*range(10))]).ask([sample(0)])
 
 
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((2, 3)) + 1j, "returned numbers of type complex128; return real numbers"),
+        (np.array([["1", "2"]] * 2), "returned numbers of type <U1"),
+        (np.array([[None, 1.0]] * 2), "returned numbers of type object"),
+        (np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 4.0), "returned masked numbers; return a plain array"),
+        (np.ones((2, 0)), r"returned shape \[2, 0\] for 2 images; return \[2, d\], with d of 1 or more"),
+        (np.array([[1.0, np.nan], [1.0, 2.0]]), "returned NaN or infinity"),
+        (np.array([[1.0, 1e39], [1.0, 2.0]]), "returned numbers beyond float32; scale them down"),
+        (np.array([[1e-39, 0.0], [1.0, 2.0]]), "too small for float32, such as 1e-39 at most for 1 of 2 images; scale"),
+        (np.array([[1e-39, 0.0], [1.0, 2.0]], dtype=np.float32), "too small for float32"),
+        (np.array([[1e-60, 0.0], [1.0, 2.0]]), "too small for float32, such as 1e-60"),
+    ],
+)
+def test_vectors_that_float32_would_bend_are_refused(tmp_path, vectors, message):
+    model = Model()
+    model.embed = lambda images: vectors
+    with pytest.raises(UserError, match=message):
+        vectors_of(embedding(model, tmp_path, [sample(0, 1)], count=2, size=2), [sample(0, 1)])
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.array([[1, 2], [0, 0]]),
+        np.array([[True, False], [True, True]]),
+        np.ma.array([[1.0, 2.0], [3.0, 4.0]]),
+        np.array([[1.0, 1e-45], [2e-38, 0.0]]),
+        np.ones((2, 2), dtype=np.float16),
+    ],
+)
+def test_vectors_that_float32_holds_are_taken(tmp_path, vectors):
+    model = Model()
+    model.embed = lambda images: vectors
+    taken = vectors_of(embedding(model, tmp_path, [sample(0, 1)], count=2, size=2), [sample(0, 1)])
+    np.testing.assert_allclose(taken, np.asarray(vectors, dtype=np.float64), rtol=1e-6, atol=1e-44)
+
+
 def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
     model = Model(limit=2)
     model.embed, calls = lambda images: np.zeros((len(images), 3 + len(calls.append(0) or calls))), []

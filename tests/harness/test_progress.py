@@ -36,6 +36,8 @@ def test_an_outcome_has_the_unit_and_the_interval_of_its_metric():
     assert outcome(result(estimate=HALF)) == "accuracy 50.00 +- 10.00 %"
     assert outcome(result(Metric(name="loss", unit=""), HALF)) == "loss 0.50 +- 0.10"
     assert outcome(result(estimate=Estimate(value=0.5, low=None, high=None, n=1, method=""))) == "accuracy 50.00 %"
+    two = Estimate(value=0.0, low=0.0, high=0.66, n=2, method="")
+    assert outcome(result(estimate=two)) == "accuracy 0.00 [0.00, 66.00] %"
     assert outcome(result()) == "nothing could be scored"
 
 

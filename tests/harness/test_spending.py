@@ -124,9 +124,18 @@ def test_shares_have_the_interval_of_any_metric():
     records = [record(f"q{i}", flops(round(1000 * s)), group=f"g{i // 2}") for i, s in enumerate(shares)]
     cell = spending(records, 0.5, noun="question")
     groups = ["group g0", "group g0", "group g1", "group g1"]
-    assert cell.flops.of_full == mean_interval(np.array(shares), groups, noun="question")
+    wide = mean_interval(np.array(shares), groups, noun="question")
+    assert wide.low < 0 < 1 < wide.high
+    assert cell.flops.of_full == wide.model_copy(update={"low": 0, "high": 1})
     assert cell.of_base == 1900 / 8000
-    assert cell.flops.utilisation == mean_interval(np.array([0.4, 0.6, 1.0, 1.8]), groups, noun="question")
+    wide = mean_interval(np.array([0.4, 0.6, 1.0, 1.8]), groups, noun="question")
+    assert cell.flops.utilisation == wide.model_copy(update={"low": 0, "high": 2})
+
+
+def test_shares_that_agree_have_a_narrow_interval():
+    records = [record(f"q{i}", flops(round(1000 * share))) for i, share in enumerate((0.41, 0.42, 0.43))]
+    shares = mean_interval(np.array([0.41, 0.42, 0.43]), noun="question")
+    assert spending(records, 0.5, noun="question").flops.of_full == shares
 
 
 def test_flops_tokens_blocks_and_heads_have_least_mean_and_most_of_an_answer():

@@ -176,3 +176,22 @@ def test_the_random_predictor_scores_about_chance_and_real_features_more(tmp_pat
 
     assert abs(accuracy(["random"], 60)[0] - 0.2) < 0.03  # 4,500 guesses: a standard error of 0.006
     assert min(accuracy(["pixels", "random-features", "hog"], 8)) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, "size=0 is not a side of an image"),
+        (100_000, r"an image of 100,000 x 100,000 pixels takes 130.0 GB of memory, of which 8.0 are free"),
+    ],
+)
+def test_images_of_a_size_that_cannot_be_are_refused(monkeypatch, size, message):
+    monkeypatch.setattr("adaptbench.models.reference.pixels.free_memory", lambda: 8_000_000_000)
+    with pytest.raises(UserError, match=message):
+        pixels(size).embed([Image.new("RGB", (2, 2))])
+
+
+def test_images_that_do_not_fit_together_are_asked_for_in_smaller_batches(monkeypatch):
+    monkeypatch.setattr("adaptbench.models.reference.pixels.free_memory", lambda: 8_000_000_000)
+    with pytest.raises(MemoryError):
+        pixels(20_000).embed([Image.new("RGB", (2, 2))] * 64)
