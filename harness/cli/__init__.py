@@ -58,7 +58,8 @@ def _told(error: UserError | TyperException | OSError) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.filename or 'standard output'}: {error.strerror or error}"
+        unnamed = "current folder" if isinstance(error, FileNotFoundError) else "standard output"
+        return f"{error.filename or unnamed}: {error.strerror or error}"
     return _usage(error)
 
 

@@ -177,3 +177,11 @@ class TestReport:
         done = cli("report", "r", "r", "--out", "board.count", "--plugin", "count.py", "--plugin", "small.py")
         assert (done.status, done.out) == (0, "board.count\n")
         assert (tmp_path / "board.count").read_text() == "2"
+
+
+def test_a_folder_that_was_removed_is_one_line(cli, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = cli("run", "--model", "pixels", "--task", "digits-5way-1shot", "--limit", "2", "--out", "r")
+    assert (done.status, done.err) == (2, "error: current folder: No such file or directory\n")
