@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -44,10 +43,10 @@ class _State(NamedTuple):
     @classmethod
     def now(cls) -> Self:
         try:
-            folder = str(Path.cwd())
+            folder = os.getcwd()  # noqa: PTH109 - a fifth of the time, before each image
         except OSError:  # it was removed
             folder = ""
-        functions = tuple(getattr(owner, name) for owner, name in _JSON)
+        functions = tuple([getattr(owner, name) for owner, name in _JSON])
         return cls(folder, locale.setlocale(locale.LC_ALL), functions, frozenset(threading.enumerate()))
 
 
