@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PHASES = ("vision", "projector", "text", "encoder", "prefill", "head", "methods")
 
 _IMAGES = 10_000
+_MOST = 10**9
+"""Prompts of a batch, and tokens of a prompt: what is beyond is a slip of the pen."""
 _POSITIONS = ("max_position_embeddings", "n_positions")
 _NO_DECODE = "a further token is not priced: how this model goes on from what it keeps is not known"
 _TRACED = "there is no closed form: FLOPs and traffic are of the contractions that its modules run, attention in full"
@@ -61,8 +63,10 @@ class CostRequest:
     accelerators: tuple[Accelerator, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise UserError(f"cannot make a batch of {self.batch} prompts", todo="give 1 or more")
+        if not 1 <= self.batch <= _MOST:
+            raise UserError(f"cannot make a batch of {self.batch} prompts", todo=f"give 1 to {_MOST:,}")
+        if self.text_tokens > _MOST:
+            raise UserError(f"no prompt has {self.text_tokens} tokens", todo=f"give at most {_MOST:,}")
         if not 0 <= self.images <= _IMAGES:
             raise UserError(f"cannot show {self.images} images in a prompt", todo=f"give 0 to {_IMAGES:,}")
 

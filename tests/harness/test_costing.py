@@ -128,6 +128,8 @@ def test_flash_blocks_need_a_size_of_the_chip(registry, tmp_path):
         ("llava-1.5-7b", {"text_tokens": -1}, "-1 text tokens"),
         ("llava-1.5-7b", {"visual_tokens": 577}, "577 visual tokens"),
         ("llava-1.5-7b", {"batch": 0}, "batch of 0"),
+        ("llava-1.5-7b", {"batch": 10**23}, "give 1 to 1,000,000,000"),
+        ("llava-1.5-7b", {"text_tokens": 10**23}, "give at most 1,000,000,000"),
     ],
 )
 def test_bad_input_is_one_line(registry, spec, question, said):
