@@ -13,13 +13,15 @@ _KEPT = ("rope_theta", "partial_rotary_factor")
 
 
 def countable(config: Any) -> Any:
-    """Change a transformers config, and return it: plain rotary positions, and no tied embeddings.
+    """Change a transformers config, and return it: plain rotary positions, no tied embeddings, a word for videos.
 
     A tied head multiplies like any other; LLaVA ties it by a name that not every language model has.
     """
     for part in (config, *(getattr(config, name, None) for name in ("text_config", "vision_config"))):
         if getattr(part, "tie_word_embeddings", False):
             part.tie_word_embeddings = False
+        if getattr(part, "video_token_index", 0) is None:
+            part.video_token_index = 0
         rope = getattr(part, "rope_parameters", None)
         if isinstance(rope, dict):
             part.rope_parameters = _plain(rope)

@@ -103,12 +103,16 @@ def _plain(asked: set[str], config: Any, vision: Any) -> Iterator[Inputs]:
         }
     if "image_position_ids" in asked:
         pool = getattr(vision, "pooling_kernel_size", None) or 1
+        if own := first(vision, "model_patch_size"):  # pooled beforehand
+            patch, pool, numbers = own, 1, channels * own**2
         rows, columns = (size // patch // pool * pool for size in (height, width))
         places = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), -1)
         yield {
             "pixel_values": pixels((1, rows * columns, numbers)),
             "image_position_ids": places.reshape(1, -1, 2),
         }
+    if temporal := first(vision, "temporal_patch_size"):  # the image stands for each of a patch's frames
+        yield {"pixel_values": pixels((patches, temporal, patch, patch, channels))}
     yield from _whole(asked, config, vision)
     yield {"pixel_values": pixels((1, patches, numbers))}
     yield {"pixel_values": pixels((1, height // patch * (width // patch), numbers))}
@@ -179,4 +183,5 @@ def sides(config: Any) -> tuple[int, int]:
         return own, own
     if isinstance(own, list | tuple) and len(own) >= 2:
         return int(own[-2]), int(own[-1])
-    return _SIDE, _SIDE
+    inner = (getattr(config, name, None) for name in getattr(config, "sub_configs", {}))
+    return next((sides(one) for one in inner if getattr(one, "image_size", None)), (_SIDE, _SIDE))

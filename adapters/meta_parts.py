@@ -61,14 +61,14 @@ def parts_of(model: Any, config: Any) -> tuple[list[Part], str]:
         return _llava(model, config), ""
     if config.model_type in {"clip", "siglip"} and hasattr(model, "text_model"):
         return _dual(model, config), ""
-    images = _method(model, "get_image_features")
+    images = method(model, "get_image_features")
     if images is None:
         return _without_features(model, config)
     try:
         found, missing = [_image_part(images, config)], ""
     except UserError as error:
         found, missing = [], str(error)
-    texts = _method(model, "get_text_features")
+    texts = method(model, "get_text_features")
     part = Part(_Calling(texts), _ids, {"": "text"}) if texts is not None else _text_part(_speaking(model), config)
     return [*found, part], missing
 
@@ -126,27 +126,39 @@ def _without_features(model: Any, config: Any) -> tuple[list[Part], str]:
     if not {"pixel_values", "flattened_patches"} & asked:
         return [_text_part(_speaking(model), config)], ""
     for image in layouts(asked, config, vision):
-        part = _with_image(model, asked, image)
-        if _runs(part.module, part.inputs(8)):
-            return [part], ""
+        for mask, queries in ((False, 0), (True, getattr(config, "num_query_tokens", 0))):
+            part = _with_image(model, asked, image, mask=mask, queries=queries)
+            if _runs(part.module, part.inputs(8)):
+                return [part], ""
     return [_text_part(_speaking(model), config)], "it is not known how an image and a text are given to it together"
 
 
-def _with_image(model: Any, asked: set[str], image: Inputs) -> Part:
-    """A model that reads an image and a text in one pass: what is said of the image, or of the text beside it."""
+def _with_image(model: Any, asked: set[str], image: Inputs, *, mask: bool, queries: int) -> Part:
+    """A model that reads an image and a text in one pass: what is said of the image, or of the text beside it.
+
+    Args:
+        model: As transformers builds it.
+        asked: Names of the arguments that it takes.
+        image: The image, as arguments.
+        mask: Whether it wants a mask of the text.
+        queries: Words that stand for the image before the text.
+    """
     reads, base = "input_ids" if "input_ids" in asked else "decoder_input_ids", _base(model)
 
     def both(tokens: int) -> Inputs:
+        tokens += queries
         beside = {
-            "image_embeds_position_mask": torch.zeros(1, tokens, dtype=torch.bool),
+            "image_embeds_position_mask": (torch.arange(tokens) < getattr(model.config, "latent_query_num", 0))[None],
             "image_attention_mask": torch.ones(1, tokens, 1, dtype=torch.long),
-            "bbox": torch.zeros(1, tokens, 4),
+            "bbox": torch.zeros(1, tokens, 4, dtype=torch.long),
             "logits_to_keep": torch.zeros(1, dtype=torch.long),  # of the image's tokens there would be logits, too
         }
         if "aspect_ratio_mask" in image:  # every token sees the image
             beside["cross_attention_mask"] = torch.ones(1, tokens, 1, image["aspect_ratio_mask"].shape[-1])
         if {"input_ids", "decoder_input_ids"} <= asked:
             beside["decoder_input_ids"] = torch.ones(1, 1, dtype=torch.long)
+        if mask:
+            beside["attention_mask"] = torch.ones(1, tokens, dtype=torch.long)
         known = {name: value for name, value in beside.items() if name in asked}
         return {**image, reads: torch.ones(1, tokens, dtype=torch.long), **known}
 
@@ -161,17 +173,23 @@ def _with_image(model: Any, asked: set[str], image: Inputs) -> Part:
 
 
 class _Calling(torch.nn.Module):
-    """A method of a model as a module's forward pass."""
+    """A method of a model as a module's forward pass.
 
-    def __init__(self, method: Any) -> None:
+    Args:
+        method: Of the model.
+        projector: Reads what the method returns, where the model calls it outside of the method.
+    """
+
+    def __init__(self, method: Any, projector: torch.nn.Module | None = None) -> None:
         super().__init__()
-        self.model, self.name = method.__self__, method.__name__
+        self.model, self.name, self.projector = method.__self__, method.__name__, projector
 
     def forward(self, **inputs: Any) -> Any:
-        return getattr(self.model, self.name)(**inputs)
+        output = getattr(self.model, self.name)(**inputs)
+        return output if self.projector is None else self.projector(output.last_hidden_state)
 
 
-def _method(model: Any, name: str) -> Any:
+def method(model: Any, name: str) -> Any:
     """A method of a model, or of the model in it that has no head: the one that says more of what it takes."""
     methods = [found for one in (model, getattr(model, "model", None)) if (found := getattr(one, name, None))]
     return max(methods, key=lambda one: len(inspect.signature(one).parameters), default=None)
@@ -190,10 +208,12 @@ def _base(model: Any) -> str:
 def _text_part(model: Any, config: Any) -> Part:
     """A text, up to logits for each of its tokens."""
     base, asked = _base(model), set(inspect.signature(model.forward).parameters)
+    books = getattr(model.config, "num_codebooks", None)  # where each word is several, one from each
+    rows = books if books is not None and not _runs(model, _ids(8)) and _runs(model, _ids(8, books)) else 1
 
     def prompt(tokens: int) -> Inputs:
-        beside = {"lang_ids": torch.zeros(1, dtype=torch.long), "bbox": torch.zeros(1, tokens, 4)}
-        return {**_ids(tokens), **{name: value for name, value in beside.items() if name in asked}}
+        beside = {"lang_ids": torch.zeros(1, dtype=torch.long), "bbox": torch.zeros(1, tokens, 4, dtype=torch.long)}
+        return {**_ids(tokens, rows), **{name: value for name, value in beside.items() if name in asked}}
 
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in asked:
         paths = [path for path, _ in model.named_modules()]
@@ -216,9 +236,9 @@ def _has(model: Any, path: str) -> bool:
         return False
 
 
-def _ids(tokens: int) -> Inputs:
+def _ids(tokens: int, rows: int = 1) -> Inputs:
     """A prompt."""
-    return {"input_ids": torch.ones(1, tokens, dtype=torch.long)}
+    return {"input_ids": torch.ones(rows, tokens, dtype=torch.long)}
 
 
 def _image_part(method: Any, config: Any) -> Part:
@@ -228,7 +248,10 @@ def _image_part(method: Any, config: Any) -> Part:
     for inputs in layouts(asked, config, vision):
         module = _Calling(method)
         try:
-            run(module, inputs)
+            projector = _left_out(module, inputs)
+            if projector is not None:
+                module = _Calling(method, projector)
+                run(module, inputs)
         except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             refused = error if refused is None or _depth(error) > _depth(refused) else refused
             continue
@@ -239,6 +262,21 @@ def _image_part(method: Any, config: Any) -> Part:
         return Part(module, lambda _, inputs=inputs: inputs, phases, fixed=True)  # type: ignore[misc]
     why = "no layout fits" if refused is None else f"{type(refused).__name__}: {refused}"
     raise UserError(f"it is not known what its images look like ({why})", where=config.model_type)
+
+
+def _left_out(module: _Calling, inputs: Inputs) -> torch.nn.Module | None:
+    """The projector that a model has and that did not run when its images were asked for."""
+    found = next((one for name, one in module.model.named_modules() if name.split(".")[-1] in _PROJECTORS[:1]), None)
+    ran: list[object] = []
+    if found is None:
+        run(module, inputs)
+        return None
+    hook = found.register_forward_hook(lambda *_: ran.append(found))
+    try:
+        run(module, inputs)
+    finally:
+        hook.remove()
+    return None if ran else found
 
 
 def _depth(error: Exception) -> int:

@@ -20,6 +20,10 @@ FACTORS = (8, 4, 2, 1)
 _WORDS = 512
 _LAYERS, _MOST_LAYERS = 4, 12
 _EXPERTS, _CHOSEN = 8, 2
+IMAGE_WORDS = ("image_token_id", "image_token_index", "video_token_index")
+"""What a config calls the word that stands for an image."""
+_FOR_IMAGES = 9
+"""A word for images, where a config has none."""
 _WINDOW = 16
 _POSITIONS = 96
 _SIDE, _SMALL_SIDE = 448, 112
@@ -42,10 +46,11 @@ _HEADS = re.compile(r"(\w+_)?(heads|n_head)|num_query_groups")
 _SHARED = re.compile(r"\w*(key_value|kv)(_n)?_heads|num_query_groups|num_key_value_heads|kv_n_heads")
 _HEAD = re.compile(r"\w*head_(dim|size)|d_head|d_kv|kv_channels|rotary_dim|\w*headdim|\w*d_head|query_pre_attn_scalar")
 _WIDTH = re.compile(r"\w*(size|sizes|dim|dims|rank|width|channels|d_ff|dff|d_inner|n_inner|n_embd|d_model|d_ssm|embd)"
-                    r"|d_latents")  # fmt: skip
+                    r"|d_latents|hidden_size_global")  # fmt: skip
 _NO_WIDTH = re.compile(r"\w*(vocab|image|img|crop|patch|kernel|window|chunk|state|block|buffer|group|position|pool|"
                        r"conv_|batch|cache|num_channels|in_channels|audio_channels|tile|multiple|cluster|unit|"
-                       r"out_channels_|vocabulary|grid|train|step|parallel|kpool|dilation|max_)\w*")  # fmt: skip
+                       r"out_channels_|vocabulary|grid|train|step|parallel|kpool|dilation|max_|pos_emb"
+                       r")\w*")  # fmt: skip
 _WINDOWS = re.compile(r"(attention_)?sliding_window(_size)?|attention_window_size|(attention_|mamba_)?chunk_size")
 _VOCABULARY = re.compile(r"(\w+_)?vocab_size(_per_layer_input)?")
 _TOKEN = re.compile(r"\w*_(id|ids|index)")
@@ -165,6 +170,7 @@ def _images(config: dict[str, Any]) -> None:
 
 def _missing(config: dict[str, Any]) -> None:
     """Say what some default configs leave out, though their models need it."""
+    config.update({name: _FOR_IMAGES for name in IMAGE_WORDS if config.get(name, 0) is None})
     heads = config.get("num_attention_heads")
     if _whole(heads) and config.get("num_key_value_heads", 0) is None:
         config["num_key_value_heads"] = heads

@@ -13,18 +13,18 @@ from ..harness.errors import UserError
 from ..harness.real_passes import TOKENS, RealPass
 from . import installed
 from .loading import loading
-from .tiny_configs import tiny_configs
+from .meta_parts import method
+from .tiny_configs import IMAGE_WORDS, tiny_configs
 from .tiny_fields import DEFAULTS, FIELDS
 from .transformers_meta import Blueprint, build, class_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 _PARAMETERS = 150_000_000
 """The most that are made for real: 600 MB of them."""
 _TEXT = 21
 """Tokens of a text that an image is read with."""
-_IMAGE = ("image_token_id", "image_token_index")
 
 
 def tiny(model_type: str, auto: str = "") -> TinyStock:
@@ -93,7 +93,8 @@ class TinyStock(Blueprint):
         """Passes with real weights and inputs: one of the whole model if that is known, or else one of each part."""
         parts = self.parts()
         found = [self._pass(part, tokens) for part in parts]
-        whole = self._together(found) if len(found) > 1 else None
+        pair = "text" in found[-1].phases  # of which each is passed on its own
+        whole = self._together(found) if len(found) > 1 and not pair else None
         return [whole] if whole is not None else found
 
     def _pass(self, part: Any, tokens: int) -> RealPass:
@@ -107,28 +108,32 @@ class TinyStock(Blueprint):
             return value
         if value.is_meta:
             return torch.rand(value.shape)
-        return self._words(value.shape[1])[None] if name == "input_ids" else value.clone()
+        return self._words(value.shape[1]).expand_as(value) if name == "input_ids" else value.clone()
 
     def _words(self, count: int) -> torch.Tensor:
         special = set(_special(self._config.to_dict()))
-        most = min(getattr(self._config.get_text_config(), "vocab_size", 512), 512)
+        most = min(getattr(self.model.config.get_text_config(), "vocab_size", 512), 512)
         words = [word for word in range(3, most) if word not in special] or [0]
         return torch.tensor([words[7 * place % len(words)] for place in range(count)])
 
     def _together(self, found: list[RealPass]) -> RealPass | None:
         """One pass over an image and a text; ``None`` if it is not known how they are given to the model together."""
-        image, text = found[0], found[-1]
-        config = self.real.config
+        image, config = found[0], self.real.config
         asked = inspect.signature(self.real.forward).parameters
-        if "text" in text.phases:  # a pair: each on its own
-            return self._tried({**image.inputs, **text.inputs}, {**image.phases, **text.phases})
-        word = next((value for name in _IMAGE if isinstance(value := getattr(config, name, None), int)), None)
-        if word is None or len(found) != 2:
+        word = next((value for name in IMAGE_WORDS if isinstance(value := getattr(config, name, None), int)), None)
+        look = method(self.real, "get_image_features")
+        if word is None or look is None:
             self.apart = "it is not known how they are given to it together"
             return None
-        width = config.get_text_config().hidden_size
         with torch.no_grad():
-            rows = sum(one.numel() for one in _features(image.module(**image.inputs))) // width
+            seen = _features(look(**image.inputs))
+        sizes = (sum(one.shape[:-1].numel() for one in seen), sum(one.numel() for one in seen) // _width(self.real))
+        tried = (self._with_words(found, word, rows, asked) for rows in dict.fromkeys(sizes))
+        return next((one for one in tried if one is not None), None)
+
+    def _with_words(self, found: list[RealPass], word: int, rows: int, asked: Container[str]) -> RealPass | None:
+        """A pass over an image and a text with as many words for it as it has rows of features."""
+        image, text = found[0], found[-1]
         words = self._words(_TEXT)
         ids = torch.cat([words[:2], torch.full((rows,), word), words[2:]])[None]
         kinds = (ids == word).long()
@@ -136,16 +141,23 @@ class TinyStock(Blueprint):
         inputs = {**image.inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids), **beside}
         if "decoder_input_ids" in text.inputs:
             inputs["decoder_input_ids"] = text.inputs["decoder_input_ids"]
-        return self._tried(inputs, {**image.phases, **dict.fromkeys(text.phases, ids.shape[1])})
+        read = {phase: rows if phase == "projector" else ids.shape[1] for one in found[1:] for phase in one.phases}
+        return self._tried(inputs, {**image.phases, **read})
 
     def _tried(self, inputs: Mapping[str, Any], phases: Mapping[str, int]) -> RealPass | None:
         try:
             with torch.no_grad():
                 self.real(**inputs)
         except Exception as error:  # noqa: BLE001 - then each part is passed on its own
-            self.apart = f"{type(error).__name__}: {error}"
+            self.apart = self.apart or f"{type(error).__name__}: {error}"
             return None
+        self.apart = ""
         return RealPass(self.real, inputs, phases)
+
+
+def _width(model: Any) -> int:
+    """Numbers of an embedded token."""
+    return int(model.get_input_embeddings().weight.shape[-1])
 
 
 def _features(output: Any) -> list[torch.Tensor]:
@@ -154,8 +166,10 @@ def _features(output: Any) -> list[torch.Tensor]:
     output = output if pooled is None else pooled
     if isinstance(output, torch.Tensor):
         return [output]
-    if hasattr(output, "last_hidden_state"):
+    if getattr(output, "last_hidden_state", None) is not None:
         return [output.last_hidden_state]
+    if not isinstance(output, list | tuple):
+        return []
     return [tensor for one in output for tensor in _features(one)]
 
 

@@ -65,9 +65,17 @@ class TracedModel:
         return Layered({}, {}) if part is None else trace(part.module, part.inputs(tokens), part.phases)
 
     def logits(self, tokens: int) -> int:
-        """At how many positions a pass over a prompt makes logits: an encoder-decoder does at its first token alone."""
+        """At how many positions a pass over a prompt makes logits.
+
+        An encoder-decoder does at its first token alone, and a classifier at none of them: once.
+        """
         one = {"decoder_input_ids", "logits_to_keep"}
-        return 1 if self._text is None or one & self._text.inputs(tokens).keys() else tokens
+        if self._text is None or one & self._text.inputs(tokens).keys():
+            return 1
+        if getattr(self._text.module, "can_generate", lambda: True)():
+            return tokens
+        flops = {sum(operator.flops for operator in self.prompt(n).whole("head")) for n in (tokens, tokens + 1)}
+        return tokens if len(flops) > 1 else 1  # of a classifier
 
     @functools.cache  # noqa: B019
     def step(self, context: int) -> Layered:

@@ -106,7 +106,7 @@ class Blueprint:
     def chunks(self) -> list[int]:
         """Numbers of tokens that its layers may work on at once, as the config names them."""
         every = [self._config, *_sub_configs(self._config)]
-        named = [value for one in every for name, value in vars(one).items() if "chunk" in name]
+        named = [value for one in every for name, value in vars(one).items() if "chunk" in name or name == "block_size"]
         return sorted({value for value in named if isinstance(value, int) and value > 1})
 
     @functools.cached_property
@@ -168,7 +168,8 @@ class Blueprint:
         """Its operators from its modules, for a model without a closed form."""
         from .traced_model import TracedModel
 
-        parts, tied = self.parts(), bool(getattr(self._config.get_text_config(), "tie_word_embeddings", False))
+        parts, config = self.parts(), self._config
+        tied = bool(getattr(config.get_text_config(decoder=True), "tie_word_embeddings", False))
         if self.missing:
             self.note = f"images are not priced: {self.missing}"
         return TracedModel(self.model, parts, tied=tied, quantisation=read_quantisation(self.config))
@@ -195,7 +196,8 @@ class Blueprint:
         with loading(self.source), torch.device("meta"):
             model: Any = build(class_of(config), config)
         installed.capture_outputs(model)  # while all layers are in place
-        vars(model.config)["pad_token_id"] = None  # or the numbers of a prompt would be searched for padding
+        own = vars(model.config)
+        own["pad_token_id"] = None if own.get("pad_token_id") is None else 0  # a prompt of ones has no padding
         return model
 
 

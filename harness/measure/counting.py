@@ -2,7 +2,8 @@
 
 At a fixed shape the contractions of a layer are a polynomial of degree two in the number of tokens, so three lengths
 tell all. A layer that works on chunks of tokens has such a polynomial for each remainder of tokens by chunk. Which it
-is, is found out, and checked in other chunks, exactly: the counts are integers.
+is, is found out, and checked in other chunks, exactly: the counts are integers. Where it is neither, each length is
+traced.
 
 Because so few integers tell everything, an architecture can bring them along as its *record*: then nothing is built or
 traced at all, and neither torch nor transformers is imported.
@@ -11,6 +12,7 @@ traced at all, and neither torch nor transformers is imported.
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
@@ -36,7 +38,7 @@ _CHECK = 13
 _FAR = 1061
 """A length in another chunk, if there are chunks."""
 _CHUNKS = (64, 256, 128, 32, 16)
-"""Chunks that are tried where the config names none that is right."""
+"""Chunks that are tried where the config names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,13 @@ class Counter:
 
     def depth(self, phase: str) -> int:
         """Number of layers of a phase."""
-        return len(self._polynomials(phase, 1).order)
+        return len(self._polynomials(phase, _CHECK).order)
 
     def count(self, phase: str, tokens: int) -> Flops:
         """FLOPs of a phase for one input of ``tokens`` tokens; of the vision tower, for one image.
 
         Raises:
-            UserError: An operator is not counted, two counters disagree, or the cost is not a polynomial of degree two.
+            UserError: An operator is not counted, or two counters disagree.
         """
         if tokens < 0:
             raise UserError(f"{tokens} tokens are less than none", todo="give 0 or more")
@@ -219,14 +221,12 @@ class Counter:
             self._check(place, 1)
             return self._fitted(phase, (1,))
         chunk = self._chunk(place)
-        return self._fitted(phase, _lengths(tokens, chunk))
+        return self._fitted(phase, _lengths(tokens, chunk) if chunk else (tokens,))
 
     @functools.cache  # noqa: B019 - a counter lives as long as a command
     def _fitted(self, phase: str, lengths: tuple[int, ...]) -> PhaseCount:
         place, _ = self._places[phase]
         told = [self._told(phase, length) for length in lengths]
-        if len({len(one.layers) for one in told}) > 1:
-            raise self._irregular(phase)
         layers = [_through(lengths, values) for values in zip(*(one.layers for one in told), strict=True)]
         kinds = tuple(dict.fromkeys(layers))
         flops = self._pass(place, lengths[0]).flops
@@ -240,15 +240,19 @@ class Counter:
 
     @functools.cache  # noqa: B019
     def _chunk(self, place: int) -> int:
-        """How many tokens the layers of a part work on at once; 1 where there are no chunks."""
+        """How many tokens the layers of a part work on at once; 1 where there are no chunks.
+
+        0 where no polynomial tells what a pass costs: then each length is traced.
+        """
         self._check(place, _CHECK)
         phases = [phase for phase, (number, _) in self._places.items() if number == place]
         wanted = (_FAR, *(2 * chunk + 37 for chunk in self._blueprint.chunks if 2 * chunk > _FAR))
         far = dict.fromkeys(min(length, self._blueprint.longest) for length in wanted)
-        for chunk in dict.fromkeys((1, *self._blueprint.chunks, *_CHUNKS)):
-            if all(self._predicts(phase, length, chunk) for length in (_CHECK, *far) for phase in phases):
-                return chunk
-        raise self._irregular(phases[0])
+        with suppress(UserError):  # some have fewer positions than their config says
+            for chunk in dict.fromkeys((1, *(self._blueprint.chunks or _CHUNKS))):
+                if all(self._predicts(phase, length, chunk) for length in (_CHECK, *far) for phase in phases):
+                    return chunk
+        return 0
 
     @functools.cache  # noqa: B019
     def _check(self, place: int, tokens: int) -> None:
@@ -263,16 +267,11 @@ class Counter:
         lengths = _lengths(tokens, chunk)
         if chunk > 1:
             tokens = max(tokens, lengths[-1] + chunk)
+        if len({len(self._told(phase, length).layers) for length in lengths}) > 1:
+            return False
         fitted, told = self._fitted(phase, lengths), self._told(phase, tokens)
         layers = [fitted.layer_at(layer, tokens) for layer in range(len(fitted.order))]
         return (fitted.beside_at(tokens), layers) == (told.beside, list(told.layers))
-
-    def _irregular(self, phase: str) -> UserError:
-        return UserError(
-            f"the FLOPs of {phase} are not a polynomial of degree two in the number of tokens",
-            where=self._blueprint.source,
-            todo="report this architecture",
-        )
 
     def _told(self, phase: str, tokens: int) -> _Told:
         from .passes import within

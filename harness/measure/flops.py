@@ -195,9 +195,9 @@ def count_both(
     if not isinstance(module, torch.nn.Module):
         raise UserError("only a torch module's FLOPs can be counted", where=type(module).__name__)
     with passing(module):
-        analysis = _trace(module, inputs, around)
-        with around():
+        with around():  # first: a model that exchanges modules in its first pass is traced with the new ones
             check = _torch_counts(module, inputs)
+        analysis = _trace(module, inputs, around)
     uncounted = analysis.unsupported_ops()
     # What is written in Python torch's counter looks into, and the two must agree.
     unknown = sorted(
@@ -284,7 +284,8 @@ def _beyond_tracers() -> Iterator[None]:
     """Help a tracer over what it cannot follow.
 
     To a tracer sizes are tensors, which cannot be rounded. And it fails inside of ``torch.vmap``, by which transformers
-    makes masks: there it does not look.
+    makes masks: there it does not look. Of a function with a gradient of its own it sees nothing, so that it is given
+    what such a function does forwards.
     """
     import torch
 
@@ -302,13 +303,28 @@ def _beyond_tracers() -> Iterator[None]:
 
         return call
 
+    function = library.autograd.Function
+    applied = function.__dict__["apply"]
+
+    def forwards(kind: Any, *args: Any, **kwargs: Any) -> Any:
+        apart = kind.setup_context is not function.setup_context  # then the forward pass takes no context
+        return kind.forward(*args, **kwargs) if apart else kind.forward(_Context(), *args, **kwargs)
+
+    function.apply = classmethod(forwards)
     library.vmap = lambda *args, **kwargs: unseen(vmap(*args, **kwargs))
     library.Tensor.__round__ = lambda size, digits=None: round(size.item(), digits)
     try:
         yield
     finally:
-        library.vmap = vmap
+        library.vmap, function.apply = vmap, applied
         del library.Tensor.__round__
+
+
+class _Context:
+    """What a function with a gradient of its own is given to note what that will need; it notes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_args, **_kwargs: None
 
 
 def _traceable(module: torch.nn.Module, names: Sequence[str]) -> torch.nn.Module:

@@ -19,20 +19,21 @@ FUSED, EAGER = "sdpa", "eager"
 ELEMENTWISE = frozenset(
     f"aten::{name}"
     for name in """
-    _upsample_bicubic2d_aa abs acos add add_ all amax any arange argmax argsort avg_pool2d bitwise_and bitwise_not
+    abs acos add add_ all amax any arange argmax argmin argsort as_strided avg_pool2d bitwise_and bitwise_not
     bitwise_or broadcast_tensors bucketize cat ceil clamp clamp_min clone col2im copy_ cos cumsum detach diff div
     div_ dropout dropout_ elu embedding embedding_bag empty empty_like eq erf erfinv exp expand expand_as expm1 eye
     fill_ flip floor floor_divide full full_like gather ge gelu gt hardsigmoid hardswish hardswish_ hardtanh
-    hardtanh_ im2col index index_add index_add_ index_copy index_put index_put_ index_select is_nonzero le
-    leaky_relu lift_fresh linalg_norm linalg_vector_norm log log1p log_sigmoid log_softmax logical_and logical_not
-    logical_or logsumexp lt masked_fill masked_fill_ masked_scatter max max_pool2d maximum mean meshgrid min
-    minimum mish mT mul mul_ ne neg new_full new_ones new_zeros nonzero norm numel numpy_T one_hot ones ones_like
-    pad permute polar pow prod reciprocal reflection_pad2d relu relu6 relu_ remainder repeat repeat_interleave
-    reshape reshape_as resolve_conj resolve_neg rms_norm roll round rsqrt rsub scalar_tensor scatter scatter_
-    select_scatter sigmoid sigmoid_ silu silu_ sin slice_scatter softmax softplus sort sqrt square stack std sub
-    sub_ sum tanh tanh_ tile to topk transpose tril triu type_as unbind unflatten unfold unique_dim unsafe_chunk
-    upsample_bicubic2d _upsample_bilinear2d_aa upsample_linear1d var var_mean view_as view_as_complex view_as_real
-    where zeros zeros_like __ior__ __or__ histc
+    hardtanh_ histc im2col index index_add index_add_ index_copy index_put index_put_ index_select __ior__
+    is_nonzero le leaky_relu lift_fresh linalg_norm linalg_vector_norm log log1p log_sigmoid log_softmax logical_and
+    logical_not logical_or logsumexp lt mT masked_fill masked_fill_ masked_scatter max max_pool2d maximum mean
+    meshgrid min minimum mish mul mul_ nan_to_num ne neg new_full new_ones new_zeros nonzero norm numel numpy_T
+    one_hot ones ones_like __or__ pad permute polar pow prod randint reciprocal reflection_pad2d relu relu_ relu6
+    remainder repeat repeat_interleave reshape reshape_as resolve_conj resolve_neg rms_norm roll round rsqrt rsub
+    scalar_tensor scatter scatter_ scatter_add_ scatter_reduce select_scatter sigmoid sigmoid_ silu silu_ sin
+    slice_scatter softmax softplus sort sqrt square stack std sub sub_ sum tanh tanh_ tile to topk transpose tril
+    triu type_as unbind unflatten unfold unique_dim unsafe_chunk upsample_bicubic2d _upsample_bicubic2d_aa
+    _upsample_bilinear2d_aa upsample_linear1d var var_mean view_as view_as_complex view_as_real where zeros
+    zeros_like
     """.split()
 )
 """Operators outside the convention: they move, compare, normalise, resize or map numbers one by one."""
@@ -109,7 +110,8 @@ def _einsum(inputs: Sequence[Any], _outputs: Sequence[Any]) -> Counter[str]:
 def _einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     """Multiply-accumulates of an einsum that contracts its operands from left to right, as torch does.
 
-    An index of one operand alone that is not in the result is summed before, which does not count.
+    An index of one operand alone that is not in the result is summed before, which does not count; nor does what sums
+    nothing, and is a product of single numbers.
     """
     left, _, right = equation.replace(" ", "").partition("->")
     names = [_indices(term, len(shape)) for term, shape in zip(left.split(","), shapes, strict=True)]
@@ -126,7 +128,8 @@ def _einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
     for place, term in enumerate(names[1:], 1):
         later = result.union(*names[place + 1 :])
         shared = (done & set(term)) | ((done | set(term)) & later)
-        macs += math.prod(sizes[name] for name in shared)
+        if any(sizes[name] > 1 for name in (done & set(term)) - later):
+            macs += math.prod(sizes[name] for name in shared)
         done = (done | set(term)) & later
     return macs
 

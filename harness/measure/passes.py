@@ -73,14 +73,33 @@ def count_pass(
         both: By fvcore and by torch, which must agree; otherwise by torch alone, after both agreed on such a pass.
 
     Raises:
-        UserError: As `count_flops`; or layers that seem to be of one kind do not cost the same.
+        UserError: As `count_flops`; or what it costs depends on what its router chooses.
     """
-    numbers = KnownNumbers()
+    found, numbers = _with(module, inputs, KnownNumbers(), waive, both=both)
+    if numbers.decided:
+        other, _ = _with(module, inputs, KnownNumbers(last=True), waive, both=False)
+        refuse_unequal(module, found.value, other.value)
+    return found
+
+
+def refuse_unequal(module: torch.nn.Module, one: int, other: int) -> None:
+    """Refuse a module whose FLOPs are not the same for two choices of its router."""
+    if one != other:
+        raise UserError(
+            f"what it costs depends on which experts are chosen: {one:,} or {other:,} FLOPs",
+            where=type(module).__name__,
+            todo="only a pass with its weights tells; AdaptBench does not guess",
+        )
+
+
+def _with(
+    module: torch.nn.Module, inputs: Mapping[str, Any], numbers: KnownNumbers, waive: Sequence[str], *, both: bool
+) -> tuple[Pass, KnownNumbers]:
     known = known_inputs(inputs, numbers)
     try:
-        return _count(module, known, numbers, waive, both=both)
+        return _count(module, known, numbers, waive, both=both), numbers
     except NotAlike:
-        return _count(module, known, numbers, waive, both=both, all_layers=True)
+        return _count(module, known, numbers, waive, both=both, all_layers=True), numbers
 
 
 def _count(
@@ -92,7 +111,7 @@ def _count(
     both: bool,
     all_layers: bool = False,
 ) -> Pass:
-    opened = [Repeats()]
+    opened: list[Repeats] = []
 
     @contextmanager
     def around() -> Iterator[None]:
@@ -105,9 +124,9 @@ def _count(
                     yield
 
     if not both:
-        return Pass(count_modules_again(module, inputs, around), opened[-1])
+        return Pass(count_modules_again(module, inputs, around), next(iter(opened), Repeats()))
     counted = count_both(module, inputs, waive=waive, around=around)
-    return Pass(counted.modules, opened[-1], counted.flops, counted.agreed)
+    return Pass(counted.modules, next(iter(opened), Repeats()), counted.flops, counted.agreed)
 
 
 def check_kinds(module: torch.nn.Module, inputs: Mapping[str, Any], first: Pass) -> None:

@@ -112,7 +112,7 @@ def _take_places(
         layers = {
             number: layer
             for number, layer in child.named_children()
-            if id(layer) not in seen and not isinstance(layer, torch.nn.ModuleList | torch.nn.ModuleDict)
+            if id(layer) not in seen and type(layer).forward is not torch.nn.Module.forward  # or what is in it runs
         }
         seen.update(map(id, layers.values()))
         members = list(layers.items())

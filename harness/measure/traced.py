@@ -21,6 +21,7 @@ from torch.utils.module_tracker import ModuleTracker
 from .closed_form import Operator
 from .flops import formulas, passing
 from .known_numbers import KnownNumbers, known_inputs
+from .passes import refuse_unequal
 from .repeats import NotAlike, Repeats, once_each_kind
 
 if TYPE_CHECKING:
@@ -184,12 +185,13 @@ def trace(module: torch.nn.Module, inputs: Mapping[str, Any], phases: Mapping[st
         phases: Path of a module -> phase; the empty path is for all that is in no other one.
 
     Raises:
-        UserError: The pass fails.
+        UserError: The pass fails, or what it costs depends on what its router chooses.
     """
-    try:
-        seen, repeats = _run(module, inputs, alike=True)
-    except NotAlike:
-        seen, repeats = _run(module, inputs, alike=False)
+    numbers = KnownNumbers()
+    seen, repeats = _run(module, inputs, numbers)
+    if numbers.decided:
+        other, _ = _run(module, inputs, KnownNumbers(last=True))
+        refuse_unequal(module, sum(one.flops for one in seen), sum(one.flops for one in other))
     first = {path: ran for ran, stood in repeats.of.items() for path in (ran, *stood)}
     outer = {path: ran for path, ran in first.items() if ran in repeats.outer}
     times = {ran: 1 + len(stood) for ran, stood in repeats.of.items() if ran not in repeats.outer}
@@ -213,15 +215,16 @@ def trace(module: torch.nn.Module, inputs: Mapping[str, Any], phases: Mapping[st
     return Layered({p: tuple(o) for p, o in beside.items()}, {p: tuple(o) for p, o in layers.items()})
 
 
-def _run(module: torch.nn.Module, inputs: Mapping[str, Any], *, alike: bool) -> tuple[list[_Seen], Repeats]:
-    numbers = KnownNumbers()
+def _run(module: torch.nn.Module, inputs: Mapping[str, Any], numbers: KnownNumbers) -> tuple[list[_Seen], Repeats]:
+    """What ran, and what stood for what; all layers run if some of one kind are not alike."""
     known = known_inputs(inputs, numbers)
-    seen, repeats = _Contractions(module), Repeats()
-    with passing(module), numbers, seen, _Fused(seen):
-        if alike:
-            with once_each_kind(module) as repeats:
-                module(**known)
-        else:
+    seen = _Contractions(module)
+    try:
+        with passing(module), numbers, seen, _Fused(seen), once_each_kind(module) as repeats:
+            module(**known)
+    except NotAlike:
+        seen, repeats = _Contractions(module), Repeats()
+        with passing(module), numbers, seen, _Fused(seen):
             module(**known)
     return seen.seen, repeats
 

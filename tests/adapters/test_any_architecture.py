@@ -315,6 +315,33 @@ def test_convolutions_of_other_strides_are_of_other_kinds() -> None:
     assert count_pass(module, inputs).value == count_both(module, inputs).flops.value == 2 * 9 * (64 + 16 + 16 + 4)
 
 
+def test_a_container_that_has_no_forward_pass_is_no_layer() -> None:
+    """What lies in it runs, and is a layer."""
+
+    class Holder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(2))
+
+    class Held(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stages = torch.nn.ModuleList(Holder() for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for stage in self.stages:
+                for layer in stage.layers:  # type: ignore[union-attr]
+                    x = layer(x)
+                x = x[:1]
+            return x
+
+    with torch.device("meta"):
+        module, inputs = Held(), {"x": torch.empty(5, 4)}
+    found = count_pass(module, inputs)
+    check_kinds(module, inputs, found)
+    assert found.value == 2 * 4 * 4 * (5 + 5 + 1 + 1)
+
+
 def test_layers_in_layers_are_counted_as_often_as_they_run() -> None:
     class Twice(torch.nn.Module):
         def __init__(self) -> None:

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import transformers
 from adaptbench.adapters import tiny_stock
 from adaptbench.adapters.tiny_configs import tiny_configs
+from adaptbench.adapters.tiny_fields import FIELDS
 from adaptbench.adapters.tiny_stock import TinyStock, tiny
+from adaptbench.harness.measure.counting import Counter
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.real_passes import DIFFERS, EQUAL, NOT_RUN, TOKENS, compare
 
@@ -45,11 +48,23 @@ def test_heads_whose_number_cannot_be_divided_are_narrower() -> None:
     assert next(tiny_configs(sizes, {})) == {**sizes, "hidden_size": 568, "head_dim": 8}
 
 
-@pytest.mark.parametrize(("kind", "model_type"), [("causal", "gpt2"), ("image classification", "vit")])
+@pytest.mark.parametrize(
+    ("kind", "model_type"),
+    [
+        ("causal", "gpt2"), ("causal", "dbrx"), ("causal", "musicgen"), ("image classification", "vit"),
+        ("image-text", "llava"),
+    ],
+)  # fmt: skip
 def test_a_pass_with_weights_is_what_the_config_says(kind: str, model_type: str) -> None:
     found = compare(REGISTRY, kind, model_type)
     assert (found.state, found.reason) == (EQUAL, "")
     assert sum(found.flops.values()) > 10**6
+
+
+def test_a_projector_outside_of_what_asks_for_images_is_counted() -> None:
+    config = transformers.AutoConfig.for_model("llama4").to_dict()
+    small = TinyStock("llama4", "AutoModelForImageTextToText", next(tiny_configs(config, FIELDS["llama4"])))
+    assert Counter(small).count("projector", 1).value == 2 * 256 * 512 * 640  # of 256 tokens
 
 
 def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from adaptbench.harness.errors import UserError
-from adaptbench.harness.measure.flops import Flops, count_again, count_flops, parameters
+from adaptbench.harness.measure.flops import Flops, count_again, count_both, count_flops, parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -382,3 +382,40 @@ def test_a_shared_parameter_counts_once() -> None:
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.weight = first.weight
     assert parameters(nn.Sequential(first, second)) == 9 + 3 + 3
+
+
+def test_a_model_may_exchange_a_module_in_its_first_pass() -> None:
+    class Exchanging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner: nn.Module = nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> Any:
+            if isinstance(self.inner, nn.Identity):
+                self.inner = nn.Linear(4, 5, device=x.device)
+            return self.inner(x)
+
+    assert count_flops(Exchanging(), {"x": torch.zeros(3, 4)}).value == 2 * 3 * 4 * 5
+
+
+def test_a_function_with_a_gradient_of_its_own_counts() -> None:
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+            context.save_for_backward(x)
+            return x @ x
+
+    class Uses(nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return Product.apply(x)
+
+    assert count_flops(Uses(), {"x": torch.zeros(4, 4)}).value == 2 * 4**3
+
+
+def test_an_einsum_that_sums_nothing_counts_nothing_as_in_torch() -> None:
+    class Outer(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.einsum("bc,bcd->bd", x[:, :1], x[:, :1, None].expand(-1, -1, 7))
+
+    counted = count_both(Outer(), {"x": torch.zeros(3, 4)})
+    assert (counted.flops.value, counted.agreed) == (0, True)
