@@ -66,6 +66,23 @@ def register(registry: Registrar) -> None:
         ),
     )
     _register_language(registry)
+    _register_elsewhere(registry)
+
+
+def _register_elsewhere(registry: Registrar) -> None:
+    """Register what answers for models that do not run here."""
+    registry.model(
+        "openai",
+        "adaptbench.adapters.openai_server:ServedModel",
+        card=ModelCard(
+            summary="A model that an OpenAI-compatible server runs: openai:MODEL(url=http://localhost:8000/v1)",
+            capabilities=("generate", "language"),
+            prompts="as a chat, images first; chat=false: as they stand, as likelihoods always are",
+            decoding="the server's, asked for temperature 0 and the run's seed",
+            offers=frozenset({"images"}),
+            source="https://platform.openai.com/docs/api-reference",
+        ),
+    )
     registry.model(
         "replay",
         "adaptbench.adapters.replay:Replay",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from .cards import ModelCard, TaskCard
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Task,
         WordLogits,
     )
+    from .errors import BadSample
     from .measure.counting import Blueprint
     from .transformer import Architecture
 
@@ -98,6 +99,27 @@ class CountedLanguageModel(Protocol):
 
     def likelihoods(self, pairs: Sequence[tuple[str | None, str]]) -> Sequence[Likelihood]:
         """Return what `LanguageModel.loglikelihood` returns, with the cost of each."""
+        ...
+
+
+@runtime_checkable
+class AnswersApart(Protocol):
+    """A model that answers each input apart, such as one that a server runs.
+
+    What it has answered is kept when it fails at the next input, so that nothing is asked twice. It is not timed.
+    """
+
+    convention: Mapping[str, Any]
+    """As that of `Prefilling`."""
+
+    def ask_each(
+        self, asked: Sequence[Prompt] | Sequence[tuple[str | None, str]]
+    ) -> Iterator[tuple[int, Answer | Likelihood | BadSample]]:
+        """Yield the place of each input with its answer, as they come.
+
+        That is an `Answer` to a prompt, and a `Likelihood` of a pair; a `BadSample` says why this input has none. What
+        was asked before an exception is answered before it.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .abilities import CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling, PromptsClasses
+from .abilities import AnswersApart, CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling, PromptsClasses
 from .contracts import Aligned, Answer, DualEncoder, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .batching import Batches
     from .cards import Capability
     from .contracts import FloatArray, Input, Json, MaskedPrompt, Sample, Task
-    from .store import FeatureStore
+    from .store import AnswerStore, FeatureStore
 
 
 class Outcome(NamedTuple):
@@ -261,10 +261,18 @@ class Generation:
     A chunk has as many samples as a batch has inputs, and asks for all that they need, whether or not an earlier chunk
     asked for it too. A sample one of whose inputs is a `BadSample`, to the task or to the model, has no answer and says
     why.
+
+    Args:
+        model: Returns the model.
+        task: Whose inputs are asked.
+        batches: Of inputs.
+        store: Where answers are kept until they are recorded, of a model that answers each input apart.
     """
 
-    def __init__(self, model: Callable[[], Any], task: Task, batches: Batches) -> None:
-        self._model, self._task, self._batches = model, task, batches
+    def __init__(
+        self, model: Callable[[], Any], task: Task, batches: Batches, store: AnswerStore | None = None
+    ) -> None:
+        self._model, self._task, self._batches, self._store = model, task, batches, store
         self._contents: list[Json] = [None] * len(task.inputs)
         self._answers: dict[int, Outcome] = {}
         self._faults: dict[int, str] = {}
@@ -280,8 +288,11 @@ class Generation:
             except BadSample as error:
                 self._faults[position] = str(error)
         model = self._model()
-        batches = self._batches(lambda batch: self._asked(model, batch), list(prompts.values()))
-        answers = [answer for batch in batches for answer in batch]
+        if isinstance(model, AnswersApart) and self._store is not None:
+            answers = self._each(model, prompts, self._store)
+        else:
+            batches = self._batches(lambda batch: self._asked(model, batch), list(prompts.values()))
+            answers = [answer for batch in batches for answer in batch]
         for position in self._answers:
             self._contents[position] = None
         self._answers = dict(zip(prompts, answers, strict=True))
@@ -299,6 +310,21 @@ class Generation:
         said = {s.id: Outcome(output, costs[s.id]) for s, output in zip(whole, outputs, strict=True)}
         return [said.get(s.id) or Outcome(None, fault=fault) for s, fault in zip(samples, faults, strict=True)]
 
+    def _each(self, model: AnswersApart, prompts: Mapping[int, Any], store: AnswerStore) -> list[Outcome]:
+        """Answers of a model that answers each input apart: those that are stored, and the others as they come."""
+        digests = {place: self._task.inputs[place].digest for place in prompts}
+        left = list({digests[place]: place for place in prompts if store.get(digests[place]) is None}.values())
+        for place, answer in model.ask_each([prompts[place] for place in left]):
+            found = Outcome(None, fault=str(answer)) if isinstance(answer, BadSample) else _outcome(model, answer)
+            store.put(digests[left[place]], [found.output, [cost.to_json() for cost in found.costs], found.fault])
+        stored = [kept for place in prompts if (kept := store.get(digests[place])) is not None]
+        if len(stored) < len(prompts):
+            raise UserError(
+                f"ask_each() of {type(model).__name__} left inputs of {len(left)} without an answer",
+                todo="yield one answer per input",
+            )
+        return [Outcome(output, tuple(map(PrefillCost.from_json, costs)), fault) for output, costs, fault in stored]
+
     def _asked(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
         """Answers to a batch; inputs that the model cannot read are found by halving; the others still get answers."""
         try:
@@ -310,14 +336,14 @@ class Generation:
         return self._asked(model, batch[:middle]) + self._asked(model, batch[middle:])
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
-        return [Outcome(answer.text, _told(model, answer)) for answer in _answered(model, batch)]
+        return [_outcome(model, answer) for answer in _answered(model, batch)]
 
 
 class Likelihoods(Generation):
     """Capability ``language``: as texts are, log-probabilities are kept in the records."""
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
-        return [Outcome([found.logprob, found.greedy], _told(model, found)) for found in _likelihoods(model, batch)]
+        return [_outcome(model, found) for found in _likelihoods(model, batch)]
 
 
 class MaskFilling(Generation):
@@ -325,6 +351,11 @@ class MaskFilling(Generation):
 
     def _answered(self, model: Any, batch: Sequence[Any]) -> list[Outcome]:
         return [Outcome(list(found.logits), _told(model, found)) for found in _filled(model, batch)]
+
+
+def _outcome(model: Any, answer: Answer | Likelihood) -> Outcome:
+    output = answer.text if isinstance(answer, Answer) else [answer.logprob, answer.greedy]
+    return Outcome(output, _told(model, answer))
 
 
 def _answered(model: Any, prompts: Sequence[Any]) -> list[Answer]:

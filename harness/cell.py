@@ -30,6 +30,7 @@ from .prefill_cost import PrefillCost
 from .progress import describe
 from .results import CellResult
 from .spending import language_model, spending
+from .store import AnswerStore
 from .summary import Summary, checked_scores, summarise
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class CellWork:
             return
         space, samples = self.space, len(self.chosen.samples)
         self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
+        self._unrecorded = AnswerStore(self.journal.folder / "answers.jsonl")
         self._answers = self._asking(self._batches)
         self._done = self._resume(self._answers.chunk)
         self._resumed, self._answering = len(self._done), 0.0
@@ -107,6 +109,7 @@ class CellWork:
         if done == self._resumed:  # the model is loaded now
             space.note_kernels()
         self.journal.append(written)
+        self._unrecorded.clear()
         self._done += written
         space.progress.recorded(len(self._done))
         if space.plugins.listens("record_written"):
@@ -132,9 +135,9 @@ class CellWork:
         if self.cell.model.card.replays:
             return Replay(self._model, task, self.chosen.samples)
         if self.card.capability == "generate":
-            return Generation(self._model, task, batches)
+            return Generation(self._model, task, batches, self._unrecorded)
         if self.card.capability == "language":
-            return Likelihoods(self._model, task, batches)
+            return Likelihoods(self._model, task, batches, self._unrecorded)
         if self.card.capability == "masked":
             return MaskFilling(self._model, task, batches)
         with self._of_task():

@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .abilities import CountedMaskedModel, HasModule, Prefilling, SaysWhyUncounted, Traceable
+from .abilities import AnswersApart, CountedMaskedModel, HasModule, Prefilling, SaysWhyUncounted, Traceable
 from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
@@ -77,7 +77,7 @@ class Costs:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
         model = self._model()
         if capability not in OF_IMAGES:
-            if isinstance(model, Prefilling | CountedMaskedModel):
+            if isinstance(model, Prefilling | AnswersApart | CountedMaskedModel):
                 return Counted(None, "not counted: no answer came with its FLOPs", _size(model), model.convention)
             return Counted(None, "not counted: the model does not say what its prefill costs", None)
         if not isinstance(model, Traceable):

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from .abilities import Described
-from .errors import UserError
+from .errors import MissingArgument, UserError
 from .faults import blamed_on
 from .measure.architecture import read_architecture
 from .measure.work import Work
@@ -179,7 +179,10 @@ def _refuse_unfit(model: PlannedModel) -> None:
     factory: Any = model.base.entry.factory()
     if not isinstance(factory, Described):
         return
-    blueprint = factory.blueprint(**model.bind(seed=0, device="cpu"))
+    try:
+        blueprint = factory.blueprint(**model.bind(seed=0, device="cpu"))
+    except MissingArgument:  # its architecture is not known unless it is named
+        return
     try:
         architecture = read_architecture(blueprint.config)
     except UserError:
