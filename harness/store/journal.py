@@ -4,8 +4,8 @@ Order of writing: records (fsynced), then ``timing.json`` and ``end-to-end.json`
 ``result.json`` sees a complete cell. A kill between two bytes leaves at most one torn last line, which is cut off when
 the cell is resumed.
 
-A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of the text before it. A damaged line is
-found, also in a cell that is not complete.
+A line is a record as JSON, with a field ``check`` at its end: the CRC-32 of the name of the cell's folder, which is its
+key, and the text before the field. So a damaged line is found, and one of another cell, before a cell is complete too.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "records.jsonl"
+
+    @functools.cached_property
+    def _own(self) -> int:
+        """What checksums begin with."""
+        return zlib.crc32(self.folder.name.encode())
 
     @functools.cached_property
     def _lock(self) -> FileLock:
@@ -98,7 +103,7 @@ class Journal:
         with disk_errors(self.path, "read"), self.path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 try:
-                    record = _record(line)
+                    record = _record(line, self._own)
                 except (ValueError, TypeError) as error:
                     raise UserError(
                         f"line {number} is not a record: {error}", where=str(self.path), todo=self._advice
@@ -111,7 +116,7 @@ class Journal:
         Raises:
             UserError: A record holds what JSON cannot, such as NaN; or the disk is full: then none of them is added.
         """
-        append(self.path, b"".join(map(_line, records)))
+        append(self.path, b"".join(_line(record, self._own) for record in records))
 
     def finish(self, result: CellResult, timing: Timing | None, end_to_end: Timing | None = None) -> None:
         """Complete the cell.
@@ -164,20 +169,21 @@ class Journal:
         return f"move the folder {self.folder.name} away and run the same command again"
 
 
-def _line(record: Record) -> bytes:
+def _line(record: Record, own: int) -> bytes:
     try:
         fields = {name: getattr(record, name) for name in _FIELDS}
         fields["costs"] = [cost.to_json() for cost in record.costs]
         body = canonical_json(fields, "record")[:-1]
     except ValueError as error:
         raise UserError(str(error), where=f"sample {record.sample}", todo="fix the task or the model") from error
-    return body + _TAIL % zlib.crc32(body)
+    return body + _TAIL % zlib.crc32(body, own)
 
 
-def _record(line: bytes) -> Record:
+def _record(line: bytes, own: int) -> Record:
     body = line[:-_TAIL_LENGTH]
-    if line[-_TAIL_LENGTH:] != _TAIL % zlib.crc32(body):
-        raise ValueError("it does not have its checksum, so it was damaged or changed by hand")
+    # Earlier versions left the cell's key out.
+    if line[-_TAIL_LENGTH:] not in (_TAIL % zlib.crc32(body, own), _TAIL % zlib.crc32(body)):
+        raise ValueError("it does not have its checksum, so it was damaged or changed by hand, or is of another cell")
     fields = json.loads(body + b"}")
     if set(fields) != _FIELDS:
         raise ValueError("its fields are not those of a record")

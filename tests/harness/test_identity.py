@@ -13,6 +13,7 @@ from adaptbench.harness.contracts import Task
 from adaptbench.harness.identity import Settings
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.samples import sample_digests, samples_digest
+from adaptbench.harness.store import RunDirectory
 
 
 class Numbers:
@@ -74,8 +75,8 @@ def image_task(toys):
 
 
 def outcome(result):
-    """What tells two models apart: the digest of all that was recorded."""
-    return result.results[0].records_sha256
+    """What tells two models apart: all that was recorded."""
+    return str(list(RunDirectory(result.path).journal(result.results[0].key).records()))
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,26 @@ def test_a_damaged_line_is_named(journal, change):
         list(journal.records())
 
 
+def test_a_line_of_another_cell_is_named(journal, tmp_path):
+    other = Journal(tmp_path / "another-key")
+    other.acquire()
+    for one in (journal, other):
+        one.append([record(n) for n in range(3)])
+    own, others = (one.path.read_bytes().splitlines(keepends=True) for one in (journal, other))
+    journal.path.write_bytes(own[0] + others[1] + others[2])
+    with pytest.raises(UserError, match=r"line 2 is not a record: .*of another cell"):
+        list(journal.records())
+
+
+def test_lines_of_earlier_versions_are_read(journal):
+    import zlib
+
+    journal.append([record(1)])
+    body = journal.path.read_bytes().rpartition(b',"check"')[0]
+    journal.path.write_bytes(body + b',"check":"%08x"}\n' % zlib.crc32(body))
+    assert list(journal.records()) == [record(1)]
+
+
 def test_a_line_of_another_version_is_named(journal):
     import zlib
 
