@@ -19,6 +19,7 @@ from ..harness.batching import out_of_memory
 from ..harness.errors import UserError
 from . import installed, last_block, prefix_cache
 from .causal_reading import Reading, left_padded, right_padded
+from .placement import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -156,7 +157,7 @@ class _Trial:
     """
 
     def __init__(self, reader: Reader, vocabulary: Sequence[int]) -> None:
-        self._reader, self._device = reader, reader.model.device
+        self._reader, self._device = reader, device_of(reader.model)
         ids = itertools.cycle(vocabulary[:: 1 + len(vocabulary) // sum(_LENGTHS)])
         self._rows = [list(itertools.islice(ids, length)) for length in _LENGTHS]
         self._said = [self._alone(row) for row in self._rows]

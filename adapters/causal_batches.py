@@ -17,6 +17,7 @@ import torch
 
 from . import prefix_cache
 from .causal_reading import Reading, left_padded, right_padded
+from .placement import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,7 +81,7 @@ class Batches:
             if not self._able.steps or max(lengths[place] + new[place] for place in places) > self._able.max_tokens:
                 yield Opened(places, torch.empty(0), None)
                 continue
-            padded = left_padded([rows[place] for place in places], self._reader.model.device)
+            padded = left_padded([rows[place] for place in places], device_of(self._reader.model))
             last = padded.ids.shape[1] - 1
             logits, past = self._reader.read(padded, keep=[[last]] * len(places), cached=True)
             yield Opened(places, logits[:, -1], Reading(self._reader, past, drops=self._able.drops))
@@ -121,7 +122,7 @@ class Batches:
         self, rows: Sequence[Row], wanted: Sequence[int], prefix: PrefixBatch | None, *, whole: bool = False
     ) -> tuple[list[torch.Tensor], PrefixBatch]:
         """Read rows that continue a prefix; return the logits that are wanted of each, and what to go on from."""
-        padded = right_padded(rows, self._reader.model.device)
+        padded = right_padded(rows, device_of(self._reader.model))
         most = max(wanted)
         last = [[max(0, len(row) - count) for count in range(most, 0, -1)] for row in rows]
         past = prefix and prefix_cache.forked(prefix, len(rows), apart=self._reader.apart)
@@ -141,7 +142,7 @@ class Batches:
         known = _common([rows[0], kept], count)
         past = prefix_cache.cropped(past, known) if past and known else None
         if known < count or past is None:
-            new = right_padded([rows[0][known:count]], self._reader.model.device)
+            new = right_padded([rows[0][known:count]], device_of(self._reader.model))
             _, past = self._reader.read(new, past, [[count - known - 1]], cached=True)
         self._keep(rows[0][:count], past)
         return count, past

@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..harness.errors import UserError
-from . import decoding, gguf_files
+from . import decoding, gguf_files, placement
 from .diagnosis import quantisation
 from .loading import LOCAL, check_choices, check_whole, checkpoint, load_tokenizer, loading
 from .multimodal_checkpoint import fingerprint as fingerprint_of_folder
@@ -85,13 +85,15 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
         path: Folder that ``save_pretrained`` wrote, GGUF file, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
-        options: ``dtype``, ``decoding``, and ``attention``: ``auto`` is the best that the architecture has.
+        options: ``dtype``, ``decoding``, and ``attention``: ``auto`` is the best that the architecture has;
+            ``device_map`` and ``offload_folder`` as `placement.arguments` takes them.
 
     Raises:
         UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
     """
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
+    split = placement.arguments(options.get("device_map", ""), options.get("offload_folder", ""), where)
     file = gguf_files.gguf_file(path) if gguf_files.is_gguf(path) else None
     folder = file.parent if file else checkpoint(path, revision, _FILES)
     named = {"gguf_file": file.name} if file else {}
@@ -108,7 +110,7 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
             raise UserError(what, where=where, todo=f"run it as hf-vlm:{path}" if seeing else "name one")
         attention = None if options["attention"] == "auto" else options["attention"]
         quantised, dtype = quantisation(config.to_dict()), getattr(torch, options["dtype"])
-        placed = {"device_map": {"": device}} if quantised else {}  # most of those cannot be moved
+        placed = split or ({"device_map": {"": device}} if quantised else {})  # most of those cannot be moved
         tokenizer = load_tokenizer(folder, where, **named)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, config=config, use_safetensors=True, dtype=dtype,
@@ -116,8 +118,8 @@ def load(path: str, revision: str | None, device: str, **options: str) -> Langua
             **LOCAL,
         )  # fmt: skip
         if not quantised:
-            model = model.to(device)
-        elif getattr(model, "hf_quantizer", None) is None:  # dequantised, into types of its own
+            model = model if split else model.to(device)
+        elif not split and getattr(model, "hf_quantizer", None) is None:  # dequantised, into types of its own
             model = model.to(dtype)
         notes = gguf_files.dequantised(file, options["dtype"]) if file else ()
     check_whole(report, model, where)

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from ..harness.errors import UserError
+from . import placement
 from .lru import ByteLru
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Blocks:
         self._group = self.heads // config.num_key_value_heads
         self._phi = config.model_type == "phi"
         self._slices = ByteLru(_SLICES)
+        self._devices = placement.devices_of(self.layers)
 
     def run(
         self,
@@ -127,11 +129,22 @@ class Blocks:
             context: Of its attention; ``None`` without attention.
             gates: Factors for its parts; the block must be whole.
         """
+        if self._devices is not None:
+            there = self._devices[index]
+            moved = None if context is None else _context_on(context, there)
+            moved_gates = None if gates is None else _gates_on(gates, there)
+            return self._run(index, block, hidden.to(there), moved, moved_gates).to(hidden.device)
+        return self._run(index, block, hidden, context, gates)
+
+    def _run(
+        self, index: int, block: Block, hidden: torch.Tensor, context: AttentionContext | None, gates: Gates | None
+    ) -> torch.Tensor:
+        """Run it on what is where its weights are."""
         from .installed import run_block
 
         layer = self.layers[index]
         if gates is not None and gates.block is not None:
-            whole = self.run(index, block, hidden, context)
+            whole = self._run(index, block, hidden, context, None)
             return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
         if block == WHOLE and gates is None and context is not None:  # the library's own code: equal to the last bit
             return run_block(layer, hidden, context)
@@ -149,13 +162,17 @@ class Blocks:
             parts: Those that are not skipped.
             hidden: [B, n, d].
         """
+        home = hidden.device
+        if self._devices is not None:
+            hidden = hidden.to(self._devices[index])
+            parts = [_part_on(part, hidden.device) for part in parts]
         union, heads, channels = _union(tuple(part.block for part in parts), self.heads, self.channels)
         place = torch.full((len(hidden),), len(parts), device=hidden.device)  # the last one is of rows that skip
         for number, part in enumerate(parts):
             place[slice(None) if part.rows is None else part.rows] = number
         gates = Gates(heads.to(hidden.device)[place], channels.to(hidden.device)[place])
         attended_parts = [part for part in parts if part.context is not None]
-        return self._restricted(index, union, hidden, attended_parts, gates, views=True)
+        return self._restricted(index, union, hidden, attended_parts, gates, views=True).to(home)
 
     def _restricted(
         self,
@@ -205,10 +222,14 @@ class Blocks:
         pair = keys.pair
         if pair is None:
             raise UserError(f"block {index} kept no keys", todo="read the attention of a block that ran")
+        home = last.device
+        if self._devices is not None:
+            last = last.to(self._devices[index])
+            rotary = _rotary_on(rotary, last.device)
         attention = self.layers[index].self_attn
         query = _rotate(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), rotary)
         known = pair[0].repeat_interleave(self._group, dim=1)  # a key head serves a group of query heads
-        return (query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)
+        return ((query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)).to(home)
 
     def _attention(
         self,
@@ -355,7 +376,10 @@ class Blocks:
         if hasattr(linear, "base_layer"):
             what = f"a live adapter is on {name} of block {index}, of which only a part is to run"
             raise UserError(what, todo="merge it into the weights")
-        weight, bias = linear.weight, linear.bias
+        with placement.whole(linear):
+            weight, bias = linear.weight, linear.bias
+        if weight.is_meta and self._devices is not None:  # torch multiplies with it and gives any numbers
+            raise UserError(f"the weights {name} of block {index} are not in memory", todo="leave device_map out")
         if runs is None:
             return weight, bias
         if runs[0].start < 0 or runs[-1].stop > weight.shape[dim]:
@@ -374,6 +398,24 @@ class Blocks:
             state = (weight.data_ptr(), weight._version)  # weights that were trained on since are other weights
             part = self._slices.get((index, name, runs, state), lambda: cut(weight), _bytes)
         return part, cut(bias) if bias is not None and dim == 0 else bias
+
+
+def _rotary_on(rotary: RotaryEmbedding, device: torch.device) -> RotaryEmbedding:
+    return rotary._replace(cos=rotary.cos.to(device), sin=rotary.sin.to(device))
+
+
+def _context_on(context: AttentionContext, device: torch.device) -> AttentionContext:
+    mask = None if context.mask is None else context.mask.to(device)
+    return context._replace(mask=mask, rotary=_rotary_on(context.rotary, device))
+
+
+def _part_on(part: Part, device: torch.device) -> Part:
+    context = None if part.context is None else _context_on(part.context, device)
+    return part._replace(rows=None if part.rows is None else part.rows.to(device), context=context)
+
+
+def _gates_on(gates: Gates, device: torch.device) -> Gates:
+    return Gates(*(None if gate is None else gate.to(device) for gate in gates))
 
 
 def _runs(heads: Sequence[int], width: int) -> Runs:

@@ -22,6 +22,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
+from .placement import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -186,7 +187,7 @@ class Decoding:
 
         try:
             processors = self._processors([0], 1)
-            vocabulary, device = self._model.get_input_embeddings().weight.shape[0], self._model.device
+            vocabulary, device = self._model.get_input_embeddings().weight.shape[0], device_of(self._model)
             processors(torch.tensor([[0]], device=device), torch.zeros(1, vocabulary, device=device))
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..harness.contracts import Prompt
 from ..harness.errors import UserError
 from ..harness.hashing import sha256_file, sha256_hex
-from . import conversations, decoding, original_llava
+from . import conversations, decoding, original_llava, placement
 from .diagnosis import TOKENIZERS
 from .loading import LOCAL, check_choices, check_whole, checkpoint, loading
 
@@ -101,7 +101,8 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         path: Folder that ``save_pretrained`` wrote, or hub id.
         revision: Branch, tag or commit of a hub id.
         device: Where it runs.
-        options: ``dtype``, ``attention``, ``conversation``, ``decoding``, and ``system``, a system prompt or nothing.
+        options: ``dtype``, ``attention``, ``conversation``, ``decoding``, and ``system``, a system prompt or nothing;
+            ``device_map`` and ``offload_folder`` as `placement.arguments` takes them.
         llava: Only a LLaVA will do.
 
     Raises:
@@ -109,6 +110,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
     """
     where = f"hf:{path}"
     check_choices(options, _CHOICES, where)
+    split = placement.arguments(options.get("device_map", ""), options.get("offload_folder", ""), where)
     folder = checkpoint(path, revision, _FILES)
     with loading(path, folder):
         import torch
@@ -127,12 +129,12 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         model, report = getattr(transformers, auto).from_pretrained(
             folder, config=config, use_safetensors=True, dtype=getattr(torch, options["dtype"]),
             attn_implementation=options["attention"], output_loading_info=True, ignore_mismatched_sizes=True,
-            key_mapping=original_llava.NAMES if original else None, **LOCAL,
+            key_mapping=original_llava.NAMES if original else None, **split, **LOCAL,
         )  # fmt: skip
         if original:
             model, report = original_llava.completed(model, report, folder)
     check_whole(report, model, where)
-    model = model.to(device).eval()
+    model = (model if split else model.to(device)).eval()
     rule = decoding.Decoding(model, processor.tokenizer, options["decoding"], where)
     loaded = Checkpoint(model, processor, conversation, options["system"], rule)
     if loaded.system:

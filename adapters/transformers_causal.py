@@ -16,6 +16,7 @@ from ..harness.errors import BadSample, UserError
 from ..harness.prefill_cost import PrefillCost
 from . import conversations, live_adapters
 from .causal_checkpoint import LanguageCheckpoint, fingerprint, load
+from .placement import device_of
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class HFCausalLM:
         path: Folder that ``save_pretrained`` wrote, GGUF file, or hub id such as ``EleutherAI/pythia-160m``.
         revision: Branch, tag or commit of a hub id.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        device: Where it runs.
+        device: Where it runs, unless it is split.
+        device_map: Split the model over devices by accelerate: ``auto``, ``balanced``, ``balanced_low_0``,
+            ``sequential``, or a JSON file: module -> number of a GPU, ``cpu`` or ``disk``.
+        offload_folder: Where weights go that are on the disk.
         attention: ``sdpa``, ``eager``, or ``auto``: the first of these that the architecture has.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         chat: Put each text into the checkpoint's chat template.
@@ -75,6 +79,8 @@ class HFCausalLM:
         revision: str | None = None,
         dtype: str = "float32",
         device: str = "cpu",
+        device_map: str = "",
+        offload_folder: str = "",
         attention: str = "auto",
         decoding: str = "checkpoint",
         chat: bool = False,
@@ -84,6 +90,7 @@ class HFCausalLM:
         if system and not chat:
             raise UserError("a system prompt is a part of a chat", where=f"hf-lm:{path}", todo="add chat=true")
         options = {"dtype": dtype, "attention": attention, "decoding": decoding}
+        options |= {"device_map": device_map, "offload_folder": offload_folder}
         self._path, self._share = path, share
         self._take(load(path, revision, device, **options))
         self.notes = self._loaded.notes
@@ -341,5 +348,5 @@ class HFCausalLM:
 
         if reading is not None:
             return greedy(reading, logits, rows, prompts, self._loaded.decoding)
-        whole = left_padded(rows, self.module.device)
+        whole = left_padded(rows, device_of(self.module))
         return self._loaded.decoding.generate({"input_ids": whole.ids, "attention_mask": whole.mask}, prompts)

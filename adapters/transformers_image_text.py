@@ -11,6 +11,7 @@ from ..harness.contracts import Answer
 from ..harness.errors import BadSample, UserError
 from ..harness.prefill_cost import PrefillCost
 from .multimodal_checkpoint import fingerprint, image_token, load
+from .placement import device_of, is_split
 from .prefill_flops import PrefillFlops
 from .transformers_meta import blueprint_of
 
@@ -41,7 +42,10 @@ class HFImageTextToText:
         conversation: ``chat-template`` (also ``auto``, but for LLaVA and PaliGemma: see `conversations.choose`),
             ``plain``, ``prefix`` or ``vicuna_v1``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        device: Where it runs.
+        device: Where it runs, unless it is split.
+        device_map: Split the model over devices by accelerate: ``auto``, ``balanced``, ``balanced_low_0``,
+            ``sequential``, or a JSON file: module -> number of a GPU, ``cpu`` or ``disk``.
+        offload_folder: Where weights go that are on the disk.
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         system: A system prompt; empty for the conversation's own.
@@ -69,6 +73,8 @@ class HFImageTextToText:
         conversation: str = "auto",
         dtype: str = "float32",
         device: str = "cpu",
+        device_map: str = "",
+        offload_folder: str = "",
         attention: str = "sdpa",
         decoding: str = "checkpoint",
         system: str = "",
@@ -77,6 +83,7 @@ class HFImageTextToText:
     ) -> None:
         options = {"conversation": conversation, "dtype": dtype, "attention": attention}
         options |= {"decoding": decoding, "system": system}
+        options |= {"device_map": device_map, "offload_folder": offload_folder}
         self._waive, self._counts = waive, flops
         self._take(load(path, revision, device, options, llava=False))
         self.notes = self._loaded.notes
@@ -101,12 +108,15 @@ class HFImageTextToText:
         """Become a model that runs a checkpoint."""
         self._loaded, self.module, self.network = loaded, loaded.model, loaded.model
         self._prefill = _prefill_module(loaded.model)
-        self._flops = PrefillFlops(self._prefill, self._waive) if self._counts else None
+        counts = self._counts and not is_split(loaded.model)
+        self._flops = PrefillFlops(self._prefill, self._waive) if counts else None
 
     @property
     def uncounted(self) -> str:
         """Why answers come without FLOPs; empty if they have them."""
-        return "not counted: flops=false" if self._flops is None else self._flops.refused
+        if self._flops is None:
+            return f"not counted: {'a pass through several devices is not traced' if self._counts else 'flops=false'}"
+        return self._flops.refused
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         """Return what the processor makes of prompts, of which all or none have images, padded on the left.
@@ -171,7 +181,7 @@ class HFImageTextToText:
             padding_side="left",
             return_tensors="pt",
             add_special_tokens=not (first and texts[0].startswith(first)),
-        ).to(self.module.device, self.module.dtype)
+        ).to(device_of(self.module), self.module.dtype)
         return {name: value for name, value in prepared.items() if name not in _NOT_READ}
 
     def _prepared(self, prompts: Sequence[Prompt]) -> list[tuple[list[int], Mapping[str, torch.Tensor]]]:

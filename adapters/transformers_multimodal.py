@@ -20,6 +20,7 @@ from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
+from .placement import device_of
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ class HFMultimodal:
         revision: Branch, tag or commit of a hub id.
         conversation: ``vicuna_v1`` (LLaVA-1.5's, with its system sentence), ``plain``, ``chat-template`` or ``auto``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        device: Where it runs.
+        device: Where it runs, unless it is split.
+        device_map: Split the model over devices by accelerate: ``auto``, ``balanced``, ``balanced_low_0``,
+            ``sequential``, or a JSON file: module -> number of a GPU, ``cpu`` or ``disk``.
+        offload_folder: Where weights go that are on the disk.
         attention: ``sdpa`` or ``eager``.
         decoding: ``checkpoint``: greedy as its generation_config asks; ``bare``: by the logits as they are.
         system: A system prompt; empty for the conversation's own.
@@ -79,6 +83,8 @@ class HFMultimodal:
         conversation: str = "auto",
         dtype: str = "float32",
         device: str = "cpu",
+        device_map: str = "",
+        offload_folder: str = "",
         attention: str = "sdpa",
         decoding: str = "checkpoint",
         system: str = "",
@@ -87,6 +93,7 @@ class HFMultimodal:
     ) -> None:
         options = {"conversation": conversation, "dtype": dtype, "attention": attention}
         options |= {"decoding": decoding, "system": system}
+        options |= {"device_map": device_map, "offload_folder": offload_folder}
         self._loaded: Checkpoint = load(path, revision, device, options, llava=True)
         from .decoder import Decoder
 
@@ -247,8 +254,7 @@ class HFMultimodal:
 
     @property
     def _device(self) -> torch.device:
-        device: torch.device = self._loaded.model.device
-        return device
+        return device_of(self._loaded.model)
 
     @functools.cached_property
     def architecture(self) -> Architecture:

@@ -164,8 +164,9 @@ def _embedding(model: Any, inputs: Sequence[Input]) -> tuple[Callable[[], object
 
 
 def _device(model: HasModule) -> str:
-    weight = next(model.module.parameters(), None)
-    return "cpu" if weight is None else str(weight.device)
+    """Where a module is: of one that is split, an accelerator before the processor's memory."""
+    devices = {str(weight.device) for weight in model.module.parameters()} - {"meta"}
+    return min(devices, key=lambda name: (not name.startswith("cuda"), name), default="cpu")
 
 
 def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
@@ -211,7 +212,9 @@ def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:
 def _size(model: Any) -> int | None:
     from .measure.flops import parameters
 
-    return parameters(model.module) if isinstance(model, HasModule) else None
+    if not isinstance(model, HasModule) or any(weight.is_meta for weight in model.module.parameters()):
+        return None  # weights that are on the disk may be there twice, if they are shared
+    return parameters(model.module)
 
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:
