@@ -10,6 +10,7 @@ from adaptbench.harness.api import run
 from adaptbench.harness.contracts import Input
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.hashing import sha256_hex
+from adaptbench.harness.store import Journal
 from adaptbench.tasks.fewshot.episodes import Manifest, data_digest, draw
 from adaptbench.tasks.fewshot.images import ImageSet
 from adaptbench.tasks.fewshot.protocol import Protocol
@@ -69,8 +70,8 @@ def test_the_manifest_in_a_run_directory_replays_that_run(tmp_path):
     (path,) = (tmp_path / "one" / "episodes").iterdir()
     run("pixels", f"digits(manifest={path})", out=tmp_path / "two")
     assert [file.read_bytes() for file in (tmp_path / "two" / "episodes").iterdir()] == [path.read_bytes()]
-    one, two = (list((tmp_path / name).glob("cells/*/records.jsonl")) for name in ("one", "two"))
-    assert one[0].read_bytes() == two[0].read_bytes() != b""
+    one, two = (list(Journal(next((tmp_path / name).glob("cells/*"))).records()) for name in ("one", "two"))
+    assert one == two != []
     with pytest.raises(UserError, match="of other images"):
         run("pixels", f"glyphs(split=val,manifest={path})", out=tmp_path / "three")
 
