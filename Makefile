@@ -22,7 +22,7 @@ help:
 	@echo "make compat     test the oldest and the newest libraries that pyproject.toml allows, in .compat (ENDS=floor: one of them)"
 	@echo "make kernels    run the numerical tests under every matrix kernel of this processor"
 	@echo "make campaigns  kill trainings twenty times, and try every property on thousands of examples"
-	@echo "make faults     kill runs a thousand times, spoil files, and have rules read any output, for hours: docs/reliability.md"
+	@echo "make faults     kill runs hundreds of times, spoil files, and have rules read any output, for hours: docs/reliability.md"
 	@echo "make bench      compare speed side by side (pytest-benchmark)"
 	@echo "make train      train the shipped ViT again, into runs/vit-glyphs"
 	@echo "make lock       write ci/constraints.txt anew from what is installed"

@@ -87,7 +87,8 @@ def _table(steps: list[dict]) -> str:
     found: dict[str, Counter] = {}
     for step in steps:
         found.setdefault(step["what"], Counter()).update({key: step[key] for key in ("tries", "refused", "wrong")})
-    rows = [f"| {what} | {of['tries']:,} | {of['refused']:,} | {of['wrong']:,} |" for what, of in found.items()]
+    refused = {what: "-" if what in DISASTERS else f"{of['refused']:,}" for what, of in found.items()}
+    rows = [f"| {what} | {of['tries']:,} | {refused[what]} | {of['wrong']:,} |" for what, of in found.items()]
     date = datetime.now(UTC).strftime("%d %B %Y").lstrip("0")
     head = "| what | tries | refused in a line | lost, changed or a traceback |"
     return "\n".join([f"`python ci/faults`, {date}:", "", head, "|---|---|---|---|", *rows])

@@ -12,6 +12,7 @@ import json
 import math
 import shlex
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,9 @@ import openpyxl
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.scoring import scores_of
+from adaptbench.harness.stats import intervals
 from adaptbench.harness.summary import checked_scores
+from openpyxl.utils.exceptions import IllegalCharacterError
 from test_cli_official_files import COMMANDS, MADE
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TRIES = {"lines": 100_000, "json": 10_000, "binary": 1_000, "rule": 100_000}
-"""How often each file of a kind is spoilt, and how many outputs each rule reads."""
+"""How often files of a kind are spoilt, all those of one reader together, and how many outputs each rule reads."""
+_DRAWS = 20
+"""Of an interval, instead of a thousand: what is tried is reading."""
 _HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, -1, 7, 10**30, 1.5, 1e308, math.nan, math.inf, "", " ", "\n", "\t", "\0", "\ud800", "\u202e",
     "yes", "NONE", "None", "NA", "null", "-", "=1+1", "<b>", "../../x", "/", "0" * 400, "a" * 5_000,
@@ -62,21 +67,22 @@ class Inputs:
             for make in MADE:
                 make()
         self._registry = load_plugins().registry
+        intervals._DRAWS = _DRAWS
 
     def campaigns(self) -> Iterator[tuple[str, int, int, Callable[[int, random.Random], Found]]]:
         """What is tried, how often, how many tries a step has, and the step."""
         tried = set()
+        files: dict[str, tuple[_Command, Path, str]] = {}
         for command in filter(None, map(_parsed, COMMANDS)):
             for path in self._files(command):
-                name = f"{command.task.partition('(')[0]}: {path.relative_to(self._folder)}"
-                if name not in tried:
-                    tried.add(name)
-                    kind = _kind(path)
-                    step = 20 if kind == "binary" else 500
-                    yield name, TRIES[kind], step, self._spoiling(command, path, kind)
+                files.setdefault(f"{_task(command)}: {path.relative_to(self._folder)}", (command, path, _kind(path)))
+        readers = Counter((_task(command), kind, path.suffix) for command, path, kind in files.values())
+        for name, (command, path, kind) in files.items():
+            tries = -(-TRIES[kind] // readers[_task(command), kind, path.suffix])
+            yield name, tries, 20 if kind == "binary" else 500, self._spoiling(command, path, kind)
         for command in {command.task: command for command in filter(None, map(_parsed, COMMANDS))}.values():
             for rule in self._rules(command):
-                name = f"{command.task.partition('(')[0]}: outputs, rule {rule}"
+                name = f"{_task(command)}: outputs, rule {rule}"
                 if name not in tried:
                     tried.add(name)
                     yield name, TRIES["rule"], 5_000, self._outputs(command, rule)
@@ -87,7 +93,7 @@ class Inputs:
         return [path for path in dict.fromkeys(found) if path.is_file()]
 
     def _rules(self, command: _Command) -> list[str]:
-        entry = self._registry.find("task", command.task.partition("(")[0].partition(":")[0])
+        entry = self._registry.find("task", _task(command).partition(":")[0])
         return list(entry.card.rules)
 
     def _score(self, command: _Command, rule: str | None = None) -> Any:
@@ -138,6 +144,11 @@ class _Command(NamedTuple):
     task: str
     predictions: str
     arguments: dict[str, str]
+
+
+def _task(command: _Command) -> str:
+    """The task's name."""
+    return command.task.partition("(")[0]
 
 
 def _parsed(command: str) -> _Command | None:
@@ -228,7 +239,7 @@ def _spoilt_binary(data: bytes, suffix: str, rng: random.Random) -> bytes:
     book = openpyxl.load_workbook(io.BytesIO(data))
     sheet = book.active
     cell = sheet.cell(rng.randint(1, sheet.max_row), rng.randint(1, sheet.max_column))
-    with contextlib.suppress(ValueError):  # what no sheet can hold
+    with contextlib.suppress(ValueError, IllegalCharacterError):  # what no sheet can hold
         cell.value = rng.choice([value for value in _HOSTILE if not isinstance(value, dict | list)])
     written = io.BytesIO()
     try:

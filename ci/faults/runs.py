@@ -271,18 +271,18 @@ def journal_of_another_run(runs: Runs, out: Path, rng: random.Random) -> str:
 
 
 DISASTERS: dict[str, tuple[int, Callable[[Runs, Path, random.Random], str]]] = {
-    "killed at any moment": (500, killed_at_a_moment),
-    "killed inside a write of a file": (125, _killed_in("write")),
-    "killed inside an append to a journal": (125, _killed_in("append")),
-    "killed between a file and its name": (125, _killed_in("replace")),
-    "killed before a file is on the disk": (125, _killed_in("fsync")),
-    "disk full": (100, _failing(errno.ENOSPC)),
-    "file system made read-only": (100, _failing(errno.EROFS)),
-    "two runs in one folder": (100, two_at_once),
+    "killed at any moment": (300, killed_at_a_moment),
+    "killed inside a write of a file": (60, _killed_in("write")),
+    "killed inside an append to a journal": (60, _killed_in("append")),
+    "killed between a file and its name": (60, _killed_in("replace")),
+    "killed before a file is on the disk": (60, _killed_in("fsync")),
+    "disk full": (50, _failing(errno.ENOSPC)),
+    "file system made read-only": (50, _failing(errno.EROFS)),
+    "two runs in one folder": (50, two_at_once),
     "clock set back": (50, clock_set_back),
     "another suite in between": (50, other_suite_between),
     "plugin changed in between": (50, plugin_changed_between),
     "stored answers changed in between": (50, data_changed_between),
-    "journal of another run copied in": (100, journal_of_another_run),
+    "journal of another run copied in": (50, journal_of_another_run),
 }
 """What befalls a run -> how often it is tried, and the trial: it returns what was wrong, or nothing."""
