@@ -150,7 +150,7 @@ def _with_image(model: Any, asked: set[str], image: Inputs, *, mask: bool, queri
         beside = {
             "image_embeds_position_mask": (torch.arange(tokens) < getattr(model.config, "latent_query_num", 0))[None],
             "image_attention_mask": torch.ones(1, tokens, 1, dtype=torch.long),
-            "bbox": torch.zeros(1, tokens, 4, dtype=torch.long),
+            "bbox": _boxes(model.config, tokens),
             "logits_to_keep": torch.zeros(1, dtype=torch.long),  # of the image's tokens there would be logits, too
         }
         if "aspect_ratio_mask" in image:  # every token sees the image
@@ -212,7 +212,7 @@ def _text_part(model: Any, config: Any) -> Part:
     rows = books if books is not None and not _runs(model, _ids(8)) and _runs(model, _ids(8, books)) else 1
 
     def prompt(tokens: int) -> Inputs:
-        beside = {"lang_ids": torch.zeros(1, dtype=torch.long), "bbox": torch.zeros(1, tokens, 4, dtype=torch.long)}
+        beside = {"lang_ids": torch.zeros(1, dtype=torch.long), "bbox": _boxes(config, tokens)}
         return {**_ids(tokens, rows), **{name: value for name, value in beside.items() if name in asked}}
 
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in asked:
@@ -227,6 +227,12 @@ def _text_part(model: Any, config: Any) -> Part:
             return Part(model, both)
         return Part(model, both, {f"{stem}encoder": "encoder", f"{stem}decoder": "prefill", "": "head"})
     return Part(model, prompt, {base: "prefill", "": "head"} if base else {"": "prefill"})
+
+
+def _boxes(config: Any, tokens: int) -> torch.Tensor:
+    """Where words stand on their page: in shares of it to UDOP, which goes on to decode, and in thousandths to encoders."""
+    shares = getattr(config, "is_encoder_decoder", False)
+    return torch.zeros(1, tokens, 4, dtype=torch.float if shares else torch.long)
 
 
 def _has(model: Any, path: str) -> bool:

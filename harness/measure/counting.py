@@ -37,6 +37,8 @@ _CHECK = 13
 """Another length, at which the polynomials must be right."""
 _FAR = 1061
 """A length in another chunk, if there are chunks."""
+_NEAR = 113
+"""The same, where there are not as many positions."""
 _CHUNKS = (64, 256, 128, 32, 16)
 """Chunks that are tried where the config names none."""
 
@@ -247,12 +249,16 @@ class Counter:
         self._check(place, _CHECK)
         phases = [phase for phase, (number, _) in self._places.items() if number == place]
         wanted = (_FAR, *(2 * chunk + 37 for chunk in self._blueprint.chunks if 2 * chunk > _FAR))
-        far = dict.fromkeys(min(length, self._blueprint.longest) for length in wanted)
-        with suppress(UserError):  # some have fewer positions than their config says
-            for chunk in dict.fromkeys((1, *(self._blueprint.chunks or _CHUNKS))):
-                if all(self._predicts(phase, length, chunk) for length in (_CHECK, *far) for phase in phases):
-                    return chunk
+        for longest in (self._blueprint.longest, _NEAR):  # some have fewer positions than their config says
+            lengths = (_CHECK, *dict.fromkeys(min(length, longest) for length in wanted))
+            chunks = dict.fromkeys((1, *(self._blueprint.chunks or _CHUNKS)))
+            with suppress(UserError):
+                return next((chunk for chunk in chunks if self._tells(phases, lengths, chunk)), 0)
         return 0
+
+    def _tells(self, phases: Sequence[str], lengths: Sequence[int], chunk: int) -> bool:
+        """Whether chunks of this size tell what all phases cost at all lengths."""
+        return all(self._predicts(phase, length, chunk) for length in lengths for phase in phases)
 
     @functools.cache  # noqa: B019
     def _check(self, place: int, tokens: int) -> None:
