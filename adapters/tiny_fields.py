@@ -84,6 +84,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "step3p7": {"text_config": {"sliding_window": 16}},
     "t5gemma2": {"encoder": {"mm_tokens_per_image": 49}},
     "vipllava": {"vision_feature_layers": [-2, -3, -4, -5, 3]},
+    "xlstm": {"chunk_size": 64, "max_inference_chunksize": 64},
     "zamba": {
         "num_hidden_layers": 5,
         "layers_block_type": ["linear_attention", "linear_attention", "hybrid", "linear_attention", "hybrid"],
