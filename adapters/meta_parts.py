@@ -230,7 +230,7 @@ def _text_part(model: Any, config: Any) -> Part:
 
 
 def _boxes(config: Any, tokens: int) -> torch.Tensor:
-    """Where words stand on their page: in shares of it to UDOP, which goes on to decode, and in thousandths to encoders."""
+    """Where words stand on their page: in shares of it to UDOP, which decodes, and in thousandths to encoders."""
     shares = getattr(config, "is_encoder_decoder", False)
     return torch.zeros(1, tokens, 4, dtype=torch.float if shares else torch.long)
 

@@ -24,12 +24,12 @@ ELEMENTWISE = frozenset(
     div_ dropout dropout_ elu embedding embedding_bag empty empty_like eq erf erfinv exp expand expand_as expm1 eye
     fill_ flip floor floor_divide full full_like gather ge gelu gt hardsigmoid hardswish hardswish_ hardtanh
     hardtanh_ histc im2col index index_add index_add_ index_copy index_put index_put_ index_select __ior__
-    is_nonzero le leaky_relu lift_fresh linspace linalg_norm linalg_vector_norm log log1p log_sigmoid log_softmax logical_and
-    logical_not logical_or logsumexp lt mT masked_fill masked_fill_ masked_scatter max max_pool2d maximum mean
-    meshgrid min minimum mish mul mul_ nan_to_num ne neg new_full new_ones new_zeros nonzero norm numel numpy_T
-    one_hot ones ones_like __or__ pad permute polar pow prod randint reciprocal reflection_pad2d relu relu_ relu6
-    remainder repeat repeat_interleave reshape reshape_as resolve_conj resolve_neg rms_norm roll round rsqrt rsub
-    scalar_tensor scatter scatter_ scatter_add_ scatter_reduce select_scatter sigmoid sigmoid_ silu silu_ sin
+    is_nonzero le leaky_relu lift_fresh linalg_norm linalg_vector_norm linspace log log1p log_sigmoid log_softmax
+    logical_and logical_not logical_or logsumexp lt mT masked_fill masked_fill_ masked_scatter max max_pool2d
+    maximum mean meshgrid min minimum mish mul mul_ nan_to_num ne neg new_full new_ones new_zeros nonzero norm numel
+    numpy_T one_hot ones ones_like __or__ pad permute polar pow prod randint reciprocal reflection_pad2d relu relu_
+    relu6 remainder repeat repeat_interleave reshape reshape_as resolve_conj resolve_neg rms_norm roll round rsqrt
+    rsub scalar_tensor scatter scatter_ scatter_add_ scatter_reduce select_scatter sigmoid sigmoid_ silu silu_ sin
     slice_scatter softmax softplus sort sqrt square stack std sub sub_ sum tanh tanh_ tile to topk transpose tril
     triu type_as unbind unflatten unfold unique_dim unsafe_chunk upsample_bicubic2d _upsample_bicubic2d_aa
     _upsample_bilinear2d_aa upsample_linear1d var var_mean view_as view_as_complex view_as_real where zeros
