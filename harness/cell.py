@@ -83,9 +83,9 @@ class CellWork:
         space, samples = self.space, len(self.chosen.samples)
         self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
         self._unrecorded = AnswerStore(self.journal.folder / "answers.jsonl")
-        self._answers = self._asking(self._batches)
+        self._answers = self._answering(self._batches)
         self._done = self._resume(self._answers.chunk)
-        self._resumed, self._answering = len(self._done), 0.0
+        self._resumed, self._asking = len(self._done), 0.0  # seconds
         if self._unended and self.cell.id not in space.directory.failures():
             space.progress.note(
                 f"{describe(self.cell.id)} began before and never ended ({self._resumed} of {samples} samples are "
@@ -130,7 +130,7 @@ class CellWork:
         self.space.plugins.fire("cell_finished", event)
         return result
 
-    def _asking(self, batches: Batches) -> Answering:
+    def _answering(self, batches: Batches) -> Answering:
         task = self.chosen.task
         if self.cell.model.card.replays:
             return Replay(self._model, task, self.chosen.samples)
@@ -180,14 +180,14 @@ class CellWork:
             return None, None
         with self.of_model():
             inputs, kind = self.chosen.inputs(self._batches.fitting), self.card.capability
-            timing = self._costs.time(inputs, kind, self._answering)
-            return timing, self._costs.end_to_end(inputs, kind, self._answering) if timing else None
+            timing = self._costs.time(inputs, kind, self._asking)
+            return timing, self._costs.end_to_end(inputs, kind, self._asking) if timing else None
 
     def _records(self, rows: slice) -> list[Record]:
         task, samples = self.chosen.task, self.chosen.samples[rows]
         flops_per_input = self._counted.flops.value if self._counted.flops else None
         with self.of_model():
-            self._answering += CpuClock().time(functools.partial(self._answers.ask, samples))
+            self._asking += CpuClock().time(functools.partial(self._answers.ask, samples))
         records = []
         with self._of_task():
             outcomes = self._answers.outcomes(samples)

@@ -22,8 +22,8 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line.
 
-    What the user can fix - a `UserError`, a misspelt option - is one line on standard error and exit status 2, or a
-    traceback with ``--debug``. Ctrl-C exits with status 130.
+    What the user can fix - a `UserError`, a misspelt option, an output that takes nothing - is one line on standard
+    error and exit status 2, or a traceback with ``--debug``. Ctrl-C exits with status 130.
     """
     from typer import TyperException
 
@@ -58,6 +58,7 @@ def _told(error: UserError | TyperException | OSError) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
+        # Errors of files name them; those of a current folder that is gone and of writing the output do not.
         unnamed = "current folder" if isinstance(error, FileNotFoundError) else "standard output"
         return f"{error.filename or unnamed}: {error.strerror or error}"
     return _usage(error)

@@ -89,7 +89,7 @@ class CudaClock:
 class Effort:
     """How long to measure: at least ``repeats`` repetitions, and more until ``seconds`` have been measured.
 
-    After ``most`` seconds, warm-up included, there are no more than three.
+    It ends after ``most`` seconds, warm-up included, but not before three repetitions.
     """
 
     repeats: int = 10
