@@ -7,9 +7,6 @@ again; whatever these cannot tell, such as data that a spec names by a path, cou
 from __future__ import annotations
 
 import json
-import os
-import sys
-import sysconfig
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +18,12 @@ from .errors import UserError
 from .hashing import canonical_json, sha256_hex
 from .results import SCHEMA_VERSION, CellId, CellResult
 from .specs import parse, parse_call
+from .stamps import installed, stamps
 from .store.documents import read_document, write_document
 from .store.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .identity import Settings
     from .planning import Request
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from .specs import Call
     from .store import RunDirectory
 
-_CODE = ("harness", "adapters", "models", "tasks", "leaderboards")
 _CELL = ("records.jsonl", "result.json", "timing.json", "end-to-end.json")
 BUILTIN = ("adapters", "leaderboards", "models", "tasks")
 """Owners of what comes with the package."""
@@ -55,14 +52,6 @@ class FinishedRun(BaseModel):
     asked: str
     cells: dict[str, CellId]
     said: tuple[str, ...] = ()
-
-
-def installed() -> str:
-    """Digest of the package and of which other packages there are."""
-    root = Path(__file__).resolve().parent.parent
-    files = [stamp for folder in _CODE for stamp in _stamps(root / folder, root)]
-    libraries = Path(sysconfig.get_paths()["purelib"]).stat().st_mtime_ns
-    return sha256_hex(canonical_json([sorted(files), libraries, sys.version]))
 
 
 def run_content(run: RunDirectory) -> str:
@@ -146,7 +135,7 @@ def _reports(run: RunDirectory) -> Mapping[str, object]:
 def _stamp(path: Path) -> list[object]:
     with suppress(OSError):
         if path.is_dir():
-            return [sha256_hex(canonical_json(sorted(_stamps(path, path))))]
+            return [sha256_hex(canonical_json(sorted(stamps(path))))]
         stat = path.stat()
         return [stat.st_size, stat.st_mtime_ns]
     return []
@@ -160,14 +149,3 @@ def _own(registry: Registry, kind: Kind, call: Call) -> bool:
         return registry.find(kind, call.name).owner in BUILTIN
     except UserError:
         return False
-
-
-def _stamps(folder: Path, root: Path) -> Iterator[list[object]]:
-    """Name, size and time of each file below a folder, caches aside."""
-    for entry in os.scandir(folder):
-        if entry.is_dir():
-            if entry.name != "__pycache__":
-                yield from _stamps(Path(entry.path), root)
-        else:
-            stat = entry.stat()
-            yield [os.path.relpath(entry.path, root), stat.st_size, stat.st_mtime_ns]

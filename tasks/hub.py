@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from ..harness.errors import UserError
 from ..harness.reading import within
@@ -85,6 +83,9 @@ def _note_offline() -> None:
 
     if datasets.config.HF_HUB_OFFLINE:
         return
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     try:
         with urlopen(Request(datasets.config.HF_ENDPOINT, method="HEAD"), timeout=_PATIENCE):  # noqa: S310 - the hub
             pass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .gate_command import gate
-from .groups import Group, show_help
+from .groups import App, Group, show_help
 from .import_app import import_results
 from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
 from .plugin_app import plugin_app
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..registry import Kind
 
-app = typer.Typer(
+app = App(
     name="adaptbench",
     cls=Group,
     help="What does this adapted model get right, and what does it cost?",

@@ -1,48 +1,109 @@
-"""``adaptbench list`` and ``adaptbench plugin list``."""
+"""``adaptbench list`` and ``adaptbench plugin list``.
+
+What is listed is remembered beside the bytecode until anything that is installed changes, because to load all plugins
+takes five times as long as all else.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+import json
+import os
+import sys
+from contextlib import suppress
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from ..errors import UserError
-from ..plugins import load_plugins
-from ..registry import Entry, Kind
-from ..specs import did_you_mean, show_value
-from ..suites import load_suite
+from ..stamps import digest, installed, time_of
 from .output import say, write_columns, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-_KINDS: tuple[Kind, ...] = get_args(Kind)
+    from ..registry import Entry
+
+_REMEMBERED = Path(cache_from_source(__file__)).with_name("listing.json")
+
+
+class _Name(NamedTuple):
+    """A registered name, for programs and for people."""
+
+    told: dict[str, Any]
+    line: list[str]
 
 
 def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
     """Write the registered names of one kind, or of all."""
-    registry = load_plugins(extra).registry
-    for plugin in registry.broken:
-        say(f"plugin {plugin!r} is broken; `adaptbench plugin list` shows why", err=True)
-    kinds = [k for k in _KINDS if kind in ("all", k, f"{k}s")]
+    asked = extra or os.environ.get("ADAPTBENCH_TRACE", "0") not in ("", "0")
+    known = (None if asked else _remembered()) or _registered(extra)
+    kinds = [k for k in known if kind in ("all", k, f"{k}s")]
     if not kinds:
-        names = ["all", *(f"{k}s" for k in _KINDS)]
+        from ..specs import did_you_mean
+
+        names = ["all", *(f"{k}s" for k in known)]
         raise UserError(f"unknown kind {kind!r}{did_you_mean(kind, names)}", todo=f"choose from {', '.join(names)}")
     if as_json:
-        write_json([_as_json(entry) for k in kinds for entry in registry.entries(k)])
+        write_json([name.told for k in kinds for name in known[k]])
         return
     for k in kinds:
         typer.echo(f"{k}s")
-        write_columns([[entry.name, _note(entry), _summary(entry)] for entry in registry.entries(k)])
+        write_columns([name.line for name in known[k]])
     if kinds == ["method"]:
-        _show_options(registry.entries("method"))
+        _show_options(extra)
 
 
-def _show_options(methods: Sequence[Entry]) -> None:
+def _registered(extra: Sequence[str]) -> Mapping[str, list[_Name]]:
+    """Load the plugins; remember their names if only what is installed with this package can change them."""
+    from typing import get_args
+
+    from ..plugins import PluginNames, load_plugins
+    from ..registry import Kind
+
+    stamp, plugins = _stamp(), load_plugins(extra)
+    registry = plugins.registry
+    for plugin in registry.broken:
+        say(f"plugin {plugin!r} is broken; `adaptbench plugin list` shows why", err=True)
+    known = {
+        kind: [_Name(_as_json(e), [e.name, _note(e), _summary(e)]) for e in registry.entries(kind)]
+        for kind in get_args(Kind)
+    }
+    if plugins.names == PluginNames() and not registry.broken:
+        _remember(stamp, known)
+    return known
+
+
+def _remembered() -> Mapping[str, list[_Name]] | None:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        found = json.loads(_REMEMBERED.read_bytes())
+        if found["stamp"] == _stamp():
+            return {kind: [_Name(*name) for name in names] for kind, names in found["names"].items()}
+    return None
+
+
+def _remember(stamp: str, known: Mapping[str, list[_Name]]) -> None:
+    if sys.dont_write_bytecode:
+        return
+    draft = _REMEMBERED.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        draft.write_text(json.dumps({"stamp": stamp, "names": known}), encoding="utf-8")
+        draft.replace(_REMEMBERED)
+
+
+def _stamp() -> str:
+    """What the built-in plugins, and which others there are, follow from."""
+    return digest([installed(), [time_of(place) for place in sys.path], os.environ.get("ADAPTBENCH_PLUGINS")])
+
+
+def _show_options(extra: Sequence[str]) -> None:
     """Write what each method takes; this imports the methods."""
     from ..methods import expects, method_class, options
+    from ..plugins import load_plugins
+    from ..specs import show_value
 
-    for entry in methods:
+    for entry in load_plugins(extra).registry.entries("method"):
         kind = method_class(entry)
         only = "" if kind.can_run() else "; it can be priced, not run"
         only += "" if kind.has_cost_model() else "; its cost is measured, not predicted"
@@ -62,6 +123,8 @@ def _show_options(methods: Sequence[Entry]) -> None:
 
 def show_plugins(extra: Sequence[str], *, as_json: bool) -> None:
     """Write every plugin with what it registers or why it is broken."""
+    from ..plugins import load_plugins
+
     plugins = load_plugins(extra, strict=False).loaded
     if as_json:
         fields = ("name", "origin", "version", "names", "error", "traceback")
@@ -97,6 +160,8 @@ def _note(entry: Entry) -> str:
 def _summary(entry: Entry) -> str:
     """What it is, in a line: the card's summary, or a suite's description."""
     if entry.kind == "suite":
+        from ..suites import load_suite
+
         try:
             return load_suite(entry.make()).description or f"from {entry.owner}"
         except UserError as error:

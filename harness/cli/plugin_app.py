@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from .groups import Group, show_help
+from .groups import App, Group, show_help
 from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
 
-plugin_app = typer.Typer(cls=Group, help="List, make and check plugins.", rich_markup_mode=None)
+plugin_app = App(cls=Group, help="List, make and check plugins.", rich_markup_mode=None)
 
 
 @plugin_app.callback(invoke_without_command=True)

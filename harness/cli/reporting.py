@@ -17,8 +17,9 @@ from ..outputs import FOLDER, ReportRequest, file_form, write_report
 from ..plugins import PluginNames, load_plugins
 from ..progress import SILENT, StepBars
 from ..specs import parse_call
+from ..stamps import installed
 from ..store import RunDirectory
-from ..unchanged import installed, is_written, note_written, records_size, run_content
+from ..unchanged import is_written, note_written, records_size, run_content
 from .output import write_json
 
 if TYPE_CHECKING:

@@ -48,6 +48,13 @@ def test_list(command):
     assert imported(*command) & LIST == set()
 
 
+def test_what_is_listed_again_is_read_not_loaded(monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
+    imported("list")
+    assert imported("list") & HELP == set()
+
+
 def test_a_plan_is_made_without_torch():
     assert imported("run", "--model", "pixels", "--task", "digits-5way-1shot", "--dry-run") & PLAN == set()
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from adaptbench.harness import plugins
+from adaptbench.harness.cli import listing
+from adaptbench.harness.plugins import load_plugins
 
 _spec = importlib.util.spec_from_file_location("golden_texts", Path(__file__).with_name("test_cli_help.py"))
 _golden = importlib.util.module_from_spec(_spec)
@@ -53,6 +57,57 @@ def test_a_plugin_adds_to_it_though_its_modules_do_not_exist(cli, tmp_path):
     assert ["mine", "embed", "My", "own"] in [line.split() for line in done.out.splitlines()]
     rows = json.loads(cli("list", "tasks", "--plugin", "mine.py", "--json").out)
     assert {"k": 1} in [row["arguments"] for row in rows if row["name"] == "ask"]
+
+
+class TestWhatIsRemembered:
+    @pytest.fixture(autouse=True)
+    def apart(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("ADAPTBENCH_PLUGINS", "")
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        monkeypatch.setattr(listing, "_REMEMBERED", tmp_path / "listing.json")
+
+    @pytest.fixture
+    def loads(self, monkeypatch):
+        """How often plugins were loaded."""
+        loaded = []
+        monkeypatch.setattr(plugins, "load_plugins", lambda *given: loaded.append(given) or load_plugins(*given))
+        return loaded
+
+    @pytest.mark.parametrize("arguments", [(), ("models",), ("--json",), ("suites", "--json")])
+    def test_is_listed_again_without_loading_plugins(self, cli, loads, arguments):
+        first, again = cli("list", *arguments), cli("list", *arguments)
+        assert first == again
+        assert len(loads) == 1
+
+    def test_is_forgotten_when_something_is_installed(self, cli, loads, monkeypatch, tmp_path):
+        cli("list")
+        monkeypatch.syspath_prepend(tmp_path)
+        cli("list")
+        assert len(loads) == 2
+
+    def test_is_forgotten_when_a_file_of_the_package_changes(self, cli, loads, monkeypatch):
+        cli("list")
+        monkeypatch.setattr(listing, "installed", lambda: "another")
+        cli("list")
+        assert len(loads) == 2
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"stamp": 1}', b"\xff"])
+    def test_is_listed_anew_if_it_cannot_be_read(self, cli, content):
+        whole = cli("list")
+        listing._REMEMBERED.write_bytes(content)
+        assert cli("list") == whole
+
+    def test_has_nothing_of_other_plugins(self, cli, tmp_path):
+        (tmp_path / "mine.py").write_text(PLUGIN)
+        assert "My own" in cli("list", "--plugin", "mine.py").out
+        assert not listing._REMEMBERED.exists()
+        whole = cli("list").out
+        assert "My own" not in whole
+        assert "My own" in cli("list", "--plugin", "mine.py").out
+
+    def test_an_unwritable_place_does_no_harm(self, cli, monkeypatch, tmp_path):
+        monkeypatch.setattr(listing, "_REMEMBERED", tmp_path / "nowhere" / "listing.json")
+        assert cli("list").status == 0
 
 
 def test_suites_are_listed_with_their_descriptions(cli, tmp_path):
