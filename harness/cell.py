@@ -81,6 +81,7 @@ class CellWork:
             self.journal.check()
             return
         space, samples = self.space, len(self.chosen.samples)
+        space.set_threads()
         self._batches = Batches(self.settings.batch_size, str(self.cell.model.spec))
         self._unrecorded = AnswerStore(self.journal.folder / "answers.jsonl")
         self._answers = self._answering(self._batches)
@@ -107,7 +108,7 @@ class CellWork:
             space.progress.turn(self.cell.id, len(self.chosen.samples), done)
         written = self._records(slice(done, done + self._answers.chunk))
         if done == self._resumed:  # the model is loaded now
-            space.note_kernels()
+            space.note_kernels(self.key)
         self.journal.append(written)
         self._unrecorded.clear()
         self._done += written

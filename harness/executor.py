@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Protocol
 
-from .plugins import load_plugins
 from .progress import Progress
 from .worker import Worker
 
@@ -56,11 +54,3 @@ class InProcess:
             if jobs and wait:
                 cells = sum(len(job.models) for job in jobs)
                 self._progress.note(f"waiting for another process that works on {cells} of these cells")
-
-
-def do_job(job: Job) -> list[CellResult]:
-    """Do a job in a process that has nothing loaded for it: the function that other executors send to theirs."""
-    names = job.run.plugins
-    with contextlib.chdir(job.run.folder):
-        plugins = load_plugins(names.others, installed=names.installed)
-        return list(InProcess(plugins, job.run).run([job]))

@@ -38,6 +38,7 @@ class RunContext:
         plugins: How a worker finds the plugins that its process has not loaded.
         fail_fast: Whether the first cell that fails stops the run.
         timing: Whether times are measured.
+        threads: Threads that a worker computes on; ``None`` leaves them as they are.
     """
 
     out: Path
@@ -49,6 +50,7 @@ class RunContext:
     plugins: PluginNames
     fail_fast: bool = True
     timing: bool = True
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,37 @@ class Job:
 
 def jobs_of(cells: Plan, run: RunContext) -> list[Job]:
     """Cut a plan into jobs, in its order; budgets of one model on one task are one job."""
-    jobs: dict[CellId, Job] = {}
+    return [
+        Job(
+            tuple(_named(cell.model.base, str(cell.model.spec)) for cell in one),
+            _named(one[0].task.step, str(one[0].task.step.call)),
+            one[0].seed,
+            run,
+        )
+        for one in _by_job(cells)
+    ]
+
+
+def shard_of(whole: Plan, number: int, count: int) -> Plan:
+    """Return one of several parts of a plan, which have as many jobs each, give or take one.
+
+    A part is a stretch of the plan, so that it loads few models; which one does not depend on what is done already.
+
+    Args:
+        whole: All cells.
+        number: Which part, from 1.
+        count: How many parts there are.
+    """
+    jobs = _by_job(whole)
+    first, after = (len(jobs) * part // count for part in (number - 1, number))
+    return replace(whole, cells=tuple(cell for job in jobs[first:after] for cell in job))
+
+
+def _by_job(cells: Plan) -> list[list[PlannedCell]]:
+    """The cells of each job: those that differ in their budget alone."""
+    jobs: dict[CellId, list[PlannedCell]] = {}
     for cell in cells.cells:
-        name = cell.id.model_copy(update={"budget": 1.0})
-        model = _named(cell.model.base, str(cell.model.spec))
-        if name in jobs:
-            jobs[name] = replace(jobs[name], models=(*jobs[name].models, model))
-        else:
-            jobs[name] = Job((model,), _named(cell.task.step, str(cell.task.step.call)), cell.seed, run)
+        jobs.setdefault(cell.id.model_copy(update={"budget": 1.0}), []).append(cell)
     return list(jobs.values())
 
 

@@ -40,6 +40,10 @@ class RunSpec:
     """Whether the first cell that fails stops the run; otherwise the others are done, and it is in ``failed``."""
     timing: bool = True
     """Whether times are measured."""
+    threads: int | None = None
+    """Threads that each worker computes on; by default as many as its libraries choose."""
+    elsewhere: bool = False
+    """Whether it runs on other machines, whose devices are not known here."""
 
     def __post_init__(self) -> None:
         """Refuse a device that is not here, as planning refuses all else that cannot work.
@@ -47,7 +51,8 @@ class RunSpec:
         Raises:
             UserError: There is no such device.
         """
-        check_device(self.settings.device)
+        if not self.elsewhere:
+            check_device(self.settings.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ def execute(
         plugins=plugins.names,
         fail_fast=spec.fail_fast,
         timing=spec.timing,
+        threads=spec.threads,
     )
     executor = executor or InProcess(plugins, run, progress)
     RunDirectory(spec.out).ask_for(cell.id for cell in spec.plan.cells)

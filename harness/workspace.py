@@ -14,6 +14,8 @@ from .samples import ChosenSamples
 from .store import RunDirectory, Session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .contracts import Task
     from .identity import BoundModel
     from .jobs import RunContext
@@ -42,10 +44,13 @@ class Workspace:
         self._keys: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
         self._kernels: dict[str, str] = {}
+        self._others: list[dict[str, str]] = []
+        """Kernels of the run's other sessions."""
         self._unended: dict[str, bool] = {}
 
     def begin(self) -> None:
         """Note this session in the run's manifest; make the run directory if need be."""
+        self.set_threads()
         environment = hardware.describe() | {"git_revision": _git_revision()}
         started = datetime.now(UTC).isoformat(timespec="seconds")
         session = Session(id=hardware.session_id(), started=started, command=self.run.command, environment=environment)
@@ -58,15 +63,24 @@ class Workspace:
             self._unended[key] = not all(self.directory.journal(one).ended for one in noted)
         return self.directory.claim(key, cell), self._unended[key]
 
-    def note_kernels(self) -> None:
-        """Note what computes the answers, now that a model is loaded, and say so if other sessions had others."""
+    def set_threads(self) -> None:
+        """Compute on as many threads as the run asks for, whatever a model before has set."""
+        if self.run.threads is not None:
+            hardware.use_threads(self.run.threads)
+
+    def note_kernels(self, key: str) -> None:
+        """Note what computes a cell, now that its model is loaded, and say so if other sessions had others."""
         kernels = hardware.kernels()
-        if kernels == self._kernels:
-            return
-        self._kernels = kernels
-        for others in self.directory.compute_with(kernels, hardware.session_id()):
-            differing = [name for name in kernels if others.get(name, kernels[name]) != kernels[name]]
-            if differing:
+        if kernels != self._kernels:
+            self._kernels = kernels
+            self._others = self.directory.compute_with(kernels, hardware.session_id())
+            self._say_what_differs(kernels)
+        if any(_differing(kernels, others) for others in self._others):
+            self.directory.note_kernels(key, kernels)
+
+    def _say_what_differs(self, kernels: Mapping[str, str]) -> None:
+        for others in self._others:
+            if differing := _differing(kernels, others):
                 before, now = (", ".join(f"{name} {of[name]}" for name in differing) for of in (others, kernels))
                 self.progress.note(f"part of this run was computed by {before}, the rest by {now}: rounding may differ")
                 break
@@ -98,6 +112,11 @@ class Workspace:
         if key not in self._costs:
             self._costs[key] = Costs(lambda: self.models.get(model, key), self.run.settings.waive)
         return self._costs[key]
+
+
+def _differing(kernels: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """Names of the libraries that compute otherwise, of those that both have."""
+    return [name for name in kernels if others.get(name, kernels[name]) != kernels[name]]
 
 
 def _task_name(cell: PlannedCell) -> tuple[str, int]:

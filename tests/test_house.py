@@ -69,8 +69,8 @@ class TestEveryFile:
     def test_has_functions_of_at_most_60_lines(self, path):
         functions = [node for node in ast.walk(tree(path)) if isinstance(node, FUNCTIONS)]
         long = {node.name: node.end_lineno - node.lineno + 1 for node in functions}
-        # The options of one command are its parameters; the function itself is one call.
-        if named(path) == "harness/cli/app.py":
+        # The options of a command are its parameters; the function itself is one call.
+        if named(path) in {"harness/cli/app.py", "harness/cli/run_command.py"}:
             long = {node.name: node.end_lineno - node.body[0].lineno + 1 for node in functions}
         assert {name: lines for name, lines in long.items() if lines > 60} == {}
 

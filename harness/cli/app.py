@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from .gate_command import gate
 from .groups import App, Group, show_help
 from .import_app import import_results
-from .options import Json, Plugins  # noqa: TC001 - typer reads them at run time
+from .options import Json, Plugins, named
 from .plugin_app import plugin_app
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ..registry import Kind
+from .run_command import run
 
 app = App(
     name="adaptbench",
@@ -35,17 +31,6 @@ def _version(wanted: bool) -> None:
 
         typer.echo(f"adaptbench {version('adaptbench')}")
         raise typer.Exit
-
-
-def _names(kind: Kind) -> Callable[[str], list[str]]:
-    """Complete a registered name in the shell."""
-
-    def complete(incomplete: str) -> list[str]:
-        from ..plugins import load_plugins
-
-        return [entry.name for entry in load_plugins().registry.entries(kind) if entry.name.startswith(incomplete)]
-
-    return complete
 
 
 @app.callback(invoke_without_command=True)
@@ -77,85 +62,7 @@ def list_names(
     show_names(kind, plugin or (), as_json=json)
 
 
-@app.command()
-def run(
-    suite: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a suite, or a suite file; none, if --model and --task say it all.",
-            autocompletion=_names("suite"),
-        ),
-    ] = "",
-    model: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            help="Model spec, besides those of the suite; may be given several times.", autocompletion=_names("model")
-        ),
-    ] = None,
-    task: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            help="Task, besides those of the suite; may be given several times.", autocompletion=_names("task")
-        ),
-    ] = None,
-    budget: Annotated[
-        Optional[list[float]],  # noqa: UP045
-        typer.Option(help="Budget in (0, 1], for models that take one, instead of the suite's."),
-    ] = None,
-    seed: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option(min=0, help="Seed, instead of the suite's; may be given several times."),
-    ] = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Run directory; default runs/SUITE, or runs/latest without a suite."),
-    ] = None,
-    limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Only the first N samples: a partial run, never ranked."),
-    ] = None,
-    sample: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Only N samples drawn by the seed: a partial run, never ranked."),
-    ] = None,
-    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Inputs per batch; default 64.")] = None,  # noqa: UP045
-    device: Annotated[Optional[str], typer.Option(help="Where models run: cpu (default), cuda, cuda:1.")] = None,  # noqa: UP045
-    waive: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--waive-op", help="Leave this operator out of FLOPs; the board names it."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells and stop.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
-    no_timing: Annotated[bool, typer.Option("--no-timing", help="Measure no times; FLOPs are counted.")] = False,
-    plugin: Plugins = None,
-    json: Json = False,
-) -> None:
-    """Run models on tasks.
-
-    Run the same command again to resume.
-    """
-    from .running import RunOptions, run_command
-
-    run_command(
-        RunOptions(
-            suite=suite,
-            models=tuple(model or ()),
-            tasks=tuple(task or ()),
-            budgets=tuple(budget or ()),
-            seeds=tuple(seed or ()),
-            out=out,
-            limit=limit,
-            sample=sample,
-            batch_size=batch_size,
-            device=device,
-            waive=tuple(waive or ()),
-            dry_run=dry_run,
-            fail_fast=fail_fast,
-            timing=not no_timing,
-            plugins=tuple(plugin or ()),
-            as_json=json,
-        )
-    )
+app.command()(run)
 
 
 @app.command()
@@ -165,7 +72,7 @@ def cost(
         typer.Argument(
             help="Architectures with methods, such as llava-1.5-7b+fastv(k=2,r=0.5)+adallava-l; a hub id, folder or "
             "config.json. Several make one table.",
-            autocompletion=_names("architecture"),
+            autocompletion=named("architecture"),
         ),
     ],
     text_tokens: Annotated[int, typer.Option(help="Tokens of the prompt that are not visual.")] = 64,
@@ -236,7 +143,7 @@ def report(
         str,
         typer.Option(
             help="Report to write instead of the leaderboard: seeds, findings, ... (`adaptbench list reports`).",
-            autocompletion=_names("report"),
+            autocompletion=named("report"),
         ),
     ] = "",
     baseline: Annotated[str, typer.Option(help="Compare every other model with this one instead.")] = "",
@@ -311,11 +218,11 @@ app.command()(gate)
 @app.command()
 def figure(
     name: Annotated[
-        str, typer.Argument(help="Figure, with its arguments: plans(budget=0.7).", autocompletion=_names("figure"))
+        str, typer.Argument(help="Figure, with its arguments: plans(budget=0.7).", autocompletion=named("figure"))
     ] = "",
     runs: Annotated[Optional[list[Path]], typer.Argument(help="Run directories, or folders of them.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="File to write: .svg, .pdf, .png or .html.")] = None,  # noqa: UP045
-    task: Annotated[Optional[str], typer.Option(help="Only this task.", autocompletion=_names("task"))] = None,  # noqa: UP045
+    task: Annotated[Optional[str], typer.Option(help="Only this task.", autocompletion=named("task"))] = None,  # noqa: UP045
     model: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Only this model, with or without a budget; may be given several times."),
@@ -348,7 +255,7 @@ def figure(
 
 @app.command()
 def score(
-    task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.", autocompletion=_names("task"))],
+    task: Annotated[str, typer.Argument(help="Task whose scoring rule to use.", autocompletion=named("task"))],
     predictions: Annotated[
         Path, typer.Option(help="A cell's folder, JSON lines with the fields sample and output, or the task's formats.")
     ],
@@ -399,7 +306,8 @@ app.command("import")(import_results)
 def train(
     context: typer.Context,
     recipe: Annotated[
-        str, typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=_names("recipe"))
+        str,
+        typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=named("recipe")),
     ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it exists.")],
     plugin: Plugins = None,
@@ -417,13 +325,13 @@ def train(
 def select(
     target: Annotated[
         list[str],
-        typer.Option(help="Few-shot task to prepare for; may be given several times.", autocompletion=_names("task")),
+        typer.Option(help="Few-shot task to prepare for; may be given several times.", autocompletion=named("task")),
     ],
     candidates: Annotated[
         list[str],
-        typer.Option(help="Few-shot task to select from; may be given several times.", autocompletion=_names("task")),
+        typer.Option(help="Few-shot task to select from; may be given several times.", autocompletion=named("task")),
     ],
-    encoder: Annotated[str, typer.Option(help="Model whose embeddings decide.", autocompletion=_names("model"))],
+    encoder: Annotated[str, typer.Option(help="Model whose embeddings decide.", autocompletion=named("model"))],
     out: Annotated[Path, typer.Option(help="Folder for embeddings and results; resumed if it exists.")],
     level: Annotated[str, typer.Option(help="What a candidate is: task (an episode) or dataset (a source).")] = "task",
     mode: Annotated[

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..identity import Settings
     from ..results import CellId, CellResult, FailedCell
     from ..store import RunDirectory
+    from .crews import CrewOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class RunOptions:
     dry_run: bool
     fail_fast: bool
     timing: bool
+    crew: CrewOptions
     plugins: tuple[str, ...]
     as_json: bool
 
@@ -59,7 +61,8 @@ def run_command(options: RunOptions) -> None:
     request, name, settings = _request(plugins, options)
     limit = SampleLimit(options.limit, options.sample)
     run = RunDirectory(options.out or Path("runs") / name)
-    asked = "" if options.dry_run else asked_for(plugins.registry, request, settings, limit)
+    whole = not (options.dry_run or options.crew.shard)
+    asked = asked_for(plugins.registry, request, settings, limit) if whole else ""
     done = finished(run, asked)
     if done is not None:
         before, results = done
@@ -70,9 +73,10 @@ def run_command(options: RunOptions) -> None:
         return
     from ..runner import RunSpec, execute
 
-    planned = plan(plugins.registry, request)
+    planned = options.crew.part(plan(plugins.registry, request))
     command, fail_fast = shlex.join(["adaptbench", *sys.argv[1:]]), options.fail_fast or "--debug" in sys.argv
-    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast, options.timing)
+    threads = options.crew.threads_each(settings.device)
+    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast, options.timing, threads)
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
@@ -83,7 +87,9 @@ def run_command(options: RunOptions) -> None:
     if not options.as_json:
         _show(cells, f"{_count(cells)} in {run.path}", said)
     with ExitStack() as stack:
-        result = execute(plugins, spec, _progress(stack, len(cells)))
+        progress = _progress(stack, len(cells))
+        executor = options.crew.make(plugins.registry, settings.device, progress)
+        result = execute(plugins, spec, progress, executor)
     if not result.failed:
         note_finished(run, asked, said, result.results)
     _tell(options, result.path, result.results, result.failed)
@@ -122,7 +128,8 @@ def _tell_results(path: Path, results: Sequence[CellResult]) -> None:
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
     """What to run, the default name of the run, and the settings; options add to a suite's models and tasks."""
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
-    batch_size, device, name, only = options.batch_size, options.device, "latest", dict[str, str]()
+    device = options.crew.device(options.device)
+    batch_size, name, only = options.batch_size, "latest", dict[str, str]()
     if options.suite:
         suite = find_suite(plugins, options.suite)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
@@ -167,4 +174,4 @@ def _said(planned: Plan) -> Iterator[str]:
 
 
 def _count(cells: Sequence[object]) -> str:
-    return f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    return f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"

@@ -30,6 +30,8 @@ _PACKAGES = (
     "matplotlib",
 )
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 def check_device(device: str) -> None:
     """Refuse a device that this machine does not have, before anything loads.
@@ -66,10 +68,9 @@ def session_id() -> str:
 @functools.cache
 def machine() -> str:
     """Describe the machine in a line. Times are compared only between equal lines."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = f", OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}" if "OMP_NUM_THREADS" in os.environ else ""
     gpu = f", {_gpu()['name']}" if _gpu() else ""
-    return f"{_cpu()}, {usable} cores{threads}{gpu}"
+    return f"{_cpu()}, {cores()} cores{threads}{gpu}"
 
 
 def describe() -> dict[str, Any]:
@@ -102,6 +103,30 @@ def kernels() -> dict[str, str]:
     if torch is not None:
         found["torch"] = _threads(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())
     return found
+
+
+def use_threads(count: int) -> None:
+    """Compute on this many threads: in libraries that are loaded, and in those that will be.
+
+    A library reads the environment when it is loaded, and torch when it is imported; so both ways are needed.
+    """
+    from threadpoolctl import threadpool_limits
+
+    os.environ |= thread_variables(count)
+    threadpool_limits(count)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
+
+
+def thread_variables(count: int) -> dict[str, str]:
+    """The environment of a process that computes on this many threads."""
+    return dict.fromkeys(_THREADS, str(count))
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads(architecture: str | None, threads: int) -> str:

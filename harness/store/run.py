@@ -57,6 +57,8 @@ class Manifest(BaseModel):
     conditions, its new key takes the place of the old one."""
     attached: dict[str, str] = {}
     """File that a task had kept, such as its episodes -> SHA-256."""
+    kernels: dict[str, dict[str, str]] = {}
+    """Key -> kernels, of cells that were computed by others than another session's: see `Session.kernels`."""
 
 
 class Planned(BaseModel):
@@ -141,6 +143,11 @@ class RunDirectory:
                 lambda m: m.model_copy(update={"sessions": (*m.sessions[:place], now, *m.sessions[place + 1 :])})
             )
         return [other.kernels for other in sessions]
+
+    def note_kernels(self, key: str, kernels: Mapping[str, str]) -> None:
+        """Note what computed a cell, as sessions of this run have different kernels."""
+        if self.manifest().kernels.get(key) != kernels:
+            self._update(lambda m: m.model_copy(update={"kernels": {**m.kernels, key: dict(kernels)}}))
 
     def claim(self, key: str, cell: CellId) -> Journal:
         """Note a cell in the manifest and return its journal."""

@@ -1,31 +1,18 @@
 """A run is cut into jobs, and a job is a value: any process can do it."""
 
-import multiprocessing
 import pickle
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 from adaptbench import UserError
-from adaptbench.harness.executor import do_job
 from adaptbench.harness.identity import Settings
-from adaptbench.harness.jobs import RunContext, jobs_of
+from adaptbench.harness.jobs import RunContext, jobs_of, shard_of
 from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.plugins import PluginNames, load_plugins
-from adaptbench.harness.runner import RunSpec, execute
 from adaptbench.harness.samples import SampleLimit
 
 TOYS = str(Path(__file__).with_name("toys.py"))
 MODELS, TASKS = ["toy-vectors", "toy-adder"], ["toy-images(samples=20)", "toy-words(samples=70)"]
-
-
-class Spawned:
-    """Has each job done by a new process, which inherits nothing."""
-
-    def run(self, jobs):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for results in pool.map(do_job, jobs):
-                yield from results
 
 
 class Adder:
@@ -48,14 +35,6 @@ def context(plugins, tmp_path):
     return with_plugins
 
 
-def test_spawned_processes_write_what_this_one_writes(plugins, quick, tmp_path, written):
-    planned = plan(plugins.registry, Request(MODELS, TASKS, seeds=(0, 1)))
-    here = execute(plugins, RunSpec(planned, tmp_path / "here"))
-    there = execute(plugins, RunSpec(planned, tmp_path / "there"), executor=Spawned())
-    assert there.results == here.results
-    assert written(tmp_path / "there") == written(tmp_path / "here")
-
-
 def test_a_sweep_over_budgets_is_one_job(plugins, context):
     models = ["toy-vectors", "vit-glyphs+layers"]
     planned = plan(plugins.registry, Request(models, ["toy-images"], budgets=(0.5, 0.85), seeds=(0, 1)))
@@ -69,6 +48,17 @@ def test_a_sweep_over_budgets_is_one_job(plugins, context):
     assert [cell.id for job in jobs for cell in job.cells(plugins.registry)] == sorted(
         (cell.id for cell in planned.cells), key=lambda cell: (cell.model, cell.seed, cell.budget)
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 20])
+def test_shards_are_even_parts_of_a_plan_and_leave_its_jobs_whole(plugins, context, count):
+    models = ["toy-vectors", "vit-glyphs+layers"]
+    whole = plan(plugins.registry, Request(models, ["toy-images"], budgets=(0.5, 0.85), seeds=(0, 1)))
+    shards = [shard_of(whole, number, count) for number in range(1, count + 1)]
+    parts = [jobs_of(shard, context()) for shard in shards]
+    assert [job for part in parts for job in part] == jobs_of(whole, context())
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert all(shard.left_out == whole.left_out for shard in shards)
 
 
 def test_a_job_is_a_value(plugins, context):

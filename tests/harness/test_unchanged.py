@@ -6,6 +6,7 @@ import sys
 import pytest
 import typer
 from adaptbench.harness import unchanged
+from adaptbench.harness.cli.crews import CrewOptions
 from adaptbench.harness.cli.reporting import ReportOptions, write_reports
 from adaptbench.harness.cli.running import RunOptions, run_command
 from adaptbench.harness.identity import Settings
@@ -25,7 +26,7 @@ def installed(monkeypatch):
 def options(out, **changes):
     fields = dict.fromkeys(RunOptions.__dataclass_fields__)
     fields |= {"suite": "", "models": ("constant",), "tasks": (TASK,), "out": out, "dry_run": False, "as_json": False}
-    fields["timing"] = True
+    fields |= {"timing": True, "crew": CrewOptions()}
     fields |= dict.fromkeys(("budgets", "seeds", "waive", "plugins"), ())
     return RunOptions(**(fields | changes))
 

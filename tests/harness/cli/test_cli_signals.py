@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
+TOYS = str(Path(__file__).parents[1] / "toys.py")
 SLOW = """
-import adaptbench, sys, time
+import adaptbench, os, sys, time
 
 class Model:
     def embed(self, images):
-        sys.stderr.write("embedding\\n")
+        sys.stderr.write(f"embedding in {os.getpid()}\\n")
         sys.stderr.flush()
         while True:
             time.sleep(1)
@@ -32,28 +36,74 @@ def register(registry):
 """
 
 
-def test_ctrl_c_stops_with_one_line_and_status_130(command, tmp_path):
+@pytest.fixture
+def slow(command, tmp_path):
+    """Start a run that never ends, as a shell does; return its process, that of its model, and what it said since."""
     (tmp_path / "slow.py").write_text(SLOW)
-    arguments = ["run", "--plugin", "slow.py", "--model", "slow", "--task", "digits-5way-1shot", "--out", "r"]
-    said = tmp_path / "said"
-    with said.open("w") as stderr:
-        # Whoever started the tests in the background made them, and all they start, ignore Ctrl-C.
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=tmp_path,
-            stderr=stderr,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
-        )
-    try:
-        while "embedding\n" not in said.read_text():
+    arguments = [
+        "run",
+        "--plugin",
+        "slow.py",
+        "--plugin",
+        TOYS,
+        "--model",
+        "slow",
+        "--task",
+        "toy-images",
+        "--out",
+        "r",
+    ]
+    said, started = tmp_path / "said", []
+
+    def start(*options):
+        with said.open("w") as stderr:
+            # Whoever started the tests in the background made them, and all they start, ignore Ctrl-C.
+            process = subprocess.Popen(
+                [*command, *arguments, *options],
+                cwd=tmp_path,
+                stderr=stderr,
+                process_group=0,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+            )
+        started.append(process)
+        while not (found := re.search(r"embedding in (\d+)\n", said.read_text())):
             assert process.poll() is None, said.read_text()
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=300) == 130
-    finally:
+        return process, int(found[1]), lambda: said.read_text().partition(found[0])[2]
+
+    yield start
+    for process in started:
         process.kill()
-    rest = said.read_text().partition("embedding\n")[2]
-    assert rest == "stopped; the same command goes on where it stopped\n"
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--executor", "processes", "--workers", "1")], ids=["in-process", "processes"]
+)
+def test_ctrl_c_stops_with_one_line_and_status_130(slow, options):
+    process, model, said = slow(*options)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=300) == 130
+    assert said() == "stopped; the same command goes on where it stopped\n"
+    assert gone(model)
+
+
+def test_a_worker_ends_as_soon_as_the_command_is_killed(slow):
+    process, model, _ = slow("--executor", "processes", "--workers", "1")
+    process.kill()
+    process.wait()
+    for _ in range(1000):
+        if gone(model):
+            return
+        time.sleep(0.01)
+    raise AssertionError(model)
+
+
+def gone(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def test_a_reader_that_has_gone_is_no_error_to_tell_of(command, tmp_path):
