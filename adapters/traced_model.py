@@ -117,9 +117,9 @@ class TracedModel:
         sizes = {place: _numbers(layer, tokens) for place, layer in enumerate(cache.layers)}
         stood = {path: ran for ran, paths in repeats.of.items() if ran in repeats.outer for path in (ran, *paths)}
         places = {path: int(path.rpartition(".")[2]) for path in stood if path.rpartition(".")[2].isdigit()}
-        layers = [sizes.get(places[stood[path]], 0) for path in sorted(places, key=places.__getitem__)]
+        every = [sizes.get(places[stood[path]], (0, 0)) for path in sorted(places, key=places.__getitem__)]
         latent = rank + rope if isinstance(rank, int) and isinstance(rope, int) else None
-        return Kept(tuple(layers), latent)
+        return Kept(tuple(cached for cached, _ in every), tuple(state for _, state in every), latent)
 
     @property
     def parameters(self) -> int:
@@ -137,6 +137,11 @@ class TracedModel:
             for p in module.parameters(recurse=False)
         )
         return self.parameters - int(idle)
+
+    @property
+    def table(self) -> int:
+        """Numbers of the embedding table, if it is not the head."""
+        return 0 if self._tied else int(self._model.get_input_embeddings().weight.numel())
 
     @property
     def _head_size(self) -> int:
@@ -207,8 +212,11 @@ def _chunked(config: Any) -> bool:
     return _BOUNDED[1] in (getattr(config, "layer_types", None) or ())
 
 
-def _numbers(layer: Any, tokens: int) -> int:
-    """Numbers that a layer of a cache holds, with the one position of a window that it leaves to the next token."""
+def _numbers(layer: Any, tokens: int) -> tuple[int, int]:
+    """Numbers of a layer of a cache: keys and values, and states.
+
+    Among the former is the one position of a window that is left to the next token.
+    """
     found: dict[int, int] = {}
     pending: list[Any] = [vars(layer)]
     while pending:
@@ -221,11 +229,11 @@ def _numbers(layer: Any, tokens: int) -> int:
         elif isinstance(value, list | tuple):
             pending += value
     window, keys, values = (getattr(layer, name, None) for name in ("sliding_window", "keys", "values"))
-    more = 0
+    cached = sum(found.pop(id(one), 0) for one in (keys, values))
     if isinstance(window, int) and isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor):
         held = keys.shape[-2] if keys.numel() else 0  # a layer that never ran holds nothing
-        more = (keys.numel() + values.numel()) // max(1, held) * (min(tokens, window) - held)
-    return sum(found.values()) + more
+        cached += (keys.numel() + values.numel()) // max(1, held) * (min(tokens, window) - held)
+    return cached, sum(found.values())
 
 
 def _stack(config: Any, layers: int) -> Stack:

@@ -307,16 +307,18 @@ def _seconds(work: Work, chip: Accelerator, request: CostRequest) -> dict[str, f
     parts: dict[str, list[Operator]] = {}
     for operator in (*work.operators(convention), *work.decode(convention)):
         parts.setdefault("token" if operator.phase == "decode" else operator.phase, []).append(operator)
-    return {part: _on_cards(own, work, chip, request) for part, own in parts.items()}
+    return {part: _on_cards(own, work.states(part), work, chip, request) for part, own in parts.items()}
 
 
-def _on_cards(operators: Sequence[Operator], work: Work, chip: Accelerator, request: CostRequest) -> float:
+def _on_cards(
+    operators: Sequence[Operator], states: Sequence[int], work: Work, chip: Accelerator, request: CostRequest
+) -> float:
     """Predicted seconds of operators on the cards that share them, with what these send each other."""
     language, cards = work.model.language, request.cards
     if language is None or cards.count == 1:
         return predict(operators, chip, request.precision, request.batch)
     shares = [cards.share(operator, language.stack) for operator in operators]
-    sent = float(cards.sent(operators)) * request.batch * BYTES[request.precision]
+    sent = float(cards.sent(operators, states)) * request.batch * BYTES[request.precision]
     return predict(shares, chip, request.precision, request.batch) + chip.sending(sent)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..transformer import Architecture, Language, Linear, Stack
+    from .sharding import Shard
 
 Phase: TypeAlias = Literal["vision", "projector", "text", "prefill", "decode"]
 Attention: TypeAlias = Literal["fused", "eager"]
@@ -94,6 +95,12 @@ LLM_VIEWER = Convention(
 CONVENTIONS = {convention.name: convention for convention in (DEFAULT, LLM_VIEWER, COUNTED)}
 
 
+_SHARDS: dict[str, Shard] = {
+    "q": "column", "k": "keys", "v": "keys", "rotary": "inside", "attention": "inside", "qk": "inside",
+    "softmax": "inside", "sv": "inside", "out": "row", "gate": "column", "up": "column", "activation": "inside",
+    "down": "row",
+}  # fmt: skip
+"""How several accelerators share the operators of a language model's block; what is not here runs whole on each."""
 _ROOTS = {"vision": "vision_tower", "projector": "multi_modal_projector", "text": "text_model"} | dict.fromkeys(
     ("prefill", "decode"), "model"
 )
@@ -116,6 +123,8 @@ class Operator:
             inputs read the same.
         stored: Bytes that its weights take, where they are quantised.
         path: Of the module in the model, where that is known.
+        shard: How several accelerators share it.
+        summed: Numbers that are sums over those accelerators once it ran.
     """
 
     phase: Phase
@@ -129,6 +138,8 @@ class Operator:
     stored: int | None = None
     path: str = ""
     most: int | None = None
+    shard: Shard = "whole"
+    summed: int = 0
 
     def numbers(self, batch: int = 1) -> int:
         """Numbers moved for a batch: weights are read once, everything else once an input."""
@@ -156,6 +167,12 @@ class Operator:
             return self.name
         module, name = self.module.replace(".attention", ".self_attn"), self.name.replace("out", "o")
         return f"{_ROOTS[self.phase]}.{module}.{name}" + "_proj" * module.startswith("layers.")
+
+    @property
+    def place(self) -> int | None:
+        """Of the language model's blocks the one that it is in."""
+        words = self.module.split(".")
+        return int(words[1]) if self.phase in ("prefill", "decode") and words[0] == "layers" else None
 
     def times(self, count: int) -> Operator:
         """The same for ``count`` inputs at once, which share the weights."""
@@ -304,7 +321,9 @@ class _Place:
 
     def _operator(self, name: str, part: str, flops: int, weights: int, read: int, written: int) -> Operator:
         module = f"{self.module}.{part}" if part else self.module
-        return Operator(self.phase, module, name, flops, weights, read, written)
+        shard = _SHARDS.get(name, "whole") if self.phase in ("prefill", "decode") else "whole"
+        summed = written if shard == "row" else 0
+        return Operator(self.phase, module, name, flops, weights, read, written, shard=shard, summed=summed)
 
 
 def _layer(
@@ -356,7 +375,8 @@ def _head(head: tuple[Linear, ...], positions: int, phase: Phase, convention: Co
         size = layer.inputs * layer.outputs
         flops = convention.head_flops * positions * size
         read, written = positions * layer.inputs, positions * layer.outputs
-        yield Operator(phase, "head", layer.name, flops, size, read, written, (layer.inputs, layer.outputs))
+        shape = (layer.inputs, layer.outputs)
+        yield Operator(phase, "head", layer.name, flops, size, read, written, shape, shard="column")
 
 
 def _kv_heads(stack: Stack, heads: int) -> int:

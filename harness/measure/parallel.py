@@ -1,8 +1,8 @@
 """A language model split over several accelerators: what each of them runs, keeps and sends.
 
-Tensor parallel, as Megatron-LM splits a block: every card has a share of the heads and of the MLP's channels, and of
-the vocabulary; norms and residual additions run whole on each. What attention and MLP write are sums over the cards,
-so each of the two is an all-reduce, of which a ring sends 2 (n - 1) / n of the bytes from every card.
+Tensor parallel, as Megatron-LM splits a block (`sharding`): every card has a share of the heads and of the MLP's
+channels, and of the vocabulary; norms and residual additions run whole on each. What attention and MLP write are sums
+over the cards, so each of the two is an all-reduce, of which a ring sends 2 (n - 1) / n of the bytes from every card.
 
 Pipeline parallel: every card has as many of the blocks that run as another, the first ones one more where that does not
 come out even; the states of all tokens go from each to the next. One batch passes through one stage after the other, so
@@ -13,6 +13,7 @@ A vision tower, a projector and what methods add run whole on one card.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from ..transformer import Stack
     from .closed_form import Operator
 
-_SUMMED = ("out", "down")
-"""Operators whose results are sums over the cards."""
-_WHOLE = ("norm_1", "norm_2", "add_1", "add_2", "project_in", "project_out")
 _MOST = 1024
 
 
@@ -57,7 +55,7 @@ class Cards:
 
     def check(self, stack: Stack) -> None:
         """Refuse to split a stack that does not come out even."""
-        if stack.heads % self.tensor:
+        if stack.heads > 1 and stack.heads % self.tensor:  # a model without attention has one, of all its channels
             raise UserError(
                 f"{stack.heads} heads cannot be split evenly over {self.tensor} cards",
                 where="--tensor-parallel",
@@ -72,29 +70,35 @@ class Cards:
 
     def share(self, operator: Operator, stack: Stack) -> Operator:
         """What one card of a stage runs of an operator of the language model."""
-        if operator.phase not in ("prefill", "decode") or operator.module == "methods" or operator.name in _WHOLE:
+        if operator.shard == "whole":
             return operator
-        part = Fraction(1, self.tensor)
-        if operator.name in ("k", "v"):  # cards that outnumber the heads of keys have one each
-            part = Fraction(-(-stack.kv_heads // self.tensor), stack.kv_heads)
-        linear = operator.shape is not None
-        read = Fraction(1) if linear and operator.name not in _SUMMED else part
-        written = Fraction(1) if operator.name in _SUMMED else part
+        part = self.of_keys(stack) if operator.shard == "keys" else Fraction(1, self.tensor)
+        read = 1 if operator.shard in ("column", "keys") else part
         return replace(
             operator,
             flops=_of(operator.flops, part),
             weights=_of(operator.weights, part),
+            most=None if operator.most is None else _of(operator.most, part),
             read=_of(operator.read, read),
-            written=_of(operator.written, written),
+            written=_of(operator.written, 1 if operator.shard == "row" else part),
             stored=None if operator.stored is None else _of(operator.stored, part),
         )
 
-    def sent(self, operators: Iterable[Operator]) -> Fraction:
-        """Numbers that a card sends for the operators of one input: all-reduces, and states from stage to stage."""
-        summed = [o for o in operators if o.name in _SUMMED and o.phase in ("prefill", "decode")]
-        reduced = Fraction(2 * (self.tensor - 1), self.tensor) * sum(o.written for o in summed)
-        ends = [o for o in summed if o.name == "down"]
-        return reduced + sum(ends[place - 1].written for place in self.boundaries(len(ends)) if ends)
+    def of_keys(self, stack: Stack) -> Fraction:
+        """A card's share of the heads of keys: cards that outnumber them have one each."""
+        if stack.kv_heads == stack.heads:
+            return Fraction(1, self.tensor)
+        return Fraction(-(-stack.kv_heads // self.tensor), stack.kv_heads)
+
+    def sent(self, operators: Iterable[Operator], states: Sequence[int]) -> Fraction:
+        """Numbers that a card sends for one input: all-reduces, and states from stage to stage.
+
+        Args:
+            operators: What runs.
+            states: Numbers that each block that runs hands on to the next.
+        """
+        reduced = Fraction(2 * (self.tensor - 1), self.tensor) * sum(operator.summed for operator in operators)
+        return reduced + sum(states[place - 1] for place in self.boundaries(len(states)) if states)
 
     def boundaries(self, layers: int) -> Sequence[int]:
         """How many of the blocks that run come before each stage but the first."""
@@ -105,6 +109,6 @@ class Cards:
 ONE = Cards()
 
 
-def _of(count: int, part: Fraction) -> int:
+def _of(count: int, part: Fraction | int) -> int:
     """A share of a count, rounded up."""
-    return -(-count * part.numerator // part.denominator)
+    return math.ceil(count * part)

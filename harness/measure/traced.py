@@ -3,6 +3,7 @@
 A pass on ``meta`` tells of every contraction its FLOPs and the sizes of what it reads and writes. One layer of each
 kind runs; the others are made of the same. Attention is one operator whose scores never reach memory, as fused kernels
 have it; of experts those weights are read that tokens were sent to. Elementwise operators are left out.
+What flows from one into the next tells how several accelerators share them.
 """
 
 from __future__ import annotations
@@ -23,11 +24,16 @@ from .flops import formulas, passing
 from .known_numbers import KnownNumbers, known_inputs
 from .passes import refuse_unequal
 from .repeats import NotAlike, Repeats, once_each_kind
+from .sharding import Flow, Node, shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .closed_form import Phase
+    from .sharding import Shard
+
+_GROUPS = 8
+"""Where the groups stand among the arguments of a convolution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,10 @@ class _Seen:
     written: int
     shape: tuple[int, int] | None = None
     most: int | None = None
+    follows: frozenset[int] = frozenset()
+    linear: bool = False
+    shard: Shard = "whole"
+    summed: int = 0
 
 
 class _Contractions(TorchDispatchMode):
@@ -80,6 +90,8 @@ class _Contractions(TorchDispatchMode):
         self._chosen: dict[int, tuple[int, int]] = {}
         self._alive: list[torch.Tensor] = []  # or another tensor would take the place of one that is gone
         self._attention: _Seen | None = None
+        self.layers: Sequence[str] = ()
+        self.flow = Flow(lambda place: (place >= 0 and self.layer(self.seen[place].path)) or "")
 
     def __enter__(self) -> _Contractions:
         self._tracker.__enter__()
@@ -97,13 +109,16 @@ class _Contractions(TorchDispatchMode):
         result = func(*args, **kwargs)
         if packet is torch.ops.aten.index and _storage(args[0]) in self._weights:
             self._choose(args[0], result)
-        if formula is None:
-            return result
-        flops = int(formula(*args, **kwargs, out_val=result))
-        if self._attention is not None:
-            self._attention.flops += flops
-        else:
-            self.seen.append(self._note(func, args, result, flops))
+        if formula is not None:
+            flops = int(formula(*args, **kwargs, out_val=result))
+            if self._attention is not None:
+                self._attention.flops += flops
+            else:
+                self.seen.append(self._note(func, args, result, flops))
+                if self.seen[-1].linear:
+                    self.flow.linear(len(self.seen) - 1, result)
+                    return result
+        self.flow.ran(packet, args, result, lambda: self.layer(self.path()))
         return result
 
     def _choose(self, weights: torch.Tensor, chosen: torch.Tensor) -> None:
@@ -133,20 +148,25 @@ class _Contractions(TorchDispatchMode):
                 read += tensor.numel()
         written = result.numel() if isinstance(result, torch.Tensor) else sum(one.numel() for one in result)
         name = func._schema.name.removeprefix("aten::").lstrip("_")
-        return _Seen(self.path(), name, flops, weights, read, written, shape, most)
+        mixes = not (func._overloadpacket is torch.ops.aten.convolution and args[_GROUPS] > 1)
+        follows, linear = self.flow.sources(args), weights > 0 and mixes
+        return _Seen(self.path(), name, flops, weights, read, written, shape, most, follows, linear)
 
     def path(self) -> str:
         """Path of the innermost module that runs."""
         inmost = max(self._tracker.parents, key=len, default="")
         return inmost.removeprefix("Global").removeprefix(self._root).removeprefix(".")
 
+    def layer(self, path: str) -> str:
+        """Path of the layer that a module lies in; empty if it lies in none."""
+        return next((ran for ran in self.layers if f"{path}.".startswith(f"{ran}.")), "")
+
     @contextmanager
     def attending(self, *tensors: torch.Tensor) -> Iterator[_Seen]:
         """Take all that runs inside as one operator that reads ``tensors``."""
-        before, self._attention = (
-            self._attention,
-            _Seen(self.path(), "attention", 0, 0, sum(t.numel() for t in tensors), 0),
-        )
+        read, follows = sum(tensor.numel() for tensor in tensors), self.flow.sources(tensors)
+        before = self._attention
+        self._attention = _Seen(self.path(), "attention", 0, 0, read, 0, follows=follows)
         try:
             yield self._attention
         finally:
@@ -191,17 +211,18 @@ def trace(module: torch.nn.Module, inputs: Mapping[str, Any], phases: Mapping[st
     seen, repeats = _run(module, inputs, numbers)
     if numbers.decided:
         other, _ = _run(module, inputs, KnownNumbers(last=True))
-        refuse_unequal(module, sum(one.flops for one in seen), sum(one.flops for one in other))
+        refuse_unequal(module, *(sum(one.flops for one in ran.seen) for ran in (seen, other)))
+    _shard(seen)
     first = {path: ran for ran, stood in repeats.of.items() for path in (ran, *stood)}
     outer = {path: ran for path, ran in first.items() if ran in repeats.outer}
     times = {ran: 1 + len(stood) for ran, stood in repeats.of.items() if ran not in repeats.outer}
     beside: dict[str, list[Operator]] = {}
     inside: dict[str, list[_Seen]] = {}
-    for ran_once in seen:
+    for ran_once in seen.seen:
         inside_of = f"{ran_once.path}."
         one = _scaled(ran_once, math.prod(n for ran, n in times.items() if inside_of.startswith(f"{ran}.")))
-        layer = next((ran for ran in repeats.outer if f"{one.path}.".startswith(f"{ran}.")), None)
-        if layer is None:
+        layer = seen.layer(one.path)
+        if not layer:
             phase = _phase(one.path, phases)
             beside.setdefault(phase, []).append(_operator(one, phase, one.path or phase))
         else:
@@ -215,18 +236,32 @@ def trace(module: torch.nn.Module, inputs: Mapping[str, Any], phases: Mapping[st
     return Layered({p: tuple(o) for p, o in beside.items()}, {p: tuple(o) for p, o in layers.items()})
 
 
-def _run(module: torch.nn.Module, inputs: Mapping[str, Any], numbers: KnownNumbers) -> tuple[list[_Seen], Repeats]:
+def _run(module: torch.nn.Module, inputs: Mapping[str, Any], numbers: KnownNumbers) -> tuple[_Contractions, Repeats]:
     """What ran, and what stood for what; all layers run if some of one kind are not alike."""
     known = known_inputs(inputs, numbers)
     seen = _Contractions(module)
+    seen.flow.begin(known)
     try:
         with passing(module), numbers, seen, _Fused(seen), once_each_kind(module) as repeats:
+            seen.layers = repeats.outer
             module(**known)
     except NotAlike:
         seen, repeats = _Contractions(module), Repeats()
         with passing(module), numbers, seen, _Fused(seen):
             module(**known)
-    return seen.seen, repeats
+    return seen, repeats
+
+
+def _shard(ran: _Contractions) -> None:
+    """Say of the operators of each layer how several accelerators share them."""
+    for layer in ran.layers:
+        own = {place: one for place, one in enumerate(ran.seen) if ran.layer(one.path) == layer}
+        nodes = {
+            place: Node(one.follows & own.keys(), one.linear, one.written < one.read, one.written)
+            for place, one in own.items()
+        }
+        for place, (shard, summed) in shards(nodes, ran.flow.sums).items():
+            own[place].shard, own[place].summed = shard, summed
 
 
 def _in_order(outer: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -250,6 +285,8 @@ def _scaled(one: _Seen, times: int) -> _Seen:
 
 def _operator(one: _Seen, phase: str, module: str) -> Operator:
     kind: Phase = phase  # type: ignore[assignment]
+    shard, summed = (one.shard, one.summed) if phase == "prefill" else ("whole", 0)
     return Operator(
-        kind, module, one.name, one.flops, one.weights, one.read, one.written, one.shape, path=one.path, most=one.most
-    )
+        kind, module, one.name, one.flops, one.weights, one.read, one.written, one.shape, path=one.path, most=one.most,
+        shard=shard, summed=summed,
+    )  # fmt: skip

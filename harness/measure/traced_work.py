@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from ..execution import Execution, LayerWork
     from ..transformer import Architecture, Stack
     from .closed_form import Operator
+    from .parallel import Cards
     from .traced import Layered
 
 _OF_IMAGES = ("vision", "projector")
@@ -23,11 +26,13 @@ class Kept(NamedTuple):
     """Numbers that a prompt leaves for the tokens to come.
 
     Attributes:
-        layers: Of each layer: keys and values, of a window those of the whole (`Stack.seen`), or states.
+        layers: Of each layer: keys and values, of a window those of the whole (`Stack.seen`).
+        states: Of each layer: recurrent states.
         latent: Of a token in each layer, where attention needs only what keys and values are made of.
     """
 
     layers: tuple[int, ...]
+    states: tuple[int, ...] = ()
     latent: int | None = None
 
 
@@ -67,6 +72,11 @@ class Traced(Protocol):
     @property
     def active(self) -> int:
         """Numbers of the weights that one token meets."""
+        ...
+
+    @property
+    def table(self) -> int:
+        """Numbers of the embedding table, if it is not the head."""
         ...
 
 
@@ -121,9 +131,11 @@ class TracedWork:
 
     def of_whole_prompt(self) -> Iterator[Operator]:
         """The operators of a prompt that reaches all experts, with nothing switched off."""
-        whole = self.traced.prompt(max(self.tokens, _MANY))
-        for phase in (*_OF_TEXTS, "prefill", "head"):
+        tokens = max(self.tokens, _MANY)
+        whole = self.traced.prompt(tokens)
+        for phase in (*_OF_TEXTS, "prefill"):
             yield from whole.whole(phase)
+        yield from _head(whole.whole("head"), self.traced.logits(tokens))
 
     def of_token(self) -> Iterator[Operator]:
         """The operators of the second answer token."""
@@ -135,16 +147,17 @@ class TracedWork:
             for operator in self._partly(layers[layer.layer] if layers else (), layer):
                 yield replace(operator, phase="decode")
 
-    def kept(self) -> int:
-        """Numbers that the prompt leaves: keys and values, within windows; latents; states."""
-        found = 0
-        for layer in self.execution.layers if self.execution else ():
-            kept = self.traced.kept(layer.tokens)
-            if kept.latent is not None:
-                found += kept.latent * layer.tokens
-            elif layer.layer < len(kept.layers):
-                found += self._of_heads(kept.layers[layer.layer], layer)
-        return found
+    def kept(self, layer: LayerWork, cards: Cards) -> int:
+        """Numbers that a layer keeps of the prompt on one card: keys and values, within windows; latents; states."""
+        kept = self.traced.kept(layer.tokens)
+        if kept.latent is not None:  # of all heads together
+            return kept.latent * layer.tokens
+        if layer.layer >= len(kept.layers):
+            return 0
+        cached, state = (self._of_heads(one[layer.layer], layer) for one in (kept.layers, kept.states))
+        if self.stack is None or not any(operator.shard == "inside" for operator in self._layer(layer)):
+            return cached + state
+        return ceil(cached * cards.of_keys(self.stack)) + ceil(Fraction(state, cards.tensor))
 
     def _of_heads(self, kept: int, layer: LayerWork) -> int:
         """Of what a layer keeps, what its query heads that run need."""
@@ -153,10 +166,10 @@ class TracedWork:
         shared = self.stack.kv_heads
         return kept * -(-shared * layer.heads // self.stack.heads) // shared
 
-    def largest(self) -> int:
-        """Numbers that the largest layer writes."""
-        layers = self.execution.layers if self.execution else ()
-        return max((sum(one.written for one in self._layer(layer)) for layer in layers), default=0)
+    def written(self, layer: LayerWork, cards: Cards) -> int:
+        """Numbers that a layer writes on one card."""
+        every = self._layer(layer)
+        return sum((cards.share(one, self.stack) if self.stack else one).written for one in every)
 
     def _layer(self, layer: LayerWork) -> tuple[Operator, ...]:
         return self.traced.prompt(layer.tokens).layers["prefill"][layer.layer]
@@ -191,4 +204,4 @@ def _head(own: Iterable[Operator], positions: int) -> Iterator[Operator]:
     """Logits at one of ``positions`` positions."""
     for operator in own:
         flops, read, written = (value // positions for value in (operator.flops, operator.read, operator.written))
-        yield replace(operator, phase="prefill", module="head", flops=flops, read=read, written=written)
+        yield replace(operator, phase="prefill", module="head", flops=flops, read=read, written=written, shard="column")

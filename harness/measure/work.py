@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,6 +150,13 @@ class Work:
         """Visual tokens of each image."""
         return self.visual_tokens // max(1, self.images)
 
+    def states(self, phase: str) -> list[int]:
+        """Numbers that each block that runs hands on to the next one, in the prefill or for a further token."""
+        if self.execution is None or phase not in ("prefill", "token"):
+            return []
+        hidden = self.language[0].hidden
+        return [hidden * (layer.tokens if phase == "prefill" else 1) for layer in self.execution.layers]
+
     def with_visual_tokens(self, count: int) -> Work:
         """The same prompt with other visual tokens, before anything of the language model is switched off."""
         shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count, images=self.images)
@@ -268,17 +276,43 @@ class Work:
         return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, stack, skips)
 
     def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> Memory:
-        """Bytes of all weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""
-        if cards.count > 1:
-            raise UserError(f"how a {self.model.model_type} is split is not known here", todo="use one card")
+        """Bytes of weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""
+        stack, execution = self.language
+        cards.check(stack)
+        starts = cards.boundaries(stack.layers)
+        kept, written = [0] * cards.pipeline, [0] * cards.pipeline
+        for layer in execution.layers:
+            stage = bisect(starts, layer.layer)
+            kept[stage] += own.kept(layer, cards)
+            written[stage] = max(written[stage], own.written(layer, cards))
+        weights, size = self._weights_of_modules(own, bytes_per_number, cards), bytes_per_number * batch
+        stages = zip(weights, kept, written, strict=True)
+        return max((Memory(w, size * k, size * a) for w, k, a in stages), key=lambda memory: memory.total)
+
+    def _weights_of_modules(self, own: TracedWork, bytes_per_number: int, cards: Cards) -> list[int]:
+        """Bytes of weights on a card of each stage; what is in no layer but the head stands on the first one."""
         # All experts stay in memory, and all layers, whatever a prompt runs of them.
-        weights = own.traced.parameters * bytes_per_number
-        for operator in map(self._stored, own.of_whole_prompt() if self.model.quantisation else ()):
-            if operator.stored is not None:
-                every = operator.most or operator.weights
-                weights += operator.stored * every // operator.weights - every * bytes_per_number
-        size = bytes_per_number * batch
-        return Memory(weights, size * own.kept(), size * own.largest())
+        whole = [*map(self._stored, own.of_whole_prompt())] if self.model.quantisation or cards.count > 1 else []
+        if cards.tensor > 1 and not any(operator.shard == "row" for operator in whole):
+            raise UserError(
+                f"how the blocks of a {self.model.model_type} are shared is not known here",
+                where="--tensor-parallel",
+                todo="leave it out, or give --pipeline-parallel",
+            )
+        stack, _ = self.language
+        starts, bytes_of, seen = cards.boundaries(stack.layers), [0] * cards.pipeline, 0
+        for operator in whole:
+            share = cards.share(operator, stack)
+            every, place = share.most or share.weights, operator.place
+            stage = -1 if operator.module == "head" else 0 if place is None else bisect(starts, place)
+            seen += operator.most or operator.weights
+            if share.stored is None:
+                bytes_of[stage] += every * bytes_per_number
+            else:
+                bytes_of[stage] += share.stored * every // max(1, share.weights)
+        table = own.traced.table
+        bytes_of[0] += (own.traced.parameters - seen - table + math.ceil(table / cards.tensor)) * bytes_per_number
+        return bytes_of
 
     def _kept(
         self,

@@ -42,13 +42,12 @@ def test_a_card_has_a_share_of_heads_and_channels() -> None:
 
 
 def test_a_block_reduces_twice_and_a_stage_sends_once() -> None:
-    operators = [*WORK.operators(DEFAULT)]
-    width = TOKENS * 64
-    assert Cards().sent(operators) == 0
-    assert Cards(tensor=4).sent(operators) == 4 * 2 * width * 2 * 3 / 4
-    assert Cards(pipeline=4).sent(operators) == 3 * width
-    assert Cards(tensor=4, pipeline=2).sent(operators) == 12 * width + width
-    assert Cards(tensor=2).sent(WORK.decode(DEFAULT)) == 4 * 2 * 64
+    operators, states, width = [*WORK.operators(DEFAULT)], WORK.states("prefill"), TOKENS * 64
+    assert Cards().sent(operators, states) == 0
+    assert Cards(tensor=4).sent(operators, states) == 4 * 2 * width * 2 * 3 / 4
+    assert Cards(pipeline=4).sent(operators, states) == 3 * width
+    assert Cards(tensor=4, pipeline=2).sent(operators, states) == 12 * width + width
+    assert Cards(tensor=2).sent(WORK.decode(DEFAULT), WORK.states("token")) == 4 * 2 * 64
 
 
 @pytest.mark.parametrize(("layers", "stages", "starts"), [(4, 2, [2]), (5, 2, [3]), (7, 3, [3, 5]), (3, 1, [])])
