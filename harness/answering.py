@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .abilities import AnswersApart, CountedLanguageModel, CountedMaskedModel, NamesClasses, Prefilling, PromptsClasses
+from .abilities import (
+    AnswersApart,
+    CountedLanguageModel,
+    CountedMaskedModel,
+    NamesClasses,
+    Prefilling,
+    PromptsClasses,
+    Traceable,
+)
 from .contracts import Aligned, Answer, DualEncoder, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
+from .measure.timing import Passes
 from .prefill_cost import PrefillCost
 from .samples import input_positions
 
@@ -89,14 +98,20 @@ class Encoder:
 
     def __init__(self, model: Callable[[], Any], batches: Batches, store: FeatureStore) -> None:
         self._model, self._batches, self._store = model, batches, store
+        self.passes = Passes()
+        """Those that embed images."""
 
     def images(self, inputs: Sequence[Input]) -> FloatArray:
         """Return the vectors of a block of images, float32 [len(inputs), d]."""
-        return self._stored([item.digest for item in inputs], lambda: _loaded(inputs), _embed)
+        return self._stored([item.digest for item in inputs], lambda: _loaded(inputs), self._embed)
 
     def texts(self, texts: list[str]) -> FloatArray:
         """Return the vectors of a block of texts, float32 [len(texts), d]."""
         return self._stored([sha256_hex(b"text", canonical_json(text)) for text in texts], lambda: texts, _embed_texts)
+
+    def _embed(self, model: Any, images: Sequence[Any]) -> FloatArray:
+        module = model.module if isinstance(model, Traceable) else None
+        return self.passes.time(lambda: _embed(model, images), len(images), module)
 
     def _stored(
         self, digests: Sequence[str], load: Callable[[], list[Any]], embed: Callable[[Any, Sequence[Any]], FloatArray]
@@ -141,6 +156,11 @@ class Embedding:
         self._encoder = Encoder(model, batches, store)
         self._task, self._inputs, self._blocks = task, task.inputs, blocks
         self._answers: FloatArray | Aligned | None = None
+
+    @property
+    def passes(self) -> Passes:
+        """What the passes took that were made for the cell."""
+        return self._encoder.passes
 
     def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - they are among the cell's
         """Encode all blocks that the cell needs, unless that was done."""
@@ -192,10 +212,10 @@ class Aligning(Embedding):
 
 
 def _loaded(inputs: Sequence[Input]) -> list[Any]:
-    loaded = []
-    for item in inputs:
-        with blamed_on("the task's load()", f"input {item.digest[:16]}"):
-            loaded.append(item.own())
+    loaded: list[Any] = []
+    with blamed_on("the task's load()", lambda: f"input {inputs[len(loaded)].digest[:16]}"):
+        for item in inputs:
+            loaded.append(item.own())  # noqa: PERF401 - how many there are tells which one failed
     return loaded
 
 

@@ -181,8 +181,8 @@ class CellWork:
             return None, None
         with self.of_model():
             inputs, kind = self.chosen.inputs(self._batches.fitting), self.card.capability
-            timing = self._costs.time(inputs, kind, self._asking)
-            return timing, self._costs.end_to_end(inputs, kind, self._asking) if timing else None
+            passes = self._answers.passes if isinstance(self._answers, Embedding) else None
+            return self._costs.times(inputs, kind, self._asking, passes)
 
     def _records(self, rows: slice) -> list[Record]:
         task, samples = self.chosen.task, self.chosen.samples[rows]

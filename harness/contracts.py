@@ -36,6 +36,12 @@ class _Copied(Protocol):
     def copy(self) -> Any: ...
 
 
+@functools.cache
+def _is_copied(kind: type) -> bool:
+    """Ask once per type: it takes longer than to copy a small image."""
+    return issubclass(kind, _Copied)
+
+
 @dataclass(frozen=True)
 class Input:
     """One thing that a model is asked, read and decoded only when it is needed.
@@ -55,7 +61,7 @@ class Input:
         loaded = self.load()
         if isinstance(loaded, Prompt):
             return replace(loaded, images=tuple(image.copy() for image in loaded.images)) if loaded.images else loaded
-        return loaded.copy() if isinstance(loaded, _Copied) else loaded
+        return loaded.copy() if _is_copied(type(loaded)) else loaded  # type: ignore[arg-type]  # types can be hashed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .cards import Capability
     from .contracts import Input, Record, Sample
-    from .measure.timing import Effort
+    from .measure.timing import Effort, Passes
     from .results import Timing
 
 
@@ -72,6 +72,7 @@ class Costs:
     def __init__(self, model: Callable[[], Any], waive: Sequence[str] = ()) -> None:
         self._model, self._waive = model, waive
         self._counted: dict[str, Counted] = {}
+        self._timed: dict[str, tuple[Timing | None, Timing | None]] = {}
 
     def count(self, inputs: Sequence[Input], capability: Capability = "embed") -> Counted:
         """Count the first of a cell's inputs; inputs of equal shapes are counted once."""
@@ -83,7 +84,7 @@ class Costs:
         if not isinstance(model, Traceable):
             return Counted(None, "not counted: the model is not a torch module", None)
         prepared = _prepared(model, inputs[:1])
-        shapes = str([(name, _shape(value)) for name, value in prepared.items()])
+        shapes = str(_shapes(prepared))
         if shapes not in self._counted:
             self._counted[shapes] = self._count(model, prepared)
         return self._counted[shapes]
@@ -99,36 +100,63 @@ class Costs:
             return Counted(None, not_counted(error), size)
         return Counted(flops, "", size)
 
+    def times(
+        self,
+        inputs: Sequence[Input],
+        capability: Capability = "embed",
+        answering: float = math.inf,
+        passes: Passes | None = None,
+    ) -> tuple[Timing | None, Timing | None]:
+        """Return what `time` and `end_to_end` do, measured once for all cells whose inputs have the same shape."""
+        shape = f"{capability}: {self._shape(inputs, capability)}"
+        if shape in self._timed:
+            timing, whole = (one and one.model_copy(update={"shared": True}) for one in self._timed[shape])
+            return timing, whole
+        timing = self.time(inputs, capability, answering, passes)
+        self._timed[shape] = timing, self.end_to_end(inputs, capability, answering, passes) if timing else None
+        return self._timed[shape]
+
+    def _shape(self, inputs: Sequence[Input], capability: Capability) -> str:
+        """The shape of what a module is given; of what any other model is given, which inputs these are."""
+        model = self._model()
+        if capability in OF_IMAGES and isinstance(model, Traceable):
+            return str(_shapes(_prepared(model, inputs)))
+        return str([item.digest for item in inputs])
+
     def end_to_end(
-        self, inputs: Sequence[Input], capability: Capability = "embed", answering: float = math.inf
+        self,
+        inputs: Sequence[Input],
+        capability: Capability = "embed",
+        answering: float = math.inf,
+        passes: Passes | None = None,
     ) -> Timing | None:
         """Measure the same batch from images to vectors, as every model is timed; ``None`` if `time` does just that."""
-        from .measure.timing import TooShort, measure
-
         model = self._model()
         if capability not in OF_IMAGES or not isinstance(model, Traceable):
             return None
         call, what = _embedding(model, inputs)
-        with suppress(TooShort):
-            return measure(call, what=what, inputs=len(inputs), device=_device(model), effort=_effort(answering))
-        return None
+        own = passes.whole.get(len(inputs)) if passes else None
+        return _measured(call, what, len(inputs), _device(model), _effort(answering), own)
 
     def time(
-        self, inputs: Sequence[Input], capability: Capability = "embed", answering: float = math.inf
+        self,
+        inputs: Sequence[Input],
+        capability: Capability = "embed",
+        answering: float = math.inf,
+        passes: Passes | None = None,
     ) -> Timing | None:
-        """Measure one batch, now.
+        """Measure one batch, now, unless the cell's own passes tell.
 
         Args:
             inputs: The batch.
             capability: What is asked of the model.
             answering: Seconds that the cell's answers took: measuring takes a small share of that, or a few calls.
+            passes: Those that answered the cell.
 
         Returns:
             ``None`` if the clock cannot tell, or a generator has no prefill of its own.
         """
-        from .measure.timing import TooShort, measure
-
-        model = self._model()
+        model, own = self._model(), None
         if capability not in OF_IMAGES:
             if not isinstance(model, Prefilling | CountedMaskedModel):
                 return None
@@ -138,17 +166,28 @@ class Costs:
             call, what, device = prefill
         elif isinstance(model, Traceable):
             call, what, device = _forward(model, inputs)
+            own = passes.module.get(len(inputs)) if passes else None
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
             (call, what), device = _embedding(model, inputs), "cpu"
-        try:
-            timing = measure(call, what=what, inputs=len(inputs), device=device, effort=_effort(answering))
-        except TooShort:
-            return None
-        if capability in OF_IMAGES and not isinstance(model, Traceable):
+            own = passes.whole.get(len(inputs)) if passes else None
+        timing = _measured(call, what, len(inputs), device, _effort(answering), own)
+        if timing is None or (capability in OF_IMAGES and not isinstance(model, Traceable)):
             return timing
         from .measure.memory import peak_memory
 
         return timing.model_copy(update={"peak_memory": peak_memory(call, device)})
+
+
+def _measured(
+    call: Callable[[], object], what: str, inputs: int, device: str, effort: Effort, own: Sequence[float] | None
+) -> Timing | None:
+    """What the cell's own passes took, of a call on the processor, or else repetitions; ``None`` if it is too short."""
+    from .measure.timing import TooShort, measure, of_passes
+
+    with suppress(TooShort):
+        found = of_passes(own, what=what, inputs=inputs) if own and device == "cpu" else None
+        return found or measure(call, what=what, inputs=inputs, device=device, effort=effort)
+    return None
 
 
 def _effort(answering: float) -> Effort:
@@ -219,6 +258,10 @@ def _size(model: Any) -> int | None:
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:
     return model.prepare([item.own() for item in inputs])
+
+
+def _shapes(prepared: Mapping[str, Any]) -> list[object]:
+    return [(name, _shape(value)) for name, value in prepared.items()]
 
 
 def _shape(value: Any) -> object:

@@ -9,7 +9,7 @@ from .errors import UserError
 from .process_state import left_as_it_was
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 OUTSIDE = (Exception, SystemExit, GeneratorExit)
@@ -17,25 +17,29 @@ OUTSIDE = (Exception, SystemExit, GeneratorExit)
 
 
 @contextmanager
-def blamed_on(who: str, where: str) -> Iterator[None]:
+def blamed_on(who: str, where: str | Callable[[], str]) -> Iterator[None]:
     """Turn any exception of a plugin's code into a `UserError`, and warn of what it changed of the process.
 
     Args:
         who: The model or task whose code runs: ``model pixels``.
-        where: The cell that it runs for, or nothing.
+        where: The cell that it runs for, or nothing; or what returns it when something is wrong.
     """
     try:
         with left_as_it_was(who):
             yield
     except UserError as error:
-        place = f"{where}, {error.where}" if where and error.where else where or error.where
+        place = ", ".join(filter(None, (_place(where), error.where)))
         raise type(error)(error.what, where=place, todo=error.todo) from error
     except OUTSIDE as error:
         raise UserError(
             f"{who} failed with {told(error)}",
-            where=where,
+            where=_place(where),
             todo="fix it and run the same command again (--debug shows the traceback)",
         ) from error
+
+
+def _place(where: str | Callable[[], str]) -> str:
+    return where if isinstance(where, str) else where()
 
 
 def told(error: BaseException, *, whole: bool = False) -> str:

@@ -33,12 +33,12 @@ def canonical_json(value: Any, name: str = "value") -> bytes:
         ValueError: A float is not finite, a key is not a string, or a type is not JSON's; the message names the place.
     """
     try:
-        if isinstance(value, _CONTAINERS) and not _keys_are_text(value):
-            raise ValueError(_fault(value, name))
         try:
             text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         except (ValueError, TypeError) as error:
             raise ValueError(_fault(value, name) or str(error)) from error
+        if isinstance(value, _CONTAINERS) and not _keys_are_text(value):
+            raise ValueError(_fault(value, name))
     except RecursionError as error:
         raise ValueError(f"{name} holds itself, or is nested too deeply") from error
     return text.encode("utf-8", "backslashreplace")
@@ -94,13 +94,15 @@ def package_source_digest() -> str:
 
 def _keys_are_text(value: Iterable[Any]) -> bool:
     """Whether every key is a string: `json` would write a number as one, and two values would have one text."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            return False
-        value = value.values()
-    if _LEAVES.issuperset(map(type, value)):  # what most lists are, and ten times as fast
-        return True
-    return all(_keys_are_text(item) for item in value if isinstance(item, _CONTAINERS))
+    pending = [value]
+    for items in pending:
+        if isinstance(items, dict):
+            if not all(isinstance(key, str) for key in items):
+                return False
+            items = items.values()  # noqa: PLW2901 - its keys are fine
+        if not _LEAVES.issuperset(map(type, items)):  # as those of most lists do, ten times as fast
+            pending += [item for item in items if isinstance(item, _CONTAINERS)]
+    return True
 
 
 def _fault(value: Any, place: str) -> str:

@@ -159,7 +159,7 @@ class CellResult(_Stored):
 
 
 class Timing(_Stored):
-    """``timing.json``, and ``end-to-end.json`` where that is of a part: measured here, never cached.
+    """``timing.json``, and ``end-to-end.json`` where that is of a part: measured in this session.
 
     Never compared across machines. In seconds and bytes.
     """
@@ -184,6 +184,10 @@ class Timing(_Stored):
     """State of the GPU right after: clock and power with their limits, temperature, other processes."""
     note: str = ""
     """Anything that makes the timing suspect."""
+    own: bool = False
+    """Of the passes that answered the cell, each of other inputs; otherwise of its first batch, repeated."""
+    shared: bool = False
+    """Measured for another cell of the session: of the same model, and inputs of the same shape."""
 
     @property
     def way(self) -> str:

@@ -138,12 +138,12 @@ def task() -> Callable[[str], FewShot]:
 
 @pytest.fixture
 def without_costs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Make cells leave out the trace that counts FLOPs and the repetitions that are timed: products of their own."""
+    """Make cells leave out the trace that counts FLOPs and what is timed: products of their own."""
     from adaptbench.harness.costs import Costs, Counted
 
     def switch_off() -> None:
         monkeypatch.setattr(Costs, "count", lambda *_: Counted(None, "not asked for", None))
-        monkeypatch.setattr(Costs, "time", lambda *_: None)
+        monkeypatch.setattr(Costs, "times", lambda *_: (None, None))
 
     return switch_off
 

@@ -10,9 +10,9 @@ import gc
 import math
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from ..results import Timing
 from .hardware import gpu_state, machine, session_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
+    import torch
+
+_Answer = TypeVar("_Answer")
 
 _SETTLED = 0.10
 """Warm-up ends when a repetition differs from the one before by less than this share of it."""
@@ -128,13 +131,67 @@ def measure(
         warmup = _warm_up(clock, call, effort.most)
         seconds = _repeat(clock, call, effort, effort.most - sum(warmup))
         gpu = gpu_state(device) if device.startswith("cuda") else {}  # at once, before its clocks fall
-    median, q1, q3, p95 = (float(q) for q in np.percentile(seconds, (50, 25, 75, 95)))
-    if median < _LEAST_TICKS * clock.resolution:
-        raise TooShort(f"{what}: a call takes {median:.1e} s, too short for a clock of {clock.resolution:.0e} s")
+    found = _summary(seconds, what, clock.resolution)
+    doubts = _doubts(found["median"], found["q1"], found["q3"], gpu)
     return Timing(
         session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=len(warmup),
-        repeats=len(seconds), median=median, q1=q1, q3=q3, p95=p95, gpu=gpu, note=_doubts(median, q1, q3, gpu),
+        repeats=len(seconds), gpu=gpu, note=doubts, **found,
     )  # fmt: skip
+
+
+class Passes:
+    """What the passes that a model makes anyway take, by the processor's clock: to time these costs nothing.
+
+    Attributes:
+        whole: Inputs of a pass -> seconds of each such pass, from images to vectors.
+        module: Likewise, of the module's forward pass within.
+    """
+
+    def __init__(self) -> None:
+        self.whole: dict[int, list[float]] = {}
+        self.module: dict[int, list[float]] = {}
+
+    def time(self, call: Callable[[], _Answer], inputs: int, module: torch.nn.Module | None = None) -> _Answer:
+        """Return what a call returns; note its seconds, and those of the module if that runs once."""
+        marks: list[float] = []
+
+        def mark(*_: object) -> None:
+            marks.append(time.perf_counter())
+
+        with ExitStack() as hooks:
+            if module is not None:
+                hooks.callback(module.register_forward_pre_hook(mark).remove)
+                hooks.callback(module.register_forward_hook(mark).remove)
+            start = time.perf_counter()
+            answer = call()
+            end = time.perf_counter()
+        self.whole.setdefault(inputs, []).append(end - start)
+        if len(marks) == 2:
+            self.module.setdefault(inputs, []).append(marks[1] - marks[0])
+        return answer
+
+
+def of_passes(seconds: Sequence[float], *, what: str, inputs: int) -> Timing | None:
+    """Sum up passes that were made anyway, of which the first one warms up; ``None`` if they are too few.
+
+    Raises:
+        TooShort: As for `measure`.
+    """
+    if len(seconds) <= _LEAST_REPEATS:
+        return None
+    found = _summary(np.array(seconds[1:]), what, CpuClock.resolution)
+    return Timing(
+        session=session_id(), machine=machine(), device="cpu", what=what, inputs=inputs, warmup=1, own=True,
+        repeats=len(seconds) - 1, note=_doubts(found["median"], found["q1"], found["q3"], {}), **found,
+    )  # fmt: skip
+
+
+def _summary(seconds: npt.NDArray[np.float64], what: str, resolution: float) -> dict[str, float]:
+    """Median, quartiles and 95th percentile, unless the clock is too slow for them."""
+    quantiles = [float(q) for q in np.percentile(seconds, (50, 25, 75, 95))]
+    if quantiles[0] < _LEAST_TICKS * resolution:
+        raise TooShort(f"{what}: a call takes {quantiles[0]:.1e} s, too short for a clock of {resolution:.0e} s")
+    return dict(zip(("median", "q1", "q3", "p95"), quantiles, strict=True))
 
 
 class Seconds(NamedTuple):

@@ -54,7 +54,9 @@ def task_table(section: Section) -> dict[str, Any]:
         "title": section.title,
         "summary": ". ".join(filter(None, (section.card.summary, section.card.note))),
         "noun": section.card.sample_noun,
-        "caption": " ".join(filter(None, (f"{decided}{made}{regular}{rule}", CAPTION if published else ""))),
+        "caption": " ".join(
+            filter(None, (f"{decided}{made}{regular}{rule}", _timed(section), CAPTION if published else ""))
+        ),
         "partial": section.partial,
         "lead": _lead(section),
         "heads": [
@@ -91,16 +93,29 @@ def _task_row(
     if count is not None:
         counted = [f"{count.phase}, {count.counter}, attention {count.attention}", *_mean_costs(result)]
         flops = Cell(wording.si(count.value), count.value, hint="; ".join(counted))
-    time = Cell(wording.MISSING)
+    time = Cell(wording.MISSING, hint="not timed")
     if timing is not None:
         median, q1, q3 = (seconds / timing.inputs for seconds in (timing.median, timing.q1, timing.q3))
-        how = f"{timing.what}, {timing.repeats:,} repeats, {timing.machine}, {timing.device}"
+        how = f"{timing.what}, {timing.repeats:,} {'passes that answered' if timing.own else 'repeats'}"
+        how += f"{', measured for another cell' * timing.shared}, {timing.machine}, {timing.device}"
         time = Cell(wording.spread(median, q1, q3), median, hint=how)
     counts = [Cell(f"{number:,}", number) for number in (scored, *(getattr(result, name) for name in odd))]
     rank = Cell(standing.rank, standing.tier.best + standing.tier.worst / 1e6 if standing.tier else "")
     said = [*remarks.evidence(standing), *remarks.warnings(standing)]
     told = [remark for remark in said if remark != section.partial]
     return TableRow(standing.name, [*scores, *counts, flops, time], standing.tier is None, rank, told, standing.reason)
+
+
+def _timed(section: Section) -> str:
+    """What must be known of the times, if it is not the usual: that there are none, or that some are of other cells."""
+    timings = [standing.row.timing for standing in section.standings]
+    shared = sum(timing is not None and timing.shared for timing in timings)
+    if not any(timings):
+        return "Not timed."
+    if not shared:
+        return ""
+    cells = f"{shared:,} of {len(timings):,} cells"
+    return f"Times of {cells} were measured for another cell of the same model, whose inputs have the same shape."
 
 
 def _power(section: Section) -> str:

@@ -107,6 +107,92 @@ def test_any_other_model_is_timed_whole(quick):
     assert set(model.asked) == {5}
 
 
+class TestOwnPasses:
+    """What the cell's own passes tell is not measured again."""
+
+    @pytest.fixture
+    def passes(self):
+        made = timing.Passes()
+        made.module[2], made.whole[2] = [9.0, 1.0, 2.0, 3.0], [9.0, 4.0, 5.0, 6.0]
+        return made
+
+    def test_are_what_is_told_of_a_module(self, passes):
+        costs = Costs(lambda: Net(torch.nn.Linear(4, 3)))
+        part, whole = costs.times(inputs(2), passes=passes)
+        assert (part.what, part.median, part.own, part.warmup, part.repeats) == ("forward of 2 images", 2.0, True, 1, 3)
+        assert (whole.what, whole.median, whole.own, part.shared) == ("embed() of 2 images", 5.0, True, False)
+        assert part.peak_memory is not None
+
+    def test_are_what_is_told_of_any_other_model(self, passes):
+        model = Plain()
+        part, whole = Costs(lambda: model).times(inputs(2), passes=passes)
+        assert (part.median, part.own, whole, model.asked) == (5.0, True, None, [])
+
+    def test_are_not_of_batches_of_another_size(self, passes, quick):
+        part, _ = Costs(Plain).times(inputs(3), passes=passes)
+        assert (part.own, part.what) == (False, "embed() of 3 images")
+
+    def test_must_be_as_many_as_are_measured(self, passes, quick):
+        passes.whole[2].pop()
+        assert not Costs(Plain).times(inputs(2), passes=passes)[0].own
+
+    def test_are_not_those_of_an_accelerator_whose_clock_is_its_own(self, passes, quick, monkeypatch):
+        monkeypatch.setattr("adaptbench.harness.costs._device", lambda _: "cuda:0")
+        monkeypatch.setattr(timing, "measure", lambda *_, **__: None)
+        assert Costs(Net).times(inputs(2), passes=passes) == (None, None)
+
+    def test_are_noted_by_size_with_the_modules_part_of_them(self):
+        net, made = Net(torch.nn.Linear(4, 3)), timing.Passes()
+        loaded = [item.load() for item in inputs(5)]
+        for count in (2, 2, 1):
+            assert len(made.time(lambda count=count: net.embed(loaded[:count]), count, net.module)) == count
+        assert {size: len(taken) for size, taken in made.whole.items()} == {2: 2, 1: 1}
+        assert all(0 < part < whole for part, whole in zip(made.module[2], made.whole[2], strict=True))
+        assert not net.module._forward_hooks
+        assert not net.module._forward_pre_hooks
+
+    def test_of_a_module_that_ran_twice_tell_nothing_of_it(self):
+        net, made = Net(torch.nn.Linear(4, 3)), timing.Passes()
+        loaded = [item.load() for item in inputs(2)]
+        made.time(lambda: [net.embed(loaded), net.embed(loaded)], 2, net.module)
+        assert (made.module, len(made.whole[2])) == ({}, 1)
+
+    def test_that_fail_leave_no_hook(self):
+        net, made = Net(torch.nn.Linear(4, 3)), timing.Passes()
+        with pytest.raises(ZeroDivisionError):
+            made.time(lambda: 1 / 0, 1, net.module)
+        assert (made.whole, dict(net.module._forward_hooks)) == ({}, {})
+
+
+class TestShared:
+    """What was measured for one cell is not measured again for another."""
+
+    @pytest.fixture
+    def measured(self, monkeypatch, quick):
+        asked = []
+        real = timing.measure
+        monkeypatch.setattr(timing, "measure", lambda *a, what, **k: asked.append(what) or real(*a, what=what, **k))
+        return asked
+
+    def test_among_inputs_of_the_same_shape_of_a_module(self, measured):
+        net = Net(torch.nn.Sequential(torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 300)))
+        net.prepare = lambda loaded: {"input": torch.from_numpy(np.stack(loaded))[:, None]}
+        costs = Costs(lambda: net)
+        first, again = costs.times(inputs(3)), costs.times(inputs(4)[1:])
+        assert [one.shared for one in first] == [False, False]
+        assert again == tuple(one.model_copy(update={"shared": True}) for one in first)
+        assert len(measured) == 2
+        costs.times(inputs(3, size=8))
+        costs.times(inputs(4, size=8))
+        assert len(measured) == 6
+
+    def test_among_the_same_inputs_of_any_other_model(self, measured):
+        costs = Costs(Plain)
+        assert [costs.times(inputs(3))[0].shared for _ in range(2)] == [False, True]
+        assert not costs.times(inputs(4)[1:])[0].shared
+        assert len(measured) == 2
+
+
 @pytest.mark.parametrize(("answering", "most"), [(100.0, 2.0), (0.0, 0.1)])
 def test_measuring_takes_a_small_share_of_the_time_that_the_answers_took(monkeypatch, answering, most):
     asked = []

@@ -311,3 +311,20 @@ def test_what_a_method_makes_a_baseline_of_takes_no_rank(new_run, make, board, m
     run.cell(f"m+{method}", make.scores(0.3, noise=0.05, seed=2), method_cards={method: card})
     (section,) = board(run).sections
     assert ranks(section) == {"m": "1", f"m+{method}": "baseline"}
+
+
+@pytest.mark.parametrize(
+    ("timed", "said"),
+    [
+        (lambda run: (None, None), "Not timed."),
+        (lambda run: (run.timing(), run.timing(own=True)), None),
+        (lambda run: (run.timing(shared=True), run.timing()), "Times of 1 of 2 cells were measured for another cell"),
+    ],
+)
+def test_a_table_says_that_it_has_no_times_or_those_of_other_cells(new_run, board, timed, said):
+    run = new_run()
+    for name, timing in zip("ab", timed(run), strict=True):
+        run.cell(name, [1.0] * 20, timing=timing)
+    (section,) = board(run).sections
+    caption = task_table(section)["caption"]
+    assert said in caption if said else "imed" not in caption and "Times" not in caption
