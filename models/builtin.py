@@ -17,7 +17,11 @@ _FINETUNED = "adaptbench.models.finetuning"
 _ARCHITECTURES = Path(__file__).parent / "architectures"
 _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
-_SELECTORS = frozenset({"pooled-tokens", "prumerge", "prumerge-plus", "random-tokens"})
+_SELECTORS = frozenset({
+    "divprune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "visionzip",
+    "vispruner",
+})  # fmt: skip
+_DROPPING = frozenset({"fastv", "vtw"})
 
 
 def _method(
@@ -40,7 +44,15 @@ def _method(
 
 
 def _scheduler(summary: str) -> MethodCard:
-    return _method(summary, frozenset({"decoder"}), frozenset({"blocks"}), _SELECTORS | {"fastv"})
+    return _method(summary, frozenset({"decoder"}), frozenset({"blocks"}), _SELECTORS | _DROPPING)
+
+
+def _selector(summary: str, *, baseline: bool = False) -> MethodCard:
+    return _method(summary, _VISUAL, _VISUAL, _SCHEDULERS | _DROPPING, baseline=baseline)
+
+
+def _dropping(summary: str) -> MethodCard:
+    return _method(summary, _VISUAL | {"decoder"}, _VISUAL, _SELECTORS | _SCHEDULERS)
 
 
 _PRUNING_AND_SCHEDULING = {
@@ -52,47 +64,47 @@ _PRUNING_AND_SCHEDULING = {
         "adaptive.adallava:AdaLlavaL",
         _scheduler("AdaLLaVA-L: a scheduler skips blocks, prompt by prompt"),
     ),
+    "divprune": (
+        "pruning.divprune:DivPrune",
+        _selector("DivPrune: visual tokens that are as far from each other as can be"),
+    ),
     "fastv": (
         "pruning.fastv:FastV",
-        _method(
-            "FastV: after k blocks, the visual tokens that the last token attends to least are dropped",
-            _VISUAL | {"decoder"},
-            _VISUAL,
-            _SELECTORS | _SCHEDULERS,
-        ),
+        _dropping("FastV: after k blocks, the visual tokens that the last token attends to least are dropped"),
+    ),
+    "grid-tokens": (
+        "pruning.grid_tokens:GridTokens",
+        _selector("Visual tokens at evenly spaced places", baseline=True),
+    ),
+    "hired": (
+        "pruning.hired:Hired",
+        _selector("HiRED: the visual tokens that the CLS token attends to most"),
     ),
     "pooled-tokens": (
         "pruning.pooled_tokens:PooledTokens",
-        _method("Visual tokens averaged over a coarser grid", _VISUAL, _VISUAL, _SCHEDULERS | {"fastv"}),
+        _selector("Visual tokens averaged over a coarser grid"),
     ),
     "prumerge": (
         "pruning.prumerge:PruMerge",
-        _method(
-            "PruMerge: the visual tokens that stand out stay, the others are merged into them",
-            _VISUAL,
-            _VISUAL,
-            _SCHEDULERS | {"fastv"},
-        ),
+        _selector("PruMerge: the visual tokens that stand out stay, the others are merged into them"),
     ),
     "prumerge-plus": (
         "pruning.prumerge:PruMergePlus",
-        _method(
-            "PruMerge+: PruMerge with a grid of further tokens",
-            _VISUAL,
-            _VISUAL,
-            _SCHEDULERS | {"fastv"},
-        ),
+        _selector("PruMerge+: PruMerge with a grid of further tokens"),
     ),
     "random-tokens": (
         "pruning.random_tokens:RandomTokens",
-        _method(
-            "Visual tokens at random places, the same ones in every image",
-            _VISUAL,
-            _VISUAL,
-            _SCHEDULERS | {"fastv"},
-            baseline=True,
-        ),
+        _selector("Visual tokens at random places, the same ones in every image", baseline=True),
     ),
+    "visionzip": (
+        "pruning.visionzip:VisionZip",
+        _selector("VisionZip: visual tokens that are attended to most, the others merged into a few"),
+    ),
+    "vispruner": (
+        "pruning.vispruner:VisPruner",
+        _selector("VisPruner: visual tokens that are attended to most, and others that differ"),
+    ),
+    "vtw": ("pruning.vtw:VTW", _dropping("VTW: after k blocks all visual tokens are dropped")),
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from ...harness.errors import UserError
-from ...harness.methods import Method, Seed
+from ...harness.methods import Seed  # noqa: TC001 - pydantic reads it
+from .dropping import Dropping
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ...harness.measure.work import Work
 
 
-class FastV(Method):
+class FastV(Dropping):
     """Drop visual tokens once, before block ``k``, for the rest of the answer.
 
     A token's score is the probability that the last token of the prompt attends to it with in block ``k - 1``. Only
@@ -33,8 +34,8 @@ class FastV(Method):
     every release's, ``max`` none's.
     """
 
-    k: int = Field(2, ge=1)
-    """The number of blocks that read all tokens, the paper's K."""
+    where: ClassVar[str] = "method fastv"
+
     r: float = Field(0.5, ge=0, lt=1)
     """The share of visual tokens that is dropped, R of the paper and the Hugging Face release (the lmms-eval release
     calls the share that is kept so); halves are rounded to even."""
@@ -42,67 +43,27 @@ class FastV(Method):
     """How many visual tokens of a prompt are kept, instead of r."""
     heads: Literal["mean", "max"] = "mean"
     """How the heads' probabilities become one score."""
-    positions: Literal["original", "compacted"] = "original"
-    """The positions of the kept tokens."""
     select: Literal["attention", "random"] = "attention"
     """How tokens are chosen; random is the baseline: equal places in equally long prompts."""
     seed: Seed = 0
     """The seed of the random places."""
 
-    def apply(self, model: Any) -> Any:
-        """Return the model with this method in its decoder."""
-        self._check(model.decoder.depth)
-        return model.with_method(self)
-
     def leaves(self, work: Work) -> Work:
         """Return the work with fewer visual tokens from block ``k`` on."""
-        stack, execution = work.language
-        self._check(stack.layers)
         if self.select == "attention" and work.always is not None and self.k > work.always:
             raise UserError(
                 f"it reads the attention of block {self.k - 1}, and a scheduler may switch off all but the first "
                 f"{work.always} blocks",
-                where="method fastv",
+                where=self.where,
                 todo=f"give k from 1 to {work.always}, or select=random",
             )
-        dropped = work.visual_tokens - self.kept(work.visual_tokens)
-        return work.with_execution(execution.drop_tokens(dropped, before=self.k))
-
-    def _check(self, depth: int) -> None:
-        if self.k > depth:
-            raise UserError(
-                f"cannot drop tokens after {self.k} of {depth} blocks",
-                where="method fastv",
-                todo=f"give k from 1 to {depth}",
-            )
-
-    @property
-    def first(self) -> int:
-        """The block before which tokens are dropped."""
-        return self.k
-
-    def after_prompt(self, batch: int) -> None:
-        """Put nothing after a prompt."""
-
-    def before(self, index: int, state: State) -> State:
-        """Drop tokens before block ``first``; every row by its own number of visual tokens."""
-        if index != self.first:
-            return state
-        visual = state.tokens.visual
-        given = visual.sum(dim=1).tolist()
-        kept = [self.kept(count) for count in given]
-        if kept == given:
-            return state
-        scores = self._scores(state).masked_fill(~visual, -1)
-        rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        state = state.keep(~visual | (rank < rank.new_tensor(kept)[:, None]))
-        return state.compacted() if self.positions == "compacted" else state
+        return super().leaves(work)
 
     def kept(self, visual: int) -> int:
         """How many visual tokens are kept."""
         return round(visual * (1 - self.r)) if self.keep is None else min(visual, self.keep)
 
-    def _scores(self, state: State) -> torch.Tensor:
+    def scores(self, state: State) -> torch.Tensor:
         """Scores [B, n], none of them negative."""
         if self.select == "random":
             return self._random(state.tokens.visual)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from ...adapters.tower_features import of_patches, tokens_before_patches
+from ...adapters.tower_signals import TowerSignals, check_kind, check_tower
 from ...harness.errors import UserError
 from ...harness.methods import Selector
 
@@ -89,10 +89,7 @@ class PruMerge(Selector):
 
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""
-        kind = model.module.model.config.vision_config.model_type
-        if kind not in ("clip_vision_model", "siglip_vision_model"):
-            todo = "take a CLIP or SigLIP tower"
-            raise UserError(f"cannot read queries and keys of a {kind}", where=self._where, todo=todo)
+        check_kind(model.module.model, self._where)
         self._check(model.architecture)
         return super().apply(model)
 
@@ -127,16 +124,8 @@ class PruMerge(Selector):
 
     def signals(self, model: Any, pixels: torch.Tensor) -> list[Signals]:
         """Ask the tower for what it says of each image; its blocks run once."""
-        tower = model.model.vision_tower
-        states = tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
-        blocks, skipped = _blocks(tower), tokens_before_patches(model.config)
-        place = range(len(blocks))[self.layer]
-        attention, given = blocks[place].self_attn, blocks[place].layer_norm1(states[place])
-        asking = given[:, :1] if self.query == "cls" else given
-        heads = 1 if self.heads == "single" else attention.num_heads
-        keys = attention.k_proj(given).float()
-        scores = _attended(attention.q_proj(asking).float(), keys, heads)
-        parts = (of_patches(model, states), scores[:, skipped:], keys[:, skipped:])
+        tower = TowerSignals(model, pixels)
+        parts = (tower.features, tower.received(self.layer, self.query, self.heads), tower.keys(self.layer))
         return [Signals(*of_image) for of_image in zip(*parts, strict=True)]
 
     def chosen(self, scores: torch.Tensor) -> list[int]:
@@ -197,18 +186,7 @@ class PruMerge(Selector):
 
     def _check(self, model: Architecture) -> None:
         """Refuse options that ask a tower for what it does not have."""
-        if model.vision is None:
-            raise UserError(f"a {model.model_type} has no vision tower", where=self._where, todo="leave it out")
-        depth = model.vision.stack.layers
-        if not model.vision.extra_tokens and self.query == "cls":
-            todo = "say query=mean to score patches by the attention of all patches"
-            raise UserError("its tower has no CLS token", where=self._where, todo=todo)
-        if model.visual_tokens > model.vision.patches:
-            what = "it projects its tower's CLS token, which is not a patch"
-            raise UserError(what, where=self._where, todo="leave it out")
-        if not -depth <= self.layer < depth:
-            what = f"there is no layer {self.layer} among the {depth} of its tower"
-            raise UserError(what, where=self._where, todo=f"give {-depth} to {depth - 1}")
+        check_tower(model, query=self.query, layer=self.layer, where=self._where)
         self.kept(model.visual_tokens)
 
 
@@ -250,19 +228,3 @@ def outliers(scores: torch.Tensor, iqr: float = 1.5) -> int:
     exact = scores.double()
     low, high = exact.quantile(exact.new_tensor([0.25, 0.75]))
     return int((exact > high + iqr * (high - low)).sum())
-
-
-def _attended(queries: torch.Tensor, keys: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return the attention that each token gets, [B, n], from queries [B, q, C] to keys [B, n, C].
-
-    Probabilities, averaged over queries and heads.
-    """
-    shape = (heads, keys.shape[-1] // heads)
-    query, key = (part.view(*part.shape[:2], *shape).transpose(1, 2) for part in (queries, keys))
-    scores: torch.Tensor = query @ key.transpose(2, 3) * shape[1] ** -0.5
-    return scores.softmax(dim=-1).mean(dim=(1, 2))
-
-
-def _blocks(tower: Any) -> Any:
-    """The tower's blocks; its releases put them one step deeper or less."""
-    return getattr(tower, "vision_model", tower).encoder.layers

@@ -47,6 +47,12 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "adallava-h": {"rank": [0, 1, 2, 3], "scheduler": ["first", "full"], "checkpoint": ["none"]},
     "random-tokens": {"keep": [0, 1, 64, 65], "seed": [-1, 4, 2**64 - 1, 2**64]},
     "pooled-tokens": {"grid": [0, 3, 8, 9]},
+    "grid-tokens": {"grid": [0, 3, 8, 9]},
+    "divprune": {"keep": [0, 1, 64, 65]},
+    "hired": {"keep": [1, 64, 65], "layer": [-1, 4, 9], "query": ["mean", "last"]},
+    "vispruner": {"keep": [1, 64, 65], "important": [0, 0.3, 1, 2], "layer": [-3, 9]},
+    "visionzip": {"dominant": [0, 1, 55, 56], "contextual": [0, 10, 64], "cls_token": ["true", "false"]},
+    "vtw": {"k": [0, 1, 10, 11], "positions": ["compacted"]},
     "smaller-images": {"side": [0, 30]},
     "blind": {"colour": ["red"]},
     "layers": {"keep": [2]},
@@ -56,6 +62,12 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
 BLIND_TO_INPUT = (
     "random-tokens",
     "pooled-tokens",
+    "grid-tokens",
+    "divprune",
+    "hired",
+    "vispruner",
+    "visionzip",
+    "vtw",
     "smaller-images",
     "fastv",
     "prumerge(tokens",
@@ -74,9 +86,12 @@ RIGHT = {
     "selector": [
         "", "prumerge", "prumerge(tokens=9)", "prumerge(tokens=63,merged=false)", "prumerge-plus",
         "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)",
+        "grid-tokens(grid=3)", "divprune(keep=9)", "hired(keep=9)", "vispruner(keep=9)",
+        "visionzip(dominant=7,contextual=2)",
     ],
     "dropping": [
         "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",
+        "vtw(k=5)",
     ],
     "scheduler": [
         "", "adallava-l", "adallava-l(scheduler=first)", "adallava-l(checkpoint=none,scheduler=random)",

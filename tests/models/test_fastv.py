@@ -249,7 +249,7 @@ def test_the_given_model_stays_as_it_was(llava: Callable, prompts: list) -> None
         ({"heads": "sum"}, "heads must be one of mean, max, not sum"),
         ({"positions": "new"}, "positions must be one of original, compacted, not new"),
         ({"select": "worst"}, "select must be one of attention, random, not worst"),
-        ({"kept": 3}, r"unknown argument 'kept' \(did you mean 'keep'\?\); it takes k, r, keep"),
+        ({"kept": 3}, r"unknown argument 'kept' \(did you mean 'keep'\?\); it takes k, positions, r, keep"),
     ],
 )
 def test_bad_options_are_told_in_a_line(llava: Callable, method: Callable, options: dict, said: str) -> None:

@@ -1,0 +1,105 @@
+"""Selectors that say which patches are kept; all else is done here, once for all of them.
+
+Indices are checked, sorted as in the image and gathered; equal scores are told apart by the lower index. What is made
+of the patches that are not kept follows them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import Field
+
+from ...adapters.tower_signals import Query, TowerSignals, check_kind, check_tower
+from ...harness.errors import UserError
+from ...harness.methods import Selector
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...harness.measure.work import Work
+
+
+class Added(NamedTuple):
+    """Features [images, m, width] of tokens that are no patches.
+
+    Attributes:
+        before: In front of the kept patches.
+        after: Behind them.
+    """
+
+    before: torch.Tensor | None = None
+    after: torch.Tensor | None = None
+
+
+class TokenChoice(Selector):
+    """Keep some patches of each image, in their order in the image."""
+
+    def choose(self, tower: TowerSignals) -> torch.Tensor:
+        """Return which patches are kept: int64 [images, n], each once, in any order."""
+        raise NotImplementedError
+
+    def added(self, tower: TowerSignals, kept: torch.Tensor) -> Added:  # noqa: ARG002 - this is the default
+        """Return further tokens.
+
+        Args:
+            tower: What it says of the images.
+            kept: int64 [images, n], in order.
+        """
+        return Added()
+
+    def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the features [images, n, width] that the projector is given."""
+        import torch
+
+        tower = TowerSignals(llava, pixels)
+        self.kept(tower.features.shape[1])
+        chosen = self.choose(tower).sort(dim=1).values
+        if bool((chosen.diff(dim=1) <= 0).any()):
+            raise UserError(f"{type(self).__name__} chose a patch twice", todo="choose each once")
+        features = tower.features.gather(1, chosen[..., None].expand(-1, -1, tower.features.shape[-1]))
+        before, after = self.added(tower, chosen)
+        parts = [part.to(features.dtype) for part in (before, features, after) if part is not None]
+        return torch.cat(parts, dim=1)
+
+
+class KeptTokens(TokenChoice):
+    """A choice of a given number of patches."""
+
+    keep: int = Field(64, ge=1)
+    """How many visual tokens of each image are kept."""
+
+    def kept(self, given: int) -> int:
+        """Return ``keep``, if an image has that many."""
+        if self.keep > given:
+            raise UserError(f"cannot keep {self.keep} of {given} visual tokens", todo=f"give keep from 1 to {given}")
+        return self.keep
+
+
+class AttendedTokens(TokenChoice):
+    """A choice by how much patches are attended to in one block of the tower."""
+
+    layer: int = -2
+    """The block of the tower whose attention is read; -2 is the one that gives LLaVA's features."""
+    query: Query = "cls"
+    """Whose attention is read; mean is for a tower without CLS token (SigLIP)."""
+
+    def apply(self, model: Any) -> Any:
+        """Return the model with this selector."""
+        check_kind(model.module.model, self._where)
+        check_tower(model.architecture, query=self.query, layer=self.layer, where=self._where)
+        return super().apply(model)
+
+    def leaves(self, work: Work) -> Work:
+        """Return the work on a shorter prompt."""
+        check_tower(work.model, query=self.query, layer=self.layer, where=self._where)
+        return super().leaves(work)
+
+    @property
+    def _where(self) -> str:
+        return f"method {type(self).__name__.lower()}"
+
+
+def highest(scores: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the places [..., count] of the highest scores [..., N], highest first; of equal ones the first."""
+    return scores.argsort(dim=-1, descending=True, stable=True)[..., :count]

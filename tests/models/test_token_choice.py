@@ -1,0 +1,207 @@
+"""Selectors that choose patches, against the same rules written out one patch after the other."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from adaptbench.adapters.tower_signals import TowerSignals
+from adaptbench.harness.costing import Costing, CostRequest
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.models.pruning.choosing import KeptTokens, highest
+from adaptbench.models.pruning.divprune import DivPrune, spread
+from adaptbench.models.pruning.grid_tokens import GridTokens
+from adaptbench.models.pruning.hired import Hired
+from adaptbench.models.pruning.random_tokens import RandomTokens
+from adaptbench.models.pruning.visionzip import VisionZip
+from adaptbench.models.pruning.vispruner import VisPruner, distinct
+from adaptbench.models.reference.tiny_llava import tiny_llava
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.nn.functional import cosine_similarity, normalize
+
+if TYPE_CHECKING:
+    from adaptbench.adapters.transformers_multimodal import HFMultimodal
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CHOICES = [
+    RandomTokens(keep=9), GridTokens(grid=3), DivPrune(keep=9), Hired(keep=9), VisPruner(keep=9),
+    VisPruner(keep=9, important=0.25), VisionZip(dominant=7, contextual=2), VisionZip(dominant=9, contextual=0),
+    VisionZip(dominant=5, contextual=4, cls_token=False),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base() -> HFMultimodal:
+    return tiny_llava()
+
+
+@pytest.fixture(scope="module")
+def pixels() -> torch.Tensor:
+    """Four images."""
+    torch.manual_seed(0)
+    return torch.randn(4, 3, 96, 96)
+
+
+def features(seed: int, patches: int, width: int = 8, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Unit vectors."""
+    drawn = torch.randn(patches, width, generator=torch.Generator().manual_seed(seed))
+    return normalize(drawn.to(dtype).float(), dim=-1)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_a_selection_is_the_same_alone_and_among_others(base: Any, pixels: torch.Tensor, choice: Any) -> None:
+    model = base.module.model
+    together = choice(model, pixels)
+    assert together.shape[:2] == (4, choice.kept(64))
+    alone = torch.cat([choice(model, one[None]) for one in pixels])
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_what_runs_is_what_is_priced(base: HFMultimodal, choice: Any) -> None:
+    from adaptbench.harness.contracts import Prompt
+
+    shown = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 30).convert("RGB")
+    (answer,) = choice.apply(base).answer([Prompt("Is there a circle ?", (shown,))])
+    assert answer.cost is not None
+    assert answer.cost.visual_tokens == choice.kept(64)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(2, 24), st.sampled_from([torch.float32, torch.bfloat16]), st.data())
+def test_divprune_is_the_greedy_rule(seed: int, patches: int, dtype: torch.dtype, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, patches))
+    distances = 1 - features(seed, patches, dtype=dtype) @ features(seed, patches, dtype=dtype).T
+    nearest = [min(distances[i, j].item() for j in range(patches) if j != i) for i in range(patches)]
+    chosen = [max(range(patches), key=lambda i: (nearest[i], -i))]
+    while len(chosen) < count:
+        rest = [i for i in range(patches) if i not in chosen]
+        chosen.append(max(rest, key=lambda i: (min(distances[i, j].item() for j in chosen), -i)))
+    assert spread(distances, count).tolist() == chosen
+
+
+def test_divprune_picks_no_patch_twice_where_features_repeat() -> None:
+    same = features(0, 3).repeat(3, 1)
+    assert sorted(spread(1 - same @ same.T, 8).tolist()) == sorted(set(spread(1 - same @ same.T, 8).tolist()))
+    assert spread(torch.zeros(5, 5), 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_divprune_follows_a_permutation_of_patches() -> None:
+    one, order = features(3, 20), torch.randperm(20, generator=torch.Generator().manual_seed(1))
+    plain, moved = (spread(1 - each @ each.T, 7) for each in (one, one[order]))
+    assert sorted(order[moved].tolist()) == sorted(plain.tolist())
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.data())
+def test_vispruner_removes_what_others_are_like(seed: int, patches: int, data: st.DataObject) -> None:
+    unit, count = features(seed, patches), data.draw(st.integers(0, patches))
+    ranked = [*range(patches)]
+    while len(ranked) > max(count, 0) and count:
+        even, odd = ranked[::2], ranked[1::2]
+        like = {i: max(float(unit[i] @ unit[j]) for j in odd) for i in even}
+        removed = min(8, len(ranked) - count, len(even))
+        ranked = sorted(even, key=lambda i: -like[i])[removed:] + odd
+    found = distinct(torch.arange(patches), unit, count)
+    assert sorted(found.tolist()) == sorted(ranked if count else [])
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.integers(4, 30), st.sampled_from(["target+mean", "mean", "none"]), st.data())
+def test_visionzip_merges_the_rest(seed: int, patches: int, merge: Any, data: st.DataObject) -> None:
+    contextual = data.draw(st.integers(1, patches - 2))
+    dominant = data.draw(st.integers(1, patches - contextual))
+    given_features, metric = features(seed, patches), features(seed + 1, patches, 4)
+    kept = torch.randperm(patches, generator=torch.Generator().manual_seed(seed))[:dominant].sort().values
+    rest = [i for i in range(patches) if i not in kept.tolist()]
+    stride = max(1, len(rest) // contextual)
+    targets = [rest[n * stride] for n in range(contextual)]
+    groups: dict[int, list[int]] = {one: [] for one in targets}
+    for i in rest:
+        if i not in groups:
+            like = [float(cosine_similarity(metric[i], metric[t], dim=0)) for t in targets]
+            groups[targets[like.index(max(like))]].append(i)
+    wanted = []
+    for target, others in groups.items():
+        mean = given_features[others].mean(dim=0) if others else torch.zeros(8)
+        whole = {"target+mean": given_features[target] + mean, "none": given_features[target],
+                 "mean": given_features[[target, *others]].mean(dim=0)}  # fmt: skip
+        wanted.append(whole[merge])
+    zipped = VisionZip(dominant=dominant + 1, contextual=contextual, merge=merge)
+    assert torch.allclose(zipped.context(given_features, metric, kept), torch.stack(wanted), atol=1e-5)
+
+
+def test_hired_keeps_what_the_cls_token_attends_to(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    """The tower's own attention, which it gives when it is asked for it without a fused kernel."""
+    model = base.module.model
+    tower = model.model.vision_tower
+    kernel = tower.config._attn_implementation
+    tower.set_attn_implementation("eager")
+    try:
+        maps = tower(pixels, output_attentions=True, return_dict=True).attentions
+    finally:
+        tower.set_attn_implementation(kernel)
+    signals = TowerSignals(model, pixels)
+    for layer, heads in itertools.product((-2, 0), ("sum", "mean")):
+        one = maps[layer][:, :, 0, 1:]
+        wanted = one.sum(dim=1) if heads == "sum" else one.mean(dim=1)
+        assert torch.allclose(signals.received(layer, "cls", heads), wanted, atol=1e-5)
+    best = maps[-2][:, :, 0, 1:].sum(dim=1).topk(9).indices.sort(dim=1).values
+    assert torch.equal(Hired(keep=9).choose(signals).sort(dim=1).values, best)
+
+
+def test_visionzip_begins_with_the_cls_token(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    model, zipped = base.module.model, VisionZip(dominant=5, contextual=2)
+    signals = TowerSignals(model, pixels)
+    found = zipped(model, pixels)
+    assert torch.equal(found[:, 0], signals.cls)
+    kept = zipped.choose(signals).sort(dim=1).values
+    assert torch.equal(found[0, 1:5], signals.features[0, kept[0]])
+
+
+def test_grid_tokens_are_the_middles_of_cells(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    places = GridTokens(grid=2).choose(TowerSignals(base.module.model, pixels))
+    assert places[0].tolist() == [8 * row + column for row in (2, 6) for column in (2, 6)]
+
+
+def test_equal_scores_are_told_apart_by_the_place() -> None:
+    assert highest(torch.tensor([1.0, 3.0, 3.0, 0.0, 3.0]), 4).tolist() == [1, 2, 4, 0]
+
+
+def test_a_choice_that_repeats_a_patch_is_refused(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    class Twice(KeptTokens):
+        def choose(self, tower: TowerSignals) -> torch.Tensor:
+            return torch.zeros(len(tower.features), 2, dtype=torch.int64)
+
+    with pytest.raises(UserError, match="Twice chose a patch twice"):
+        Twice(keep=2)(base.module.model, pixels)
+
+
+def test_vtw_leaves_no_visual_token_after_its_blocks(base: HFMultimodal) -> None:
+    registry = load_plugins().registry
+    work = Costing(registry, "llava-1.5-7b+vtw").cost(CostRequest(text_tokens=64)).work
+    tokens = [layer.tokens for layer in work.language[1].layers]
+    assert tokens == [640] * 15 + [64] * 17
+    assert sum(tokens) / 32 - 64 == 270  # visual tokens of a block on average
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("llava-1.5-7b+divprune(keep=577)", "cannot keep 577 of 576 visual tokens"),
+        ("llava-1.5-7b+grid-tokens(grid=25)", "cannot put a grid of 25 x 25 on 576 visual tokens; give grid from 1"),
+        ("llava-1.5-7b+visionzip(dominant=570)", "cannot make 570 dominant and 10 contextual tokens of 576 patches"),
+        ("llava-1.5-7b+hired(layer=24)", "there is no layer 24 among the 24 of its tower"),
+        ("llava-1.5-7b+visionzip(query=mean)", "say cls_token=false as well"),
+        ("llava-1.5-7b+vtw(k=33)", "cannot drop tokens after 33 of 32 blocks"),
+        ("llava-1.5-7b+hired+divprune", "exclude each other"),
+    ],
+)
+def test_what_does_not_fit_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Costing(load_plugins().registry, spec).cost(CostRequest(text_tokens=64))
