@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Added(NamedTuple):
-    """Features [images, m, width] of tokens that are no patches.
+    """Features [images, m, width] of tokens beside the patches.
 
     Attributes:
         before: In front of the kept patches.

@@ -39,22 +39,23 @@ def spread(distances: torch.Tensor, count: int) -> torch.Tensor:
     """Pick places that are far from each other, by the distance to the nearest that is picked: O(count N).
 
     Args:
-        distances: [N, N], symmetric.
+        distances: float32 [N, N], symmetric.
         count: At most N.
 
     Returns:
         int64 [count], each once.
     """
+    import numpy as np
     import torch
 
-    distances = distances.detach()
-    picked = torch.empty(count, dtype=torch.int64, device=distances.device)
-    apart = distances.clone().fill_diagonal_(torch.inf)
-    picked[0] = apart.amin(dim=1).argmax()
-    nearest = apart[picked[0]].clone()  # of each place, the distance to what is picked
-    nearest[picked[0]] = -torch.inf
-    for place in range(1, count):
-        picked[place] = nearest.argmax()
-        torch.minimum(nearest, distances[picked[place]], out=nearest)
-        nearest[picked[place]] = -torch.inf
-    return picked
+    rows = distances.detach().cpu().numpy()  # each pick waits for the last, which a GPU is slow at
+    apart = rows.copy()
+    np.fill_diagonal(apart, np.inf)
+    picked = [int(apart.min(axis=1).argmax())]
+    nearest = rows[picked[0]].copy()  # of each place, the distance to what is picked
+    nearest[picked[0]] = -np.inf
+    while len(picked) < count:
+        picked.append(int(nearest.argmax()))
+        np.minimum(nearest, rows[picked[-1]], out=nearest)
+        nearest[picked[-1]] = -np.inf
+    return torch.tensor(picked, device=distances.device)

@@ -117,7 +117,7 @@ def test_baselines_have_the_defaults_that_are_listed() -> None:
     rows = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \| (\S+) \|", DOCS, re.MULTILINE)
     assert {(name, option): default for name, option, default in rows} == {
         (name, option): str(field.default)
-        for name in ("random-tokens", "pooled-tokens", "smaller-images")
+        for name in ("random-tokens", "grid-tokens", "pooled-tokens", "smaller-images")
         for option, field in METHODS[name].items()
     }
 
