@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class VisionZip(AttendedTokens):
     """Keep the patches that are attended to most, and merge the others into a few tokens that stand at the end.
 
-    Every s-th of the other patches is a target; each one that is none goes to the target whose key is most like its own
-    (the mean of the heads' keys). Published settings of ``dominant`` and ``contextual`` are 162 and 30, 108 and 20, 54
-    and 10; the release's default arguments, 191 and 30, are none of them. In the release the CLS token is one of the
-    dominant tokens, before all patches. A target is added to the mean of its patches there, so that a contextual token
+    Every s-th of the other patches is a target; all others go to the target whose key is most like theirs (the mean of
+    the heads' keys). Published settings of ``dominant`` and ``contextual`` are 162 and 30, 108 and 20, 54 and 10; the
+    release's default arguments, 191 and 30, are none of them. In the release the CLS token is one of the dominant
+    tokens, before all patches. A target is added to the mean of its patches there, so that a contextual token
     is twice as long as others.
     """
 
