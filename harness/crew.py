@@ -88,6 +88,8 @@ class Crewed(Generic[_Worker]):
         """Return results as they come. A job whose worker dies is done again by another, `TRIES` times in all."""
         if not jobs:
             return
+        for job in jobs:
+            job.check_value()
         self._queue = _Queue(jobs)
         with self._crew.open(jobs[0].run) as size:
             while self._queue or self._busy:

@@ -58,7 +58,7 @@ class Job:
     """A model on a task with one seed, at one or several budgets: these share their work.
 
     Attributes:
-        models: Spec of the model at each budget; or one Python object.
+        models: Spec of the model at each budget; or one Python object, which keeps it in this process.
         task: Spec of the task; or a Python object.
         seed: Of the cells.
         run: What it has in common with the run's other jobs.
@@ -78,8 +78,8 @@ class Job:
         pairs = zip(self.models, self.cells(registry), strict=True)
         return replace(self, models=tuple(model for model, cell in pairs if cell.id in cells))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled.
+    def check_value(self) -> None:
+        """Refuse what no other process can load.
 
         Raises:
             UserError: It refers to a Python object.
@@ -95,7 +95,6 @@ class Job:
                     where=f"{kind} {type(value).__name__}",
                     todo="register it in a plugin that is a file or a module",
                 )
-        return self.__dict__
 
 
 def jobs_of(cells: Plan, run: RunContext) -> list[Job]:

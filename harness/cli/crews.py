@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..progress import Progress
     from ..registry import Registry
 
-_EXECUTORS = ("in-process", "processes")
+_EXECUTORS = ("in-process", "processes", "ray")
 _MOST = 4
 """Workers on a CPU unless more are asked for: each has a model in memory."""
 
@@ -34,6 +34,10 @@ class CrewOptions:
     devices: str = ""
     threads: int | None = None
     shard: str = ""
+    ray_address: str = ""
+    gpus: float | None = None
+    memory: float | None = None
+    """Of a worker, in GiB."""
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.
@@ -45,9 +49,16 @@ class CrewOptions:
             guess = did_you_mean(self.executor, _EXECUTORS)
             raise UserError(f"unknown executor {self.executor!r}{guess}", todo=f"choose from {', '.join(_EXECUTORS)}")
         if self.workers and self.executor == "in-process":
-            raise UserError("one process is one worker", where="--workers", todo="add --executor processes")
+            raise UserError("one process is one worker", where="--workers", todo="add --executor processes or ray")
         if self.devices and self.executor != "processes":
             raise UserError("each is for a process", where="--devices", todo="use --executor processes, or --device")
+        for option, value in (
+            ("--ray-address", self.ray_address),
+            ("--gpus-per-cell", self.gpus),
+            ("--memory-per-cell", self.memory),
+        ):
+            if value and self.executor != "ray":
+                raise UserError("it is for Ray", where=option, todo="add --executor ray, or leave it out")
         if self.devices and self.workers not in {None, len(self._listed)}:
             raise UserError(
                 f"{self.workers} workers are asked for besides", where=f"--devices {self.devices}", todo="leave one out"
@@ -96,25 +107,39 @@ class CrewOptions:
 
         if self.threads or self.executor == "in-process":
             return self.threads
-        return max(1, cores() // len(self._devices(device)))
+        if self.ray_address:
+            return 1
+        return max(1, cores() // (self._ray_workers or 1 if self.executor == "ray" else len(self._devices(device))))
 
     def make(self, registry: Registry, device: str, progress: Progress) -> Executor | None:
         """Return the executor; ``None`` for this process."""
         if self.executor == "in-process":
             return None
         from ..crew import Crewed
+
+        if self.executor == "ray":
+            from ..ray_crew import RayCrew, Room
+
+            gpus = self.gpus if self.gpus is not None else float(device != "cpu")
+            room = Room(self.threads_each(device) or 1, gpus, int((self.memory or 0) * 2**30))
+            return Crewed(RayCrew(registry, self._ray_workers, room, self.ray_address), registry, progress)
         from ..processes import Processes
 
         return Crewed(Processes(self._devices(device)), registry, progress)
 
+    @property
+    def _ray_workers(self) -> int | None:
+        """Workers that are asked for; a cluster has as many as there is room for."""
+        return self.workers or (None if self.ray_address else _few())
+
     def _devices(self, device: str) -> list[str]:
         """The device of each worker; by default one for each GPU, or four, as far as there are cores."""
-        from ..measure.hardware import check_device, cores
+        from ..measure.hardware import check_device
 
         if self._listed:
             return self._listed
         if device == "cpu":
-            return ["cpu"] * (self.workers or min(_MOST, cores()))
+            return ["cpu"] * (self.workers or _few())
         if ":" in device:
             raise UserError("it is one device", where=f"device {device}", todo="name all with --devices")
         check_device(device)
@@ -125,6 +150,12 @@ class CrewOptions:
             what = f"this machine has {count} {device} devices"
             raise UserError(what, where=f"--workers {self.workers}", todo="name devices several times with --devices")
         return [f"{device}:{index}" for index in range(self.workers or count)]
+
+
+def _few() -> int:
+    from ..measure.hardware import cores
+
+    return min(_MOST, cores())
 
 
 def _kind(device: str) -> str:

@@ -61,10 +61,10 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Measure no times; FLOPs are counted.")] = False,
     executor: Annotated[
-        str, typer.Option(help="What does the work: in-process, or processes of this machine.")
+        str, typer.Option(help="What does the work: in-process, processes of this machine, or ray.")
     ] = "in-process",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="How many processes; default one for each GPU, or up to 4.")
+        int | None, typer.Option(min=1, help="How many processes or actors; default one for each GPU, or up to 4.")
     ] = None,
     devices: Annotated[
         str, typer.Option(help="A worker of processes for each of these: cuda:0,cuda:1, or cpu,cpu.")
@@ -72,6 +72,15 @@ def run(
     threads: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Threads of each worker; default all, or a share of them. Bits depend on it."),
+    ] = None,
+    ray_address: Annotated[
+        str, typer.Option(help="Ray cluster to run on, such as auto; default one of this machine, for this run alone.")
+    ] = "",
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each of Ray's workers; default 1 if models run on cuda.")
+    ] = None,
+    memory_per_cell: Annotated[
+        float | None, typer.Option(min=0, help="Memory that each of Ray's workers reserves, in GiB.")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Only part I of N, as for an array of Slurm jobs.")] = "",
     plugin: Plugins = None,
@@ -100,7 +109,7 @@ def run(
             dry_run=dry_run,
             fail_fast=fail_fast,
             timing=not no_timing,
-            crew=CrewOptions(executor, workers, devices, threads, shard),
+            crew=CrewOptions(executor, workers, devices, threads, shard, ray_address, gpus_per_cell, memory_per_cell),
             plugins=tuple(plugin or ()),
             as_json=json,
         )

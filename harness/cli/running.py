@@ -76,7 +76,9 @@ def run_command(options: RunOptions) -> None:
     planned = options.crew.part(plan(plugins.registry, request))
     command, fail_fast = shlex.join(["adaptbench", *sys.argv[1:]]), options.fail_fast or "--debug" in sys.argv
     threads = options.crew.threads_each(settings.device)
-    spec = RunSpec(planned, run.path, settings, limit, command, fail_fast, options.timing, threads)
+    spec = RunSpec(
+        planned, run.path, settings, limit, command, fail_fast, options.timing, threads, bool(options.crew.ray_address)
+    )
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:

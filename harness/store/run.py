@@ -95,7 +95,7 @@ class RunDirectory:
     def existing(cls, path: str | Path) -> RunDirectory:
         """Open a run that is there already."""
         run = cls(path)
-        if not run._manifest_path.is_file():
+        if not run.started:
             meant = Path("runs", path)
             todo = f"did you mean {meant}?" if (meant / "manifest.json").is_file() else "`adaptbench run` makes one"
             raise UserError("not a run directory: it has no manifest.json", where=str(path), todo=todo)
@@ -114,6 +114,11 @@ class RunDirectory:
     @property
     def _manifest_path(self) -> Path:
         return self.path / "manifest.json"
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a manifest."""
+        return self._manifest_path.is_file()
 
     def manifest(self) -> Manifest:
         """Read the manifest.
@@ -163,7 +168,7 @@ class RunDirectory:
         """Note what a command asks for, so that a run that was stopped can tell how much is left."""
         make_folder(self.path)
         with disk_errors(self.path), FileLock(self.path / ".lock"):
-            if not self._manifest_path.exists():
+            if not self.started:
                 self._refuse_strangers()
             known = self._planned()
             asked = tuple(dict.fromkeys((*known, *cells)))
@@ -250,7 +255,7 @@ class RunDirectory:
 
     def _update(self, change: Callable[[Manifest], Manifest], created: str = "") -> None:
         with disk_errors(self.path), FileLock(self.path / ".lock"):
-            if self._manifest_path.exists():
+            if self.started:
                 manifest = self.manifest()
             else:
                 self._refuse_strangers()
