@@ -132,11 +132,12 @@ def plan(registry: Registry, request: Request) -> Plan:
     if not cells:
         reason = left_out[0] if left_out else "name at least one model and one task"
         raise UserError(f"there is nothing to run: {reason}", todo="`adaptbench list` shows models and tasks")
+    asked = {str(cell.model.spec) for cell in cells}, {str(cell.task.step.call) for cell in cells}
     for model in models:
-        if model.spec not in [cell.model.spec for cell in cells]:
+        if str(model.spec) not in asked[0]:
             _refuse_idle(f"model {model.spec}", "task", _left_out([model], tasks))
     for task in tasks:
-        if task.step.call not in [cell.task.step.call for cell in cells]:
+        if str(task.step.call) not in asked[1]:
             _refuse_idle(f"task {task.step.call}", "model", _left_out(models, [task]))
     _refuse_doubles(cells)
     for model in models:

@@ -7,6 +7,7 @@ cluster is joined only if it is asked for, or if this process is part of it alre
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _PASSED_ON = ("HF_", "TRANSFORMERS_", "ADAPTBENCH_", "PYTHONHASHSEED", "PYTHONPATH")
 """Beginnings of the names of variables that a cluster's actors get; keys are left out, as Ray shows such variables."""
+_GRACE = 5.0
+"""Seconds that actors have to remove what they wrote."""
+_STARTS = 3
+"""How often Ray is started before it is given up."""
 _SECRET = ("TOKEN", "KEY", "SECRET")
 
 
@@ -79,6 +84,7 @@ class RayCrew:
     ) -> None:
         self.registry, self._workers, self._room = registry, workers, room or Room()
         self._address, self._asked_shared = address, shared
+        self.shared = True
 
     @contextmanager
     def open(self, run: RunContext) -> Iterator[int]:
@@ -123,14 +129,19 @@ class RayCrew:
             cluster = {"address": self._address, "runtime_env": {"env_vars": passed_on}}
         else:
             cluster["num_cpus"] = (self._workers or 1) * self._room.cpus
-        try:
-            # Actors of this machine inherit this environment; what this process can import, they can.
-            with _environment({**threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
-                self.ray.init(log_to_driver=False, logging_level="ERROR", **cluster)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            where = f"--ray-address {self._address}" if self._address else "--executor ray"
-            raise UserError(f"Ray does not start: {reason}", where=where, todo="see `ray status`") from error
+        for left in reversed(range(_STARTS)):
+            try:
+                # Actors of this machine inherit this environment; what this process can import, they can.
+                with _environment({**threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+                    self.ray.init(log_to_driver=False, logging_level="ERROR", **cluster)
+                return
+            except Exception as error:  # Ray raises bare exceptions too
+                self.ray.shutdown()
+                if "timed out" in str(error) and left:  # Ray gives itself 30 s, which a busy machine may not have
+                    continue
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                where = f"--ray-address {self._address}" if self._address else "--executor ray"
+                raise UserError(f"Ray does not start: {reason}", where=where, todo="see `ray status`") from error
 
     def _places(self) -> int:
         """Actors that there is room for."""
@@ -140,6 +151,9 @@ class RayCrew:
         return places
 
     def _end(self) -> None:
+        if not self.shared:
+            cleaned = [worker.handle.clean.remote() for worker in self._hired]
+            self.ray.wait(cleaned, num_returns=len(cleaned), timeout=_GRACE)  # who is dead or at work leaves its copy
         for worker in self._hired:
             self.ray.kill(worker.handle)
 
@@ -228,6 +242,11 @@ class RayWorker:
         outcome = self._worker.do(job, wait=wait)
         done = {arguments[0].cell for name, arguments in outcome.told if name == "finish"}
         return outcome, pack(run, done | set(run.failures()))
+
+    def clean(self) -> None:
+        """Remove what was written on a machine that does not share the file system."""
+        if self._away is not None:
+            shutil.rmtree(self._away.out.parent, ignore_errors=True)
 
 
 @contextmanager

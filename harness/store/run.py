@@ -90,6 +90,8 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._known: tuple[tuple[int, ...], Manifest] | None = None
+        """The manifest as it was read or written last, and the stamp of its file."""
 
     @classmethod
     def existing(cls, path: str | Path) -> RunDirectory:
@@ -126,11 +128,22 @@ class RunDirectory:
         Raises:
             UserError: It cannot be read, or the run was made by a version that stores something else.
         """
-        todo = "restore it, or choose another run directory"
-        manifest = read_document(self._manifest_path, Manifest, todo)
-        if manifest is None:
-            raise UserError("there is no manifest", where=str(self._manifest_path), todo=todo)
-        return manifest
+        stamp = self._stamp()
+        if self._known is None or self._known[0] != stamp:
+            todo = "restore it, or choose another run directory"
+            manifest = read_document(self._manifest_path, Manifest, todo)
+            if manifest is None:
+                raise UserError("there is no manifest", where=str(self._manifest_path), todo=todo)
+            self._known = stamp, manifest
+        return self._known[1]
+
+    def _stamp(self) -> tuple[int, ...]:
+        """What tells whether another process has written the manifest: each time, that is another file."""
+        try:
+            stat = self._manifest_path.stat()
+        except OSError:  # reading it will say why
+            return ()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
     def begin(self, session: Session) -> None:
         """Create the directory if need be and note a session."""
@@ -251,7 +264,9 @@ class RunDirectory:
                 raise UserError("it was damaged or edited", where=str(path), todo=todo)
 
     def _write(self, manifest: Manifest) -> None:
-        write_document(self._manifest_path, manifest.model_copy(update={"schema_version": SCHEMA_VERSION}))
+        manifest = manifest.model_copy(update={"schema_version": SCHEMA_VERSION})
+        write_document(self._manifest_path, manifest)
+        self._known = self._stamp(), manifest
 
     def _update(self, change: Callable[[Manifest], Manifest], created: str = "") -> None:
         with disk_errors(self.path), FileLock(self.path / ".lock"):

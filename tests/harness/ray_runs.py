@@ -1,8 +1,8 @@
-"""Runs through Ray: ``python ray_runs.py FOLDER REPETITIONS SEED [cluster]``, run by `test_ray_crew` and ``ci/scale``.
+"""Runs through Ray: ``python ray_runs.py FOLDER ALONE JOINED SEED``, run by `test_ray_crew` and ``ci/scale``.
 
 In each repetition the command has four workers, of which three are killed at random moments; it must come to the bytes
-of an undisturbed run in one process. Given ``cluster``, there is one more repetition, on a cluster that is started first,
-and a run as if its machines saw no file of this one. What became of each is printed as a line of JSON.
+of an undisturbed run in one process. ALONE of them start Ray for themselves, JOINED ones join a cluster that is started
+first. One more run is as if the cluster's machines saw no file of this one. What became of each is a line of JSON.
 """
 
 from __future__ import annotations
@@ -105,8 +105,10 @@ def killed(out, reference, rng, *options):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     killer.over = True
     killer.join()
-    told = {"killed": killer.killed, "retried": done.stderr.count("another one goes on"), "status": done.returncode}
-    cells = len(json.loads(done.stdout)["cells"]) if done.stdout else done.stderr
+    if done.returncode:
+        return {"killed": killer.killed, "wrong": [f"it ended with {done.returncode}: {done.stderr[-2000:]}"]}
+    told = {"killed": killer.killed, "retried": done.stderr.count("another one goes on")}
+    cells = len(json.loads(done.stdout)["cells"])
     return told | {"cells": cells, "seconds": round(time.monotonic() - start, 1), "wrong": wrong(out, reference)}
 
 
@@ -121,8 +123,9 @@ def cluster():
         command += [f"--port={address.partition(':')[2]}", f"--temp-dir={temporary}", "--include-dashboard=false"]
         head = subprocess.Popen([*command, "--disable-usage-stats"], stdout=subprocess.PIPE, text=True)
         try:
-            while "Ray runtime started" not in head.stdout.readline():
-                assert head.poll() is None
+            while "Ray runtime started" not in (line := head.stdout.readline()):
+                if not line:
+                    raise RuntimeError("Ray does not start: The current node timed out")
             yield address
         finally:
             head.terminate()
@@ -130,31 +133,27 @@ def cluster():
 
 
 def main():
-    folder, repetitions, seed = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    folder, on_own, joined, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     plugins = load_plugins([str(conftest.TOYS)])
-    planned = plan(plugins.registry, Request(MODELS, TASKS))
-    reference = alone(plugins, planned, folder / "alone")
+    reference = alone(plugins, plan(plugins.registry, Request(MODELS, TASKS)), folder / "alone")
 
     def say(told):
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 
-    for number in range(repetitions):
+    for number in range(on_own):
         say(killed(folder / f"{number}", reference, random.Random(f"{seed} {number}")))
-    if len(sys.argv) > 4:
-        with cluster() as address:
-            say(killed(folder / "joined", reference, random.Random(seed), f"--ray-address={address}"))
-            small = plan(plugins.registry, Request(MODELS[::2], ["toy-images", "toy-words"]))
-            spec = RunSpec(small, folder / "carried", threads=1, timing=False)
-            execute(
-                plugins,
-                spec,
-                None,
-                Crewed(RayCrew(plugins.registry, 1, address=address, shared=False), plugins.registry),
-            )
-            cells = alone(plugins, small, folder / "small")
-            cells = {name: content for name, content in cells.items() if not name.startswith("features/")}
-            say({"carried": wrong(folder / "carried", cells)})
+    with cluster() as address:
+        for number in range(on_own, on_own + joined):
+            rng = random.Random(f"{seed} {number}")
+            say(killed(folder / f"{number}", reference, rng, f"--ray-address={address}"))
+        small = plan(plugins.registry, Request(MODELS[::2], ["toy-images", "toy-words"]))
+        crew = RayCrew(plugins.registry, 1, address=address, shared=False)
+        spec = RunSpec(small, folder / "carried", threads=1, timing=False)
+        execute(plugins, spec, None, Crewed(crew, plugins.registry))
+        cells = alone(plugins, small, folder / "small")
+        cells = {name: content for name, content in cells.items() if not name.startswith("features/")}
+        say({"carried": wrong(folder / "carried", cells)})
 
 
 if __name__ == "__main__":
