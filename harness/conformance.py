@@ -24,7 +24,6 @@ from .contracts import (
     DualEncoder,
     Embedder,
     Generator,
-    LanguageModel,
     MaskedModel,
     MaskedPrompt,
     Piece,
@@ -231,7 +230,7 @@ def _model_looks(entry: Entry) -> tuple[_Look, ...]:
     looks: dict[Capability, tuple[_Look, ...]] = {
         "embed": (_embeds, _embeds_alike, _embeds_again),
         "dual": (_embeds_texts,),
-        "generate": (_generates,),
+        "generate": (_generates_from_texts if _is_blind(entry) else _generates,),
         "masked": (_fills_masks,),
     }
     return tuple(look for capability, some in looks.items() if capability in entry.card.capabilities for look in some)
@@ -240,7 +239,11 @@ def _model_looks(entry: Entry) -> tuple[_Look, ...]:
 def _answers(entry: Entry, model: Any) -> Any:
     if {"embed", "dual"} & {*entry.card.capabilities}:
         return _vectors(model)
-    return _logits(model) if "masked" in entry.card.capabilities else _texts(model)
+    return _logits(model) if "masked" in entry.card.capabilities else _texts(model, with_images=not _is_blind(entry))
+
+
+def _is_blind(entry: Entry) -> bool:
+    return "images" in entry.card.lacks
 
 
 def _vectors(model: Any, images: Sequence[Image] | None = None) -> FloatArray:
@@ -292,12 +295,10 @@ def _embeds_texts(model: Any, _build: Callable[[], Any]) -> None:
     _require(bool(np.abs(alone - once).max() <= _TOLERANCE * scale), "a text's vector depends on the rest of its batch")
 
 
-def _texts(model: Any) -> list[Any]:
+def _texts(model: Any, *, with_images: bool = True) -> list[Any]:
     _require(isinstance(model, Generator), "it has no method generate")
-    shown: Sequence[tuple[Image, ...]] = [(image,) for image in _images()]
-    if isinstance(model, LanguageModel):  # it reads texts
-        shown = [()] * len(shown)
-    return list(model.generate([Prompt("What is this?", images) for images in shown]))
+    prompts = [Prompt("What is this?", (image,) if with_images else ()) for image in _images()]
+    return list(model.generate(prompts))
 
 
 def _logits(model: Any, prompts: int = 3) -> FloatArray:
@@ -324,8 +325,21 @@ def _replays(model: Any, _build: Callable[[], Any]) -> None:
 
 
 def _generates(model: Any, _build: Callable[[], Any]) -> None:
+    """generate(prompts) gives one text per prompt with an image, the same each time."""
+    try:
+        _same_texts(model, with_images=True)
+    except OUTSIDE as error:
+        _same_texts(model, with_images=False)
+        raise _Broken(f'without images alone; say lacks={{"images"}} on its card ({_story(error)})') from error
+
+
+def _generates_from_texts(model: Any, _build: Callable[[], Any]) -> None:
     """generate(prompts) gives one text per prompt, the same each time."""
-    once, twice = _texts(model), _texts(model)
+    _same_texts(model, with_images=False)
+
+
+def _same_texts(model: Any, *, with_images: bool) -> None:
+    once, twice = (_texts(model, with_images=with_images) for _ in range(2))
     _require(len(once) == 3 and all(isinstance(text, str) for text in once), f"3 prompts gave {once!r}")
     _require(once == twice, "the same call twice gave different texts")
 

@@ -52,10 +52,21 @@ def read_json(path: str | Path) -> Any:
     return json_value(read_text(path), str(path))
 
 
-def read_json_lines(path: str | Path, *, finite: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yield the value of each line that is not empty, with its place; one line is in memory at a time.
+def read_lines(path: str | Path) -> Iterator[str]:
+    """Yield the lines of a UTF-8 text without their ends; one is in memory at a time.
 
     Only line feeds and carriage returns end lines: a JSON text may hold other characters that do so elsewhere.
+
+    Raises:
+        UserError: It cannot be read or is not UTF-8.
+    """
+    with _opening(path), Path(path).expanduser().open(encoding="utf-8-sig") as stream:
+        for line in stream:
+            yield line.removesuffix("\n")
+
+
+def read_json_lines(path: str | Path, *, finite: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield the value of each line that is not empty, with its place; see `read_lines`.
 
     Args:
         path: The file.
@@ -64,11 +75,10 @@ def read_json_lines(path: str | Path, *, finite: bool = False) -> Iterator[tuple
     Raises:
         UserError: The file cannot be read, or a line is not JSON.
     """
-    with _opening(path), Path(path).expanduser().open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                place = f"{path}, line {number}"
-                yield place, json_value(line, place, "write one JSON value per line", finite=finite)
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            place = f"{path}, line {number}"
+            yield place, json_value(line, place, "write one JSON value per line", finite=finite)
 
 
 def json_value(text: str | bytes, where: str, todo: str = "fix the file", *, finite: bool = False) -> Any:

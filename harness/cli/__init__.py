@@ -58,10 +58,18 @@ def _told(error: UserError | TyperException | OSError) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        # Errors of files name them; those of a current folder that is gone and of writing the output do not.
-        unnamed = "current folder" if isinstance(error, FileNotFoundError) else "standard output"
-        return f"{error.filename or unnamed}: {error.strerror or error}"
+        where = error.filename or ("current folder" if _is_lost() else "a file that the system does not name")
+        return f"{where}: {error.strerror or error}"
     return _usage(error)
+
+
+def _is_lost() -> bool:
+    """Whether the current folder was removed; an error of it names no file."""
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _discard(stream: TextIO) -> None:

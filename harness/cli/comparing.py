@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import UserError
 from ..outputs import ReportRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..specs import parse_call
 from ..store import RunDirectory
-from .output import write_json
+from .output import echo, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +64,11 @@ def compare_sides(asked: CompareOptions) -> None:
     for out in asked.outs:
         write_content(out, content(out.suffix.lower()))
     if not asked.outs:
-        typer.echo(content(".json" if asked.as_json else ".txt"), nl=False)
+        echo(content(".json" if asked.as_json else ".txt"), nl=False)
     elif asked.as_json:
         write_json([str(out) for out in asked.outs])
     else:
-        typer.echo("\n".join(map(str, asked.outs)))
+        echo("\n".join(map(str, asked.outs)))
 
 
 def _one(option: str, given: str, named: str) -> str:

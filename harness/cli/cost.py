@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import typer
-
 from ..costing import PHASES, Cost, Costing, CostRequest
 from ..errors import UserError
 from ..measure.closed_form import ATTENTION, CONVENTIONS, Attention
@@ -17,7 +15,7 @@ from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..plugins import load_plugins
 from ..specs import Call, did_you_mean
-from .output import say, write_columns, write_json
+from .output import echo, say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -83,14 +81,14 @@ def show_cost(options: CostOptions) -> None:
     for assumed in _notes(costs, request):
         say(f"note: {assumed}")
     for cost, times in zip(costs, timings, strict=False):
-        typer.echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
+        echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
         write_columns([[t.what, f"{1e3 * t.median:.2f} ms", _spread(t)] for t in times])
     if options.by != "phase":
         for cost in costs:
-            typer.echo(f"\n{cost.spec}, by {options.by}")
+            echo(f"\n{cost.spec}, by {options.by}")
             write_columns([[name, _flops(value)] for name, value in _breakdown(cost, options.by).items()])
     if options.out:
-        typer.echo(f"\n{options.out}")
+        echo(f"\n{options.out}")
 
 
 def _drawing(out: Path, plugins: Plugins) -> Callable[[Sequence[Cost], str], None]:

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..measure import hardware
 from ..plugins import BUILTIN, load_plugins
 from ..store import RunDirectory
-from .output import say, write_columns, write_json
+from .output import echo, say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def examine_architectures(extra: Sequence[str], *, journal: Path | None, real: b
     if as_json:
         write_json({"types": [asdict(one) for one in found], "totals": totals(found, states)})
     else:
-        typer.echo(tables(found, states))
+        echo(tables(found, states))
 
 
 def examine(runs: Sequence[Path], extra: Sequence[str], *, as_json: bool) -> None:
@@ -121,15 +121,15 @@ def missing_extras() -> dict[str, list[str]]:
 
 
 def _show(found: dict[str, Any], plugins: int) -> None:
-    typer.echo("machine")
+    echo("machine")
     write_columns([[key, _text(value)] for key, value in found["machine"].items()])
     missing = found["missing_extras"]
-    typer.echo("extras")
+    echo("extras")
     write_columns([[extra, _state(extra, missing.get(extra, ()))] for extra in _FOR_USERS])
     browser = found["browser"] or "missing; only tests of the board need it: apt-get install chromium"
-    typer.echo(f"browser: {browser}")
+    echo(f"browser: {browser}")
     broken = found["broken_plugins"]
-    typer.echo(f"plugins: {plugins - len(broken)} ok, {len(broken)} broken")
+    echo(f"plugins: {plugins - len(broken)} ok, {len(broken)} broken")
     write_columns([[name, error] for name, error in broken.items()])
     for name, problems in found["runs"].items():
         say(f"run {name}: {'whole' if not problems else f'{len(problems)} problems'}")

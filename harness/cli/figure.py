@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import UserError
 from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..specs import parse_call
 from ..store import RunDirectory
+from .output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,4 +52,4 @@ def draw_figure(asked: FigureOptions) -> None:
         sample=asked.sample,
     )
     write_content(asked.out, entry.make(request, **arguments))
-    typer.echo(str(asked.out))
+    echo(str(asked.out))

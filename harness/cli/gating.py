@@ -24,7 +24,7 @@ from ..outputs import write_content
 from ..progress import Bars, Lines
 from ..store.files import append, make_folder
 from ..texts import utf8
-from .output import say, write_columns, write_json
+from .output import echo, say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def _check_suite(options: GateOptions) -> None:
         progress = _progress(stack, gate.cells)
         if options.update:
             write_columns([[line] for line in gate.renew(gate.run(options.out, progress))], indent="")
-            typer.echo(f"{gate.path}: review it and commit it")
+            echo(f"{gate.path}: review it and commit it")
             return
         if {"exact", "accuracy"} & set(kinds):
             verdict = gate.against_baseline(gate.run(options.out, progress), kinds)
@@ -158,7 +158,7 @@ def _finish(options: GateOptions, verdict: Verdict, timed: Sequence[Timed] = ())
     if options.as_json:
         write_json(verdict.model_dump(mode="json") | {"exit_code": verdict.exit_code})
     else:
-        typer.echo(text(verdict))
+        echo(text(verdict))
         for note in verdict.notes:
             say(f"  note: {note}")
     if options.markdown is not None:
@@ -177,7 +177,7 @@ def _prove(options: GateOptions) -> None:
 
     rule = options.time_rule
     folder = options.out or Path("runs/gate-self-test")
-    runs = selftest.record_runs(folder, rule, selftest.RUNS, tell=lambda line: typer.echo(line, err=True))
+    runs = selftest.record_runs(folder, rule, selftest.RUNS, tell=lambda line: echo(line, err=True))
     other = replace(rule, clock="processor" if rule.clock == "wall" else "wall")
     proofs = [
         *selftest.prove_times(runs, rule),
@@ -190,6 +190,6 @@ def _prove(options: GateOptions) -> None:
     else:
         for title, some in (("", proofs), (f"by {other.clock} time, for comparison:", beside)):
             if title:
-                typer.echo(title)
+                echo(title)
             write_columns([["holds" if proof.holds else "MISSED", proof.found, proof.claim] for proof in some])
     raise typer.Exit(0 if all(proof.holds for proof in proofs) else SELF_TEST_FAILED)

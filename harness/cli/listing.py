@@ -14,11 +14,9 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
 from ..errors import UserError
 from ..stamps import digest, installed, time_of
-from .output import say, write_columns, write_json
+from .output import echo, say, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +47,7 @@ def show_names(kind: str, extra: Sequence[str], *, as_json: bool) -> None:
         write_json([name.told for k in kinds for name in known[k]])
         return
     for k in kinds:
-        typer.echo(f"{k}s")
+        echo(f"{k}s")
         write_columns([name.line for name in known[k]])
     if kinds == ["method"]:
         _show_options(extra)
@@ -107,7 +105,7 @@ def _show_options(extra: Sequence[str]) -> None:
         kind = method_class(entry)
         only = "" if kind.can_run() else "; it can be priced, not run"
         only += "" if kind.has_cost_model() else "; its cost is measured, not predicted"
-        typer.echo()
+        echo()
         say(f"{entry.name}{only}")
         write_columns(
             [

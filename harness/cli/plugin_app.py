@@ -43,12 +43,13 @@ def plugin_new(
 
     Several may be given; without any, it has a model and a benchmark. Each comes with a test, all with a README.
     """
+    from .output import echo
     from .plugin_new import DEFAULT, KINDS, next_steps, write_package
 
     chosen = [kind for kind, wanted in zip(KINDS, (model, method, benchmark, figure), strict=True) if wanted]
     made = write_package(name, folder, chosen or DEFAULT)
-    typer.echo(f"{made}")
-    typer.echo("next:\n  " + "\n  ".join(next_steps(made)))
+    echo(f"{made}")
+    echo("next:\n  " + "\n  ".join(next_steps(made)))
 
 
 @plugin_app.command("check")

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ..errors import UserError
 from ..hashing import canonical_json, sha256_hex
 from ..outputs import FOLDER, ReportRequest, file_form, write_report
@@ -20,7 +18,7 @@ from ..specs import parse_call
 from ..stamps import installed
 from ..store import RunDirectory
 from ..unchanged import is_written, note_written, records_size, run_content
-from .output import write_json
+from .output import echo, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +76,7 @@ def write_reports(asked: ReportOptions) -> None:
             if asked.runs or asked.outs:
                 write_report(out, form, content)
         if not (asked.runs or asked.outs):
-            typer.echo(content, nl=False)
+            echo(content, nl=False)
             return
         if stamps[out]:
             note_written(out, runs, stamps[out])
@@ -86,7 +84,7 @@ def write_reports(asked: ReportOptions) -> None:
     if asked.as_json:
         write_json(written)
     else:
-        typer.echo("\n".join(written))
+        echo("\n".join(written))
 
 
 def _usual_out(entry: Entry, asked: ReportOptions, runs: Sequence[RunDirectory]) -> Path:

@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import typer
-
 from ..identity import Settings
 from ..outputs import FIGURE_FORMATS, FigureRequest, file_form, write_content
 from ..plugins import load_plugins
 from ..selecting import Asked, Selected, select_tasks
 from ..selection import Options
-from .output import write_columns, write_json
+from .output import echo, write_columns, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +68,7 @@ def select_command(options: SelectOptions) -> None:
         return
     _show(found)
     for file in files:
-        typer.echo(str(file))
+        echo(str(file))
 
 
 def _asked(options: SelectOptions) -> Asked:
@@ -100,19 +98,19 @@ def _show(found: Selected) -> None:
     """Write the candidates around the place where the walk stopped, and what they came to."""
     result, asked = found.result, found.asked
     left_out = f"; {found.left_out} that show images of the target are left out" if found.left_out else ""
-    typer.echo(f"{len(found.pool)} candidates for {', '.join(asked.targets)}, as {asked.encoder} sees them{left_out}")
+    echo(f"{len(found.pool)} candidates for {', '.join(asked.targets)}, as {asked.encoder} sees them{left_out}")
     write_columns([["", "similarity", "coverage", "plain" if result.plain else "", ""], *_rows(found)])
-    typer.echo(f"Algorithm 1 selects {result.stop}: {result.reason}")
+    echo(f"Algorithm 1 selects {result.stop}: {result.reason}")
     if asked.options.mode != "selected":
-        typer.echo(f"mode {asked.options.mode} chooses {len(result.chosen)}")
-    typer.echo(
+        echo(f"mode {asked.options.mode} chooses {len(result.chosen)}")
+    echo(
         f"{found.images} images, {found.target_images} of them the target's; distances along {result.axes} axes, which "
         f"hold {result.kept:.1%} of the variance; condition numbers up to {max(result.conditions):.3g}"
     )
     faulty = [fault for fault in result.plain.faults if fault] if result.plain else []
     if faulty:
         kinds = " and ".join(f"{faulty.count(kind)} {kind}" for kind in dict.fromkeys(faulty))
-        typer.echo(f"the plain formula cannot be trusted for {len(faulty)} of {len(found.pool)} prefixes: {kinds}")
+        echo(f"the plain formula cannot be trusted for {len(faulty)} of {len(found.pool)} prefixes: {kinds}")
 
 
 def _rows(found: Selected) -> Iterator[list[str]]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import UserError
 from ..faults import blamed_on
 from ..plugins import besides, load_plugins
 from ..specs import Call, parse_call
+from .output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +38,7 @@ def train_recipe(spec: str, out: Path, options: Sequence[str], extra: Sequence[s
     arguments = entry.bind(call)
     with blamed_on(f"recipe {call}", str(out)), besides(extra):
         entry.factory()(out.expanduser(), **arguments)
-    typer.echo(str(out))
+    echo(str(out))
 
 
 def _pairs(options: Sequence[str], where: str) -> list[tuple[str, Value]]:

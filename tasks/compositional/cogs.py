@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...harness.errors import UserError
-from ...harness.reading import json_value, read_text
+from ...harness.reading import json_value, read_lines
 from ...harness.specs import did_you_mean
 from ..dice import Dice
 from .chain_form import convert, primitives, read
@@ -145,7 +145,7 @@ def read_cogs(path: str) -> list[Sentence]:
         UserError: It cannot be read, or a line has other columns.
     """
     sentences = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         cells = line.split("\t")
         if len(cells) != len(Sentence._fields):
             raise UserError(
@@ -168,7 +168,7 @@ def read_cofe(path: str) -> list[Case]:
     """
     cases: list[Case] = []
     unread: list[UserError] = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line.strip():
             where = f"{path}, line {number}"
             fields = _fields(line, where)

@@ -11,6 +11,7 @@ from PIL import Image
 
 EMBED = ModelCard(capabilities=("embed",), offers=frozenset({"parts"}))
 GENERATE = ModelCard(capabilities=("generate",))
+READ = ModelCard(capabilities=("generate",), lacks=frozenset({"images"}))
 
 
 def findings(*registrations):
@@ -104,6 +105,13 @@ class Numbers(Talker):
         return [1 for _ in prompts]
 
 
+class Blind(Talker):
+    def generate(self, prompts):
+        if any(prompt.images for prompt in prompts):
+            raise UserError("it reads texts alone")
+        return super().generate(prompts)
+
+
 class Moody(Talker):
     def __init__(self):
         self.calls = 0
@@ -113,7 +121,7 @@ class Moody(Talker):
         return [str(self.calls) for _ in prompts]
 
 
-@pytest.mark.parametrize(("factory", "card"), [(Good, EMBED), (Talker, GENERATE)])
+@pytest.mark.parametrize(("factory", "card"), [(Good, EMBED), (Talker, GENERATE), (Blind, READ), (Talker, READ)])
 def test_a_good_model_passes(factory, card):
     assert failed(("model", "m", factory, card)) == []
     assert len(findings(("model", "m", factory, card))) > 1
@@ -133,6 +141,7 @@ def test_a_good_model_passes(factory, card):
         (Mute, GENERATE, "it has no method generate"),
         (TooFew, GENERATE, "3 prompts gave ['one']"),
         (Numbers, GENERATE, "3 prompts gave [1, 1, 1]"),
+        (Blind, GENERATE, 'without images alone; say lacks={"images"} on its card (it reads texts alone)'),
         (Moody, GENERATE, "the same call twice gave different texts"),
     ],
 )
