@@ -113,13 +113,15 @@ def _score(
 ) -> tuple[dict[str, Any], list[Record]]:
     """What the predictions come to under a task's rule, and the record of each."""
     card = planned.card
-    matched = [sample for sample in task.samples if sample.id in found.outputs]
-    missing = [sample.id for sample in task.samples if sample.id not in found.outputs]
-    records = []
-    for sample in matched:
+    matched, missing, records = [], [], []
+    for sample in task.samples:
+        if sample.id not in found.outputs:
+            missing.append(sample.id)
+            continue
         output = found.outputs[sample.id]
         parsed = task.parse(sample, output)
         scores = checked_scores(card, sample.id, task.score(sample, parsed))
+        matched.append(sample)
         records.append(Record(sample.id, "", output, parsed, scores, group=sample.group))
     aggregate = task.aggregate if isinstance(task, Aggregating) else None
     summary = summarise(card, matched, records, aggregate, breakdown=breakdown)

@@ -14,7 +14,7 @@ from .errors import UserError
 from .stats import cluster_names, drawn_intervals, mean_interval, share_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -83,10 +83,9 @@ def summarise(
     Raises:
         UserError: A score lacks a metric of the card or is not finite, or a derived metric is not on the card.
     """
-    checked = [checked_scores(card, record.sample, record.scores) for record in records]
-    scored = [position for position, scores in enumerate(checked) if scores is not None]
-    parsed = [records[i].parsed for i in scored]
-    estimator = _Estimator(card, [samples[i] for i in scored], [checked[i] or {} for i in scored], parsed, aggregate)
+    scored = [position for position, record in enumerate(records) if record.scores is not None]
+    asked, scores = [samples[i] for i in scored], [records[i].scores or {} for i in scored]
+    estimator = _Estimator(card, asked, scores, [records[i].parsed for i in scored], aggregate)
     return Summary(
         samples=len(records),
         unscored=len(records) - len(scored),
@@ -122,11 +121,14 @@ class _Estimator:
         self._card, self._samples, self._parsed = card, samples, parsed
         groups = _clusters(samples)
         self._groups = None if groups is None else np.array(groups, dtype=object)
-        self._values = {
-            metric.name: np.array([score[metric.name] for score in scores], dtype=np.float64)
-            for metric in card.metrics
-            if metric.kind == "mean"
-        }
+        means = [metric.name for metric in card.metrics if metric.kind == "mean"]
+        try:
+            self._values = {name: _finite(score[name] for score in scores) for name in means}
+        except (KeyError, TypeError, ValueError, OverflowError):  # say of which sample
+            checked = [
+                checked_scores(card, sample.id, score) or {} for sample, score in zip(samples, scores, strict=True)
+            ]
+            self._values = {name: _finite(score[name] for score in checked) for name in means}
         self._shares = {metric.name for metric in card.metrics if metric.unit == "%"}
         self._derived = {metric.name for metric in card.metrics if metric.kind == "derived"}
         self._aggregate = aggregate if self._derived else None
@@ -188,6 +190,14 @@ class _Estimator:
             return {name: float(value) for name, value in found.items()}
 
         return aggregated
+
+
+def _finite(values: Iterable[float]) -> npt.NDArray[np.float64]:
+    """Return them as float64 [n], or raise a ValueError."""
+    found = np.fromiter(values, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("not finite")
+    return found
 
 
 def _costs(samples: Sequence[Sample], records: Sequence[Record], noun: str) -> dict[str, Estimate]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUESTIONS, IMAGES = 214_354, 40_504
-MOST_SECONDS = 30
+MOST_SECONDS = 20
 
 
 def vocabulary(chance: random.Random) -> list[str]:

@@ -261,7 +261,7 @@ def _with_choices(questions: Sequence[Question], choices: str) -> list[Question]
     missing = next((name for name in balanced if name not in found), None)
     if missing is not None:
         raise UserError(f"no choices for question {missing}", where=choices, todo="give those of the same questions")
-    return [replace(question, fields={**question.fields, **found.get(question.id, {})}) for question in questions]
+    return [question.replace(fields={**question.fields, **found.get(question.id, {})}) for question in questions]
 
 
 def _holds_a_table(path: str) -> bool:

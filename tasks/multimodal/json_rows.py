@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...harness.reading import json_value, read_bytes
+from ...harness.errors import UserError
+from ...harness.reading import json_value, read_bytes, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
 
-def json_rows(path: Path, columns: Any = Any) -> Iterator[tuple[str, Any]] | None:
+def json_rows(path: Path, columns: Any = Any) -> Iterator[tuple[str, dict[str, Any]]] | None:
     """Yield the items of a list, or of the lists of an object that holds rows, each with its place for messages.
 
     Args:
@@ -25,7 +26,7 @@ def json_rows(path: Path, columns: Any = Any) -> Iterator[tuple[str, Any]] | Non
         ``None`` if the file is something else: an object of names, JSON lines, or not JSON.
 
     Raises:
-        UserError: The file cannot be read; from the iterator, a row is not JSON to Python.
+        UserError: The file cannot be read; from the iterator, a row is not JSON to Python, or no object.
     """
     raws = _split(read_bytes(path))
     return None if raws is None else _made(raws, path, columns)
@@ -50,14 +51,25 @@ def _begins(text: Raw, mark: bytes) -> bool:
     return memoryview(text)[:1] == mark
 
 
-def _made(raws: list[Raw], path: Path, columns: Any) -> Iterator[tuple[str, Any]]:
+def _made(raws: list[Raw], path: Path, columns: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     import msgspec
 
-    decode = msgspec.json.Decoder(columns).decode
+    decode, file = msgspec.json.Decoder(columns).decode, str(path)
     for number, raw in enumerate(raws, 1):
-        place = f"{path}, item {number}"
+        place = f"{file}, item {number}"
         try:
             row = decode(raw)
         except (msgspec.MsgspecError, ValueError, RecursionError):  # it does not fit, or Python alone may read it
             row = json_value(bytes(raw), place)
-        yield place, row
+        yield place, checked_row(row, place)
+
+
+def checked_row(row: Any, place: str) -> dict[str, Any]:
+    """Return a row, which must be an object.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if not isinstance(row, dict):
+        raise UserError(f"{shown(row)} is not an object", where=place, todo="write one object per prediction")
+    return row

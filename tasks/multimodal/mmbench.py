@@ -143,7 +143,7 @@ def _cell(row: Mapping[str, Any], column: str, place: str) -> str:
 def _as_llava_asks(prompt: str, question: Question) -> str:
     """The message, whose list of options ends before the first that is missing or ``None``; a rule reads them all."""
     listed = itertools.takewhile(lambda option: option.lower() not in ("", "none"), question.options)
-    return render(prompt, replace(question, options=tuple(listed)))
+    return render(prompt, question.replace(options=tuple(listed)))
 
 
 def _passes(questions: Sequence[Question], where: str) -> list[Question]:
@@ -157,7 +157,7 @@ def _passes(questions: Sequence[Question], where: str) -> list[Question]:
             raise UserError(f"index {question.id} appears twice", where=where, todo="fix the data")
         passes.append(question)
     return [
-        replace(question, subsets={**question.subsets, "passes": str(len(passes))})
+        question.replace(subsets={**question.subsets, "passes": str(len(passes))})
         for passes in samples.values()
         for question in passes
     ]

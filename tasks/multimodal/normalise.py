@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 MARKS = ';/[]"{}()=+\\_-><@`,?!'
 """The 21 marks of the punctuation step."""
@@ -122,21 +122,16 @@ def read_back(text: str) -> str:
     return "nan" if text in _MISSING_CELLS else text
 
 
-def soft_accuracy(answer: str, humans: Sequence[str]) -> float:
+@functools.lru_cache(1 << 12)
+def soft_accuracy(equal: tuple[bool, ...]) -> float:
     """Return the accuracy of an answer against those of several annotators, each left out in turn.
 
     Against all annotators but one, an answer scores a third for each equal one, at most 1; the accuracy is the mean
     over the one left out. Of ten, one equal answer gives 0.3, two 0.6, three 0.9, four or more 1.
 
     Args:
-        answer: The prediction, normalised.
-        humans: What the annotators said, normalised as the rule says, at least one.
+        equal: Whether each annotator, of one or more, said the same. Their order is that of the official code's sum,
+            which floats remember.
     """
-    return _leave_one_out(tuple([human == answer for human in humans]))
-
-
-@functools.lru_cache(1 << 12)
-def _leave_one_out(equal: tuple[bool, ...]) -> float:
-    """Add in the order of the annotators, as the official code does: floats remember it."""
     matches = sum(equal)
     return sum(min(1, (matches - own) / 3) for own in equal) / len(equal)

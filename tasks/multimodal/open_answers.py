@@ -26,8 +26,8 @@ SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
 
 def annotators_rule(
     name: str,
-    said: Callable[[str, Sequence[str]], str],
-    heard: Callable[[Sequence[str]], Sequence[str]],
+    chain: Callable[[Sequence[str]], Callable[[str], str]],
+    cleaned: Callable[[str], str] = str,
 ) -> Rule:
     """Return a rule that scores by `soft_accuracy`.
 
@@ -35,25 +35,30 @@ def annotators_rule(
 
     Args:
         name: Of the rule.
-        said: ``said(text, humans)`` normalises a prediction.
-        heard: ``heard(humans)`` normalises what the annotators said.
+        chain: ``chain(humans)`` returns what normalises each of the annotators' answers, and the prediction.
+        cleaned: What happens to a prediction before that.
     """
 
     def parse(questions: Sequence[Question], texts: Sequence[str]) -> Json:
-        return said(texts[0], questions[0].target or ())
+        return chain(questions[0].target or ())(cleaned(texts[0]))
 
     def score(questions: Sequence[Question], parsed: Json | None) -> Mapping[str, float] | None:
         humans = questions[0].target
         if not humans:
             return None
-        return {"accuracy": 0.0 if parsed is None else soft_accuracy(parsed, heard(humans))}
+        if parsed is None:
+            return {"accuracy": 0.0}
+        normalised, first = chain(humans), humans[0]
+        if humans.count(first) == len(humans):  # as often
+            return {"accuracy": soft_accuracy((normalised(first) == parsed,) * len(humans))}
+        return {"accuracy": soft_accuracy(tuple([normalised(human) == parsed for human in humans]))}
 
     return Rule(name, parse, score)
 
 
-def always(chain: Callable[[str], str]) -> Callable[[Sequence[str]], Sequence[str]]:
-    """Normalise what every annotator said."""
-    return lambda humans: [chain(human) for human in humans]
+def always(chain: Callable[[str], str]) -> Callable[[Sequence[str]], Callable[[str], str]]:
+    """Normalise what any annotators said by one chain."""
+    return lambda _: chain
 
 
 def human_answers(value: Any, place: str) -> list[str] | None:
@@ -84,7 +89,8 @@ def field(row: Row, column: str, place: str) -> str:
     Raises:
         UserError: It is missing, or neither text nor a number.
     """
-    text = text_of(row, column, place)
+    value = row.get(column)
+    text = str(value) if isinstance(value, str | int) else text_of(row, column, place)
     if text is None:
         raise UserError(f"no {column}", where=place, todo="fix the file")
     return text

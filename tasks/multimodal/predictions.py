@@ -17,7 +17,7 @@ from ...harness.errors import UserError
 from ...harness.faults import told
 from ...harness.predictions import counted, some, what_was_read, without_collection
 from ...harness.reading import read_json, read_json_lines, shown
-from .json_rows import json_rows
+from .json_rows import checked_row, json_rows
 from .tables import read_delimited
 
 if TYPE_CHECKING:
@@ -68,11 +68,9 @@ def read_predictions(  # noqa: PLR0913 - one parameter is one thing in which for
     count = 0
     for place, row in map(unfolded, read_rows(path) if rows is None else rows):
         count += 1
-        own = [name for column in ids if (name := as_text(row.get(column), place))]
-        names = [*row_names(row), *own]
+        names = [*row_names(row), *[name for column in ids if (name := as_text(row.get(column), place))]]
         text = _answer(row, texts, place)
-        found = next((known[key] for name in names if (key := name.strip()) in known), None)
-        found = found or _by_position(row, task.questions)
+        found = _known(names, known) or _by_position(row, task.questions)
         if found is not None:
             if found in answers:
                 repeated.append(found)
@@ -166,6 +164,14 @@ def unfolded(placed: tuple[str, Row]) -> tuple[str, Row]:
     return place, {"question": row.get("input"), **document, "doc_id": row.get("doc_id"), "text": said}
 
 
+def _known(names: Iterable[str], known: Mapping[str, str]) -> str | None:
+    """The question that the first known name is of."""
+    for name in names:
+        if (found := known.get(name.strip())) is not None:
+            return found
+    return None
+
+
 def _answer(row: Row, texts: Sequence[str], place: str) -> str | None:
     for column in texts:
         if column in row:
@@ -192,9 +198,10 @@ def _by_sample(task: VisualQuestions, answers: Mapping[str, str | None]) -> dict
     ids = [question.id for question in task.questions]
     for sample in task.samples:
         names = [ids[position] for position in sample.inputs]
-        if not answers.keys().isdisjoint(names):
-            said = [answers.get(name) for name in names]
-            outputs[sample.id] = said if len(said) > 1 else said[0]
+        if len(names) > 1 and not answers.keys().isdisjoint(names):
+            outputs[sample.id] = [answers.get(name) for name in names]
+        elif names[0] in answers:
+            outputs[sample.id] = answers[names[0]]
     return outputs
 
 
@@ -216,7 +223,7 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Row]]:
     try:
         for place, row in read_json_lines(path):
             has_rows = True
-            yield place, _object(row, place)
+            yield place, checked_row(row, place)
     except UserError:
         document = None if has_rows else _document(path)
         if document is None:
@@ -234,7 +241,7 @@ def _document(path: Path) -> Any:
 def _json(path: Path, columns: Any = Any) -> Iterator[tuple[str, Row]]:
     rows = json_rows(path, columns)
     if rows is not None:
-        yield from ((place, _object(row, place)) for place, row in rows)
+        yield from rows
         return
     try:
         content = read_json(path)
@@ -253,7 +260,7 @@ def _items(content: Any, path: Path) -> Iterator[tuple[str, Row]]:
         raise UserError("neither a list nor an object", where=str(path), todo="give a file of predictions")
     for number, row in enumerate(content, 1):
         place = f"{path}, item {number}"
-        yield place, _object(row, place)
+        yield place, checked_row(row, place)
 
 
 def _listed(content: dict[str, Any]) -> list[Any]:
@@ -267,12 +274,6 @@ def _listed(content: dict[str, Any]) -> list[Any]:
 
 def _named(name: str, value: Any) -> Row:
     return {"question_id": name, **value} if isinstance(value, dict) else {"question_id": name, "text": value}
-
-
-def _object(row: Any, place: str) -> Row:
-    if not isinstance(row, dict):
-        raise UserError(f"{shown(row)} is not an object", where=place, todo="write one object per prediction")
-    return row
 
 
 def _sheet(path: Path) -> Iterator[tuple[str, Row]]:

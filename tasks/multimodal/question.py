@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .images import LazyImage
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from ...harness.contracts import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """One question.
 
     Attributes:
@@ -40,14 +40,18 @@ class Question:
     options: tuple[str, ...] = ()
     hint: str = ""
     ocr: tuple[str, ...] = ()
-    subsets: Mapping[str, str] = field(default_factory=dict)
+    subsets: Mapping[str, str] = {}
     group: str = ""
     sample: str = ""
-    fields: Mapping[str, Json] = field(default_factory=dict)
+    fields: Mapping[str, Json] = {}
 
     def __post_init__(self) -> None:
         if self.image is not None and not isinstance(self.image, LazyImage):
-            object.__setattr__(self, "image", LazyImage.file(self.image))
+            msgspec.structs.force_setattr(self, "image", LazyImage.file(self.image))
+
+    def replace(self, **changes: Any) -> Question:
+        """Return this question with other values in the fields that are named."""
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def images(self) -> tuple[LazyImage, ...]:

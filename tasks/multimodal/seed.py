@@ -163,7 +163,7 @@ def _told_apart(questions: Iterable[Question]) -> Iterator[Question]:
     seen: dict[str, int] = {}
     for question in questions:
         times = seen[question.id] = seen.get(question.id, 0) + 1
-        yield question if times == 1 else replace(question, id=f"{question.id}#{times}")
+        yield question if times == 1 else question.replace(id=f"{question.id}#{times}")
 
 
 def _predictions(path: Path, task: VisualQuestions) -> Predictions:

@@ -157,7 +157,7 @@ def _question(scene: Scene, image: LazyImage, name: str, asked: Asked, **fields:
         ocr=asked.ocr,
         group=scene.name,
     )
-    return replace(common, **fields)
+    return common.replace(**fields)
 
 
 def _open(scene: Scene, image: LazyImage, dice: Dice) -> Iterator[Question]:

@@ -170,11 +170,12 @@ class VisualQuestions(Task):
 
     def parse(self, sample: Sample, output: Json) -> Json | None:
         """Read the answers out of what the model said, by the rule; ``None`` if it is not text."""
-        questions = self.questions_of(sample)
-        texts = output if isinstance(output, list) else [output]
-        if len(texts) != len(questions) or not all(isinstance(text, str) for text in texts):
+        if isinstance(output, str):
+            output = [output]
+        elif not isinstance(output, list) or not all(isinstance(text, str) for text in output):
             return None
-        return self.rule.parse(questions, texts)
+        questions = self.questions_of(sample)
+        return self.rule.parse(questions, output) if len(output) == len(questions) else None
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
         """Score by the rule."""
@@ -209,10 +210,8 @@ class VisualQuestions(Task):
         self.benchmark.submission(outputs, self, path)
 
     def _sample(self, name: str, positions: list[int]) -> Sample:
-        questions = [self.questions[position] for position in positions]
-        targets = [question.target for question in questions]
-        first = questions[0]
-        target = targets if len(targets) > 1 else targets[0]
+        first, *others = [self.questions[position] for position in positions]
+        target = [first.target, *(other.target for other in others)] if others else first.target
         return Sample(name, positions, target, group=first.group or _group_of(first.images), subsets=first.subsets)
 
     def _input(self, question: Question) -> Input:

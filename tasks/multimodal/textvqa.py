@@ -61,9 +61,9 @@ BENCHMARK = Benchmark(
     ),
     prompt="textvqa",
     rules=(
-        annotators_rule("official", lambda text, _: evalai(text), always(evalai)),
-        annotators_rule("lmms-eval", lambda text, _: evalai(text), always(evalai)),  # the same
-        annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(read_back(text)), always(vlmevalkit)),
+        annotators_rule("official", always(evalai)),
+        annotators_rule("lmms-eval", always(evalai)),  # the same
+        annotators_rule("vlmevalkit", always(vlmevalkit), read_back),
     ),
     predictions=functools.partial(
         read_predictions,
@@ -109,7 +109,7 @@ def textvqa_task(  # noqa: PLR0913 - one parameter is one argument of a spec
         table = hub_table(where, split, revision=revision)
         asked, complete = list(_hub(table)), "ocr_tokens" in table.columns
     if not ocr:
-        plain = [replace(question, text=question.text.capitalize()) for question in asked]
+        plain = [question.replace(text=question.text.capitalize()) for question in asked]
         return replace(BENCHMARK, prompt="short-answer").task(plain, rule, where)
     if complete:
         return BENCHMARK.task(asked, rule, where)

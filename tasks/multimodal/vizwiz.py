@@ -27,13 +27,9 @@ _SUFFIX = f"\nWhen the provided information is insufficient, respond with 'Unans
 """How the texts of LLaVA's question file end."""
 
 
-def _rule(
-    name: str,
-    said: Callable[[str], str],
-    heard: Callable[[Sequence[str]], Sequence[str]],
-) -> Rule:
+def _rule(name: str, chain: Callable[[str], str], cleaned: Callable[[str], str]) -> Rule:
     """A rule that also asks whether an answer is "unanswerable", which the official script counts by itself."""
-    plain = annotators_rule(name, lambda text, _: said(text), heard)
+    plain = annotators_rule(name, always(chain), cleaned)
 
     def score(questions: Sequence[Question], parsed: Json | None) -> Mapping[str, float] | None:
         scores = plain.score(questions, parsed)
@@ -104,11 +100,11 @@ BENCHMARK = Benchmark(
     ),
     prompt="vizwiz",
     rules=(
-        _rule("official", vizwiz, lambda humans: humans),
+        _rule("official", str, vizwiz),
         # What LLaVA-1.5 reports: its predictions pass through the EvalAI processor before they are uploaded.
-        _rule("llava", lambda text: vizwiz(evalai(text)), lambda humans: humans),
-        _rule("lmms-eval", evalai, always(evalai)),
-        _rule("vlmevalkit", lambda text: vlmevalkit(read_back(text)), always(vlmevalkit)),
+        _rule("llava", str, lambda text: vizwiz(evalai(text))),
+        _rule("lmms-eval", evalai, str),
+        _rule("vlmevalkit", vlmevalkit, read_back),
     ),
     predictions=functools.partial(
         read_predictions,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+import msgspec
 
 from ...harness.cards import TaskCard
 from ...harness.errors import UserError
 from ...harness.predictions import without_collection
-from ...harness.reading import read_json
+from ...harness.reading import read_bytes
 from .normalise import evalai, one_line, read_back, vlmevalkit, vqa_official
 from .open_answers import SHORT_ANSWER, always, annotators_rule, field, human_answers, image_file, is_json
 from .predictions import read_predictions, read_rows
@@ -21,10 +24,9 @@ from .tables import hub_table
 from .task import Benchmark, ScoringOnly, VisualQuestions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ...harness.contracts import Json
-    from .images import LazyImage
     from .predictions import Row
 
 
@@ -48,26 +50,37 @@ class _Label(TypedDict, total=False):
     question_type: str
 
 
+class _Asked(TypedDict, total=False):
+    """What is needed of a row of a question file, the official one or LLaVA's."""
+
+    question_id: int | str
+    image_id: int | str
+    question: str
+    text: str
+    image: str
+
+
+class _Head(TypedDict, total=False):
+    """What the official question file says of itself."""
+
+    data_subtype: str
+
+
 def _agree(humans: Sequence[str]) -> bool:
     """Whether all annotators said the same; the official script then compares raw texts, case included."""
-    said = set(humans)
-    return len(said) == 1 or len(set(map(one_line, said))) == 1
+    return humans.count(humans[0]) == len(humans) or len(set(map(one_line, set(humans)))) == 1
 
 
-def _official(text: str, humans: Sequence[str]) -> str:
-    return one_line(text) if _agree(humans) else vqa_official(text)
-
-
-def _official_humans(humans: Sequence[str]) -> list[str]:
-    return list(map(one_line if _agree(humans) else vqa_official, humans))
+def _official(humans: Sequence[str]) -> Callable[[str], str]:
+    return one_line if humans and _agree(humans) else vqa_official
 
 
 RULES = (
-    annotators_rule("official", _official, _official_humans),
+    annotators_rule("official", _official),
     # What LLaVA-1.5 reports: its predictions pass through the EvalAI processor before they are uploaded.
-    annotators_rule("llava", lambda text, humans: _official(evalai(text), humans), _official_humans),
-    annotators_rule("lmms-eval", lambda text, _: vqa_official(text), always(vqa_official)),
-    annotators_rule("vlmevalkit", lambda text, _: vlmevalkit(read_back(text)), always(vlmevalkit)),
+    annotators_rule("llava", _official, evalai),
+    annotators_rule("lmms-eval", always(vqa_official)),
+    annotators_rule("vlmevalkit", always(vlmevalkit), read_back),
 )
 BENCHMARK = Benchmark(
     name="vqav2",
@@ -194,55 +207,53 @@ def _hub(data: str, split: str, revision: str) -> Iterator[Question]:
     table = hub_table(data, split, revision=revision)
     for number, row in enumerate(table.rows("question_id", "image_id", "question")):
         place = f"{table.where} row {number}"
-        yield _question(row, place, table.image(number), human_answers(row.get("answers"), place), _subsets(row))
+        name, text, group = (field(row, column, place) for column in ("question_id", "question", "image_id"))
+        humans, subsets = _label(row, place)
+        yield Question(name, text, table.image(number), humans, subsets=subsets, group=group)
 
 
 def _local(annotations: str, questions: str, images: str) -> Iterator[Question]:
     if not questions:
         for place, row in read_rows(annotations, _Label):
-            humans = human_answers(row.get("answers"), place)
-            yield _question({**row, "question": ""}, place, None, humans, _subsets(row))
+            humans, subsets = _label(row, place)
+            name, group = field(row, "question_id", place), field(row, "image_id", place)
+            yield Question(name, "", None, humans, subsets=subsets, group=group)
         return
-    labels = dict(_labels(annotations)) if annotations else {}
-    for place, row in _asked(questions):
-        humans, subsets = labels.pop(field(row, "question_id", place), (None, None)) if annotations else (None, {})
-        if subsets is None:
+    rows = read_rows(annotations, _Label) if annotations else ()
+    labels = {field(row, "question_id", place): _label(row, place) for place, row in rows}
+    folder = _folder(questions) if images else ""
+    place = ""
+    for place, row in read_rows(questions, _Asked):
+        name = field(row, "question_id", place)
+        if annotations and name not in labels:
             raise UserError(f"it has no annotation in {annotations}", where=place, todo="give the files of one split")
-        yield _question(row, place, image_file(images, row["image"]), humans, subsets)
+        humans, subsets = labels.pop(name) if annotations else (None, {})
+        if "text" in row:  # LLaVA's
+            image, text = field(row, "image", place), field(row, "text", place).removesuffix(SHORT_ANSWER)
+            group = Path(image).stem.rpartition("_")[2].lstrip("0") or "0"
+        else:
+            group, text = field(row, "image_id", place), field(row, "question", place)
+            image = f"COCO_{folder}_{group.zfill(12)}.jpg"
+        yield Question(name, text, image_file(images, image), humans, subsets=subsets, group=group)
+    if not place:
+        raise UserError("not a question file of VQA: it has no questions", where=questions, todo="check questions=")
     if labels:
         what = f"{len(labels)} annotations have no question in {questions}"
         raise UserError(what, where=annotations, todo="give the files of one split")
 
 
-def _labels(path: str) -> Iterator[tuple[str, tuple[list[str] | None, Mapping[str, str]]]]:
-    """Question -> what annotators said, and its subsets."""
-    for place, row in read_rows(path, _Label):
-        yield field(row, "question_id", place), (human_answers(row.get("answers"), place), _subsets(row))
+def _folder(questions: str) -> str:
+    """COCO's folder of the images that a file asks about, as their names have it; by the file's content or its name."""
+    found = _SUBTYPE.search(Path(questions).name)
+    folder = found[0] if found else ""
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):  # JSON lines have no such head
+        folder = msgspec.json.decode(read_bytes(questions), type=_Head).get("data_subtype", folder)
+    return folder.replace("test-dev", "test")
 
 
-def _asked(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The questions of a file, each with the name of its image."""
-    subtype = _SUBTYPE.search(Path(path).name)
-    folder = subtype[0] if subtype else ""
-    rows: Iterable[tuple[str, Row]]
-    if path.endswith(".jsonl"):
-        rows = read_rows(path)
-    else:
-        content = read_json(path)
-        if not isinstance(content, dict) or not isinstance(content.get("questions"), list):
-            raise UserError("not a question file of VQA: no list of questions", where=path, todo="check questions=")
-        folder = str(content.get("data_subtype", folder))
-        rows = ((f"{path}, item {number}", row) for number, row in enumerate(content["questions"], 1))
-    folder = folder.replace("test-dev", "test")
-    for place, row in rows:
-        if not isinstance(row, dict):
-            raise UserError(f"{repr(row)[:60]} is not an object", where=place, todo="check questions=")
-        if "text" in row:  # LLaVA's
-            image = field(row, "image", place)
-            image_id = Path(image).stem.rpartition("_")[2].lstrip("0") or "0"
-            yield place, {"image_id": image_id, **row, "question": field(row, "text", place).removesuffix(SHORT_ANSWER)}
-        else:
-            yield place, {**row, "image": f"COCO_{folder}_{field(row, 'image_id', place).zfill(12)}.jpg"}
+def _label(row: Row, place: str) -> tuple[list[str] | None, Mapping[str, str]]:
+    """What annotators said, and the subsets."""
+    return human_answers(row.get("answers"), place), _subsets(row)
 
 
 def _subsets(label: Row) -> Mapping[str, str]:
@@ -255,16 +266,3 @@ def _kinds(answer_type: str, question_type: str) -> Mapping[str, str]:
     """One for all questions of a kind: there are a few hundred kinds."""
     kinds = {"answer_type": answer_type, "question_type": question_type}
     return {axis: name for axis, name in kinds.items() if name}
-
-
-def _question(
-    row: Row, place: str, image: LazyImage | None, humans: list[str] | None, subsets: Mapping[str, str]
-) -> Question:
-    return Question(
-        field(row, "question_id", place),
-        field(row, "question", place),
-        image,
-        humans,
-        subsets=subsets,
-        group=field(row, "image_id", place),
-    )
