@@ -10,14 +10,17 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[1]))  # what benchmarks share with other measurements
+from random_llava import write as random_llava_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from adaptbench.tasks.fewshot.task import FewShot
 
@@ -71,38 +74,9 @@ def random_llava(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     It takes the tower's config, the language model's, both as keyword arguments, and further words. The tower sees
     24 x 24 patches.
     """
-    import torch
-    import transformers as hf
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     def write(vision: dict[str, int], text: dict[str, int], words: str = "") -> Path:
-        system = "A chat between a curious user and an artificial intelligence assistant . The gives helpful , detailed"
-        known = f"<pad> <s> </s> <unk> <image> {system} polite answers to the ' s questions USER : ASSISTANT {words}"
-        vocabulary = {word: index for index, word in enumerate(dict.fromkeys(known.split()))}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-        fast = hf.PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
-            additional_special_tokens=["<image>"],
-        )  # fmt: skip
-        ids = {"vocab_size": len(vocabulary), "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-        tower = hf.CLIPVisionConfig(image_size=336, patch_size=14, **vision)
-        torch.manual_seed(0)
-        model = hf.LlavaForConditionalGeneration(
-            hf.LlavaConfig(vision_config=tower, text_config=hf.LlamaConfig(**ids, **text), image_token_index=4)
-        )
-        for parameter in model.parameters():
-            if parameter.ndim > 1:  # larger than at the start of a training, so that answers differ
-                torch.nn.init.normal_(parameter, std=0.08)
-        model.lm_head.weight.data[:5] = 0  # no special tokens
-        folder = tmp_path_factory.mktemp("llava") / "random-vicuna"
-        model.save_pretrained(folder)
-        images = hf.CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
-        hf.LlavaProcessor(
-            images, fast, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1
-        ).save_pretrained(folder)
-        return folder
+        return random_llava_folder(tmp_path_factory.mktemp("llava") / "random-vicuna", vision, text, words)
 
     return write
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import pkgutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import adaptbench
 import pytest
+import random_llava as llava
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,22 +24,14 @@ if TYPE_CHECKING:
 
 ROUNDS, MOST_ROUNDS, ALIKE = 5, 15, 0.01
 """Rounds of prefills, and how far apart the two best turns of each may be: until then, more rounds."""
-NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 WIDE = {"hidden_size": 1024, "intermediate_size": 2752, "num_hidden_layers": 32, "num_attention_heads": 16}
-TEXT_TOKENS = 69
 SPECS = (
-    "adallava-l@0.85",
-    "adallava-l@0.6",
-    "adallava-h@0.85",
-    "adallava-h@0.6",
-    "fastv(k=2,r=0.5)",
-    "prumerge-plus(tokens=164)",
+    *llava.METHODS,
     "prumerge-plus(tokens=164)+adallava-l@0.85",
     "prumerge-plus(tokens=164)+adallava-h@0.6",
     "fastv(k=2,r=0.5)+adallava-l@0.85",
     "fastv(k=2,r=0.5)+adallava-h@0.6",
 )
-"""164 visual tokens are what the published FLOPs of PruMerge+ fit; a random tower has no outliers worth the name."""
 EVERYTHING = "adallava-l@1"
 """All blocks, and what AdaLLaVA adds: latency token, latency encoder, scheduler."""
 BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -50,7 +42,7 @@ MOST_OFF, LEAST_RATE, MOST_ADDED, MOST_SWEPT = 0.03, 0.85, 0.01, 0.55
 
 @pytest.fixture(scope="module")
 def folder(random_llava: Callable[..., Path]) -> Path:
-    return random_llava(NARROW, WIDE)
+    return random_llava(llava.NARROW, WIDE)
 
 
 def short_answers(folder: Path) -> None:
@@ -72,72 +64,22 @@ def base(folder: Path) -> HFMultimodal:
 
 @pytest.fixture(scope="module")
 def prompt(base: HFMultimodal) -> Prompt:
-    """A question on an image, 645 tokens in all."""
-    import numpy as np
-    from adaptbench.harness.contracts import Prompt
-    from PIL import Image
-
-    pixels = np.random.default_rng(0).integers(0, 256, (336, 336, 3), dtype=np.uint8)
-    images = (Image.fromarray(pixels),)
-    short, _ = base.token_counts(Prompt("", images))
-    asked = Prompt("answer " * (TEXT_TOKENS - short), images, max_new_tokens=1)
-    assert base.token_counts(asked) == (TEXT_TOKENS, 576)
-    return asked
+    return llava.prompt(base)
 
 
 @pytest.fixture(scope="module")
-def variants(base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HFMultimodal]:
+def variants(folder: Path, base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HFMultimodal]:
     """Spec -> the base with these methods, on the same weights; its schedulers are untrained, with latency token."""
-    from adaptbench.harness.methods import bind
-    from adaptbench.harness.plugins import load_plugins
-    from adaptbench.harness.specs import parse
-    from adaptbench.models.adaptive.scheduler import Scheduler, save
-    from adaptbench.models.adaptive.switches import SchedulerConfig
-
-    registry, checkpoints = load_plugins().registry, {}
-    for switch, rank in (("layers", 1), ("heads", 4)):
-        config = SchedulerConfig(switch=switch, layers=32, heads=16, prefix=16, rank=rank, hidden=1024)
-        checkpoints[f"adallava-{switch[0]}"] = str(tmp_path_factory.mktemp("scheduler") / switch)
-        save(Scheduler(config), checkpoints[f"adallava-{switch[0]}"])
-
-    def build(text: str) -> HFMultimodal:
-        spec, model = parse(f"base+{text}"), base
-        for call in spec.methods:
-            due = {"budget": spec.budget, "checkpoint": checkpoints[call.name]} if call.name in checkpoints else {}
-            model = bind(registry.find("method", call.name), call, **due).apply(model)
-        return model
-
-    return {text: build(text) for text in (*SPECS, EVERYTHING)}
-
-
-@dataclass(frozen=True)
-class Products:
-    """The matrix products of the linear layers of some blocks, and nothing between them.
-
-    Attributes:
-        run: Computes them.
-        flops: Of all of them.
-    """
-
-    run: Callable[[], None]
-    flops: int
+    specs = llava.with_schedulers(
+        f"llava:{folder}", tmp_path_factory.mktemp("schedulers"), base, (*SPECS, EVERYTHING), rank=4
+    )
+    return {text: llava.steered(base, spec) for text, spec in specs.items()}
 
 
 @pytest.fixture(scope="module")
-def products(base: HFMultimodal) -> Products:
-    """The decoder's own shapes and weights, as many as fit into a tenth of its time."""
-    import torch
-
-    blocks = base.decoder.blocks.layers[:4]
-    weights = [module.weight.detach() for module in blocks.modules() if isinstance(module, torch.nn.Linear)]
-    states = {width: torch.randn(TEXT_TOKENS + 576, width) for width in {weight.shape[1] for weight in weights}}
-
-    def run() -> None:
-        with torch.inference_mode():
-            for weight in weights:
-                torch.mm(states[weight.shape[1]], weight.T)
-
-    return Products(run, sum(2 * len(states[weight.shape[1]]) * weight.numel() for weight in weights))
+def products(base: HFMultimodal) -> llava.Products:
+    """As many as fit into a tenth of the decoder's time."""
+    return llava.products(base)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +91,7 @@ def costs(base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimoda
 
 @pytest.fixture(scope="module")
 def seconds(
-    base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal], products: Products, costs: Any,
+    base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal], products: llava.Products, costs: Any,
     pytestconfig: pytest.Config,
 ) -> dict[str, list[float]]:  # fmt: skip
     """Seconds of each in each round: all take turns, and have answered once before.
@@ -192,7 +134,9 @@ def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any
     assert abs(timed - counted) <= MOST_OFF
 
 
-def test_the_prefill_is_nearly_all_matrix_products(seconds: Any, costs: Any, products: Products, report: Any) -> None:
+def test_the_prefill_is_nearly_all_matrix_products(
+    seconds: Any, costs: Any, products: llava.Products, report: Any
+) -> None:
     cost = costs["base"]
     assert cost.language.spent > 0.99 * cost.flops
     ours, machine = cost.flops / min(seconds["base"]), products.flops / min(seconds["products"])

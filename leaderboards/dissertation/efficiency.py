@@ -33,7 +33,9 @@ _SCHEDULERS = {
 }
 _TEXT_TOKENS = 69
 _CHIP = "V100"
-_CAPTION = "FLOPs and predicted time of the prefill of 645 tokens on a V100, beside what is printed."
+_CAPTION = (
+    "FLOPs and predicted time of the prefill of 645 tokens on a V100, beside what is printed. No GPU was measured."
+)
 
 
 def efficiency(request: ReportRequest) -> str:

@@ -18,6 +18,7 @@ def facts(board: Board) -> list[str]:
     models, (done, asked) = len({s.row.label for s in standings}), board.cells
     partial = sorted({section.partial for section in board.sections} - {""})
     sessions = [session for run in board.runs for session in run.manifest.sessions]
+    on_gpu = any(s.row.timing.device != "cpu" for s in standings if s.row.timing)
     versions = {made_with(session) for session in sessions}
     return [
         f"{counted(models, 'model')} on {counted(len(board.sections), 'task')}",
@@ -26,6 +27,7 @@ def facts(board: Board) -> list[str]:
         *sorted({utc(session.started)[:10] for session in sessions}),
         *sorted(versions),
         *sorted({str(session.environment.get("machine", "")) for session in sessions} - {""}),
+        *([] if on_gpu else ["no GPU was measured"]),
     ]
 
 
