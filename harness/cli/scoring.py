@@ -62,18 +62,21 @@ def score_predictions(asked: Scoring) -> None:
         arguments=asked.arguments,
         breakdown=asked.breakdown or asked.as_json,
     )
+    told: list[str] = []
     if asked.submission is not None:
         if not isinstance(found.task, SubmissionWriter):
             raise UserError("no server scores this benchmark", where="--submission", todo="leave it out")
         found.task.write_submission(found.predictions.outputs, asked.submission)
+        told.append(f"{asked.submission}: what the benchmark's server takes")
     scored = found.by_rule
-    told = "" if asked.disagreements is None else _write_disagreements(asked.disagreements, found)
+    if asked.disagreements is not None:
+        told.append(_write_disagreements(asked.disagreements, found))
     if asked.as_json:
         write_json(scored if asked.rule == ALL_RULES else scored[0])
         return
     _show_scored(asked, scored)
-    if told:
-        say(told)
+    for line in told:
+        say(line)
 
 
 def _write_disagreements(out: Path, found: Scored) -> str:

@@ -224,5 +224,5 @@ def middle(drawn: npt.ArrayLike, level: float) -> tuple[float, float] | None:
 
 def counted(n: int, noun: str, groups: Sequence[str] | None) -> str:
     """Say how many samples there are, in how many groups."""
-    clusters = f" in {len(set(groups)):,} groups" if groups is not None else ""
-    return f"{n:,} {noun}{'s' if n != 1 else ''}{clusters}"
+    counts = [(n, noun), *([] if groups is None else [(len(set(groups)), "group")])]
+    return " in ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts)

@@ -294,6 +294,12 @@ def test_the_command_runs_as_it_stands(run, command):
         assert scored["answers"].endswith("none left out")
 
 
+def test_a_submission_is_named(run):
+    asked = ("--questions", "llava_vqav2_mscoco_test-dev2015.jsonl", "--predictions", "merge.jsonl")
+    done = run("score", "vqav2", *asked, "--submission", "named.json")
+    assert done.out.endswith("\nnamed.json: what the benchmark's server takes\n")
+
+
 def test_several_runs_of_a_judge_have_mean_and_spread(run):
     done = run("score", "mm-vet", "--predictions", "grades")
     assert "note: 3 runs of the judge: score 31.7 +- 6.2 [30.0, 40.0, 25.0]" in done.out
