@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import adaptbench
@@ -67,14 +66,13 @@ def images() -> list[Prompt]:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     texts = ("Is there a red circle?", "How many squares are there?")
-    return [Prompt(text, (image,), max_new_tokens=4) for text in texts] + [Prompt("What is it?", max_new_tokens=4)]
+    return [Prompt(text, (image,), max_new_tokens=2) for text in texts] + [Prompt("What is it?", max_new_tokens=2)]
 
 
 def test_a_split_model_of_images_and_text_says_what_a_whole_one_says(split):
-    whole, parted = (HFImageTextToText(str(WEIGHTS), **options) for options in ({}, split(LLAVA)))
+    whole, parted = (HFImageTextToText(str(WEIGHTS), **options) for options in ({"flops": False}, split(LLAVA)))
     assert on_disk(parted) > 0
-    answers = parted.answer(images())
-    assert answers == [replace(one, cost=replace(one.cost, flops=None)) for one in whole.answer(images())]
+    assert parted.answer(images()) == whole.answer(images())
     assert parted.uncounted == "not counted: a pass through several devices is not traced"
 
 
@@ -101,7 +99,7 @@ def test_a_split_steered_decoder_says_what_a_whole_one_says(name, split):
 def test_a_run_of_a_split_model_is_that_of_a_whole_one(split, tmp_path):
     options = ",".join(f'{name}="{value}"' for name, value in split(LLAVA).items())
     specs = [f'llava:"{WEIGHTS}"', f'llava:"{WEIGHTS}"({options})']
-    run = adaptbench.run(specs, "shapes-pope", out=tmp_path / "run", limit=4)
+    run = adaptbench.run(specs, "shapes-pope", out=tmp_path / "run", limit=4, timing=False)
     whole, parted = sorted(run.results, key=lambda result: len(result.cell.model))
     recorded = [list(RunDirectory(run.path).journal(result.key).records()) for result in (whole, parted)]
     assert recorded[0] == recorded[1] != []
