@@ -143,9 +143,11 @@ def _stamp(path: Path) -> list[object]:
 
 def _own(registry: Registry, kind: Kind, call: Call) -> bool:
     """Whether a name is this package's own and asks for nothing outside of it."""
-    if call.target is not None or any(isinstance(value, str) and Path(value).exists() for _, value in call.args):
+    if any(isinstance(value, str) and Path(value).exists() for value in (call.target, *dict(call.args).values())):
         return False
     try:
-        return registry.find(kind, call.name).owner in BUILTIN
+        owner = registry.find(kind, call.name).owner
     except UserError:
         return False
+    # The target of a model such as `says:yes` is what it says; that of others may be the id of something on the hub.
+    return owner in BUILTIN and (call.target is None or (kind, owner) == ("model", "models"))

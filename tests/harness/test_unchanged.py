@@ -92,6 +92,11 @@ def test_what_depends_on_more_than_the_package_is_never_recognised(models, tasks
     assert unchanged.asked_for(registry, Request(("constant",), (TASK,)), Settings(), SampleLimit()) != ""
 
 
+def test_what_a_model_of_the_package_is_told_to_say_is_of_the_package():
+    registry = load_plugins().registry
+    assert unchanged.asked_for(registry, Request(("says:yes",), ("shapes-pope",)), Settings(), SampleLimit()) != ""
+
+
 def test_a_report_is_made_again_only_if_something_changed(path, monkeypatch, capsys):
     out, made = path / "board.md", []
     from adaptbench.leaderboards import leaderboard as module
