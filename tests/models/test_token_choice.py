@@ -188,6 +188,8 @@ def test_vtw_leaves_no_visual_token_after_its_blocks(base: HFMultimodal) -> None
     tokens = [layer.tokens for layer in work.language[1].layers]
     assert tokens == [640] * 15 + [64] * 17
     assert sum(tokens) / 32 - 64 == 270  # visual tokens of a block on average
+    small = Costing(registry, "tiny-llava+vtw").cost(CostRequest(text_tokens=9)).work.language[1].layers
+    assert [layer.tokens for layer in small] == [73] * 5 + [9] * 5
 
 
 @pytest.mark.parametrize(
