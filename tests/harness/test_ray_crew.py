@@ -18,9 +18,9 @@ from adaptbench.harness.store.parcels import Parcel, pack, unpack
 def test_runs_through_ray_come_to_the_bytes_of_one_process(tmp_path):
     script = Path(__file__).with_name("ray_runs.py")
     command = [sys.executable, str(script), str(tmp_path), "1", "1", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
-    if "Ray does not start: The current node timed out" in done.stdout + done.stderr:
-        pytest.skip("this machine is too busy for Ray, which gives itself 30 s to start")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    if "Ray does not start" in done.stdout + done.stderr:
+        pytest.skip("Ray does not start on this machine, which may be too busy: it gives itself 30 s")
     assert done.returncode == 0, done.stderr
     *killed, carried = map(json.loads, done.stdout.splitlines())
     assert [{**one, "retried": ..., "seconds": ...} for one in killed] == [
