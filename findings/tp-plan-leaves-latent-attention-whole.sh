@@ -6,14 +6,14 @@
 # not shrink with the number of cards, where Megatron-LM and serving engines share multi-head latent attention by heads.
 # Why: the plan that the config states names MLPs and experts only.
 # What a guess says: "auto" shares attention by heads, as for any other decoder.
-# Seen 30 November 2026 with transformers 5.23.0, torch 2.13.0 (CPU, gloo), Python 3.11.
+# Seen 30 November 2026 with transformers 5.23.0, accelerate 1.15.0, torch 2.13.0 (CPU, gloo), Python 3.11.
 # Exit status 0: it is still so. 1: it has changed.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install --quiet torch==2.13.0 transformers==5.23.0
+venv/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 accelerate==1.15.0 numpy
 export HF_HUB_OFFLINE=1 HF_HOME="$work/home" OMP_NUM_THREADS=1
 cat > share.py <<'PY'
 import os
