@@ -6,7 +6,7 @@ block that is read, so that the tower keeps its fused kernels.
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..harness.errors import UserError
@@ -35,6 +35,7 @@ class TowerSignals:
     def __init__(self, llava: Any, pixels: torch.Tensor) -> None:
         self._llava, self._tower = llava, llava.model.vision_tower
         self._states = self._tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+        self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
 
     @cached_property
     def features(self) -> torch.Tensor:
@@ -79,13 +80,12 @@ class TowerSignals:
     def _before(self) -> int:
         return tokens_before_patches(self._llava.config)
 
-    @cache  # noqa: B019 - it lives as long as the images are looked at
     def _keys(self, layer: int) -> torch.Tensor:
-        attention, given = self._block(layer)
-        keys: torch.Tensor = attention.k_proj(given).float()
-        return keys
+        if layer not in self._known_keys:
+            attention, given = self._block(layer)
+            self._known_keys[layer] = attention.k_proj(given).float()
+        return self._known_keys[layer]
 
-    @cache  # noqa: B019
     def _block(self, layer: int) -> tuple[Any, torch.Tensor]:
         """Attention of a block, and what it is given."""
         blocks = getattr(self._tower, "vision_model", self._tower).encoder.layers  # by release one step deeper or less

@@ -100,10 +100,10 @@ class Crewed(Generic[_Worker]):
                     try:
                         outcome = worker.outcome()
                     except WorkerDied as death:
-                        yield from self._mourn(task, str(death), size)
+                        yield from self._retry(task, str(death), size)
                     else:
                         self._idle.append(worker)
-                        yield from self._hear(task, outcome)
+                        yield from self._tell(task, outcome)
 
     def _begin(self, worker: _Worker) -> None:
         task = self._queue.take(self._loaded.get(worker, ()), {self._loaded[other] for other in self._busy})
@@ -113,8 +113,8 @@ class Crewed(Generic[_Worker]):
         worker.begin(task.job, wait=task.wait)
         self._busy[worker], self._loaded[worker] = task, _models(task.job)
 
-    def _hear(self, task: _Task, outcome: JobOutcome) -> Iterator[CellResult]:
-        """Tell what a worker told."""
+    def _tell(self, task: _Task, outcome: JobOutcome) -> Iterator[CellResult]:
+        """Tell the progress what a worker said of its job, and yield the cells that are complete."""
         self._deaths = 0
         for name, arguments in outcome.told:
             getattr(self._progress, name)(*arguments)
@@ -127,7 +127,7 @@ class Crewed(Generic[_Worker]):
         if outcome.left is not None:
             self._queue.add_last(replace(task, job=outcome.left, wait=True))
 
-    def _mourn(self, task: _Task, end: str, size: int) -> Iterator[CellResult]:
+    def _retry(self, task: _Task, end: str, size: int) -> Iterator[CellResult]:
         """Have another worker do what a dead one had."""
         self._deaths += 1
         if self._deaths > TRIES * size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,6 +154,14 @@ def test_hired_keeps_what_the_cls_token_attends_to(base: HFMultimodal, pixels: t
         assert torch.allclose(signals.received(layer, "cls", heads), wanted, atol=1e-5)
     best = maps[-2][:, :, 0, 1:].sum(dim=1).topk(9).indices.sort(dim=1).values
     assert torch.equal(Hired(keep=9).choose(signals).sort(dim=1).values, best)
+
+
+def test_nothing_of_an_image_is_kept_once_its_tokens_are_chosen(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    signals = TowerSignals(base.module.model, pixels)
+    signals.received(-2, "cls", "sum")
+    alive = weakref.ref(signals)
+    del signals
+    assert alive() is None
 
 
 def test_visionzip_begins_with_the_cls_token(base: HFMultimodal, pixels: torch.Tensor) -> None:
