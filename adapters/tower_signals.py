@@ -15,6 +15,8 @@ from .tower_features import of_patches, tokens_before_patches
 if TYPE_CHECKING:
     import torch
 
+    from ..harness.transformer import Architecture
+
 Query: TypeAlias = Literal["cls", "mean"]
 """Whose attention patches get: the CLS token's, or that of all tokens on average."""
 Heads: TypeAlias = Literal["sum", "mean", "single"]
@@ -93,11 +95,11 @@ class TowerSignals:
         return blocks[place].self_attn, blocks[place].layer_norm1(self._states[place])
 
 
-def check_tower(architecture: Any, *, query: Query, layer: int, where: str) -> None:
+def check_tower(architecture: Architecture, *, query: Query, layer: int, where: str) -> None:
     """Refuse options that ask a tower for what it does not have.
 
     Args:
-        architecture: The model's (`harness.transformer.Architecture`).
+        architecture: The model's.
         query: Whose attention is read.
         layer: In which block; negative from the end.
         where: What the message is about.

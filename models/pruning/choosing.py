@@ -1,7 +1,7 @@
 """Selectors that say which patches are kept; all else is done here, once for all of them.
 
-Indices are checked, sorted as in the image and gathered; equal scores are told apart by the lower index. What is made
-of the patches that are not kept follows them.
+Indices are checked, sorted as in the image and gathered; of equal scores the first is kept. Tokens that are made of
+other patches, or of none, stand before or after those that are kept.
 """
 
 from __future__ import annotations
