@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -111,6 +111,46 @@ def predicted_prefill(records: Iterable[Record], language: Language, chip: Accel
     told = (cost for record in records for cost in record.costs if cost.language or cost.units)
     times = [seconds(execution) for cost in told if (execution := _ran(cost, language))]
     return math.fsum(times) / len(times) if times else None
+
+
+class VisualTokens(NamedTuple):
+    """Visual tokens in the prefill of one answer, or their means over several.
+
+    Attributes:
+        entering: That the language model reads, T_in.
+        average: Over all of its blocks, T_avg = (1 / L) sum_l n_l; a block that does not run reads none.
+        last: In its last block, T_end.
+    """
+
+    entering: float
+    average: float
+    last: float
+
+
+def visual_tokens(records: Iterable[Record], language: Language | None) -> VisualTokens | None:
+    """Return the means over a cell's answers; ``None`` if one does not tell.
+
+    Args:
+        records: Of the cell; those without an answer do not count.
+        language: The language model; without it, what dropped tokens in it is not known.
+    """
+    costs = [cost for record in records for cost in record.costs]
+    told = [_visual_tokens(cost, language) for cost in costs if cost.tokens]
+    if not told or None in told:
+        return None
+    return VisualTokens(*(math.fsum(column) / len(told) for column in zip(*filter(None, told), strict=True)))
+
+
+def _visual_tokens(cost: PrefillCost, language: Language | None) -> VisualTokens | None:
+    entering = cost.visual_tokens
+    if cost.ran is None:  # all of it read all of them
+        return VisualTokens(entering, entering, entering)
+    if language is None:
+        return None
+    # What methods add after the prompt is neither text nor visual.
+    read = {work.layer: min(entering, max(0, work.tokens - cost.text_tokens)) for work in cost.ran.layers}
+    layers = language.stack.layers
+    return VisualTokens(entering, sum(read.values()) / layers, read.get(layers - 1, 0))
 
 
 class _Seconds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..harness.hooks import hookimpl
-from . import dissertation
+from . import dissertation, reduction
 
 if TYPE_CHECKING:
     from ..harness.hooks import BoardContext
@@ -39,7 +39,7 @@ _SECTIONS = {
 
 @hookimpl
 def register(registry: Registrar) -> None:
-    """Register the leaderboard, the figures, and what belongs to the dissertation."""
+    """Register the leaderboard, the figures, and what belongs to token reduction and to the dissertation."""
     registry.report(
         "leaderboard",
         f"{_HERE}.leaderboard:leaderboard",
@@ -68,6 +68,7 @@ def register(registry: Registrar) -> None:
         module, section = f"{_HERE}.figures.{name}", _SECTIONS.get(name, "")
         panels = f"{module}:on_board" if section else None
         registry.figure(name, f"{module}:{name}", summary=summary, panels=panels, section=section)
+    reduction.register(registry)
     dissertation.register(registry)
 
 

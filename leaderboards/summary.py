@@ -146,7 +146,7 @@ def _lines(tasks: Sequence[Section]) -> list[Line]:
     for section in tasks:
         for standing in {s.row.label: s for s in reversed(section.shown)}.values():
             found.setdefault(standing.row.label, []).append(standing)
-    lines = [Line(name, tuple(own), _mean([s.headline for s in own])) for name, own in found.items()]
+    lines = [Line(name, tuple(own), mean_over_tasks([s.headline for s in own])) for name, own in found.items()]
     whole = [line for line in lines if len(line.standings) == len(tasks)]
     sign = 1 if tasks and tasks[0].metric.better == "lower" else -1
     return sorted(whole, key=lambda line: (line.baseline, _mean_rank(line), sign * line.score.value, line.name))
@@ -157,7 +157,8 @@ def _mean_rank(line: Line) -> float:
     return sum(tier.best + tier.worst for tier in tiers) / (2 * len(tiers)) if tiers else 0.0
 
 
-def _mean(estimates: Sequence[Estimate | None], weights: Sequence[float] | None = None) -> Estimate:
+def mean_over_tasks(estimates: Sequence[Estimate | None], weights: Sequence[float] | None = None) -> Estimate:
+    """The mean of what is known of the tasks, one or more; the ends of its interval are the means of their ends."""
     known = [estimate for estimate in estimates if estimate is not None]
     if len(known) == 1:
         return known[0]
@@ -225,7 +226,7 @@ def _compared(line: Line, base: Line, metric: Metric) -> Line:
     paired = [_paired(own.row, other.row, metric) for own, other in pairs]
     return replace(
         line,
-        difference=_mean([difference for difference, _ in paired]),
+        difference=mean_over_tasks([difference for difference, _ in paired]),
         told_apart=(apart.count(1), apart.count(-1)) if all(own.tier and other.tier for own, other in pairs) else None,
         retained=None if base.baseline else _retained(base, [share for _, share in paired]),
     )
@@ -234,7 +235,7 @@ def _compared(line: Line, base: Line, metric: Metric) -> Line:
 def _retained(base: Line, shares: Sequence[Estimate | None]) -> Estimate | None:
     """The share of the base's mean score, from that on each task."""
     scores = [standing.headline.value for standing in base.standings if standing.headline]
-    return _mean(shares, scores) if all(shares) and sum(scores) > 0 else None
+    return mean_over_tasks(shares, scores) if all(shares) and sum(scores) > 0 else None
 
 
 def _price(line: Line, base: Line | None, prices: Mapping[str, float]) -> Price | None:

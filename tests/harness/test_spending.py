@@ -20,6 +20,7 @@ from adaptbench.harness.spending import (
     share,
     spending,
     units,
+    visual_tokens,
 )
 from adaptbench.harness.stats import mean_interval
 from adaptbench.harness.transformer import Architecture, Language, Linear, Stack
@@ -209,3 +210,41 @@ def test_predictions_are_of_what_ran_for_each_answer():
     assert two < one
     assert predicted_prefill([record("a", flops(1, text_tokens=4, visual_tokens=8))], LANGUAGE, chip) == one
     assert predicted_prefill([Record("bad", "", None, fault="cut off")], LANGUAGE, chip) is None
+
+
+# Visual tokens
+
+
+def dropped(k, kept, given=576, layers=32, text=40, added=0):
+    """An answer's cost whose decoder reads ``kept`` of ``given`` visual tokens from block k on."""
+    tokens = [text + added + (given if layer < k else kept) for layer in range(layers)]
+    ran = Execution(tuple(LayerWork(layer, count, 4) for layer, count in enumerate(tokens)))
+    return PrefillCost(text_tokens=text, visual_tokens=given, ran=ran)
+
+
+@pytest.mark.parametrize(("kept", "average"), [(192, 216), (128, 156), (64, 96), (166, 191.625), (98, 127.875)])
+def test_visual_tokens_are_averaged_over_blocks(kept, average):
+    language = Language(Stack(32, 32, 4, 4, 8, 48, gated=True, rotary=True), (), causal=True)
+    assert visual_tokens([record("a", dropped(2, kept))], language) == (576, average, kept)
+
+
+def test_a_block_that_does_not_run_reads_no_visual_token():
+    ran = Execution((LayerWork(0, 14, 4), LayerWork(2, 14, 4)))
+    cost = PrefillCost(text_tokens=4, visual_tokens=10, ran=ran)
+    assert visual_tokens([record("a", cost)], LANGUAGE) == (10, 5, 0)
+
+
+def test_where_all_of_the_model_runs_every_block_reads_all_visual_tokens():
+    whole, half = (PrefillCost(text_tokens=9, visual_tokens=count) for count in (64, 32))
+    assert visual_tokens([record("a", whole), record("b", half, half)], LANGUAGE) == (128 / 3,) * 3
+    assert visual_tokens([record("a", whole)], None) == (64, 64, 64)
+
+
+def test_tokens_that_methods_add_are_not_visual():
+    language = Language(Stack(32, 32, 4, 4, 8, 48, gated=True, rotary=True), (), causal=True)
+    assert visual_tokens([record("a", dropped(0, 576, added=1))], language) == (576, 576, 576)
+
+
+def test_without_what_is_needed_visual_tokens_are_not_known():
+    assert visual_tokens([record("a")], LANGUAGE) is None
+    assert visual_tokens([record("a", dropped(2, 64))], None) is None

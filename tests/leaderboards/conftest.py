@@ -1,7 +1,10 @@
 """Runs made by hand through the store, so that every number of a board is known; and the browser for boards."""
 
 import json
+import os
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,6 +162,20 @@ def build_example(path):
     run.cell("small", scores(0.3), task="toy|hard", card=two, flops=flops(2_000_000), timing=None)
     run.cell("large", scores(0.3, noise=0.3, seed=6), task="toy|hard", card=two, flops=flops(90_000_000))
     return run.unfinished("slow", task="toy|hard")
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Compare a text with a golden file, or write it anew; the last digits of a sum are the processor's."""
+
+    def check(name, text):
+        path = Path(__file__).with_name("golden") / name
+        text = re.sub(r"\d+\.\d{10,}", lambda number: f"{float(number[0]):.9g}", text)
+        if os.environ.get("ADAPTBENCH_GOLDEN") == "write":
+            path.write_text(text, encoding="utf-8", newline="\n")
+        assert text == path.read_text(encoding="utf-8")
+
+    return check
 
 
 @pytest.fixture

@@ -1,0 +1,18 @@
+"""What models keep that read fewer visual tokens: measures from the records of runs, and what others have published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...harness.registry import Registrar
+
+
+def register(registry: Registrar) -> None:
+    """Register the reports."""
+    registry.report(
+        "reduction",
+        f"{__name__}.reduction:reduction",
+        formats=(".html", ".md", ".csv", ".json", ".tex"),
+        summary="models that read fewer visual tokens beside the whole one: retention, loyalty, flips, groups A and B",
+    )

@@ -1,0 +1,232 @@
+"""What the records of runs say of models that read fewer visual tokens, of runs made here and of imported logs."""
+
+import json
+
+import pytest
+from adaptbench.harness.cards import Metric
+from adaptbench.harness.errors import UserError
+from adaptbench.harness.importing import ImportedCell, complete, read_results, store
+from adaptbench.harness.outputs import ReportRequest
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.stats import mcnemar_p
+from adaptbench.harness.store import RunDirectory
+from adaptbench.leaderboards.reduction.reduction import reduction
+
+TIMES = 20
+# Ten questions, twenty times: model -> which it has right, and what it says.
+MODELS = {
+    "whole": ("1111111100", "a0 a1 a2 a3 a4 a5 a6 a7 x8 x9"),
+    "blind": ("1100000000", "a0 a1 no no no no no no no no"),
+    "small": ("1111000110", "a0 a1 a2 a3 no no no a7 a8 no"),
+    "pruned": ("1111110010", "A0. a1 a2 a3 a4 a5 no no a8 x9"),
+}
+WORKED = {
+    ("retained", "whole"): None,
+    ("retained", "pruned"): 0.7 / 0.8,
+    ("retained", "blind"): 0.2 / 0.8,
+    ("corrected", "pruned"): (0.7 - 0.2) / (0.8 - 0.2),
+    ("corrected", "blind"): 0,
+    ("information", "whole"): (0.8 - 0.2) / 0.2,
+    ("loyalty, text", "pruned"): 0.6,
+    ("loyalty, words", "pruned"): 0.7,
+    ("loyalty, answer", "pruned"): 0.6,
+    ("flips, kept", "pruned"): 6 * TIMES,
+    ("flips, lost", "pruned"): 2 * TIMES,
+    ("flips, gained", "pruned"): 1 * TIMES,
+    ("flips, same", "pruned"): 1 * TIMES,
+    ("flips, other", "pruned"): 0,
+    ("flips, p", "pruned"): float(mcnemar_p(TIMES, 2 * TIMES)),
+    ("accuracy on A", "pruned"): 2 / 3,
+    ("accuracy on B", "pruned"): 4 / 5,
+    ("accuracy on A", "small"): 0,
+    ("accuracy on B", "small"): 1,
+}
+"""Measure and model -> its value on the one task."""
+
+
+def answered(model):
+    right, said = MODELS[model]
+    return [int(digit) for digit in right] * TIMES, said.split() * TIMES
+
+
+@pytest.fixture
+def run(new_run, make):
+    """The four models on one task."""
+    run = new_run("own")
+    for model in MODELS:
+        scores, outputs = answered(model)
+        run.cell(model, scores, outputs=outputs)
+    return run
+
+
+@pytest.fixture
+def asked(plugins):
+    """The report on some runs, as a file of some ending; the JSON as values."""
+
+    def ask(*directories, form=".json", baseline="whole", **arguments):
+        request = ReportRequest(runs=tuple(directories), plugins=plugins, form=form)
+        text = reduction(request, baseline=baseline, **arguments)
+        return json.loads(text) if form == ".json" else text
+
+    return ask
+
+
+def values(rows, task):
+    return {(row["measure"], row["model"]): row["value"] for row in rows if row["task"] == task}
+
+
+def lmms_log(folder, model, task="vqa"):
+    """What lmms-eval writes of a model with ``--log_samples``, as its version 0.7 lays it out."""
+    folder.mkdir(parents=True)
+    scores, outputs = answered(model)
+    count, metric = len(scores), {"exact_match,none": sum(scores) / len(scores)}
+    config = {"task": task, "output_type": "generate_until", "metric_list": [{"metric": "exact_match"}]}
+    content = {
+        "results": {task: {"alias": task, "sample_len": count, **metric}},
+        "group_subtasks": {},
+        "configs": {task: config | {"lmms_eval_specific_kwargs": {}}},
+        "versions": {task: 1.0},
+        "n-shot": {task: 0},
+        "higher_is_better": {task: {"exact_match": True}},
+        "n-samples": {task: {"original": count, "effective": count}},
+        "config": {"model": "llava", "model_args": f"pretrained=org/{model}", "limit": None},
+        "git_hash": None,
+        "date": "20260102_030405",
+        "lmms_eval_version": "0.7.3",
+        "model_name": f"org/{model}",
+    }
+    (folder / "20260102_030405_results.json").write_text(json.dumps(content))
+    lines = [
+        {
+            "doc_id": number,
+            "target": f"a{number % 10}",
+            "resps": [said],
+            "filtered_resps": said.strip(".").lower(),
+            "input": f"q{number}",
+            "exact_match": float(score),
+        }
+        for number, (score, said) in enumerate(zip(scores, outputs, strict=True))
+    ]
+    path = folder / f"20260102_030405_samples_{task}.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """A run of each model's log."""
+    runs, registry = [], load_plugins(installed=()).registry
+    for model in MODELS:
+        lmms_log(tmp_path / "logs" / model, model)
+        found = read_results(registry, [tmp_path / "logs" / model])
+        assert [type(cell) for cell in found] == [ImportedCell]
+        runs.append(RunDirectory(tmp_path / "runs" / model))
+        store(runs[-1], [complete(cell) for cell in found], "")
+    return runs
+
+
+def test_every_measure_is_what_it_comes_to_by_hand(run, asked):
+    found = values(asked(run.directory, blind="blind", downsampled="small"), "toy")
+    for key, value in WORKED.items():
+        assert found.get(key) == (None if value is None else pytest.approx(value)), key
+
+
+def test_logs_of_lmms_eval_give_the_same(run, imported, asked):
+    name = "lmms-eval:org/{}".format
+    rows = asked(*imported, baseline=name("whole"), blind=name("blind"), downsampled=name("small"))
+    theirs = values(rows, "lmms-eval:vqa")
+    ours = values(asked(run.directory, blind="blind", downsampled="small"), "toy")
+    found = {(measure, model.rpartition("/")[2]): value for (measure, model), value in theirs.items()}
+    # Its filter reads the same answer out of "A0." as out of "a0"; the toy task takes an output for its answer.
+    assert found.pop(("loyalty, answer", "pruned")) == pytest.approx(0.7)
+    assert ours.pop(("loyalty, answer", "pruned")) == pytest.approx(0.6)
+    assert found == ours
+
+
+def test_means_are_over_the_tasks_that_the_whole_model_can_do(run, asked):
+    hard = [0.0] * 10 * TIMES
+    for model in MODELS:
+        scores, outputs = answered(model)
+        half = [score if i % 2 else 0.0 for i, score in enumerate(scores)]
+        run.cell(model, half, outputs=outputs, task="other")
+        run.cell(model, hard, task="hopeless")
+    found = values(asked(run.directory, blind="blind", downsampled="small"), "mean")
+    ratios = [0.7 / 0.8, 3 / 4]
+    assert found["retained", "pruned"] == pytest.approx(sum(ratios) / 2)
+    assert found["OP", "pruned"] == pytest.approx(((ratios[0] ** 2 + ratios[1] ** 2) / 2) ** 0.5)
+    assert found["OG", "pruned"] == pytest.approx((ratios[0] - ratios[1]) / 2 / (sum(ratios) / 2))
+    assert "scores near zero or lower is better: hopeless" in asked(run.directory, form=".md")
+
+
+def test_without_a_blind_model_chance_is_subtracted(run, asked):
+    found = values(asked(run.directory), "toy")
+    assert found["corrected", "pruned"] == pytest.approx((0.7 - 0.25) / (0.8 - 0.25))  # the card's chance is 1 in 4
+    assert ("information", "whole") not in found
+    assert ("accuracy on A", "pruned") not in found
+
+
+def test_the_blind_variant_of_the_whole_model_is_found_by_its_spec(new_run, asked):
+    run = new_run()
+    for model, name in (("whole", "m"), ("blind", "m+blind"), ("pruned", "m+few(keep=8)")):
+        scores, outputs = answered(model)
+        run.cell(name, scores, outputs=outputs)
+    found = values(asked(run.directory, baseline="m"), "toy")
+    assert found["corrected", "m+few(keep=8)"] == pytest.approx(WORKED["corrected", "pruned"])
+    assert "baseline" in asked(run.directory, baseline="m", form=".md")
+
+
+def test_models_that_do_not_tell_their_tokens_are_ranked_only_if_that_is_asked_for(run, asked):
+    quiet = asked(run.directory, blind="blind", form=".md")
+    loud = asked(run.directory, blind="blind", form=".md", across=True)
+    assert " of 2" not in quiet
+    assert "1 of 2" in loud
+    assert "2 of 2" in loud
+
+
+def test_a_score_that_is_not_a_share_has_no_right_and_wrong(new_run, make, asked):
+    run = new_run()
+    card = make.task_card.model_copy(update={"metrics": (Metric(name="points", unit=""),)})
+    run.cell("whole", [3.0, 5.0] * 20, card=card).cell("pruned", [3.0, 4.0] * 20, card=card)
+    found = values(asked(run.directory), "toy")
+    assert found["retained", "pruned"] == pytest.approx(3.5 / 4)
+    assert not [measure for measure, _ in found if measure.startswith(("flips", "accuracy"))]
+
+
+def test_other_samples_are_told_and_left_out(run, asked):
+    run.cell("elsewhere", [1.0] * 200, samples_digest="6b" * 32)
+    assert "elsewhere on toy: other samples" in asked(run.directory, form=".md")
+
+
+def test_samples_without_a_score_do_not_count(new_run, asked):
+    run = new_run()
+    run.cell("whole", [1.0, 1, 0, None] * 20).cell("pruned", [1.0, 0, None, 1] * 20)
+    found = values(asked(run.directory), "toy")
+    assert found["retained", "pruned"] == pytest.approx(0.5)
+    assert found["flips, kept", "pruned"] + found["flips, lost", "pruned"] == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"baseline": ""}, "the whole model is not named"),
+        ({"baseline": "hole"}, r"there is no model hole \(did you mean 'whole'\?\)"),
+        ({"downsampled": "tiny"}, "there is no model tiny"),
+    ],
+)
+def test_a_model_that_the_runs_lack_is_one_line(run, asked, arguments, message):
+    with pytest.raises(UserError, match=message):
+        asked(run.directory, **arguments)
+
+
+def test_a_lone_model_is_held_against_nothing(new_run, asked):
+    run = new_run().cell("whole", [1.0] * 20)
+    with pytest.raises(UserError, match="nothing can be held against whole"):
+        asked(run.directory)
+
+
+@pytest.mark.parametrize("form", [".md", ".tex", ".html", ".csv"])
+def test_it_is_written_in_every_form(run, asked, form):
+    assert "pruned" in asked(run.directory, form=form, blind="blind", downsampled="small")
+
+
+def test_the_page_is_what_it_was(run, asked, golden):
+    golden("reduction.md", asked(run.directory, form=".md", blind="blind", downsampled="small"))
