@@ -9,7 +9,8 @@ A method acts between the blocks of the prefill (`Method`). It may
 * plan what runs of the blocks to come, row by row: ``state.planned([{20: SKIPPED, 21: Block(heads=(0, 3))}, ...])``.
   A skipped block has no keys and values; a restricted one multiplies with parts of its weights. Rows of equal plan
   run together. A plan holds for the whole answer;
-* read the last token's attention in the block that has just run: ``state.attention()``;
+* read the last token's attention in the block that has just run: ``state.attention()``; of it also the attention of
+  other tokens and the keys, and the last token's attention in the block that runs next: `decoder_state.Reading`;
 * put tokens of its own after the prompt (`Method.after_prompt`).
 
 A method that keeps 10 visual tokens from block 2 on::
@@ -40,6 +41,7 @@ import torch
 
 from ..harness.errors import UserError
 from .decoder_blocks import SKIPPED, WHOLE, Block, Blocks, Gates, Part
+from .decoder_reading import BlockReading
 from .decoder_state import Cache, Kept, PartialPrefill, Plan, Prefix, SharedPrefixes, State, Tokens, stacked
 from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
 from .lru import ByteLru
@@ -179,7 +181,7 @@ class Decoder:
         """Do what `finish` does; return the state after the last block, of all tokens, and the cache for `follow`."""
         if partial.depth > self.shared_depth(methods):
             raise UserError(f"a method acts before block {partial.depth}, which has run", todo="start less deep")
-        state, cache, passing = partial.state, partial.cache, _Pass(self, partial.cache)
+        state, cache, passing = partial.state.beginning(), partial.cache, _Pass(self, partial.cache)
         sharing = _Sharing(self, ByteLru(0) if memory is None else memory)
         if not state.own.shape[1]:  # the prefixes are the whole prompts: their last token is needed in every row
             state = state.apart()
@@ -197,7 +199,7 @@ class Decoder:
                     state = state.apart()
                 prefixes = state.prefixes and sharing.run(index, state.prefixes, cache)
                 own = passing.run(index, state.own, state.prefixes.own if state.prefixes else state.tokens, state.gates)
-                read = _AttentionRow(self, index, state, cache)
+                read = BlockReading(self, index, state, cache)
                 state = dataclasses.replace(state, own=own, attention=read, prefixes=prefixes)
         return state, cache
 
@@ -255,14 +257,19 @@ class Decoder:
         Args:
             hidden: Output of the last block.
         """
-        logits: torch.Tensor = self._head(self._norm(hidden))
+        logits: torch.Tensor = self._head(self.normed(hidden))
         return logits
+
+    def normed(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return hidden states [..., d] after the norm that stands before the head."""
+        normed: torch.Tensor = self._norm(hidden)
+        return normed
 
     def _below(self, state: State, cache: Cache, depth: int) -> State:
         passing = _Pass(self, cache)
         for index in range(depth):
             own = passing.run(index, state.own, state.tokens)
-            read = _AttentionRow(self, index, state, cache)
+            read = BlockReading(self, index, state, cache)
             state = dataclasses.replace(state, own=own, attention=read)
         return state
 
@@ -412,35 +419,6 @@ class _Sharing:
 def _bytes(ran: tuple[Prefix, Kept]) -> int:
     prefix, kept = ran
     return prefix.hidden.numel() * prefix.hidden.element_size() + sum(keys.bytes for keys, _ in kept.values())
-
-
-class _AttentionRow:
-    """Reads the last token's attention in a block that has run.
-
-    It is computed when asked for, from the input of the block: fused kernels return no probabilities, and methods need
-    one row of them at most.
-    """
-
-    def __init__(self, decoder: Decoder, index: int, given: State, cache: Cache) -> None:
-        self._decoder, self._index, self._cache = decoder, index, cache
-        self._last, self._new = given.own[:, -1:], given.tokens.latest(1)
-
-    def __call__(self) -> torch.Tensor:
-        """Return probabilities, float32 [B, heads, n], over the tokens that the block kept."""
-        decoder, index = self._decoder, self._index
-        if [block for block, _ in self._cache.parts(index)] != [WHOLE]:
-            raise UserError(
-                f"block {index} did not run whole in every row, so there is no attention of it to be read",
-                todo="let the method that reads attention act before the one that plans",
-            )
-        keys, tokens = self._cache.kept[index][WHOLE]
-        if keys.most is not None and tokens.count >= keys.most:
-            raise UserError(
-                f"block {index} has forgotten tokens that left its sliding window",
-                todo="choose a block without one, or a shorter prompt",
-            )
-        scores = decoder.blocks.last_row(index, self._last, keys, decoder.rotary(self._last, self._new))
-        return scores.float().masked_fill(~tokens.real[:, None], -torch.inf).softmax(dim=-1)
 
 
 def _windows(config: Any, depth: int) -> list[int | None]:

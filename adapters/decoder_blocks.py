@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch.nn import functional
@@ -20,7 +20,7 @@ from .lru import ByteLru
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
+    from .kv_cache import AttentionContext, RotaryEmbedding
 
 Runs: TypeAlias = tuple[range, ...]
 """Indices as ascending runs that do not overlap: ``(range(0, 8), range(24, 32))``."""
@@ -207,29 +207,32 @@ class Blocks:
         widened = self._mlp(index, block.channels, inner, gates.channels, views)
         return hidden if widened is None else hidden + widened
 
-    def last_row(self, index: int, last: torch.Tensor, keys: KVCache, rotary: RotaryEmbedding) -> torch.Tensor:
-        """Scores of one query over all keys of a whole block, before the softmax.
+    def rotated(
+        self, index: int, name: Literal["q", "k"], given: torch.Tensor, rotary: RotaryEmbedding
+    ) -> torch.Tensor:
+        """Queries or keys that a whole block makes of tokens: [B, heads, n, head width], or key heads; where it is.
 
         Args:
             index: Which block.
-            last: What the block was given for the querying token, [B, 1, d].
-            keys: Which the block kept.
-            rotary: For the querying token.
-
-        Returns:
-            [B, heads, keys].
+            name: Which of the two.
+            given: What the block is given for the tokens, [B, n, d].
+            rotary: For the tokens.
         """
-        pair = keys.pair
-        if pair is None:
-            raise UserError(f"block {index} kept no keys", todo="read the attention of a block that ran")
-        home = last.device
         if self._devices is not None:
-            last = last.to(self._devices[index])
-            rotary = _rotary_on(rotary, last.device)
-        attention = self.layers[index].self_attn
-        query = _rotate(self._heads(index, "q", None, self.layers[index].input_layernorm(last)), rotary)
-        known = pair[0].repeat_interleave(self._group, dim=1)  # a key head serves a group of query heads
-        return ((query @ known.transpose(2, 3)).squeeze(2) * float(attention.scaling)).to(home)
+            given = given.to(self._devices[index])
+            rotary = _rotary_on(rotary, given.device)
+        return _rotate(self._heads(index, name, None, self.layers[index].input_layernorm(given)), rotary)
+
+    def scores(self, index: int, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """Scores [B, heads, q, n] of queries [B, heads, q, head width] over keys, before the softmax.
+
+        Args:
+            index: Which block.
+            queries: Of any of its heads.
+            keys: Of their key heads, each of which serves a group of them, [B, key heads, n, head width].
+        """
+        known = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1)
+        return (queries @ known.transpose(2, 3)) * float(self.layers[index].self_attn.scaling)
 
     def _attention(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 
@@ -94,8 +94,63 @@ class Tokens:
         return Tokens(change(self.real), change(self.positions), change(self.visual), self.gaps, self.forgotten)
 
 
-def _no_attention() -> torch.Tensor:
-    raise UserError("no block has run yet", todo="read attention after a block")
+class Reading(Protocol):
+    """What can be read of the block that ran just before.
+
+    The block must have run whole in every row, and must not have forgotten tokens that left its sliding window.
+    """
+
+    def __call__(self) -> torch.Tensor:
+        """Return the attention of the last token to each: probabilities float32 [B, heads, n], zero at padding."""
+        ...
+
+    def ahead(self, state: State) -> torch.Tensor:
+        """Return the same of the block that runs next, whose queries and keys are computed for it.
+
+        Args:
+            state: What that block would be given.
+        """
+        ...
+
+    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the attention of some tokens to each, head by head: probabilities float32 [B, q, n].
+
+        One head at a time is in memory. A row of padding holds any probabilities.
+
+        Args:
+            places: int64 [B, q], in each row.
+        """
+        ...
+
+    def keys(self) -> torch.Tensor:
+        """Return the keys of all tokens, rotated: [B, key heads, n, head width]."""
+        ...
+
+    def normed(self, state: State) -> torch.Tensor:
+        """Return a state's tokens as the head would be given them, after the last norm: [B, n, d]."""
+        ...
+
+
+class _NoReading:
+    """No block has run yet, or tokens were dropped since."""
+
+    def __call__(self) -> torch.Tensor:
+        raise UserError("no block has run yet", todo="read attention after a block")
+
+    def ahead(self, state: State) -> torch.Tensor:  # noqa: ARG002 - there is nothing to be read
+        return self()
+
+    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:  # noqa: ARG002
+        yield self()
+
+    def keys(self) -> torch.Tensor:
+        return self()
+
+    def normed(self, state: State) -> torch.Tensor:  # noqa: ARG002
+        return self()
+
+
+_NO_READING = _NoReading()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +192,21 @@ class State:
         tokens: Which tokens these are, those of the prefixes included.
         plans: Of each row, what runs of the blocks that are still to come.
         gates: Block -> factors for its parts, for training; empty at inference.
-        attention: Returns the attention of the last token to each of ``tokens`` in the block that ran just before:
-            probabilities float32 [B, heads, n], zero at padding. Only that row is computed. The block must have run
-            whole in every row, and must not have forgotten tokens that left its sliding window.
+        attention: Returns the attention of the last token to each of ``tokens`` in the block that ran just before, and
+            more if it is asked: see `Reading`. Only what is asked for is computed.
         prefixes: The prefixes that are shared, if any are.
+        asked: The visual tokens of each prompt before any was dropped, int64 [B]; ``None`` before the first block.
+        marked: bool [B, n], tokens that a method has marked, for itself to find them in later blocks; default none.
     """
 
     own: torch.Tensor
     tokens: Tokens
     plans: tuple[Plan, ...]
     gates: Mapping[int, Gates] = field(default_factory=dict)
-    attention: Callable[[], torch.Tensor] = _no_attention
+    attention: Reading = _NO_READING
     prefixes: SharedPrefixes | None = None
+    asked: torch.Tensor | None = None
+    marked: torch.Tensor | None = None
 
     @functools.cached_property
     def hidden(self) -> torch.Tensor:
@@ -176,7 +234,32 @@ class State:
         real, positions = kept.gather(1, order), self.tokens.positions.gather(1, order)
         tokens = Tokens(real, positions, self.tokens.visual.gather(1, order))
         hidden = self.hidden.gather(1, order[..., None].expand(-1, -1, self.hidden.shape[-1]))
-        return dataclasses.replace(self, own=hidden, tokens=tokens, attention=_no_attention, prefixes=None)
+        marked = None if self.marked is None else self.marked.gather(1, order)
+        return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
+
+    def with_tokens(self, rows: Sequence[Row], marked: torch.Tensor | None = None) -> State:
+        """Go on with other tokens, at positions without gaps.
+
+        Args:
+            rows: Hidden states of each row, and which of its tokens are visual.
+            marked: As in the state, padded as rows are: on the left.
+        """
+        hidden, real, visual = padded(rows)
+        tokens = Tokens.following(None, real, visual)
+        return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
+
+    def unread(self) -> State:
+        """The same state, of which nothing can be read."""
+        return dataclasses.replace(self, attention=_NO_READING)
+
+    def beginning(self) -> State:
+        """The same state, before the first block between which methods may act."""
+        return dataclasses.replace(self, asked=self.tokens.visual.sum(dim=1))
+
+    @property
+    def asked_visual(self) -> list[int]:
+        """The visual tokens of each prompt before any was dropped."""
+        return (self.tokens.visual.sum(dim=1) if self.asked is None else self.asked).tolist()
 
     def compacted(self) -> State:
         """The same tokens at positions without gaps."""

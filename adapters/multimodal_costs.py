@@ -12,7 +12,7 @@ from ..harness.prefill_cost import Units
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..harness.execution import Execution
+    from ..harness.execution import Execution, PromptSize
     from ..harness.transformer import Architecture
     from .decoder import Method, Plan
 
@@ -48,6 +48,18 @@ def projector_flops(architecture: Architecture, tokens: int) -> int:
 def language_flops(architecture: Architecture, execution: Execution) -> int:
     """Count the FLOPs of the language model for what ran of it."""
     return sum(operator.flops for operator in prefill(architecture, execution, COUNTED))
+
+
+def added_flops(methods: Sequence[Method], size: PromptSize, *, switches: bool = True) -> int:
+    """Return the FLOPs of what methods in the decoder compute themselves for a prompt, of those that say it.
+
+    Args:
+        methods: In the decoder.
+        size: What it reads of the prompt.
+        switches: Whether methods that have switches count.
+    """
+    told = [m.flops for m in methods if hasattr(m, "flops") and (switches or not hasattr(m, "units"))]
+    return sum(flops(size) if callable(flops) else flops for flops in told)
 
 
 def opened_units(methods: Sequence[Method], plan: Plan) -> Units | None:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.contracts import Answer
 from ..harness.errors import UserError
-from ..harness.execution import Execution, LayerWork
+from ..harness.execution import Execution, LayerWork, PromptSize
 from ..harness.measure.work import Work
 from ..harness.prefill_cost import LanguageFlops, PrefillCost
 from . import live_adapters
 from .images import squared
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
-from .multimodal_costs import language_flops, opened_units, projector_flops, vision_flops
+from .multimodal_costs import added_flops, language_flops, opened_units, projector_flops, vision_flops
 from .placement import device_of
 from .transformers_meta import blueprint_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import Prompt
     from ..harness.figures import AttentionMaps
-    from ..harness.transformer import Architecture
+    from ..harness.transformer import Architecture, Stack
     from .decoder import Cache, Decoder, Method, PartialPrefill
     from .decoder_state import Row
 
@@ -265,12 +265,11 @@ class HFMultimodal:
 
     def _costs(self, prompts: Sequence[Prompt], cache: Cache) -> list[PrefillCost]:
         """The costs of prefills, of which the cache holds one in each row, as they left it."""
-        extras = self.decoder.extras(self.methods, 1)
-        added = sum(extra.shape[1] for extra in extras), sum(getattr(method, "flops", 0) for method in self.methods)
-        return [self._cost(prompt, cache, row, *added) for row, prompt in enumerate(prompts)]
+        tokens = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
+        return [self._cost(prompt, cache, row, tokens) for row, prompt in enumerate(prompts)]
 
-    def _cost(self, prompt: Prompt, cache: Cache, row: int, tokens: int, flops: int) -> PrefillCost:
-        """The cost of a prefill, to which methods added tokens after the prompt and FLOPs of their own."""
+    def _cost(self, prompt: Prompt, cache: Cache, row: int, tokens: int) -> PrefillCost:
+        """The cost of a prefill, to which methods added tokens after the prompt."""
         blocks, images = self.decoder.blocks, len(prompt.images)
         text, visual = self.token_counts(prompt)
         language = functools.partial(language_flops, self.architecture)
@@ -282,11 +281,18 @@ class HFMultimodal:
         beside = functools.partial(
             live_adapters.beside, self._live, tower=self._tower, visual_tokens=visual, images=images
         )
-        spent = language(ran) + beside(blocks=ran).language + flops
-        shares = LanguageFlops(spent, language(full) + beside(blocks=full).language, language(base))
+        added = added_flops(self.methods, PromptSize(self._stack, text + tokens, visual))
+        chosen = added_flops(self.methods, PromptSize(self._stack, text, visual), switches=False)
+        spent = language(ran) + beside(blocks=ran).language + added
+        shares = LanguageFlops(spent, language(full) + beside(blocks=full).language + chosen, language(base))
         units = opened_units(self.methods, cache.plans[row])
         total = seen + beside(blocks=ran).vision + spent
-        return PrefillCost(text, visual, 0, total, shares, units, ran if self.methods else None)
+        return PrefillCost(text, visual, 0, total, shares, added, units, ran if self.methods else None)
+
+    @functools.cached_property
+    def _stack(self) -> Stack:
+        """The language model's blocks."""
+        return Work.whole(self.architecture, text_tokens=1).language[0]
 
     @functools.cached_property
     def _tower(self) -> Execution | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UserError
 
@@ -31,6 +31,20 @@ class LayerWork:
     tokens: int
     heads: int
     mlp: Fraction = Fraction(1)
+
+
+class PromptSize(NamedTuple):
+    """What a decoder reads of one prompt, before a method inside it drops anything.
+
+    Attributes:
+        stack: Its blocks.
+        text: Tokens that are not visual, those that methods put after the prompt among them.
+        visual: Visual tokens.
+    """
+
+    stack: Stack
+    text: int
+    visual: int
 
 
 @dataclass(frozen=True, slots=True)

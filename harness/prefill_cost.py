@@ -19,7 +19,7 @@ class LanguageFlops(NamedTuple):
     Attributes:
         spent: As it ran, with the tokens that methods put after the prompt and with what methods compute themselves.
         full: Of the same model with every switch on: all blocks, heads and channels on the tokens that a selection
-            leaves, without anything that methods add.
+            leaves, with what the selection computes and without anything that a scheduler adds.
         base: Of the base model, without any method: all blocks, heads and channels on all tokens.
     """
 
@@ -45,6 +45,7 @@ class PrefillCost:
         cut_tokens: Tokens that the prompt lost because it was longer than the model can read.
         flops: Of everything: vision tower, projector, language model, methods; ``None`` if they are not known.
         language: Of the language model alone; ``None`` if they are not known.
+        methods: Of ``flops``, those of what methods compute themselves.
         units: Of the methods that have switches; ``None`` if none has.
         ran: What ran of the language model; ``None`` if all of it did, or it is not known.
     """
@@ -54,6 +55,7 @@ class PrefillCost:
     cut_tokens: int = 0
     flops: int | None = None
     language: LanguageFlops | None = None
+    methods: int = 0
     units: Units | None = None
     ran: Execution | None = None
 

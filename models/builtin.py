@@ -21,7 +21,7 @@ _SELECTORS = frozenset({
     "divprune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "visionzip",
     "vispruner",
 })  # fmt: skip
-_DROPPING = frozenset({"fastv", "vtw"})
+_DROPPING = frozenset({"dart", "fastv", "pyramiddrop", "sparsevlm", "vtw"})
 
 
 def _method(
@@ -64,6 +64,10 @@ _PRUNING_AND_SCHEDULING = {
         "adaptive.adallava:AdaLlavaL",
         _scheduler("AdaLLaVA-L: a scheduler skips blocks, prompt by prompt"),
     ),
+    "dart": (
+        "pruning.dart:Dart",
+        _dropping("DART: after k blocks, the visual tokens that are like others are dropped"),
+    ),
     "divprune": (
         "pruning.divprune:DivPrune",
         _selector("DivPrune: visual tokens that are as far from each other as can be"),
@@ -92,9 +96,17 @@ _PRUNING_AND_SCHEDULING = {
         "pruning.prumerge:PruMergePlus",
         _selector("PruMerge+: PruMerge with a grid of further tokens"),
     ),
+    "pyramiddrop": (
+        "pruning.pyramiddrop:PyramidDrop",
+        _dropping("PyramidDrop: visual tokens are dropped stage by stage, by the last token's attention"),
+    ),
     "random-tokens": (
         "pruning.random_tokens:RandomTokens",
         _selector("Visual tokens at random places, the same ones in every image", baseline=True),
+    ),
+    "sparsevlm": (
+        "pruning.sparsevlm:SparseVLM",
+        _dropping("SparseVLM: visual tokens that few words of the question attend to are dropped, and some recycled"),
     ),
     "visionzip": (
         "pruning.visionzip:VisionZip",

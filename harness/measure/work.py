@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UserError
-from ..execution import Execution
+from ..execution import Execution, PromptSize
 from .closed_form import Operator, decode_step, prefill, projector, text_tower, vision
 from .parallel import ONE, Cards
 from .traced_work import TracedWork
@@ -134,6 +134,11 @@ class Work:
         return cls(model, text_tokens, given, tower, execution, images=images, assumed=assumed)
 
     @property
+    def size(self) -> PromptSize:
+        """What the language model reads of the prompt."""
+        return PromptSize(self.language[0], self.text_tokens, self.visual_tokens)
+
+    @property
     def tokens(self) -> int:
         """Tokens that enter the language model."""
         return self.text_tokens + self.visual_tokens
@@ -207,7 +212,7 @@ class Work:
             yield from own.of_prompt()
             if self.execution is not None:
                 yield from of_methods("prefill", "adapter", self.beside.language)
-                yield from of_methods("prefill", "scheduler", self.added)
+                yield from of_methods("prefill", "added", self.added)
             return
         if self.tower is not None:
             yield from (operator.times(self.images) for operator in vision(self.model, self.tower, convention))
@@ -218,7 +223,7 @@ class Work:
         if self.execution is not None:
             yield from prefill(self.model, self.execution, convention)
             yield from of_methods("prefill", "adapter", self.beside.language)
-            yield from of_methods("prefill", "scheduler", self.added)
+            yield from of_methods("prefill", "added", self.added)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token; of an encoder, which writes none, nothing."""

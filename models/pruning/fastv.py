@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ...harness.errors import UserError
 from ...harness.methods import Seed  # noqa: TC001 - pydantic reads it
-from .dropping import Dropping
+from .dropping import DroppingOnce, row_flops
 
 if TYPE_CHECKING:
     import torch
 
     from ...adapters.decoder import State
-    from ...harness.measure.work import Work
+    from ...harness.transformer import Stack
 
 
-class FastV(Dropping):
+class FastV(DroppingOnce):
     """Drop visual tokens once, before block ``k``, for the rest of the answer.
 
     A token's score is the probability that the last token of the prompt attends to it with in block ``k - 1``. Only
@@ -48,22 +47,24 @@ class FastV(Dropping):
     seed: Seed = 0
     """The seed of the random places."""
 
-    def leaves(self, work: Work) -> Work:
-        """Return the work with fewer visual tokens from block ``k`` on."""
-        if self.select == "attention" and work.always is not None and self.k > work.always:
-            raise UserError(
-                f"it reads the attention of block {self.k - 1}, and a scheduler may switch off all but the first "
-                f"{work.always} blocks",
-                where=self.where,
-                todo=f"give k from 1 to {work.always}, or select=random",
-            )
-        return super().leaves(work)
+    @property
+    def reads(self) -> bool:
+        """Whether it reads attention."""
+        return self.select == "attention"
+
+    def instead(self, always: int) -> str:
+        """What to do where only the first ``always`` blocks are sure to run."""
+        return f"give k from 1 to {always}, or select=random"
 
     def kept(self, visual: int) -> int:
         """How many visual tokens are kept."""
         return round(visual * (1 - self.r)) if self.keep is None else min(visual, self.keep)
 
-    def scores(self, state: State) -> torch.Tensor:
+    def scoring(self, stack: Stack, tokens: int, visual: int) -> int:  # noqa: ARG002 - to all tokens
+        """FLOPs of one row of attention."""
+        return row_flops(stack, tokens) if self.reads else 0
+
+    def scores(self, index: int, state: State) -> torch.Tensor:  # noqa: ARG002 - it drops before one block
         """Scores [B, n], none of them negative."""
         if self.select == "random":
             return self._random(state.tokens.visual)

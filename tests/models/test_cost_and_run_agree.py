@@ -53,6 +53,12 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "vispruner": {"keep": [1, 64, 65], "important": [0, 0.3, 1, 2], "layer": [-3, 9]},
     "visionzip": {"dominant": [0, 1, 55, 56], "contextual": [0, 10, 64], "cls_token": ["true", "false"]},
     "vtw": {"k": [0, 1, 10, 11], "positions": ["compacted"]},
+    "pyramiddrop": {"layers": ["1/2/3", "3/2", "2/5/11"], "shares": ["0.5/0.2/0", "2/1", "x"], "heads": ["max"]},
+    "dart": {"k": [0, 1, 10, 11], "keep": [0, 1, 70], "visual_pivots": [0, 70], "beside": ["true"]},
+    "sparsevlm": {
+        "target": [64, 65], "version": ["v2", "v3"], "layers": ["1/2/3", "1/2", "2/5/11"], "counts": ["9/5/1", "0"],
+        "positions": ["original"],
+    },
     "smaller-images": {"side": [0, 30]},
     "blind": {"colour": ["red"]},
     "layers": {"keep": [2]},
@@ -68,6 +74,9 @@ BLIND_TO_INPUT = (
     "vispruner",
     "visionzip",
     "vtw",
+    "pyramiddrop",
+    "dart",
+    "sparsevlm",
     "smaller-images",
     "fastv",
     "prumerge(tokens",
@@ -91,7 +100,8 @@ RIGHT = {
     ],
     "dropping": [
         "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",
-        "vtw(k=5)",
+        "vtw(k=5)", "pyramiddrop", "pyramiddrop(layers=3/9,shares=0.3/0.1)", "dart", "dart(k=1,keep=9,beside=true)",
+        "sparsevlm", "sparsevlm(version=v2,target=64)",
     ],
     "scheduler": [
         "", "adallava-l", "adallava-l(scheduler=first)", "adallava-l(checkpoint=none,scheduler=random)",
@@ -195,7 +205,7 @@ def test_one_number_of_flops(
     costing = Costing(registry, spec)
     for cost in (answer.cost for answer in modified(base, planned).answer(prompts)):
         priced = costing.cost(CostRequest(cost.text_tokens, convention=COUNTED))
-        ran = as_it_ran(costing.architecture, cost).adding(priced.work.added)
+        ran = as_it_ran(costing.architecture, cost).adding(cost.methods)
         for method in (method for method in planned.as_applied if method.entry.name == "lora"):
             ran = method.method.leaves(ran)
         assert flops(ran) == cost.flops

@@ -18,6 +18,7 @@ from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.adaptive.scheduler import ContentNoise, Scheduler, best, in_order, save
 from adaptbench.models.adaptive.steering import Steering, plans
 from adaptbench.models.adaptive.switches import SchedulerConfig, Switches
+from adaptbench.models.pruning.dropping import row_flops
 from adaptbench.models.pruning.fastv import FastV
 from adaptbench.models.pruning.prumerge import PruMerge
 from hypothesis import given, settings
@@ -136,9 +137,12 @@ def test_a_budget_is_a_share_of_the_same_prefill_without_scheduler_and_token(
     for alone, answer in zip(pruned.answer(prompts), model.answer(prompts), strict=True):
         cost = answer.cost
         kept = [cost.tokens] + [cost.tokens - cost.visual_tokens // 2] * 3
-        assert cost.language.full == language(model, blocks(kept)) == alone.cost.language.spent
+        assert cost.language.full == language(model, blocks(kept)) + alone.cost.methods == alone.cost.language.spent
         assert cost.language.base == language(model, blocks([cost.tokens] * 4)) == alone.cost.language.base
-        assert cost.language.spent == language(model, cost.ran) + model.methods[1].flops
+        assert cost.language.spent == language(model, cost.ran) + cost.methods
+        stack, drops = model.architecture.language.stack, cost.visual_tokens > 0
+        assert alone.cost.methods == drops * row_flops(stack, cost.tokens)
+        assert cost.methods == drops * row_flops(stack, cost.tokens + token) + model.methods[1].flops
         assert [work.tokens for work in cost.ran.layers] == [kept[work.layer] + token for work in cost.ran.layers]
         assert cost.units.on * 4 == 3 * cost.units.all
         assert alone.cost.ran == blocks(kept)
