@@ -6,7 +6,7 @@ return no probabilities, and methods need few rows of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -17,8 +17,19 @@ from .decoder_state import Tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .decoder import Decoder
+    from .decoder_blocks import Blocks
     from .decoder_state import Cache, State
+    from .kv_cache import RotaryEmbedding
+
+
+class ReadDecoder(Protocol):
+    """What reading needs of a decoder, whose own docstrings say what these are."""
+
+    blocks: Blocks
+
+    def rotary(self, hidden: torch.Tensor, tokens: Tokens) -> RotaryEmbedding: ...  # noqa: D102
+    def normed(self, hidden: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
+    def window(self, index: int) -> int | None: ...  # noqa: D102
 
 
 class BlockReading:
@@ -31,7 +42,7 @@ class BlockReading:
         cache: Of the prompts; it holds the block's keys.
     """
 
-    def __init__(self, decoder: Decoder, index: int, given: State, cache: Cache) -> None:
+    def __init__(self, decoder: ReadDecoder, index: int, given: State, cache: Cache) -> None:
         self._decoder, self._index, self._cache = decoder, index, cache
         self._given = given.unread()
 

@@ -31,7 +31,7 @@ def clusters(tokens: torch.Tensor, count: int) -> torch.Tensor:
     apart = distances.masked_fill(~denser, torch.inf).amin(dim=1)
     apart = torch.where(apart.isinf(), distances.max(), apart)
     centres = highest(density * apart, count)
-    found = distances[:, centres].argmin(dim=1)
+    found: torch.Tensor = distances[:, centres].argmin(dim=1)
     found[centres] = order[:count]
     return found
 

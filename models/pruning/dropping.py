@@ -49,7 +49,7 @@ class Dropping(Method):
         raise NotImplementedError
 
     def scoring(self, stack: Stack, tokens: int, visual: int) -> int:  # noqa: ARG002 - this is the default
-        """FLOPs of `scores` for a prompt that has so many tokens left, ``visual`` of them visual: of its products."""
+        """FLOPs of the products in `scores`, for a prompt that has ``tokens`` left, ``visual`` of them visual."""
         return 0
 
     def apply(self, model: Any) -> Any:
