@@ -74,5 +74,6 @@ def register(registry: Registrar) -> None:
 
 @hookimpl
 def board_context(event: BoardContext) -> None:
-    """Add what the dissertation published."""
+    """Add what the dissertation, and others of token reduction, published."""
+    reduction.board_context(event)
     dissertation.board_context(event)

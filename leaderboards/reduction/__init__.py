@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ...harness.hooks import BoardContext
     from ...harness.registry import Registrar
 
 
@@ -16,3 +17,16 @@ def register(registry: Registrar) -> None:
         formats=(".html", ".md", ".csv", ".json", ".tex"),
         summary="models that read fewer visual tokens beside the whole one: retention, loyalty, flips, groups A and B",
     )
+    registry.report(
+        "reduction-published",
+        f"{__name__}.published:published",
+        formats=(".html", ".md", ".csv", ".json", ".tex", ".svg", ".pdf", ".png"),
+        summary="what is published of token reduction, its averages computed again; .svg: what contradicts; no run",
+    )
+
+
+def board_context(event: BoardContext) -> None:
+    """Add the published scores of methods that can be run here."""
+    from .scores import published_scores
+
+    event.published.extend(published_scores())
