@@ -82,6 +82,11 @@ def out_of_memory(error: BaseException) -> bool:
 def give_back_memory() -> None:
     """Have memory that nothing refers to any more given back, also that of objects that refer to each other."""
     gc.collect()
+    if has_accelerator():
+        sys.modules["torch"].cuda.empty_cache()
+
+
+def has_accelerator() -> bool:
+    """Whether torch has been loaded and can use a GPU."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    return torch is not None and bool(torch.cuda.is_available())

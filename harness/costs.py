@@ -30,6 +30,9 @@ _SHARE = 0.02
 """Of the time that a cell's answers took: after that, a measurement ends, if it has its first repetitions."""
 _LEAST_SECONDS = 0.1
 """Of a measurement, however quick the answers."""
+_TIMED_PROMPTS = 8
+"""A timed prefill reads at most these first prompts of a cell: it shares nothing, and one of a full batch would often
+take longer than all of the cell's answers."""
 
 
 class Counted(NamedTuple):
@@ -121,7 +124,7 @@ class Costs:
         model = self._model()
         if capability in OF_IMAGES and isinstance(model, Traceable):
             return str(_shapes(_prepared(model, inputs)))
-        return str([item.digest for item in inputs])
+        return str([item.digest for item in inputs[:_TIMED_PROMPTS]])
 
     def end_to_end(
         self,
@@ -134,9 +137,8 @@ class Costs:
         model = self._model()
         if capability not in OF_IMAGES or not isinstance(model, Traceable):
             return None
-        call, what = _embedding(model, inputs)
         own = passes.whole.get(len(inputs)) if passes else None
-        return _measured(call, what, len(inputs), _device(model), _effort(answering), own)
+        return _measured(_embedding(model, inputs, _device(model)), _effort(answering), own)
 
     def time(
         self,
@@ -148,7 +150,7 @@ class Costs:
         """Measure one batch, now, unless the cell's own passes tell.
 
         Args:
-            inputs: The batch.
+            inputs: The batch, of which a prefill reads the first prompts.
             capability: What is asked of the model.
             answering: Seconds that the cell's answers took: measuring takes a small share of that, or a few calls.
             passes: Those that answered the cell.
@@ -160,30 +162,38 @@ class Costs:
         if capability not in OF_IMAGES:
             if not isinstance(model, Prefilling | CountedMaskedModel):
                 return None
-            prefill = _prefill(model, _askable(inputs))
+            prefill = _prefill(model, _askable(inputs[:_TIMED_PROMPTS]))
             if prefill is None:
                 return None
-            call, what, device = prefill
+            batch = prefill
         elif isinstance(model, Traceable):
-            call, what, device = _forward(model, inputs)
+            batch = _forward(model, inputs)
             own = passes.module.get(len(inputs)) if passes else None
         else:  # what it returns is in the processor's memory, so the processor's clock sees all of it
-            (call, what), device = _embedding(model, inputs), "cpu"
+            batch = _embedding(model, inputs, "cpu")
             own = passes.whole.get(len(inputs)) if passes else None
-        timing = _measured(call, what, len(inputs), device, _effort(answering), own)
+        timing = _measured(batch, _effort(answering), own)
         if timing is None or (capability in OF_IMAGES and not isinstance(model, Traceable)):
             return timing
         from .measure.memory import peak_memory
 
-        return timing.model_copy(update={"peak_memory": peak_memory(call, device)})
+        return timing.model_copy(update={"peak_memory": peak_memory(batch.call, batch.device)})
 
 
-def _measured(
-    call: Callable[[], object], what: str, inputs: int, device: str, effort: Effort, own: Sequence[float] | None
-) -> Timing | None:
+class _Batch(NamedTuple):
+    """What is timed: a call, what it does to how many inputs, and the device that it is on."""
+
+    call: Callable[[], object]
+    what: str
+    inputs: int
+    device: str
+
+
+def _measured(batch: _Batch, effort: Effort, own: Sequence[float] | None) -> Timing | None:
     """What the cell's own passes took, of a call on the processor, or else repetitions; ``None`` if it is too short."""
     from .measure.timing import TooShort, measure, of_passes
 
+    call, what, inputs, device = batch
     with suppress(TooShort):
         found = of_passes(own, what=what, inputs=inputs) if own and device == "cpu" else None
         return found or measure(call, what=what, inputs=inputs, device=device, effort=effort)
@@ -196,10 +206,10 @@ def _effort(answering: float) -> Effort:
     return Effort(most=max(_LEAST_SECONDS, _SHARE * answering))
 
 
-def _embedding(model: Any, inputs: Sequence[Input]) -> tuple[Callable[[], object], str]:
-    """What to time of any model of images, end to end, and its name."""
+def _embedding(model: Any, inputs: Sequence[Input], device: str) -> _Batch:
+    """What to time of any model of images, end to end."""
     images = [item.own() for item in inputs]
-    return functools.partial(model.embed, images), f"{END_TO_END} of {len(inputs)} images"
+    return _Batch(functools.partial(model.embed, images), f"{END_TO_END} of {len(inputs)} images", len(inputs), device)
 
 
 def _device(model: HasModule) -> str:
@@ -208,8 +218,8 @@ def _device(model: HasModule) -> str:
     return min(devices, key=lambda name: (not name.startswith("cuda"), name), default="cpu")
 
 
-def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], object], str, str]:
-    """What to time of a torch model, its name, and the device that it is on."""
+def _forward(model: Traceable, inputs: Sequence[Input]) -> _Batch:
+    """What to time of a torch model."""
     import torch
 
     prepared, module = _prepared(model, inputs), model.module
@@ -218,7 +228,7 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> tuple[Callable[[], ob
         with torch.inference_mode():
             return module(**prepared)
 
-    return forward, f"forward of {len(inputs)} images", _device(model)
+    return _Batch(forward, f"forward of {len(inputs)} images", len(inputs), _device(model))
 
 
 def _askable(inputs: Sequence[Input]) -> list[Any]:
@@ -231,17 +241,16 @@ def _askable(inputs: Sequence[Input]) -> list[Any]:
     return prompts
 
 
-def _prefill(
-    model: Prefilling | CountedMaskedModel, prompts: Sequence[Any]
-) -> tuple[Callable[[], object], str, str] | None:
-    """What to time of a generator, its name, and the device that it is on; ``None`` if it can read no prompt."""
+def _prefill(model: Prefilling | CountedMaskedModel, prompts: Sequence[Any]) -> _Batch | None:
+    """What to time of a generator; ``None`` if it can read no prompt."""
     if not prompts:
         return None
     try:
         call = model.prefill(prompts)
     except BadSample:
         return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
-    return call, f"prefill of {len(prompts)} prompts", _device(model) if isinstance(model, HasModule) else "cpu"
+    device = _device(model) if isinstance(model, HasModule) else "cpu"
+    return _Batch(call, f"prefill of {len(prompts)} prompts", len(prompts), device)
 
 
 def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:

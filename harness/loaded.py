@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .abilities import Sweepable
-from .batching import give_back_memory
+from .batching import give_back_memory, has_accelerator
+from .measure.memory import free_memory, used_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,12 @@ class LoadedModels:
         return True
 
     def _let_go(self) -> None:
-        """Make room before the next model takes memory."""
+        """Make room before the next model takes memory.
+
+        To look for objects that refer to each other takes longer than a small model answers. It can wait while there is
+        room for all that this process holds once more.
+        """
         if self._known:
             self._known = {}
-            give_back_memory()
+            if has_accelerator() or used_memory() > free_memory():
+                give_back_memory()

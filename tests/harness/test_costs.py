@@ -232,9 +232,27 @@ def test_the_prompts_that_a_model_cannot_read_are_not_timed(quick):
 
     costs = Costs(Picky)
     asked = [Input(str(n), lambda n=n: n) for n in range(4)]
-    assert costs.time(asked, "generate").what == "prefill of 3 prompts"
+    timing = costs.time(asked, "generate")
+    assert (timing.what, timing.inputs) == ("prefill of 3 prompts", 3)
     assert costs.time(asked[2:3], "generate") is None
     assert costs.time([], "generate") is None
+
+
+def test_a_timed_prefill_reads_only_the_first_prompts_of_a_large_batch(quick):
+    read = []
+
+    class Reader:
+        convention = None
+
+        def answer(self, prompts):
+            raise NotImplementedError
+
+        def prefill(self, prompts):
+            read.append(len(prompts))
+            return lambda: sum(range(50_000))
+
+    timing = Costs(Reader).time([Input(str(n), lambda n=n: n) for n in range(32)], "generate")
+    assert (timing.what, timing.inputs, read) == ("prefill of 8 prompts", 8, [8])
 
 
 def test_flops_that_come_with_answers_are_those_of_all_of_them():
