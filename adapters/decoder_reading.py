@@ -64,6 +64,9 @@ class BlockReading:
         """Yield the attention of some tokens, head by head."""
         keys, tokens = self._kept()
         given, positions = self._given.hidden, tokens.positions.gather(1, places)
+        if given.shape[1] < tokens.count:
+            what = f"block {self._index} ran before the method begins, and what it was given is no longer known"
+            raise UserError(what, todo=f"let the method begin at block {self._index} or below")
         asking = given.gather(1, places[..., None].expand(-1, -1, given.shape[-1]))
         queries = self._queries(self._index, asking, Tokens(places >= 0, positions, places < 0))
         order = torch.arange(tokens.count, device=places.device)

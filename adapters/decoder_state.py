@@ -115,7 +115,8 @@ class Reading(Protocol):
     def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the attention of some tokens to each, head by head: probabilities float32 [B, q, n].
 
-        One head at a time is in memory. A row of padding holds any probabilities.
+        One head at a time is in memory. A row of padding holds any probabilities. The block must not be below the
+        ``first`` of the method that reads: of tokens that prompts share, what went into it is not kept.
 
         Args:
             places: int64 [B, q], in each row.
@@ -232,7 +233,7 @@ class State:
         longest = int(kept.sum(dim=1).max())
         order = kept.to(torch.uint8).argsort(dim=1, stable=True)[:, -longest:]
         real, positions = kept.gather(1, order), self.tokens.positions.gather(1, order)
-        tokens = Tokens(real, positions, self.tokens.visual.gather(1, order))
+        tokens = Tokens(real, positions, self.tokens.visual.gather(1, order) & real)
         hidden = self.hidden.gather(1, order[..., None].expand(-1, -1, self.hidden.shape[-1]))
         marked = None if self.marked is None else self.marked.gather(1, order)
         return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)

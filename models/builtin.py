@@ -21,7 +21,7 @@ _SELECTORS = frozenset({
     "divprune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "visionzip",
     "vispruner",
 })  # fmt: skip
-_DROPPING = frozenset({"dart", "fastv", "pyramiddrop", "sparsevlm", "vtw"})
+_DROPPING = frozenset({"dart", "fastv", "fitprune", "pyramiddrop", "sparsevlm", "vtw"})
 
 
 def _method(
@@ -75,6 +75,10 @@ _PRUNING_AND_SCHEDULING = {
     "fastv": (
         "pruning.fastv:FastV",
         _dropping("FastV: after k blocks, the visual tokens that the last token attends to least are dropped"),
+    ),
+    "fitprune": (
+        "pruning.fitprune:FitPrune",
+        _dropping("FitPrune: after every block, visual tokens that are hardly attended to are dropped"),
     ),
     "grid-tokens": (
         "pruning.grid_tokens:GridTokens",
@@ -282,6 +286,8 @@ def _register_generators(registry: Registrar) -> None:
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
+    registry.recipe("fitprune", "adaptbench.models.pruning.fit_fitprune:fit_fitprune")
+    registry.recipe("vtw", "adaptbench.models.pruning.search_vtw:search_vtw")
     registry.recipe("adallava", "adaptbench.models.adaptive.adallava_recipe:train_adallava")
     for name, (place, card) in _PRUNING_AND_SCHEDULING.items():
         registry.method(name, f"adaptbench.models.{place}", card=card)

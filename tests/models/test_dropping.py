@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +17,15 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
 from adaptbench.harness.plugins import load_plugins
+from adaptbench.models.pruning import fit_fitprune, search_vtw
 from adaptbench.models.pruning.dart import Dart, taken
 from adaptbench.models.pruning.density_peaks import clusters
 from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.fit_fitprune import Paid, fit, schedule
+from adaptbench.models.pruning.fitprune import FitPrune
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.sparsevlm import SparseVLM, raters, recycled
+from adaptbench.models.pruning.vtw import VTW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, normalize
@@ -35,10 +41,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUESTIONS = ("Is there a dog in the image ?", "What colour is the cat ?", "how many", "no")
+SCHEDULE = str(Path(__file__).parent / "fitprune_schedule.json")
 STAGES = {"layers": "1/2/3", "counts": "20/9/4"}
 METHODS = [
     PyramidDrop(), PyramidDrop(layers="1/3", shares="0.6/0", positions="original"), Dart(k=1),
-    Dart(keep=9, beside=True, text_pivots=0), SparseVLM(**STAGES), SparseVLM(version="v2", raters="all", **STAGES),
+    FitPrune(schedule=SCHEDULE), Dart(keep=9, beside=True, text_pivots=0), SparseVLM(**STAGES),
+    SparseVLM(version="v2", raters="all", **STAGES),
 ]  # fmt: skip
 HALVES = st.sampled_from([torch.float32, torch.bfloat16])
 
@@ -105,6 +113,7 @@ def kept_places(before: State, after: State, row: int) -> list[int]:
 @given(states(), st.floats(0, 1), st.sampled_from(["mean", "max"]))
 def test_pyramiddrop_keeps_a_share_of_all_by_the_next_blocks_row(state: State, share: float, heads: Any) -> None:
     after = PyramidDrop(layers="4", shares=f"{share:.3f}", heads=heads, positions="original").before(4, state)
+    assert not bool((after.tokens.visual & ~after.tokens.real).any())  # padding would count as tokens at a later stage
     for row, visual in enumerate(state.tokens.visual):
         rows = state.attention.every[row, :, 0].tolist()
         reduce = max if heads == "max" else sum
@@ -224,6 +233,71 @@ def test_raters_are_above_the_mean(seed: int, images: int, text: int) -> None:
     assert found == above or max(shares) - min(shares) < 1e-6
 
 
+@settings(max_examples=30, deadline=None)
+@given(states(), st.booleans())
+def test_fitprune_keeps_what_image_and_text_attend_to(state: State, inverted: bool) -> None:
+    count = dataclasses.replace(state, asked=torch.full((len(state.hidden),), 36))
+    after = FitPrune(schedule=SCHEDULE, inverted=inverted).before(2, count)
+    for row, visual in enumerate(state.tokens.visual):
+        most = state.attention.every[row].amax(dim=0).tolist()
+        images = places(visual)
+        text = places(state.tokens.real[row] & ~visual)
+        score = {n: sum(most[i][n] for i in images) * sum(most[t][n] for t in text) for n in images}
+        best = sorted(images, key=lambda n: score[n] if inverted else -score[n])[:20]
+        assert kept_places(state, after, row) == sorted(best)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0, 1))
+def test_a_schedule_loses_what_both_pay_least(seed: int, tokens: int, alpha: float) -> None:
+    paid = [Paid(*random(seed + 2 * n, 2, 3, tokens).exp()) for n in range(2)]
+    lengths = []
+    for own in paid:
+        alive, counts = [*range(tokens)], [tokens]
+        for block in range(2):
+            least = []
+            for attention in (own.images[block], own.text[block]):
+                whole, lost, total = float(attention[alive].sum()), set(), 0.0
+                for one in sorted(alive, key=lambda n: float(attention[n])):
+                    total += float(attention[one])
+                    if total >= alpha * whole * (1 - 1e-6):
+                        break
+                    lost.add(one)
+                least.append(lost)
+            alive = [n for n in alive if n not in least[0] & least[1]]
+            counts.append(len(alive))
+        lengths.append(counts)
+    assert schedule(paid, alpha) == [round(sum(both) / 2) for both in zip(*lengths, strict=True)]
+
+
+def test_a_fit_loses_as_little_as_saves_the_flops() -> None:
+    def left(alpha: float) -> list[int]:
+        return [100, round(100 * (1 - alpha)), round(100 * (1 - alpha) ** 2)]
+
+    alpha, found = fit(left, sum, 0.4)
+    assert sum(found) <= 0.6 * 300 < sum(left(alpha - 0.01))
+    with pytest.raises(UserError, match=r"no schedule saves 0\.7 of the FLOPs"):
+        fit(left, sum, 0.7)
+
+
+def test_recipes_fit_what_methods_take(
+    llava: Callable, ask: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [ask(QUESTIONS[0], 1, known=False, tokens=1), ask(QUESTIONS[1], 2, known=False, tokens=1)]
+    for module in (fit_fitprune, search_vtw):
+        monkeypatch.setattr(module, "load_base", lambda _: llava())
+        monkeypatch.setattr(module, "calibration", lambda *_: asked)
+    fit_fitprune.fit_fitprune(tmp_path, "tiny", r=0.3)
+    method = FitPrune(schedule=str(tmp_path / "schedule.json"))
+    shares = [answer.cost.language for answer in method.apply(llava()).answer(asked)]
+    for share in shares:
+        cost = method.leaves(Work.whole(llava().architecture, text_tokens=5))
+        assert (share.spent - cost.added) / share.base < 0.75
+    search_vtw.search_vtw(tmp_path, "tiny", eta=0, first=3)
+    assert json.loads((tmp_path / "vtw.json").read_text())["k"] == 4  # where nothing is dropped, nothing diverges
+    assert search_vtw.divergence(llava(), VTW(k=1).apply(llava()), asked) > 0
+
+
 # In a model
 
 
@@ -324,6 +398,8 @@ def test_averages_of_visual_tokens_over_blocks_are_those_of_the_releases(spec: s
         ("sparsevlm(counts=3/2)", "there must be as many counts as layers"),
         ("sparsevlm(positions=original)", "recycled tokens have no position of their own"),
         ("dart+fastv", "exclude each other"),
+        ("fitprune", "there is no schedule for this model; give schedule=FILE, which `adaptbench train fitprune`"),
+        (f"fitprune(schedule={SCHEDULE})", "its schedule is for 4 blocks, and there are 32"),
         (
             "sparsevlm(layers=3/7/20)+adallava-l@0.6",
             "it reads the attention of block 19, and a scheduler may switch off all but the first",
