@@ -54,7 +54,7 @@ class FitPrune(Dropping):
         return self.model_copy(update={"schedule": every.get("fitprune", {}).get(self.schedule, self.schedule)})
 
     def for_depth(self, depth: int) -> FitPrune:
-        """Return the method, if its schedule is for so many blocks."""
+        """Return the method, if its schedule is for that many blocks."""
         blocks = len(self._plan[1])
         if blocks != depth:
             what = f"its schedule is for {blocks} blocks, and there are {depth}"
@@ -113,9 +113,9 @@ def read_schedule(path: str) -> tuple[int, tuple[int, ...]]:
         UserError: The file cannot be read, or its numbers are not those of a schedule.
     """
     held = read_json(path)
-    of, left = (held.get("visual_tokens"), held.get("left")) if isinstance(held, dict) else (None, None)
-    counted = isinstance(of, int) and isinstance(left, list) and all(isinstance(n, int) for n in left)
-    if not counted or len(left) < 2 or not of == left[0] >= left[-1] >= 0 or left != sorted(left, reverse=True):
+    of, left = (held.get("visual_tokens"), held.get("left")) if isinstance(held, dict) else (0, [])
+    counts = [n for n in left if isinstance(n, int)] if isinstance(left, list) else []
+    if counts != left or len(left) < 2 or not of == left[0] >= left[-1] >= 0 or left != sorted(left, reverse=True):
         what = "it is not a schedule: left must be counts that fall from visual_tokens, one for each block"
         raise UserError(what, where=path, todo="write one by `adaptbench train fitprune`")
     return of, tuple(left)
