@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import vega
 from ..figures.panels import Drawing, Panel, series
-from .printed import WHOLE, lines, tables
+from .printed import AVERAGE, WHOLE, lines, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +78,35 @@ def contradictions() -> list[Contradiction]:
         found.setdefault((line["method"], line["keep"], line["quantity"]), []).append(said)
     every = [Contradiction(*place, _whole(place[2]), said) for place, said in found.items()]
     return sorted(every, key=lambda one: -one.apart)
+
+
+class Moved(NamedTuple):
+    """What running baselines again changes, in % of the whole model's scores, beside what methods are apart.
+
+    Attributes:
+        cells: That both lineages have.
+        shift: Median change of a cell, from the copied lineage to RESTORE's.
+        gap: Median distance of a method from the next best one, at one budget on one task of RESTORE's table.
+    """
+
+    cells: int
+    shift: float
+    gap: float
+
+
+def moved() -> Moved:
+    """Compare the copied lineage with the one that ran all methods again."""
+    copied, again = tables()["lineage"], tables()["restore-1"]
+    shifts, gaps = [], []
+    for column in filter(AVERAGE.__ne__, again.columns):
+        scale = 100 / _whole(column)
+        for keep in ("192", "128", "64"):
+            found = {row.method: value for row in again.rows if row.keep == keep and (value := row.value(column))}
+            gaps += [scale * (better - worse) for worse, better in itertools.pairwise(sorted(found.values()))]
+            before = {row.method: row.value(column) for row in copied.rows if row.keep == keep}
+            both = [(value, before[name]) for name, value in found.items() if name in before]
+            shifts += [scale * abs(value - old) for value, old in both if old is not None]
+    return Moved(len(shifts), statistics.median(shifts), statistics.median(gaps))
 
 
 def _whole(quantity: str) -> float:

@@ -67,6 +67,12 @@ class Line:
             return None
         return VisualTokens(*(math.fsum(column) / len(known) for column in zip(*known, strict=True)))
 
+    def flops(self) -> float | None:
+        """FLOPs as a share of the whole model's, averaged over the tasks; ``None`` if one of them lacks it."""
+        costs = [cost.ratio for one in self.tasks.values() for cost in one.compared.costs if cost.name == "FLOPs"]
+        known = [ratio for ratio in costs if ratio is not None]
+        return math.fsum(known) / len(known) if known and len(known) == len(self.tasks) else None
+
     def mean(self, titles: Sequence[str], measure: Measure) -> Estimate | None:
         """A measure averaged over tasks; ``None`` if one of them lacks it."""
         found = self._of_all(titles, measure)
@@ -104,6 +110,8 @@ class Found:
 
 def find(collected: Collected, baseline: str, blind: str = "", downsampled: str = "") -> Found:
     """Hold the models of some runs against the whole one; see `reduction`."""
+    if not collected.rows:
+        raise UserError("no cell of these runs is complete", todo="run them again, or name other runs")
     labels = list(dict.fromkeys(row.label for row in collected.rows))
     whole = _chosen(baseline, labels, "baseline")
     blind = _chosen(blind, labels, "blind") if blind else f"{whole}+blind"

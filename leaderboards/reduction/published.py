@@ -9,7 +9,7 @@ from ...harness.outputs import FIGURE_FORMATS
 from ..figures.files import render as drawn
 from ..study import VERDICTS, Number, Study, Table, Verdict, render
 from .averages import recomputed
-from .contradictions import contradictions, drawing
+from .contradictions import contradictions, drawing, moved
 from .printed import WHOLE, tables
 
 if TYPE_CHECKING:
@@ -94,7 +94,13 @@ def _contradictions() -> Table:
         for one in contradictions()
     ]
     heads = ("method", "tokens", "task", "printed", "apart", "apart, % of the whole model")
-    return Table("Contradictions", "LLaVA-1.5-7B: one method at one nominal budget.", heads, rows)
+    again = moved()
+    caption = (
+        f"LLaVA-1.5-7B: one method at one nominal budget. Of {again.cells} cells that the copied lineage and RESTORE "
+        f"both have, half differ by {again.shift:.1f} % of the whole model's score or more; neighbours in RESTORE's "
+        f"table are {again.gap:.1f} % apart (median)."
+    )
+    return Table("Contradictions", caption, heads, rows)
 
 
 def _table(table: PrintedTable) -> Table:

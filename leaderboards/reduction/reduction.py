@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ...harness.cards import Metric
 from ...harness.results import Estimate
 from .. import wording
 from ..collect import collect
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..study import Item
     from .lines import Found
 
+_PLAIN = Metric(name="", unit="")
 _NOTES = (
     "Retained: s / f, the model's score as a share of the whole model's, on the samples that both have a score for. "
     "Corrected: (s - z) / (f - z) with the score z of the model that sees no image, or else of a guess: the share that "
@@ -77,18 +79,7 @@ def _study(found: Found, *, across: bool) -> Study:
 def _over_all(found: Found, ranks: Mapping[str, str]) -> Table:
     """A row for each model, from the fewest tokens to the most, and by falling retention."""
     titles = found.averaged
-    heads = (
-        "model",
-        "visual tokens",
-        "average",
-        "last block",
-        "retained, %",
-        "corrected, %",
-        "OP",
-        "OG",
-        "OL, %",
-        "rank",
-    )
+    numbers = ("visual tokens", "average", "last block", "FLOPs", "retained, %", "corrected, %", "OP, %", "OG", "OL, %")
     rows: list[tuple[tuple[float, float], list[Item]]] = []
     for line in found.lines:
         tokens, ratios = line.tokens(), line.ratios(titles)
@@ -97,6 +88,7 @@ def _over_all(found: Found, ranks: Mapping[str, str]) -> Table:
         shown: list[Item] = [
             line.label,
             *(Number(f"{one:.4g}" if tokens else wording.MISSING) for one in tokens or (0, 0, 0)),
+            Number(wording.ratio(line.flops())),
             Number(wording.share(retained)),
             Number(wording.share(line.mean(titles, CORRECTED))),
             Number(f"{100 * overall_performance(ratios):.1f}" if ratios else wording.MISSING),
@@ -106,8 +98,10 @@ def _over_all(found: Found, ranks: Mapping[str, str]) -> Table:
         ]
         rows.append(((tokens[1] if tokens else math.inf, -retained.value if retained else math.inf), shown))
     over = wording.counted(len(titles), "task")
-    caption = f"Means over {over}. OP in % of the whole model's scores."
-    return Table("Over all tasks", caption, heads, [row for _, row in sorted(rows, key=lambda one: one[0])])
+    caption = f"Means over {over}. FLOPs are those of an answer, of the whole model's."
+    return Table(
+        "Over all tasks", caption, ("model", *numbers, "rank"), [row for _, row in sorted(rows, key=lambda one: one[0])]
+    )
 
 
 def _by_task(found: Found) -> Iterator[Table]:
@@ -139,10 +133,11 @@ def _by_task(found: Found) -> Iterator[Table]:
             if one.flips
         ],
     )
-    small = next((task.downsampled.label for task in found.tasks if task.downsampled), "")
+    small = next((task.downsampled for task in found.tasks if task.downsampled), None)
+    read = f", which reads {small.tokens.average:.4g} visual tokens on average" if small and small.tokens else ""
     yield Table(
         "Groups A and B",
-        f"By {small}." if small else "",
+        f"By {small.label}{read}." if small else "",
         ("task", "model", "samples in A", "accuracy on A, %", "samples in B", "accuracy on B, %"),
         [
             [task.title, line.label, *(text for group in one.groups for text in _group(group))]
@@ -158,7 +153,7 @@ def _group(found: Estimate | None) -> tuple[Number, Number]:
 
 def _images(found: Found) -> Table:
     """What images add on each task."""
-    heads = ("task", "score", "without an image", "as told by", "information, %")
+    heads = ("task", "score", "without an image", "as told by", "information")
     rows: list[list[Item]] = []
     for task in found.tasks:
         result, zero = task.base.row.result, task.zero
@@ -169,7 +164,7 @@ def _images(found: Found) -> Table:
                 Number(wording.estimate(result.metrics.get(metric.name), metric)),
                 Number(f"{wording.scale(metric) * zero[1]:.4g}" if zero else wording.MISSING),
                 zero[0] if zero else wording.MISSING,
-                Number(wording.share(task.information())),
+                Number(wording.estimate(task.information(), _PLAIN)),
             ]
         )
     caption = "Where images add little, a task tells models that read fewer of their tokens hardly apart."

@@ -1,7 +1,8 @@
 """Published scores of methods that can be run here, beside those of a run on the board.
 
 Only where the sources say what was measured: GQA's accuracy, POPE's F1 in the copied lineage, and MME's perception.
-Budgets are what the sources mean by them: tokens that enter the language model, and for FastV those after block 2.
+Budgets are what the sources mean by them: tokens that enter the language model, for FastV and DART those after block 2,
+and for SparseVLM those of its lists.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 _BASE = "llava:llava-hf/llava-1.5-7b-hf"
 _METHODS = {
+    "DART": "+dart(beside=true,keep={keep})",
     "DivPrune": "+divprune(keep={keep})",
     "FastV": "+fastv(k=2,keep={keep})",
     "HiRED": "+hired(keep={keep})",
+    "SparseVLM v1": "+sparsevlm(target={keep})",
     "VisPruner": "+vispruner(keep={keep})",
     "VisionZip": "+visionzip(contextual={merged},dominant={dominant})",
     WHOLE: "",

@@ -49,14 +49,18 @@ def answered(model):
     return [int(digit) for digit in right] * TIMES, said.split() * TIMES
 
 
-@pytest.fixture
-def run(new_run, make):
-    """The four models on one task."""
-    run = new_run("own")
+def fill(run):
+    """Add the four models on one task."""
     for model in MODELS:
         scores, outputs = answered(model)
         run.cell(model, scores, outputs=outputs)
     return run
+
+
+@pytest.fixture(scope="module")
+def run(new_shared_run):
+    """A run of the four models, for tests that only read it."""
+    return fill(new_shared_run("own"))
 
 
 @pytest.fixture
@@ -142,7 +146,8 @@ def test_logs_of_lmms_eval_give_the_same(run, imported, asked):
     assert found == ours
 
 
-def test_means_are_over_the_tasks_that_the_whole_model_can_do(run, asked):
+def test_means_are_over_the_tasks_that_the_whole_model_can_do(new_run, asked):
+    run = fill(new_run())
     hard = [0.0] * 10 * TIMES
     for model in MODELS:
         scores, outputs = answered(model)
@@ -191,7 +196,8 @@ def test_a_score_that_is_not_a_share_has_no_right_and_wrong(new_run, make, asked
     assert not [measure for measure, _ in found if measure.startswith(("flips", "accuracy"))]
 
 
-def test_other_samples_are_told_and_left_out(run, asked):
+def test_other_samples_are_told_and_left_out(new_run, asked):
+    run = fill(new_run())
     run.cell("elsewhere", [1.0] * 200, samples_digest="6b" * 32)
     assert "elsewhere on toy: other samples" in asked(run.directory, form=".md")
 

@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import re
 from importlib.resources import files
+from pathlib import Path
 
+import adaptbench
 import pytest
 from adaptbench.harness.hooks import BoardContext
 from adaptbench.harness.outputs import ReportRequest
 from adaptbench.harness.specs import parse
 from adaptbench.leaderboards import reduction
 from adaptbench.leaderboards.reduction.averages import RULES, recomputed
-from adaptbench.leaderboards.reduction.contradictions import contradictions
+from adaptbench.leaderboards.reduction.contradictions import contradictions, moved
 from adaptbench.leaderboards.reduction.printed import lines, tables
 from adaptbench.leaderboards.reduction.published import published
 from adaptbench.leaderboards.reduction.scores import published_scores
@@ -146,8 +149,19 @@ def test_a_rerun_moves_tome_by_a_third():
     assert tome.apart == pytest.approx(100 * (84.3 - 52.5) / 85.9)
 
 
+def test_running_again_moves_numbers_by_more_than_methods_are_apart():
+    found = moved()
+    assert (found.cells, round(found.shift, 2), round(found.gap, 2)) == (113, 2.44, 0.73)
+
+
 def test_the_page_is_what_it_was(asked, golden):
     golden("reduction-published.md", asked(".md"))
+
+
+def test_the_documentation_shows_what_it_says(asked):
+    shown = (Path(adaptbench.__file__).parent / "docs" / "token-reduction.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| source \| rule .*?(?=\n\n)", shown, re.DOTALL | re.MULTILINE)[0]
+    assert table in asked(".md")
 
 
 def test_programs_get_every_cell_and_the_computed_averages(asked):
