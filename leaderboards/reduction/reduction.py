@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ...harness.outputs import ReportRequest
     from ..study import Item
+    from .answers import TaskAnswers
     from .lines import Found
 
 _PLAIN = Metric(name="", unit="")
@@ -64,16 +65,19 @@ def reduction(
 def _study(found: Found, *, across: bool) -> Study:
     whole = found.tasks[0].base.label
     ranks = ranks_of(found, across=across)
-    facts = [f"whole model: {whole}"]
-    facts += [
-        f"{task.title}: {wording.counted(len(task.base.scores), task.base.row.result.task_card.sample_noun)}"
-        for task in found.tasks
-    ]
+    facts = [f"whole model: {whole}", *map(_asked, found.tasks)]
     near = [task.title for task in found.tasks if task.title not in found.averaged]
     facts += [f"not in the means, for {whole} scores near zero or lower is better: {', '.join(near)}"] if near else []
     facts += found.left
     tables = [_over_all(found, ranks), *_by_task(found), _images(found)]
     return Study("Visual tokens", facts, [table for table in tables if table.rows], _NOTES, list(_values(found)))
+
+
+def _asked(task: TaskAnswers) -> str:
+    """How many samples a task has, and why these are not all."""
+    result = task.base.row.result
+    samples = wording.counted(len(task.base.scores), result.task_card.sample_noun)
+    return f"{task.title}: {samples}{f' (partial: {result.partial})' if result.partial else ''}"
 
 
 def _over_all(found: Found, ranks: Mapping[str, str]) -> Table:

@@ -202,6 +202,13 @@ def test_other_samples_are_told_and_left_out(new_run, asked):
     assert "elsewhere on toy: other samples" in asked(run.directory, form=".md")
 
 
+def test_a_part_of_the_samples_is_called_so(new_run, asked):
+    run = (
+        new_run().cell("whole", [1.0, 0.0] * 10, partial="--limit 20").cell("pruned", [1.0] * 20, partial="--limit 20")
+    )
+    assert "toy: 20 questions (partial: --limit 20)" in asked(run.directory, form=".md").replace("\\", "")
+
+
 def test_samples_without_a_score_do_not_count(new_run, asked):
     run = new_run()
     run.cell("whole", [1.0, 1, 0, None] * 20).cell("pruned", [1.0, 0, None, 1] * 20)
