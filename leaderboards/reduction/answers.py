@@ -10,7 +10,7 @@ import numpy as np
 from ...harness.comparison import compare_cells
 from ...harness.hashing import canonical_json
 from ...harness.spending import visual_tokens
-from ...harness.stats import cluster_names, share_interval
+from ...harness.stats import cluster_names, ratio_interval, share_interval
 from .. import wording
 from .measures import corrected_retention, flips, groups_a_b, information, plain, right
 
@@ -121,6 +121,12 @@ class TaskAnswers:
     def shares(self) -> bool:
         """Whether the score is a share of right answers."""
         return self.upwards and self.base.row.result.task_card.metrics[0].unit == "%"
+
+    def above_zero(self) -> bool:
+        """Whether the whole model's score is clearly above zero, such that a share of it means something."""
+        shared = _Shared.by(self.base)
+        (base,) = shared.scores
+        return self.upwards and ratio_interval(base, base, shared.groups, shares=self.shares) is not None
 
     @property
     def zero(self) -> tuple[str, float] | None:

@@ -12,7 +12,7 @@ from ...harness.errors import UserError
 from ...harness.specs import did_you_mean, parse
 from ...harness.spending import VisualTokens
 from .. import wording
-from ..ranking import Standing
+from ..ranking import MOST_UNSCORED, Standing
 from ..summary import mean_over_tasks
 from .answers import Answers, TaskAnswers, samples_of
 from .ranks import alike, ranked
@@ -59,6 +59,12 @@ class Line:
     baseline: bool
     tasks: Mapping[str, Reduced]
 
+    @property
+    def scored(self) -> bool:
+        """Whether nearly all samples have a score: who leaves out the hard ones must not gain a rank by it."""
+        results = [reduced.answers.row.result for reduced in self.tasks.values()]
+        return all(result.unscored <= MOST_UNSCORED * result.samples for result in results)
+
     def tokens(self) -> VisualTokens | None:
         """Visual tokens, averaged over the tasks; ``None`` if they are not known."""
         told = [reduced.answers.tokens for reduced in self.tasks.values()]
@@ -93,19 +99,17 @@ class Found:
     """What runs hold of a whole model and others.
 
     Attributes:
-        left: What cannot be held against the whole model, and why.
+        remarks: What must be known of cells, such as why one cannot be held against the whole model.
     """
 
     tasks: Sequence[TaskAnswers]
     lines: Sequence[Line]
-    left: Sequence[str]
+    remarks: Sequence[str]
 
     @property
     def averaged(self) -> list[str]:
         """Titles of the tasks that means are over: the whole model's score there is clearly above zero."""
-        cells = [(title, reduced) for line in self.lines for title, reduced in line.tasks.items()]
-        near = {title for title, reduced in cells if RETAINED.of(reduced) is None}
-        return [task.title for task in self.tasks if task.title not in near]
+        return [task.title for task in self.tasks if task.above_zero()]
 
 
 def find(collected: Collected, baseline: str, blind: str = "", downsampled: str = "") -> Found:
@@ -116,43 +120,45 @@ def find(collected: Collected, baseline: str, blind: str = "", downsampled: str 
     whole = _chosen(baseline, labels, "baseline")
     blind = _chosen(blind, labels, "blind") if blind else f"{whole}+blind"
     small = _chosen(downsampled, labels, "downsampled") if downsampled else ""
-    left = [
+    remarks = [
         f"{wording.budgeted(miss.cell.model, miss.cell.budget)} on {miss.cell.task}: {miss.reason}"
         for miss in collected.missing
     ]
     tasks: list[TaskAnswers] = []
     reduced: dict[str, dict[str, Reduced]] = {label: {} for label in labels if label != whole}
-    for title, models in _answers(collected, left).items():
+    for title, models in _answers(collected, remarks).items():
         if whole not in models:
-            left.append(f"{title}: {whole} has no answers to it")
+            remarks.append(f"{title}: {whole} has no answers to it")
             continue
         tasks.append(TaskAnswers(models[whole]).with_others(models.get(blind), models.get(small)))
         for label in (label for label in models if label != whole):
             found = tasks[-1].reduced(models[label])
             if isinstance(found, str):
-                left.append(f"{label} on {title}: {found}")
+                remarks.append(f"{label} on {title}: {found}")
             else:
                 reduced[label][title] = found
     lines = [Line(label, _is_baseline(label, own, blind), own) for label, own in reduced.items() if own]
     if not lines:
         raise UserError(
-            f"nothing can be held against {whole}{f' ({left[0]})' if left else ''}",
+            f"nothing can be held against {whole}{f' ({remarks[0]})' if remarks else ''}",
             where=wording.listed([run.name for run in collected.runs]),
             todo="name runs of the same tasks that hold other models too",
         )
-    return Found(tasks, lines, left)
+    return Found(tasks, lines, remarks)
 
 
-def _answers(collected: Collected, left: list[str]) -> dict[str, dict[str, Answers]]:
-    """Task -> model -> its answers; of two cells of one model the first, and a word on the other in ``left``."""
+def _answers(collected: Collected, remarks: list[str]) -> dict[str, dict[str, Answers]]:
+    """Task -> model -> its answers, of two cells of one model the first; adds to ``remarks``."""
     found: dict[str, dict[str, Answers]] = {}
     for row in collected.rows:
         title = wording.seeded(row.result.cell.task, row.result.cell.seed)
         models = found.setdefault(title, {})
         if row.label in models:
-            left.append(f"{row.label} on {title}: run {models[row.label].row.run.name}, given first, holds it too")
-        else:
-            models[row.label] = Answers.of(row)
+            remarks.append(f"{row.label} on {title}: run {models[row.label].row.run.name}, given first, holds it too")
+            continue
+        models[row.label] = Answers.of(row)
+        if row.result.unscored:
+            remarks.append(f"{row.label} on {title}: {row.result.unscored:,} of {row.result.samples:,} not scored")
     return found
 
 
@@ -178,7 +184,7 @@ def _is_baseline(label: str, tasks: Mapping[str, Reduced], blind: str) -> bool:
 def ranks_of(found: Found, *, across: bool) -> dict[str, str]:
     """Of the models that did all tasks and are not baselines, among those that read about as many tokens."""
     titles = found.averaged
-    rivals = {one.label: one for one in found.lines if not one.baseline and one.ratios(titles)}
+    rivals = {one.label: one for one in found.lines if not one.baseline and one.ratios(titles) and one.scored}
     tokens = {label: told.average for label, line in rivals.items() if (told := line.tokens())}
     tasks = [task for task in found.tasks if task.title in titles]
     ranks: dict[str, str] = {}

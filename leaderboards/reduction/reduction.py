@@ -9,6 +9,7 @@ from ...harness.cards import Metric
 from ...harness.results import Estimate
 from .. import wording
 from ..collect import collect
+from ..ranking import MOST_UNSCORED
 from ..study import Number, Study, Table, render
 from .lines import CORRECTED, LOYALTY, MEASURES, RETAINED, find, ranks_of
 from .measures import RIGHT, overall_generalisation, overall_performance
@@ -39,7 +40,8 @@ _NOTES = (
     "by the down-sampled model alone.",
     "Visual tokens: those that enter the language model, their average over its blocks, and those in its last block. "
     f"Ranks are by mean retention, among models whose averages differ by at most {100 * APART:g} %, and show what the "
-    "samples leave open. Baselines, and models that do not tell their tokens, have none.",
+    "samples leave open. Baselines, models that do not tell their tokens, and those with more than "
+    f"{100 * MOST_UNSCORED:g} % of a task's samples not scored have none.",
 )
 
 
@@ -68,7 +70,7 @@ def _study(found: Found, *, across: bool) -> Study:
     facts = [f"whole model: {whole}", *map(_asked, found.tasks)]
     near = [task.title for task in found.tasks if task.title not in found.averaged]
     facts += [f"not in the means, for {whole} scores near zero or lower is better: {', '.join(near)}"] if near else []
-    facts += found.left
+    facts += found.remarks
     tables = [_over_all(found, ranks), *_by_task(found), _images(found)]
     return Study("Visual tokens", facts, [table for table in tables if table.rows], _NOTES, list(_values(found)))
 

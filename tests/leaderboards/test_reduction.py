@@ -162,6 +162,18 @@ def test_means_are_over_the_tasks_that_the_whole_model_can_do(new_run, asked):
     assert "scores near zero or lower is better: hopeless" in asked(run.directory, form=".md")
 
 
+def test_a_model_with_few_scores_takes_no_task_from_the_means_of_others_and_has_no_rank(new_run, asked):
+    run = fill(new_run())
+    run.cell("silent", [None] * 7 + [1.0] * 3 + [None] * 190)  # of these three the whole model has one right
+    found = values(asked(run.directory), "mean")
+    assert found["retained", "pruned"] == pytest.approx(0.7 / 0.8)
+    assert ("retained", "silent") not in found
+    page = asked(run.directory, form=".md", across=True)
+    assert "silent on toy: 197 of 200 not scored" in page
+    assert " of 3" in page  # blind, small and pruned
+    assert " of 4" not in page
+
+
 def test_without_a_blind_model_chance_is_subtracted(run, asked):
     found = values(asked(run.directory), "toy")
     assert found["corrected", "pruned"] == pytest.approx((0.7 - 0.25) / (0.8 - 0.25))  # the card's chance is 1 in 4
