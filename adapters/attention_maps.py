@@ -63,6 +63,8 @@ def attention_maps(model: Any, prompt: Prompt) -> AttentionMaps:
     Raises:
         UserError: There is not one image, no block could be read, or the visual tokens are not the image's patches.
     """
+    if model.kinds != ("llava",):
+        raise UserError("attention is shown of LLaVAs only", todo="name one")
     if len(prompt.images) != 1:
         raise UserError(f"the prompt has {len(prompt.images)} images", todo="ask about one")
     reader = Reader()

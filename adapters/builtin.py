@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 _CONVERSATION = "in the checkpoint's chat template, or by conversation=; system=: a system prompt"
 _DECODING = "greedy, as stock generate by the checkpoint's generation_config; decoding=bare: by the logits alone"
+_STEERED = (
+    (
+        "llava",
+        "HFMultimodal",
+        "A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
+    ),
+    ("qwen-vl", "HFQwenVL", "A Qwen2-VL or Qwen2.5-VL, which methods can steer: qwen-vl:Qwen/Qwen2.5-VL-3B-Instruct"),
+    ("internvl", "HFInternVL", "An InternVL, which methods can steer: internvl:OpenGVLab/InternVL3-1B-hf"),
+)
 
 
 @hookimpl
@@ -41,18 +50,19 @@ def register(registry: Registrar) -> None:
             source="https://huggingface.co/docs/transformers",
         ),
     )
-    registry.model(
-        "llava",
-        "adaptbench.adapters.transformers_multimodal:HFMultimodal",
-        card=ModelCard(
-            summary="A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
-            capabilities=("generate",),
-            prompts=_CONVERSATION,
-            decoding=_DECODING,
-            offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
-            source="https://huggingface.co/docs/transformers",
-        ),
-    )
+    for name, adapter, summary in _STEERED:
+        registry.model(
+            name,
+            f"adaptbench.adapters.transformers_multimodal:{adapter}",
+            card=ModelCard(
+                summary=summary,
+                capabilities=("generate",),
+                prompts=_CONVERSATION,
+                decoding=_DECODING,
+                offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
+                source="https://huggingface.co/docs/transformers",
+            ),
+        )
     registry.model(
         "hf-vlm",
         "adaptbench.adapters.transformers_image_text:HFImageTextToText",

@@ -1,6 +1,6 @@
 """A decoder that can be steered: block by block, with explicit masks, positions, keys and values.
 
-It runs the language model inside a ``...ForCausalLM`` or a ``LlavaForConditionalGeneration`` through prefill and
+It runs the language model inside a ``...ForCausalLM`` or a model of images and text through prefill and
 decoding, by the blocks' own modules. If no method acts, its numbers are those of the library, bit by bit.
 
 A method acts between the blocks of the prefill (`Method`). It may
@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from ..harness.errors import UserError
-from .decoder_blocks import SKIPPED, WHOLE, Block, Blocks, Gates, Part
+from .decoder_blocks import M_ROPE, SKIPPED, WHOLE, Block, Blocks, Gates, Part
 from .decoder_reading import BlockReading
 from .decoder_state import Cache, Kept, PartialPrefill, Plan, Prefix, SharedPrefixes, State, Tokens, stacked
 from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
@@ -85,8 +85,8 @@ class Decoder:
     """Runs a language model block by block.
 
     Args:
-        model: A ``...ForCausalLM`` with a Llama, Mistral, Phi or Qwen2 model, or a ``LlavaForConditionalGeneration``
-            with one of those inside, in evaluation mode. It is not changed.
+        model: A ``...ForCausalLM`` with a Llama, Mistral, Phi, Qwen2 or Qwen3 model, a Qwen2-VL or Qwen2.5-VL, or a
+            LLaVA or InternVL with one of those inside, in evaluation mode. It is not changed.
 
     Raises:
         UserError: The architecture or its attention implementation is not known here.
@@ -101,6 +101,8 @@ class Decoder:
         self._norm = inner.norm if hasattr(inner, "norm") else inner.final_layernorm
         self._head = model.lm_head
         self._windows = _windows(inner.config, self.depth)
+        self.axes = 3 if inner.config.model_type in M_ROPE else 1
+        """Numbers of a token's position."""
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the embeddings [..., d] of token ids."""
@@ -116,6 +118,7 @@ class Decoder:
         embeddings: torch.Tensor,
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
         *,
         depth: int | None = None,
     ) -> PartialPrefill:
@@ -125,12 +128,13 @@ class Decoder:
             embeddings: [B, n, d], padded on the left.
             real: bool [B, n], false at padding; default all real.
             visual: bool [B, n], true at tokens that come from an image; default none.
+            positions: int64 [B, n, axes]; default one after the other.
             depth: Blocks that run; default all.
         """
         depth = self.depth if depth is None else depth
         real, visual = _flags(embeddings, real, visual)
         plans: tuple[Plan, ...] = tuple({} for _ in range(len(embeddings)))
-        state = State(embeddings, Tokens.following(None, real, visual), plans)
+        state = State(embeddings, self._tokens(None, real, visual, positions), plans)
         cache = Cache(self.depth, plans)
         return PartialPrefill(depth, cache, self._below(state, cache, depth))
 
@@ -140,6 +144,7 @@ class Decoder:
         embeddings: torch.Tensor,
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> PartialPrefill:
         """Continue a partial prefill with more tokens, through the same blocks; it is used up.
 
@@ -148,10 +153,11 @@ class Decoder:
             embeddings: [B, n, d], padded on the left.
             real: As in `start`.
             visual: As in `start`.
+            positions: As in `start`; default after the last token.
         """
         before = partial.state
         real, visual = _flags(embeddings, real, visual)
-        tokens = Tokens.following(before.tokens, real, visual)
+        tokens = self._tokens(before.tokens, real, visual, positions)
         state = self._below(State(embeddings, tokens, before.plans), partial.cache, partial.depth)
         prefixes = before.prefixes and dataclasses.replace(before.prefixes, own=before.prefixes.own.joined(tokens))
         own, every = torch.cat([before.own, state.own], dim=1), before.tokens.joined(tokens)
@@ -209,14 +215,16 @@ class Decoder:
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
         methods: Sequence[Method] = (),
+        positions: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Cache]:
         """Run whole prompts; arguments as in `start`, results as in `finish`."""
         real, visual = _flags(embeddings, real, visual)
+        tokens = self._tokens(None, real, visual, positions)
         for extra in self.extras(methods, len(embeddings)):
-            added, no = _flags(extra, None, None)
             embeddings = torch.cat([embeddings, extra.to(embeddings)], dim=1)
-            real, visual = torch.cat([real, added], dim=1), torch.cat([visual, no], dim=1)
-        return self.finish(self.start(embeddings, real, visual, depth=self.shared_depth(methods)), methods)
+            tokens = tokens.joined(self._tokens(tokens, *_flags(extra, None, None)))
+        depth = self.shared_depth(methods)
+        return self.finish(self.start(embeddings, tokens.real, tokens.visual, tokens.positions, depth=depth), methods)
 
     def extras(self, methods: Sequence[Method], batch: int) -> list[torch.Tensor]:
         """What the methods put after each prompt, each [batch, k, d]."""
@@ -265,6 +273,14 @@ class Decoder:
         normed: torch.Tensor = self._norm(hidden)
         return normed
 
+    def _tokens(
+        self, before: Tokens | None, real: torch.Tensor, visual: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> Tokens:
+        """Tokens at the positions that they are given, or one after the other."""
+        if positions is not None:
+            return Tokens(real, positions, visual)
+        return Tokens.following(before, real, visual, self.axes)
+
     def _below(self, state: State, cache: Cache, depth: int) -> State:
         passing = _Pass(self, cache)
         for index in range(depth):
@@ -278,7 +294,8 @@ class Decoder:
 
     def rotary(self, hidden: torch.Tensor, tokens: Tokens) -> RotaryEmbedding:
         """Return the rotary embedding of tokens."""
-        return RotaryEmbedding(*self._rotary(hidden, position_ids=tokens.positions))
+        positions = tokens.positions if tokens.axes == 1 else tokens.positions.permute(2, 0, 1)
+        return RotaryEmbedding(*self._rotary(hidden, position_ids=positions))
 
     def mask(self, new: Tokens, keys: Tokens, index: int, dtype: torch.dtype) -> torch.Tensor | None:
         """Return which keys the new tokens, the last of them, see: as the attention implementation wants it.
@@ -422,9 +439,11 @@ def _bytes(ran: tuple[Prefix, Kept]) -> int:
 
 
 def _windows(config: Any, depth: int) -> list[int | None]:
-    """Of each block, how far it looks back: in Mistral all alike, in Qwen2 as its kind says."""
+    """Of each block, how far it looks back: in Mistral all alike, in Qwen as its kind says."""
     window = getattr(config, "sliding_window", None)
-    if config.model_type == "qwen2":
+    if config.model_type in M_ROPE and "sliding_attention" in config.layer_types:
+        raise UserError("sliding windows of places in an image are not defined", todo="run it as hf-vlm")
+    if config.model_type in ("qwen2", "qwen3"):
         return [window if kind == "sliding_attention" else None for kind in config.layer_types[:depth]]
     return [window if config.model_type == "mistral" else None] * depth
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 Runs: TypeAlias = tuple[range, ...]
 """Indices as ascending runs that do not overlap: ``(range(0, 8), range(24, 32))``."""
 
-SUPPORTED = ("llama", "mistral", "phi", "qwen2")
+M_ROPE = ("qwen2_5_vl_text", "qwen2_vl_text")
+"""Model types whose tokens have three positions: a time, a row and a column."""
+SUPPORTED = ("llama", "mistral", "phi", "qwen2", "qwen3", *M_ROPE)
 _SLICES = 256 * 2**20
 
 
@@ -83,7 +85,7 @@ class Part(NamedTuple):
 
 
 class Blocks:
-    """The blocks of a Llama, Mistral, Phi or Qwen2 model, run one at a time.
+    """The blocks of a Llama, Mistral, Phi or Qwen model, run one at a time.
 
     Args:
         model: ``LlamaModel`` and its like.
@@ -109,6 +111,7 @@ class Blocks:
         self.channels: int = config.intermediate_size
         self._group = self.heads // config.num_key_value_heads
         self._phi = config.model_type == "phi"
+        self._norms = "{}_layernorm" if self._phi else "{}_norm"  # of queries and keys, in Phi and Qwen3
         self._slices = ByteLru(_SLICES)
         self._devices = placement.devices_of(self.layers)
 
@@ -281,9 +284,8 @@ class Blocks:
         width: int = attention.head_dim
         states = self._rows(index, f"{name}_proj", None if heads is None else _runs(heads, width), normed, views)
         states = states.view(*states.shape[:2], -1, width).transpose(1, 2)
-        if name != "v" and getattr(attention, "qk_layernorm", False):
-            states = getattr(attention, f"{name}_layernorm")(states)
-        return states
+        norm = None if name == "v" else getattr(attention, self._norms.format(name), None)
+        return states if norm is None else norm(states)
 
     def _attend(
         self,

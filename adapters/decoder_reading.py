@@ -12,7 +12,7 @@ import torch
 
 from ..harness.errors import UserError
 from .decoder_blocks import WHOLE
-from .decoder_state import Tokens
+from .decoder_state import Tokens, picked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,11 +63,11 @@ class BlockReading:
     def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the attention of some tokens, head by head."""
         keys, tokens = self._kept()
-        given, positions = self._given.hidden, tokens.positions.gather(1, places)
+        given = self._given.hidden
         if given.shape[1] < tokens.count:
             what = f"block {self._index} ran before the method begins, and what it was given is no longer known"
             raise UserError(what, todo=f"let the method begin at block {self._index} or below")
-        asking = given.gather(1, places[..., None].expand(-1, -1, given.shape[-1]))
+        positions, asking = picked(tokens.positions, places), picked(given, places)
         queries = self._queries(self._index, asking, Tokens(places >= 0, positions, places < 0))
         order = torch.arange(tokens.count, device=places.device)
         hidden = (order > places[..., None]) | ~tokens.real[:, None]

@@ -29,7 +29,8 @@ class Tokens:
 
     Attributes:
         real: bool [B, n]; where false there is only padding. The last token of every row is real.
-        positions: int64 [B, n], ascending in a row; with gaps where tokens were dropped.
+        positions: int64 [B, n], ascending in a row; with gaps where tokens were dropped. [B, n, 3] where each token has
+            a time, a row and a column (M-RoPE; Qwen2-VL, section 2.1).
         visual: bool [B, n]; tokens that came from an image.
         gaps: Maximum padding between real tokens of a row.
         forgotten: int64 [B], real tokens that have left a sliding window; ``None`` if none did.
@@ -42,10 +43,18 @@ class Tokens:
     forgotten: torch.Tensor | None = None
 
     @classmethod
-    def following(cls, before: Tokens | None, real: torch.Tensor, visual: torch.Tensor) -> Tokens:
-        """New tokens whose positions go on after the last one of ``before``, or start at 0."""
-        start = -1 if before is None else before.positions[:, -1:]
-        return cls(real, (real.cumsum(dim=1) + start).clamp(min=0), visual)
+    def following(cls, before: Tokens | None, real: torch.Tensor, visual: torch.Tensor, axes: int = 1) -> Tokens:
+        """New tokens whose positions go on after the last one of ``before``, or start at 0 on each axis."""
+        count = real.cumsum(dim=1)
+        if axes == 1:
+            return cls(real, (count + (-1 if before is None else before.positions[:, -1:])).clamp(min=0), visual)
+        last = -1 if before is None else before.positions[:, -1:].amax(dim=2)
+        return cls(real, (count + last).clamp(min=0)[..., None].expand(-1, -1, axes), visual)
+
+    @property
+    def axes(self) -> int:
+        """Numbers of a position."""
+        return 1 if self.positions.ndim == 2 else self.positions.shape[2]
 
     @property
     def count(self) -> int:
@@ -83,8 +92,8 @@ class Tokens:
 
     def next(self, count: int = 1) -> Tokens:
         """The ``count`` tokens after the last, each one position further."""
-        positions = self.positions[:, -1:] + torch.arange(1, count + 1, device=self.positions.device)
-        return Tokens(torch.ones_like(positions, dtype=torch.bool), positions, torch.zeros_like(positions).bool())
+        new = torch.ones(len(self.real), count, dtype=torch.bool, device=self.real.device)
+        return Tokens.following(self, new, torch.zeros_like(new), self.axes)
 
     def padded_to(self, count: int) -> Tokens:
         """The same with padding before, up to ``count`` tokens."""
@@ -232,9 +241,9 @@ class State:
             raise UserError("a method drops the last token of a prompt", todo="keep it: the answer starts there")
         longest = int(kept.sum(dim=1).max())
         order = kept.to(torch.uint8).argsort(dim=1, stable=True)[:, -longest:]
-        real, positions = kept.gather(1, order), self.tokens.positions.gather(1, order)
-        tokens = Tokens(real, positions, self.tokens.visual.gather(1, order) & real)
-        hidden = self.hidden.gather(1, order[..., None].expand(-1, -1, self.hidden.shape[-1]))
+        real = kept.gather(1, order)
+        tokens = Tokens(real, picked(self.tokens.positions, order), self.tokens.visual.gather(1, order) & real)
+        hidden = picked(self.hidden, order)
         marked = None if self.marked is None else self.marked.gather(1, order)
         return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
 
@@ -244,8 +253,12 @@ class State:
         Args:
             rows: Hidden states of each row, and which of its tokens are visual.
             marked: As in the state, padded as rows are: on the left.
+
+        Raises:
+            UserError: Positions are not in a line.
         """
-        hidden, real, visual = padded(rows)
+        self._in_a_line()
+        hidden, real, visual, _ = padded(rows)
         tokens = Tokens.following(None, real, visual)
         return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
 
@@ -262,8 +275,17 @@ class State:
         """The visual tokens of each prompt before any was dropped."""
         return (self.tokens.visual.sum(dim=1) if self.asked is None else self.asked).tolist()
 
+    def _in_a_line(self) -> None:
+        if self.tokens.axes > 1:
+            raise UserError("places in an image have no gaps to close", todo="say positions=original")
+
     def compacted(self) -> State:
-        """The same tokens at positions without gaps."""
+        """The same tokens at positions without gaps.
+
+        Raises:
+            UserError: Positions are not in a line.
+        """
+        self._in_a_line()
         tokens = Tokens.following(None, self.tokens.real, self.tokens.visual)
         return dataclasses.replace(self.apart(), tokens=tokens)
 
@@ -399,7 +421,7 @@ class PartialPrefill:
         rows = tuple(known[partial] for partial in partials)
         tokens = _stack([row.tokens for row in rows])
         none = torch.zeros(len(rows), 0, device=tokens.real.device)
-        own = Tokens(none.bool(), none.long(), none.bool())
+        own = Tokens(none.bool(), tokens.positions[:, :0], none.bool())
         hidden = rows[0].hidden.new_zeros(len(rows), 0, rows[0].hidden.shape[2])
         return PartialPrefill(
             first.depth, cache, State(hidden, tokens, cache.plans, prefixes=SharedPrefixes(rows, tokens, own))
@@ -429,16 +451,46 @@ def _stack(parts: Sequence[Tokens]) -> Tokens:
     return Tokens(real, positions, visual, max(part.gaps for part in parts), forgotten)
 
 
+def picked(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the values [B, m, ...] at places [B, m] of values [B, n, ...]."""
+    return values[torch.arange(len(places), device=places.device)[:, None], places]
+
+
 class Row(NamedTuple):
-    """A piece of a prompt, embedded: [n, d], and which of its tokens are visual, bool [n]."""
+    """A piece of a prompt, embedded.
+
+    Attributes:
+        embeddings: [n, d].
+        visual: Which of its tokens are visual, bool [n].
+        positions: int64 [n, axes], where they are not in a line.
+    """
 
     embeddings: torch.Tensor
     visual: torch.Tensor
+    positions: torch.Tensor | None = None
 
 
-def padded(rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return embeddings [B, n, d], which tokens are real and which are visual, bool [B, n]; padded on the left."""
+class Padded(NamedTuple):
+    """Pieces of prompts, padded on the left.
+
+    Attributes:
+        embeddings: [B, n, d].
+        real: Which tokens are not padding, bool [B, n].
+        visual: Which come from an image, bool [B, n].
+        positions: int64 [B, n, axes]; ``None`` if they go on in a line.
+    """
+
+    embeddings: torch.Tensor
+    real: torch.Tensor
+    visual: torch.Tensor
+    positions: torch.Tensor | None
+
+
+def padded(rows: Sequence[Row]) -> Padded:
+    """Put pieces of prompts into one batch."""
     count = max(len(row.visual) for row in rows)
     embeddings = torch.stack([pad(row.embeddings, count, 0) for row in rows])
     real = torch.stack([pad(torch.ones_like(row.visual), count, 0) for row in rows])
-    return embeddings, real, torch.stack([pad(row.visual, count, 0) for row in rows])
+    visual = torch.stack([pad(row.visual, count, 0) for row in rows])
+    placed = [pad(row.positions, count, 0) for row in rows if row.positions is not None]
+    return Padded(embeddings, real, visual, torch.stack(placed) if placed else None)

@@ -12,7 +12,7 @@ says what things are called, and a call that works, and comes to something else,
 - what a model of images and texts embeds them as: `features`
 - configs in which layers differ: `first_layer`
 - what can be loaded, and with what: `builds`, `class_for`, `model_types`, `attention_of`, `image_processor`,
-  `processor`, `pil_image_processor`
+  `processor`, `pil_image_processor`, `processor_for_images`
 
 To import this is to import transformers, so it is imported in the functions that use it.
 """
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PlainLayer", "attend_by", "attention_of", "builds", "cache_name", "cache_of", "cached", "capture_outputs",
     "class_for", "features", "first_layer", "heeded", "image_processor", "keep_rows", "keeps_keys", "keeps_states",
-    "logits_processors", "model_types", "pil_image_processor", "processor", "run_attention", "run_block", "states",
+    "logits_processors", "model_types", "pil_image_processor", "processor", "processor_for_images", "run_attention",
+    "run_block", "states",
 ]  # fmt: skip
 _PARTS = {"tokenizer": "AutoTokenizer", "feature_extractor": "AutoFeatureExtractor"}
 """Part of a processor -> what loads it."""
@@ -283,7 +284,7 @@ class _NoVideos(dict[str, Any]):
     """
 
     model_input_names: tuple[str, ...] = ()
-    num_frames = fps = None
+    num_frames = fps = _auto_class = None
 
 
 def _for_images(kind: Any) -> Any:
@@ -295,7 +296,13 @@ def _for_images(kind: Any) -> Any:
                 return type(argument)
             return super().check_argument_for_proper_class(argument_name, argument)
 
+    ForImages.__name__ = kind.__name__  # which is stored
     return ForImages
+
+
+def processor_for_images(name: str, *parts: Any, **options: Any) -> Any:
+    """A new processor, such as ``InternVLProcessor``, of its image processor and tokenizer, that takes no videos."""
+    return _for_images(getattr(transformers, name))(*parts, _NoVideos(), **options)
 
 
 def pil_image_processor(family: str, **options: Any) -> Any:

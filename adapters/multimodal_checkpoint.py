@@ -14,10 +14,13 @@ from .diagnosis import TOKENIZERS
 from .loading import LOCAL, check_choices, check_whole, checkpoint, loading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
+STEERED = {"llava": "llava", "qwen2_vl": "qwen-vl", "qwen2_5_vl": "qwen-vl", "internvl": "internvl"}
+"""Model type -> the name of what steers its decoder."""
+_A = {"llava": "a LLaVA", "qwen2_vl": "a Qwen2-VL or Qwen2.5-VL", "internvl": "an InternVL"}
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "chat_template*",
@@ -94,7 +97,9 @@ def version(path: str) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
-def load(path: str, revision: str | None, device: str, options: Mapping[str, str], *, llava: bool) -> Checkpoint:
+def load(
+    path: str, revision: str | None, device: str, options: Mapping[str, str], *, kinds: Sequence[str] = ()
+) -> Checkpoint:
     """Load a checkpoint.
 
     Args:
@@ -103,7 +108,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         device: Where it runs.
         options: ``dtype``, ``attention``, ``conversation``, ``decoding``, and ``system``, a system prompt or nothing;
             ``device_map`` and ``offload_folder`` as `placement.arguments` takes them.
-        llava: Only a LLaVA will do.
+        kinds: Model types of which one will do, with a decoder that can be steered; none for any.
 
     Raises:
         UserError: An option is unknown, or the checkpoint is of something else or lacks a part.
@@ -123,7 +128,7 @@ def load(path: str, revision: str | None, device: str, options: Mapping[str, str
         else:
             config = transformers.AutoConfig.from_pretrained(folder, **LOCAL)
             processor = None
-        auto = _auto_class(config, where, llava=llava)
+        auto = _auto_class(config, where, kinds)
         processor = processor or _processor(folder, config, where)
         conversation = conversations.choose(options["conversation"], path, processor, config.model_type)
         model, report = getattr(transformers, auto).from_pretrained(
@@ -151,8 +156,8 @@ def image_token(config: Any) -> int | None:
     return None
 
 
-def _auto_class(config: Any, where: str, *, llava: bool) -> str:
-    """Return the name of the Auto class that loads a model; refuse other kinds, and if ``llava`` all but LLaVA."""
+def _auto_class(config: Any, where: str, kinds: Sequence[str]) -> str:
+    """Return the name of the Auto class that loads a model; refuse other kinds than are wanted."""
     from . import installed
     from .decoder_blocks import SUPPORTED
 
@@ -161,9 +166,10 @@ def _auto_class(config: Any, where: str, *, llava: bool) -> str:
     name = next((name for name in names if installed.builds(name, config)), None)
     if name is None or image_token(config) is None or config.is_encoder_decoder:  # whose answers continue no prompt
         raise UserError(f"a {kind} is not a chat model of images and text", where=where, todo="name one")
-    if llava and kind != "llava":
-        raise UserError(f"a {kind} is not a LLaVA", where=where, todo="run it as a general model of images and text")
-    if llava and config.text_config.model_type not in SUPPORTED:
+    if kinds and kind not in kinds:
+        todo = f"name it {STEERED[kind]}:PATH" if kind in STEERED else "run it as a general model of images and text"
+        raise UserError(f"a {kind} is not {_A[kinds[0]]}", where=where, todo=todo)
+    if kinds and config.text_config.model_type not in SUPPORTED:
         raise UserError(
             f"its language model is a {config.text_config.model_type}, and this takes {', '.join(SUPPORTED)}",
             where=where,
@@ -184,11 +190,10 @@ def _processor(folder: Path, config: Any, where: str) -> Any:
     return installed.processor(folder, config, where)
 
 
-def with_parameters(model: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Copy a LLaVA's structure, its tower and all parameters that are not given aside: those are shared."""
+def with_parameters(model: Any, tower: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Copy a model's structure, its tower and all parameters that are not given aside: those are shared."""
     import torch
 
-    tower = model.model.vision_tower
     known = dict(model.named_parameters(remove_duplicate=False))
     seen = {id(parameter) for parameter in tower.parameters()}
     memo: dict[int, Any] = {id(tower): tower} | {id(parameter): parameter for parameter in known.values()}

@@ -1,22 +1,88 @@
-"""What the parts of a LLaVA cost; what many prompts have in common is counted once."""
+"""What the prefills of a steered model of images and text cost; what many have in common is counted once."""
 
 from __future__ import annotations
 
 import functools
 import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..harness.execution import Execution, LayerWork, PromptSize
 from ..harness.measure.closed_form import COUNTED, prefill, projector
-from ..harness.prefill_cost import Units
+from ..harness.measure.work import Work
+from ..harness.prefill_cost import LanguageFlops, PrefillCost, Units
+from . import live_adapters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..harness.execution import Execution, PromptSize
-    from ..harness.transformer import Architecture
-    from .decoder import Method, Plan
+    from PIL.Image import Image
+
+    from ..harness.measure.work import Beside
+    from ..harness.transformer import Architecture, Stack
+    from .decoder import Blocks, Cache, Method, Plan
+    from .family import Family
 
 _KEPT = 4096
+_NOTHING = Execution(())
+
+
+@dataclass(frozen=True)
+class PrefillCosts:
+    """Tells what prefills cost.
+
+    Attributes:
+        family: Of the model.
+        blocks: Of its decoder.
+        methods: What steers it.
+        live: Layers beside its weights.
+        added: Tokens that methods put after each prompt.
+    """
+
+    family: Family
+    blocks: Blocks
+    methods: Sequence[Method]
+    live: Sequence[live_adapters.Target]
+    added: int
+
+    def of(self, images: Sequence[Image], text: int, visual: int, cache: Cache, row: int) -> PrefillCost:
+        """Return the cost of a prompt's prefill.
+
+        Args:
+            images: Of the prompt.
+            text: Its tokens that are not visual.
+            visual: Visual tokens that the language model reads.
+            cache: As the prefill left it.
+            row: The prompt's row in it.
+        """
+        blocks, architecture = self.blocks, self.family.architecture
+        language = functools.partial(language_flops, architecture)
+        ran = cache.work(row, heads=blocks.heads, channels=blocks.channels)
+        full = cache.whole(row, heads=blocks.heads, added=self.added)
+        given = text + sum(self.family.size(image).tokens for image in images)
+        base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
+        seen = sum(map(self.family.tower_flops, images)) + projector_flops(architecture, visual)
+        seen += self._beside(visual_tokens=visual, images=len(images)).vision
+        seen += sum(self._beside(tower=self.family.tower_work(image)).vision for image in images)
+        stack = _stack(architecture)
+        added = added_flops(self.methods, PromptSize(stack, text + self.added, visual))
+        chosen = added_flops(self.methods, PromptSize(stack, text, visual), switches=False)
+        spent = language(ran) + self._beside(blocks=ran).language + added
+        shares = LanguageFlops(spent, language(full) + self._beside(blocks=full).language + chosen, language(base))
+        units = opened_units(self.methods, cache.plans[row])
+        return PrefillCost(text, visual, 0, seen + spent, shares, added, units, ran if self.methods else None)
+
+    def _beside(
+        self, *, tower: Execution | None = None, visual_tokens: int = 0, blocks: Execution = _NOTHING, images: int = 1
+    ) -> Beside:
+        """FLOPs of layers beside the weights, in the parts of the model that are named."""
+        return live_adapters.beside(self.live, tower=tower, visual_tokens=visual_tokens, blocks=blocks, images=images)
+
+
+@functools.lru_cache(_KEPT)
+def _stack(architecture: Architecture) -> Stack:
+    """The language model's blocks."""
+    return Work.whole(replace(architecture, vision=None), text_tokens=1).language[0]
 
 
 def vision_flops(config: Any, source: str) -> int:

@@ -1,18 +1,22 @@
-"""What the vision tower of a LLaVA says of an image's patches: features, keys, and how much each is attended to.
+"""What a vision tower says of an image's patches: features, keys, and how much each is attended to.
 
-Everything is computed when it is asked for, from one pass of the tower: attention from the queries and keys of the one
-block that is read, so that the tower keeps its fused kernels.
+Where several patches become one token of the language model, what is said is said of the tokens. Everything is
+computed when it is asked for, from one pass of the tower: attention from the queries and keys of the one block that is
+read, so that the tower keeps its fused kernels.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..harness.errors import UserError
 from .tower_features import of_patches, tokens_before_patches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import torch
 
     from ..harness.transformer import Architecture
@@ -22,12 +26,91 @@ Query: TypeAlias = Literal["cls", "mean"]
 Heads: TypeAlias = Literal["sum", "mean", "single"]
 """How heads become one: single takes the whole width as one head."""
 
-TOWERS = ("clip_vision_model", "siglip_vision_model")
+TOWERS = ("clip_vision_model", "siglip_vision_model", "internvl_vision", "qwen2_vl_vision", "qwen2_5_vl_vision")
 """Model types of the towers whose queries and keys are read."""
 
 
+class Signals(Protocol):
+    """What a tower says of images, each of N tokens.
+
+    Attributes:
+        features: [images, N, width], what a selector keeps or merges.
+        projected: [images, N, d], what the language model would be given of them.
+        cls: [images, width], the CLS token as the projector would be given it.
+        grid: Rows and columns of the N tokens; (0, 0) if they are in no grid, as those of several tiles.
+    """
+
+    @property
+    def features(self) -> torch.Tensor: ...  # noqa: D102 - in the class
+
+    @property
+    def projected(self) -> torch.Tensor: ...  # noqa: D102
+
+    @property
+    def cls(self) -> torch.Tensor: ...  # noqa: D102
+
+    @property
+    def grid(self) -> tuple[int, int]: ...  # noqa: D102
+
+    def keys(self, layer: int) -> torch.Tensor:
+        """Keys [images, N, width] in a block of the tower, float32."""
+        ...
+
+    def heads(self, layer: int) -> int:
+        """Attention heads of a block of the tower."""
+        ...
+
+    def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:
+        """The probability with which each token is attended to in a block, float32 [images, N]."""
+        ...
+
+
+def attended(queries: torch.Tensor, keys: torch.Tensor, count: int, heads: Heads) -> torch.Tensor:
+    """Return the probability with which each key is attended to, on average over queries: float32 [rows, keys].
+
+    Args:
+        queries: float32 [rows, queries, width].
+        keys: float32 [rows, keys, width].
+        count: Heads that the width is split into.
+        heads: How they become one.
+    """
+    count = 1 if heads == "single" else count
+    shape = (count, keys.shape[-1] // count)
+    q, k = (part.view(*part.shape[:2], *shape).transpose(1, 2) for part in (queries, keys))
+    every: torch.Tensor = (q @ k.transpose(2, 3) * shape[1] ** -0.5).softmax(dim=-1).mean(dim=2)
+    return every.sum(dim=1) if heads == "sum" else every.mean(dim=1)
+
+
+class Given(NamedTuple):
+    """What a module was given.
+
+    Attributes:
+        hidden: Its first argument.
+        named: The others, by name.
+    """
+
+    hidden: torch.Tensor
+    named: dict[str, Any]
+
+
+@contextmanager
+def noted(modules: Sequence[Any]) -> Iterator[list[Given]]:
+    """Note what some modules are given, in the order in which they run."""
+    found: list[Given] = []
+
+    def note(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        found.append(Given(given[0] if given else named["hidden_states"], named))
+
+    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in modules]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class TowerSignals:
-    """A pass of the tower over images.
+    """A pass of a LLaVA's tower over images.
 
     Args:
         llava: transformers' LLaVA.
@@ -59,6 +142,11 @@ class TowerSignals:
         chosen = [self._states[index] for index in ([layers] if isinstance(layers, int) else layers)]
         return torch.cat(chosen, dim=-1)[:, 0]
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the patches: as many of both."""
+        return (round(self.features.shape[1] ** 0.5),) * 2
+
     def keys(self, layer: int) -> torch.Tensor:
         """Keys [images, N, width] of the patches in a block of the tower, float32."""
         return self._keys(layer)[:, self._before :]
@@ -71,12 +159,7 @@ class TowerSignals:
         """The probability with which each patch is attended to in a block, float32 [images, N]."""
         attention, given = self._block(layer)
         queries = attention.q_proj(given[:, :1] if query == "cls" else given).float()
-        keys, count = self._keys(layer), 1 if heads == "single" else attention.num_heads
-        shape = (count, keys.shape[-1] // count)
-        q, k = (part.view(*part.shape[:2], *shape).transpose(1, 2) for part in (queries, keys))
-        every: torch.Tensor = (q @ k.transpose(2, 3) * shape[1] ** -0.5).softmax(dim=-1).mean(dim=2)
-        one = every.sum(dim=1) if heads == "sum" else every.mean(dim=1)
-        return one[:, self._before :]
+        return attended(queries, self._keys(layer), attention.num_heads, heads)[:, self._before :]
 
     @property
     def _before(self) -> int:
@@ -106,7 +189,7 @@ def check_tower(architecture: Architecture, *, query: Query, layer: int, where: 
     """
     if architecture.vision is None:
         raise UserError(f"a {architecture.model_type} has no vision tower", where=where, todo="leave it out")
-    depth = architecture.vision.stack.layers
+    depth, windows = architecture.vision.stack.layers, architecture.vision.stack.windows
     if not architecture.vision.extra_tokens and query == "cls":
         todo = "say query=mean to score patches by the attention of all patches"
         raise UserError("its tower has no CLS token", where=where, todo=todo)
@@ -116,10 +199,18 @@ def check_tower(architecture: Architecture, *, query: Query, layer: int, where: 
     if not -depth <= layer < depth:
         what = f"there is no layer {layer} among the {depth} of its tower"
         raise UserError(what, where=where, todo=f"give {-depth} to {depth - 1}")
+    if windows and windows[layer]:
+        whole = ", ".join(str(place) for place, window in enumerate(windows) if not window)
+        raise UserError(f"layer {layer} of its tower attends within windows", where=where, todo=f"give one of {whole}")
 
 
-def check_kind(llava: Any, where: str) -> None:
-    """Refuse a tower whose queries and keys cannot be read."""
-    kind = llava.config.vision_config.model_type
+def check_kind(model: Any, where: str) -> None:
+    """Refuse a tower whose queries and keys cannot be read.
+
+    Args:
+        model: transformers' model of images and text.
+        where: What the message is about.
+    """
+    kind = model.config.vision_config.model_type
     if kind not in TOWERS:
         raise UserError(f"cannot read queries and keys of a {kind}", where=where, todo="take a CLIP or SigLIP tower")

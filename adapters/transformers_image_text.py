@@ -85,7 +85,7 @@ class HFImageTextToText:
         options |= {"decoding": decoding, "system": system}
         options |= {"device_map": device_map, "offload_folder": offload_folder}
         self._waive, self._counts = waive, flops
-        self._take(load(path, revision, device, options, llava=False))
+        self._take(load(path, revision, device, options))
         self.notes = self._loaded.notes
         self.convention: Mapping[str, Any] = {
             "phase": "prefill", "counter": "fvcore", "attention": attention, "waived": tuple(waive)

@@ -1,4 +1,4 @@
-"""LLaVA-type models of the transformers library, by local path or hub id, through a decoder that can be steered.
+"""LLaVA, Qwen-VL and InternVL of the transformers library, by path or hub id, through a decoder that can be steered.
 
 What an answer costs is counted and timed on the same pass that makes it: vision tower, projector, decoder, head.
 """
@@ -8,18 +8,14 @@ from __future__ import annotations
 import copy
 import functools
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..harness.contracts import Answer
 from ..harness.errors import UserError
-from ..harness.execution import Execution, LayerWork, PromptSize
-from ..harness.measure.work import Work
-from ..harness.prefill_cost import LanguageFlops, PrefillCost
 from . import live_adapters
-from .images import squared
+from .family import Seen
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
-from .multimodal_costs import added_flops, language_flops, opened_units, projector_flops, vision_flops
 from .placement import device_of
 from .transformers_meta import blueprint_of
 
@@ -31,19 +27,21 @@ if TYPE_CHECKING:
 
     from ..harness.contracts import Prompt
     from ..harness.figures import AttentionMaps
-    from ..harness.transformer import Architecture, Stack
+    from ..harness.prefill_cost import PrefillCost
+    from ..harness.transformer import Architecture
     from .decoder import Cache, Decoder, Method, PartialPrefill
     from .decoder_state import Row
+    from .family import Family
 
     Selector = Callable[[Any, torch.Tensor], Sequence[torch.Tensor]]
     """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given."""
 
 
 class HFMultimodal:
-    """A LLaVA: CLIP or SigLIP tower, projector, and a Llama (Vicuna), Mistral, Phi or Qwen2 model.
+    """A LLaVA: CLIP or SigLIP tower, projector, and a Llama (Vicuna), Mistral, Phi or Qwen model.
 
-    `decoding` says how its answers are decoded. Images are padded to a square with the processor's mean colour, as
-    LLaVA does.
+    `decoding` says how its answers are decoded. What images become is the family's: see `family_llava` and its
+    neighbours.
 
     Args:
         path: Folder that ``save_pretrained`` wrote, or hub id such as ``llava-hf/llava-1.5-7b-hf``.
@@ -70,10 +68,12 @@ class HFMultimodal:
         notes: What a reader of its answers must know.
 
     Raises:
-        UserError: The checkpoint cannot be found, is not a LLaVA or is not whole, or an argument is unknown.
+        UserError: The checkpoint cannot be found, is of another kind or is not whole, or an argument is unknown.
     """
 
     blueprint = staticmethod(blueprint_of)
+    kinds: ClassVar[tuple[str, ...]] = ("llava",)
+    """Model types that it takes."""
 
     def __init__(  # noqa: PLR0913 - one parameter is one option
         self,
@@ -94,7 +94,7 @@ class HFMultimodal:
         options = {"conversation": conversation, "dtype": dtype, "attention": attention}
         options |= {"decoding": decoding, "system": system}
         options |= {"device_map": device_map, "offload_folder": offload_folder}
-        self._loaded: Checkpoint = load(path, revision, device, options, llava=True)
+        self._loaded: Checkpoint = load(path, revision, device, options, kinds=self.kinds)
         from .decoder import Decoder
 
         self.decoder: Decoder = Decoder(self._loaded.model)
@@ -107,9 +107,15 @@ class HFMultimodal:
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
         self._grown = ByteLru(0)
         self._made: tuple[Hashable, HFMultimodal] | None = None
-        self._vision_flops = functools.cache(functools.partial(vision_flops, self._loaded.model.config, path))
+        self._path = path
+        self.family = self._family()
         self.module = _prefill_module(self)
         self._wake()
+
+    def _family(self) -> Family:
+        from .family_llava import Llava
+
+        return Llava(self._loaded, self._path)
 
     @property
     def loaded(self) -> Checkpoint:
@@ -141,9 +147,11 @@ class HFMultimodal:
         memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
         loaded = self._loaded.with_model(network)
         live = live_adapters.targets(live_adapters.shapes(network))
-        return self._changed(
+        other = self._changed(
             _loaded=loaded, decoder=Decoder(network), _changed_weights=True, _live=live, _memory=memory, _grown=grown
         )
+        other.family = other._family()
+        return other
 
     def with_weights(self, tensors: Mapping[str, torch.Tensor]) -> HFMultimodal:
         """The same model with other weights of its language model, its head or its projector; the rest is shared.
@@ -157,7 +165,7 @@ class HFMultimodal:
         if self._changed_weights:
             what = "another method has changed its weights, which those that are given here would replace"
             raise UserError(what, todo="leave one of the two methods out")
-        return self.with_network(with_parameters(self.network, tensors))
+        return self.with_network(with_parameters(self.network, self.family.tower, tensors))
 
     def once(self, key: Hashable, make: Callable[[], HFMultimodal]) -> HFMultimodal:
         """Return what is made of this model, made again only if the key is another than the last time.
@@ -210,27 +218,26 @@ class HFMultimodal:
         """Return the text and the visual tokens that the language model reads."""
         import torch
 
-        ids, images = self._ids(prompt), len(prompt.images)
+        text = len(self._ids(prompt)) - len(prompt.images)
         if self._selector is None:
-            return len(ids) - images, images * self.architecture.visual_tokens
+            return text, sum(self.family.size(image).tokens for image in prompt.images)
         with torch.inference_mode():
-            return len(ids) - images, sum(len(features) for features in self._features(prompt))
+            return text, sum(len(seen.features) for seen in self._seen(prompt))
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and ``pixel_values``.
+        """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and what the tower is given.
 
-        An image is one token here; the module puts its features there. Pixels [images, 3, h, w] are of all prompts;
-        without images there are none.
+        An image is one token here; the module puts its features there. What the tower is given is of all prompts'
+        images, as ``pixel_values``; without images there is nothing.
         """
         import torch
 
-        encoded = [self._loaded.encode(prompt) for prompt in inputs]
+        encoded = [self._encode(prompt) for prompt in inputs]
         longest = max(map(len, encoded))
         ids = torch.tensor([(0,) * (longest - len(row)) + row for row in encoded], device=self._device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in encoded], device=self._device)
         images = [image for prompt in inputs for image in prompt.images]
-        pixels = {"pixel_values": self._pixels(images)} if images else {}
-        return {"input_ids": ids, "attention_mask": mask, **pixels}
+        return {"input_ids": ids, "attention_mask": mask, **(self.family.inputs(images) if images else {})}
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
         """Return what runs the whole prefill of these prompts once, vision tower to head, sharing nothing."""
@@ -250,54 +257,24 @@ class HFMultimodal:
         from PIL import Image as Pillow
 
         with torch.inference_mode():
-            self._seen(Pillow.new("RGB", (32, 32)))
+            self._see(Pillow.new("RGB", (32, 32)))
 
     @property
     def _device(self) -> torch.device:
         return device_of(self._loaded.model)
 
-    @functools.cached_property
+    @property
     def architecture(self) -> Architecture:
         """The shape of its parts, from its config."""
-        from ..harness.measure.architecture import read_architecture
-
-        return read_architecture(self._loaded.model.config.to_dict())
+        return self.family.architecture
 
     def _costs(self, prompts: Sequence[Prompt], cache: Cache) -> list[PrefillCost]:
         """The costs of prefills, of which the cache holds one in each row, as they left it."""
+        from .multimodal_costs import PrefillCosts
+
         tokens = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
-        return [self._cost(prompt, cache, row, tokens) for row, prompt in enumerate(prompts)]
-
-    def _cost(self, prompt: Prompt, cache: Cache, row: int, tokens: int) -> PrefillCost:
-        """The cost of a prefill, to which methods added tokens after the prompt."""
-        blocks, images = self.decoder.blocks, len(prompt.images)
-        text, visual = self.token_counts(prompt)
-        language = functools.partial(language_flops, self.architecture)
-        ran = cache.work(row, heads=blocks.heads, channels=blocks.channels)
-        full = cache.whole(row, heads=blocks.heads, added=tokens)
-        given = text + images * self.architecture.visual_tokens
-        base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
-        seen = images * self._vision_flops() + projector_flops(self.architecture, visual)
-        beside = functools.partial(
-            live_adapters.beside, self._live, tower=self._tower, visual_tokens=visual, images=images
-        )
-        added = added_flops(self.methods, PromptSize(self._stack, text + tokens, visual))
-        chosen = added_flops(self.methods, PromptSize(self._stack, text, visual), switches=False)
-        spent = language(ran) + beside(blocks=ran).language + added
-        shares = LanguageFlops(spent, language(full) + beside(blocks=full).language + chosen, language(base))
-        units = opened_units(self.methods, cache.plans[row])
-        total = seen + beside(blocks=ran).vision + spent
-        return PrefillCost(text, visual, 0, total, shares, added, units, ran if self.methods else None)
-
-    @functools.cached_property
-    def _stack(self) -> Stack:
-        """The language model's blocks."""
-        return Work.whole(self.architecture, text_tokens=1).language[0]
-
-    @functools.cached_property
-    def _tower(self) -> Execution | None:
-        """All of the vision tower, for one image."""
-        return Work.whole(self.architecture, text_tokens=1).tower
+        costs = PrefillCosts(self.family, self.decoder.blocks, self.methods, self._live, tokens)
+        return [costs.of(prompt.images, *self.token_counts(prompt), cache, row) for row, prompt in enumerate(prompts)]
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch
@@ -351,7 +328,7 @@ class HFMultimodal:
     def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> PartialPrefill:
         from .decoder_state import padded
 
-        rows = [self._embedded(ids, self._features(prompt)) for ids, prompt in asked]
+        rows = [self._embedded(ids, self._seen(prompt)) for ids, prompt in asked]
         return self.decoder.start(*padded(rows), depth=self.decoder.shared_depth(self.methods))
 
     def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> PartialPrefill:
@@ -360,19 +337,41 @@ class HFMultimodal:
         heads = [(ids[:count], prompt.digests) for (ids, prompt), count in zip(asked, shared, strict=True)]
         first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
         known = {head: self._prefix(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
-        ends = [self._embedded(ids[count:], []) for (ids, _), count in zip(asked, shared, strict=True)]
+        ends = [
+            self._embedded(ids[count:], [], self._span(ids[:count], prompt))
+            for (ids, prompt), count in zip(asked, shared, strict=True)
+        ]
         names = [self._name(*head) for head in heads]
         return self.decoder.extend(PartialPrefill.batch([known[head] for head in heads], names), *padded(ends))
 
     def _ids(self, prompt: Prompt) -> tuple[int, ...]:
         key = ("ids", prompt.text, len(prompt.images))
-        ids: tuple[int, ...] = self._memory.get(key, lambda: self._loaded.encode(prompt), lambda made: 8 * len(made))
+        ids: tuple[int, ...] = self._memory.get(key, lambda: self._encode(prompt), lambda made: 8 * len(made))
         return ids
+
+    def _encode(self, prompt: Prompt) -> tuple[int, ...]:
+        """A prompt's ids, with one placeholder for each image, and what the family puts around it."""
+        image, (before, after) = self._loaded.model.config.image_token_id, self.family.around
+        ids = self._loaded.encode(prompt)
+        if not before and not after:
+            return ids
+        return tuple(one for token in ids for one in ((*before, token, *after) if token == image else (token,)))
+
+    def _span(self, ids: Sequence[int], prompt: Prompt) -> int:
+        """How far the token after some of a prompt's is from its first one, where tokens have places."""
+        if self.decoder.axes == 1:
+            return 0
+        spans = [self.family.size(image).span for image in prompt.images]
+        image = self._loaded.model.config.image_token_id
+        return len(ids) - ids.count(image) + sum(spans[: ids.count(image)])
 
     def _read(self, prompt: Prompt) -> list[int]:
         """A prompt's ids with as many placeholders as its images have tokens, whatever a method keeps of them."""
-        image, fills = self._loaded.model.config.image_token_id, self.architecture.visual_tokens
-        return [token for token in self._ids(prompt) for _ in range(fills if token == image else 1)]
+        image, read = self._loaded.model.config.image_token_id, []
+        images = iter(prompt.images)
+        for token in self._ids(prompt):
+            read += [token] * (self.family.size(next(images)).tokens if token == image else 1)
+        return read
 
     def _shared_tokens(self, ids: tuple[int, ...], prompt: Prompt) -> int:
         """Tokens up to the last image, if that is known and something follows; else 0."""
@@ -388,7 +387,7 @@ class HFMultimodal:
         depth = self.decoder.shared_depth(self.methods)
 
         def make() -> PartialPrefill:
-            rows = [self._embedded(ids, self._features(prompt))]
+            rows = [self._embedded(ids, self._seen(prompt))]
             return self.decoder.start(*padded(rows), depth=depth)
 
         partial: PartialPrefill = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
@@ -398,50 +397,53 @@ class HFMultimodal:
         """The key of a prefix: all that it depends on."""
         return "prefix", self._selector, self.decoder.shared_depth(self.methods), ids, tuple(digests)
 
-    def _features(self, prompt: Prompt) -> list[torch.Tensor]:
-        """The projected features [n, d] of each image of a prompt, image by image."""
+    def _seen(self, prompt: Prompt) -> list[Seen]:
+        """What the language model is given of each image of a prompt, image by image."""
         if not (self._share and prompt.digests):
-            return [self._seen(image) for image in prompt.images]
+            return [self._see(image) for image in prompt.images]
         return [
-            self._memory.get(("image", self._selector, digest), functools.partial(self._seen, image), _bytes)
+            self._memory.get(
+                ("image", self._selector, digest), functools.partial(self._see, image), lambda made: made.bytes
+            )
             for image, digest in zip(prompt.images, prompt.digests, strict=True)
         ]
 
-    def _seen(self, image: Image) -> torch.Tensor:
-        return self.project(self._pixels([image]))[0]
+    def _see(self, image: Image) -> Seen:
+        return self.see(self.family.inputs([image]))[0]
 
-    def project(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Return what the language model is given of images [images, 3, h, w]: features [n, d] of each."""
-        model = self._loaded.model
-        if self._selector is None:
-            return list(model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output)
-        selected = self._selector(model, pixels)
-        return [model.model.multi_modal_projector(features[None])[0] for features in selected]
+    def see(self, inputs: Mapping[str, torch.Tensor]) -> list[Seen]:
+        """Return what the language model is given of each image, of what the tower is given of them (`prepare`)."""
+        return self.family.see(inputs, self._selector)
 
-    def _pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        processor = self._loaded.processor.image_processor
-        squares = [squared(image.convert("RGB"), processor.image_mean) for image in images]
-        pixels = processor(images=squares, return_tensors="pt")["pixel_values"]
-        moved: torch.Tensor = pixels.to(self._device, self._loaded.model.dtype)
-        return moved
+    def _embedded(self, ids: Sequence[int], images: Sequence[Seen], start: int = 0) -> Row:
+        """Embed token ids, with the features of images where their placeholders stand.
 
-    def _embedded(self, ids: Sequence[int], features: Sequence[torch.Tensor]) -> Row:
-        """Embed token ids, with the features of images where their placeholders stand."""
+        Args:
+            ids: Of a prompt, or of its end.
+            images: One for each placeholder.
+            start: Where the first token is, where tokens have places.
+        """
         import torch
 
         from .decoder_state import Row
 
-        token, images = self._loaded.model.config.image_token_id, iter(features)
-        pieces, visual = [], []
+        token, left = self._loaded.model.config.image_token_id, iter(images)
+        pieces, visual, places = [], [], []
         for is_image, group in groupby(ids, key=lambda one: one == token):
             if is_image:
-                new = [next(images) for _ in group]
+                new = [next(left) for _ in group]
             else:
-                new = [self.decoder.embed(torch.tensor(list(group), device=self._device))]
+                new = [Seen(self.decoder.embed(torch.tensor(list(group), device=self._device)))]
             flags = torch.ones if is_image else torch.zeros
-            visual += [flags(len(piece), dtype=torch.bool, device=self._device) for piece in new]
-            pieces += new
-        return Row(torch.cat(pieces), torch.cat(visual))
+            for piece in new:
+                count = len(piece.features)
+                visual.append(flags(count, dtype=torch.bool, device=self._device))
+                pieces.append(piece.features)
+                if self.decoder.axes > 1:
+                    line = torch.arange(count, device=self._device)[:, None].expand(-1, self.decoder.axes)
+                    places.append(start + (line if piece.places is None else piece.places))
+                    start += piece.span or count
+        return Row(torch.cat(pieces), torch.cat(visual), torch.cat(places) if places else None)
 
 
 def _prefill_module(owner: HFMultimodal) -> Any:
@@ -456,18 +458,37 @@ def _prefill_module(owner: HFMultimodal) -> Any:
             self.model = owner._loaded.model
 
         def forward(
-            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, pixel_values: torch.Tensor | None = None
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **pixels: torch.Tensor
         ) -> torch.Tensor:
-            features = iter([] if pixel_values is None else owner.project(pixel_values))
+            images = iter(owner.see(pixels) if pixels else [])
             rows = []
             for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
                 own = ids[len(mask) - sum(mask) :]
                 count = own.count(self.model.config.image_token_id)
-                rows.append(owner._embedded(own, [next(features) for _ in range(count)]))
-            return owner.decoder.prefill(*padded(rows), owner.methods)[0]
+                rows.append(owner._embedded(own, [next(images) for _ in range(count)]))
+            embeddings, real, visual, positions = padded(rows)
+            return owner.decoder.prefill(embeddings, real, visual, owner.methods, positions)[0]
 
     return Prefill().eval()
 
 
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+class HFQwenVL(HFMultimodal):
+    """A Qwen2-VL or Qwen2.5-VL: images of any size, of which each token has a place; options as `HFMultimodal` has."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl")
+
+    def _family(self) -> Family:
+        from .family_qwen_vl import QwenVL
+
+        return QwenVL(self._loaded)
+
+
+class HFInternVL(HFMultimodal):
+    """An InternVL in transformers' format: images cut into tiles; options as `HFMultimodal` has."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("internvl",)
+
+    def _family(self) -> Family:
+        from .family_internvl import InternVL
+
+        return InternVL(self._loaded)

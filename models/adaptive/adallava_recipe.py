@@ -178,8 +178,8 @@ def _model(text: str) -> tuple[HFMultimodal, str]:
     planned = plan_model(load_plugins().registry, parse(text))
     bound = BoundModel(planned, planned.bind(seed=0, device="cpu"))
     factory, model = planned.base.entry.factory(), bound.load()
-    if not isinstance(model, HFMultimodal):
-        raise UserError("only a LLaVA has a decoder to be steered", where=f"base {text}", todo="name one: tiny-llava")
+    if not isinstance(model, HFMultimodal) or model.kinds != HFMultimodal.kinds:
+        raise UserError("only a LLaVA's scheduler is trained", where=f"base {text}", todo="name one: tiny-llava")
     if any(isinstance(method, Steering) for method in model.methods):
         raise UserError("it has a scheduler already", where=f"base {text}", todo="leave it out")
     return model, str(getattr(factory, "fingerprint", lambda **_: "")(**bound.arguments))

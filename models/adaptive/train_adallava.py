@@ -218,12 +218,13 @@ class LlavaTrainee(Trainee):
         self, pixels: torch.Tensor | None, starts: Sequence[torch.Tensor], pieces: Sequence[torch.Tensor], depth: int
     ) -> list[PartialPrefill]:
         """Run each beginning through the blocks that no method steers."""
-        seen = iter([] if pixels is None else self._model.project(pixels.to(self.llava.dtype)))
+        inputs = {} if pixels is None else {"pixel_values": pixels.to(self.llava.dtype)}
+        seen = iter(self._model.see(inputs) if inputs else [])
         token, contexts = self.llava.config.image_token_id, []
         for ids, piece in zip(starts, pieces, strict=True):
             parts, visual, done = [], [], 0
             for place in (ids == token).nonzero().flatten().tolist():
-                feature = next(seen).to(piece)
+                feature = next(seen).features.to(piece)
                 parts += [piece[done:place], feature]
                 visual += [False] * (place - done) + [True] * len(feature)
                 done = place + 1

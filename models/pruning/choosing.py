@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from ...adapters.tower_signals import Query, TowerSignals, check_kind, check_tower
+from ...adapters.tower_signals import Query, Signals, TowerSignals, check_kind, check_tower
 from ...harness.errors import UserError
 from ...harness.methods import Selector
 
@@ -26,20 +26,22 @@ class Added(NamedTuple):
     Attributes:
         before: In front of the kept patches.
         after: Behind them.
+        places: Of those behind, the patches whose places in the image they take, int64 [images, m].
     """
 
     before: torch.Tensor | None = None
     after: torch.Tensor | None = None
+    places: torch.Tensor | None = None
 
 
 class TokenChoice(Selector):
     """Keep some patches of each image, in their order in the image."""
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return which patches are kept: int64 [images, n], each once, in any order."""
         raise NotImplementedError
 
-    def added(self, tower: TowerSignals, kept: torch.Tensor) -> Added:  # noqa: ARG002 - this is the default
+    def added(self, tower: Signals, kept: torch.Tensor) -> Added:  # noqa: ARG002 - this is the default
         """Return further tokens.
 
         Args:
@@ -50,17 +52,24 @@ class TokenChoice(Selector):
 
     def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
         """Return the features [images, n, width] that the projector is given."""
+        return self.left(TowerSignals(llava, pixels))[0]
+
+    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features [images, n, width] that are left, and which patches' places they take.
+
+        The places are int64 [images, n - b], those of the b tokens in front left out: there are none in a model whose
+        tokens have places.
+        """
         import torch
 
-        tower = TowerSignals(llava, pixels)
         self.kept(tower.features.shape[1])
         chosen = self.choose(tower).sort(dim=1).values
         if bool((chosen.diff(dim=1) <= 0).any()):
             raise UserError(f"{type(self).__name__} chose a patch twice", todo="choose each once")
         features = tower.features.gather(1, chosen[..., None].expand(-1, -1, tower.features.shape[-1]))
-        before, after = self.added(tower, chosen)
+        before, after, places = self.added(tower, chosen)
         parts = [part.to(features.dtype) for part in (before, features, after) if part is not None]
-        return torch.cat(parts, dim=1)
+        return torch.cat(parts, dim=1), chosen if places is None else torch.cat([chosen, places], dim=1)
 
 
 class KeptTokens(TokenChoice):

@@ -11,7 +11,7 @@ from .choosing import KeptTokens
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 
 class DivPrune(KeptTokens):
@@ -26,7 +26,7 @@ class DivPrune(KeptTokens):
     keep: int = Field(56, ge=1)
     """How many visual tokens of each image are kept."""
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the patches in the order in which they are picked, int64 [images, keep]."""
         import torch
         from torch.nn.functional import normalize

@@ -13,7 +13,7 @@ from .choosing import TokenChoice
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 
 class GridTokens(TokenChoice):
@@ -30,12 +30,14 @@ class GridTokens(TokenChoice):
             raise UserError(what, todo=f"give grid from 1 to {side}" if side**2 == given else "choose another method")
         return self.grid**2
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the same places in every image, int64 [images, n]."""
         import torch
 
         images, patches = tower.features.shape[:2]
         side = math.isqrt(patches)
+        if tower.grid != (side, side):
+            raise UserError("its visual tokens are not a square", todo="show it square images")
         middles = [(2 * cell + 1) * side // (2 * self.grid) for cell in range(self.grid)]
         places = [row * side + column for row in middles for column in middles]
         return torch.tensor(places, device=tower.features.device).expand(images, -1)

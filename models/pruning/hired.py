@@ -9,7 +9,7 @@ from .choosing import AttendedTokens, KeptTokens, highest
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 
 class Hired(AttendedTokens, KeptTokens):
@@ -19,6 +19,6 @@ class Hired(AttendedTokens, KeptTokens):
     is not offered.
     """
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the patches by falling score, int64 [images, keep]."""
         return highest(tower.received(self.layer, self.query, "sum"), self.keep)

@@ -10,7 +10,7 @@ from .choosing import KeptTokens
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 
 class RandomTokens(KeptTokens):
@@ -19,7 +19,7 @@ class RandomTokens(KeptTokens):
     seed: Seed = 0
     """The seed of the places."""
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the same places in every image, int64 [images, keep]."""
         import torch
 

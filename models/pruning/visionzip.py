@@ -12,7 +12,7 @@ from .choosing import Added, AttendedTokens, highest
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 
 class VisionZip(AttendedTokens):
@@ -51,11 +51,11 @@ class VisionZip(AttendedTokens):
             raise UserError(what, todo="give fewer")
         return count
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the dominant patches by falling score, int64 [images, dominant without the CLS token]."""
         return highest(tower.received(self.layer, self.query, self.reduce), self.dominant - self.cls_token)
 
-    def added(self, tower: TowerSignals, kept: torch.Tensor) -> Added:
+    def added(self, tower: Signals, kept: torch.Tensor) -> Added:
         """Return the CLS token and the contextual tokens, where they are wanted."""
         import torch
 
@@ -65,9 +65,12 @@ class VisionZip(AttendedTokens):
         keys = tower.keys(self.layer)
         metric = keys.view(*keys.shape[:2], tower.heads(self.layer), -1).mean(dim=2)
         parts = zip(tower.features.float(), metric, kept, strict=True)
-        return Added(first, torch.stack([self.context(*image) for image in parts]))
+        tokens, places = zip(*(self.context(*image) for image in parts), strict=True)
+        return Added(first, torch.stack(tokens), torch.stack(places))
 
-    def context(self, features: torch.Tensor, metric: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    def context(
+        self, features: torch.Tensor, metric: torch.Tensor, kept: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Merge the patches of an image that are not kept.
 
         Args:
@@ -76,7 +79,7 @@ class VisionZip(AttendedTokens):
             kept: int64 [n], the dominant patches.
 
         Returns:
-            [contextual, width].
+            [contextual, width], and the targets, int64 [contextual].
         """
         import torch
         from torch.nn.functional import normalize
@@ -94,5 +97,6 @@ class VisionZip(AttendedTokens):
         sums = torch.zeros_like(own).index_add_(0, goes_to, features[sources])
         counts = torch.bincount(goes_to, minlength=self.contextual)[:, None]
         if self.merge == "none":
-            return own
-        return (own + sums) / (counts + 1) if self.merge == "mean" else own + sums / counts.clamp(min=1)
+            return own, targets
+        merged = (own + sums) / (counts + 1) if self.merge == "mean" else own + sums / counts.clamp(min=1)
+        return merged, targets

@@ -11,7 +11,7 @@ from .choosing import AttendedTokens, KeptTokens, highest
 if TYPE_CHECKING:
     import torch
 
-    from ...adapters.tower_signals import TowerSignals
+    from ...adapters.tower_signals import Signals
 
 _AT_ONCE = 8
 """The most patches that a round removes."""
@@ -27,7 +27,7 @@ class VisPruner(AttendedTokens, KeptTokens):
     important: float = Field(0.5, ge=0, le=1)
     """The share of the kept patches that are attended to most; rounded down."""
 
-    def choose(self, tower: TowerSignals) -> torch.Tensor:
+    def choose(self, tower: Signals) -> torch.Tensor:
         """Return the patches, int64 [images, keep]."""
         import torch
         from torch.nn.functional import normalize

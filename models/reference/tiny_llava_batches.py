@@ -83,12 +83,13 @@ class Speech:
     Args:
         tokenizer: Of the model.
         turns: Greatest number of turns taken from a conversation.
+        shown: How an image is written into the first message.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, turns: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, turns: int, shown: str = f"{IMAGE * PATCHES}\n") -> None:
         self._tokenizer, self._turns = tokenizer, turns
         self._known: dict[str, list[int]] = {}
-        self._prefix = self._ids(f"<s>{SYSTEM} USER: {IMAGE * PATCHES}\n")
+        self._prefix = self._ids(f"<s>{SYSTEM} USER: {shown}")
 
     def batch(
         self, records: Sequence[dict[str, Any]], rng: np.random.Generator, *, together: bool

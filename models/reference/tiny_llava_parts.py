@@ -30,7 +30,7 @@ _PHRASES = (
 _SPREAD = 0.06
 """Standard deviation of the language model's weights at the start."""
 _WORD = r"\n|\w+|[^\w\s]"
-_TEMPLATE = (
+TEMPLATE = (
     "{% if messages[0].role == 'system' %}{{ messages[0].content[0].text }}{% else %}" + SYSTEM + "{% endif %}"
     "{% for message in messages if message.role != 'system' %}"
     "{% if message.role == 'user' %} USER: {% else %} ASSISTANT: {% endif %}"
@@ -80,7 +80,7 @@ def make_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
         do_convert_rgb=True,
     )  # fmt: skip
     return LlavaProcessor(
-        images, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", chat_template=_TEMPLATE,
+        images, tokenizer, patch_size=PATCH, vision_feature_select_strategy="default", chat_template=TEMPLATE,
         num_additional_image_tokens=1,
     )  # fmt: skip
 

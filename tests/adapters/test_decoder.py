@@ -29,6 +29,7 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "phi": (hf.PhiForCausalLM, hf.PhiConfig, SIZE),
     "phi-gqa-norms": (hf.PhiForCausalLM, hf.PhiConfig, GROUPED | {"qk_layernorm": True}),
     "qwen2": (hf.Qwen2ForCausalLM, hf.Qwen2Config, GROUPED),
+    "qwen3": (hf.Qwen3ForCausalLM, hf.Qwen3Config, GROUPED | {"head_dim": 8}),
     "qwen2-windows": (
         hf.Qwen2ForCausalLM,
         hf.Qwen2Config,

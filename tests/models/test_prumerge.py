@@ -30,6 +30,11 @@ QUESTIONS = ("Is there a dog in the image ?", "What colour is the cat ?", "how m
 BOTH = pytest.mark.parametrize("kind", [PruMerge, PruMergePlus])
 
 
+def seen_by(model: HFMultimodal, pixels: torch.Tensor) -> list[torch.Tensor]:
+    """What its language model is given of images."""
+    return [seen.features for seen in model.see({"pixel_values": pixels})]
+
+
 @pytest.fixture
 def prompts(ask: Callable) -> list[Any]:
     """Three images, one of them asked three times, two images in a prompt, and none."""
@@ -271,8 +276,8 @@ def test_a_batch_is_its_prompts_alone(llava: Callable, prompts: list, kind: type
 @torch.no_grad()
 def test_each_image_has_its_own_number_of_tokens(llava: Callable, ask: Callable, kind: type[PruMerge]) -> None:
     model, seeds = kind().apply(llava()), range(12)
-    together = model.project(pixels_of(model, ask, *seeds))
-    alone = [model.project(pixels_of(model, ask, seed))[0] for seed in seeds]
+    together = seen_by(model, pixels_of(model, ask, *seeds))
+    alone = [seen_by(model, pixels_of(model, ask, seed))[0] for seed in seeds]
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(together, alone, strict=True))
     assert len({len(features) for features in alone}) > 1
 
@@ -282,7 +287,7 @@ def test_the_projector_is_given_the_selected_features(llava: Callable, ask: Call
     pixels = pixels_of(model, ask, 1)
     with torch.no_grad():
         (given,) = PruMerge().signals(model.module.model, pixels)
-        whole, (left,) = llava().project(pixels)[0], model.project(pixels)
+        whole, (left,) = seen_by(llava(), pixels)[0], seen_by(model, pixels)
     kept = sorted(PruMerge().chosen(given.scores))
     assert 1 < len(kept) < 10
     assert torch.allclose(left, whole[kept], atol=1e-5)
@@ -313,7 +318,7 @@ def test_a_tower_without_cls_token_may_average(llava: Callable, prompts: list, h
 def test_bfloat16_runs(llava: Callable, prompts: list) -> None:
     model = llava(dtype="bfloat16")
     with torch.no_grad():
-        (left,) = PruMergePlus().apply(model).project(pixels_of(model, lambda *_: prompts[0]))
+        (left,) = seen_by(PruMergePlus().apply(model), pixels_of(model, lambda *_: prompts[0]))
     assert left.dtype == torch.bfloat16
     assert len(PruMergePlus().apply(model).generate(prompts)) == len(prompts)
 

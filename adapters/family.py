@@ -1,0 +1,183 @@
+"""What kinds of models of images and text do each in their own way: from images to the tokens that are read of them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ..harness.errors import BadSample, UserError
+from .placement import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from PIL.Image import Image
+
+    from ..harness.execution import Execution
+    from ..harness.transformer import Architecture
+    from .multimodal_checkpoint import Checkpoint
+    from .tower_signals import Signals
+
+REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
+"""What processors raise about an image or a text that they cannot take."""
+
+
+class Seen(NamedTuple):
+    """What the language model is given of an image.
+
+    Attributes:
+        features: [n, d].
+        places: int64 [n, axes], each counted from where the image begins; ``None`` if they are in a line.
+        span: How far the text after it is from where it begins; 0 for n.
+    """
+
+    features: torch.Tensor
+    places: torch.Tensor | None = None
+    span: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the features."""
+        return self.features.numel() * self.features.element_size()
+
+
+class Size(NamedTuple):
+    """What follows from the width and height of an image.
+
+    Attributes:
+        tokens: That the language model reads of it, unless a method leaves fewer.
+        span: How far the text after it is from where it begins, where tokens have places.
+        rows: Of a grid that its tokens are in; 0 if they are in none, as those of several tiles.
+        columns: Of it.
+        tiles: That the tower is given one by one.
+    """
+
+    tokens: int
+    span: int
+    rows: int
+    columns: int
+    tiles: int = 1
+
+
+class Family(Protocol):
+    """A loaded checkpoint, and how it sees.
+
+    Attributes:
+        tower: The module that reads images, all that stays as it is when a language model is finetuned.
+        around: Ids of tokens that stand before and after each image's.
+    """
+
+    tower: Any
+    around: tuple[tuple[int, ...], tuple[int, ...]]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of its parts; ``visual_tokens`` are those of a usual image, or 0 if there is none."""
+        ...
+
+    def size(self, image: Image) -> Size:
+        """What follows from the size of an image."""
+        ...
+
+    def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
+        """What the tower is given of images; the tensors have names of their own."""
+        ...
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+        """What the language model is given of images, which a selector may have left fewer tokens of."""
+        ...
+
+    def tower_flops(self, image: Image) -> int:
+        """FLOPs of all that does not depend on how many tokens are left of an image."""
+        ...
+
+    def tower_work(self, image: Image) -> Execution | None:
+        """What of the tower runs for an image."""
+        ...
+
+
+class Processed:
+    """What families have in common whose own processor decides how an image is cut, into how many tokens.
+
+    Args:
+        loaded: The checkpoint.
+    """
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        from PIL import Image as Pillow
+
+        self._loaded, self._model, self._processor = loaded, loaded.model, loaded.processor
+        self._image: int = loaded.model.config.image_token_id
+        self._sized = functools.lru_cache(4096)(self._sized_by)
+        self._counted = functools.lru_cache(4096)(self._count)
+        ids = self._processed([Pillow.new("RGB", (64, 64))])["input_ids"][0].tolist()
+        first, last = ids.index(self._image), len(ids) - ids[::-1].index(self._image)
+        self.around = tuple(ids[:first]), tuple(ids[last:])
+
+    def size(self, image: Image) -> Size:
+        """What follows from the size of an image."""
+        return self._sized(image.size)
+
+    def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
+        """What the processor makes of images, those of text left out.
+
+        Raises:
+            BadSample: It refuses one of them.
+        """
+        try:
+            made = self._processed(images)
+        except REFUSALS as error:
+            raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
+        told = {name: value for name, value in made.items() if name in ("pixel_values", "image_grid_thw")}
+        return {**told, **self._beside(images)}
+
+    def tower_flops(self, image: Image) -> int:
+        """FLOPs of all that does not depend on how many tokens are left of an image."""
+        return self._counted(image.size)
+
+    def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most need nothing
+        """What the tower must be told of images besides."""
+        return {}
+
+    def _processed(self, images: Sequence[Image]) -> Any:
+        texts = [self._processor.image_token] * len(images)
+        shown = [[image.convert("RGB")] for image in images]
+        made = self._processor(text=texts, images=shown, return_tensors="pt", padding=True, add_special_tokens=False)
+        return made.to(device_of(self._model), self._model.dtype)
+
+    def _blank(self, size: tuple[int, int]) -> Mapping[str, torch.Tensor]:
+        from PIL import Image as Pillow
+
+        return self.inputs([Pillow.new("RGB", size)])
+
+    def _sized_by(self, size: tuple[int, int]) -> Size:
+        raise NotImplementedError
+
+    def _count(self, size: tuple[int, int]) -> int:
+        """Count the FLOPs of a module on a blank image."""
+        from ..harness.measure.flops import count_flops
+
+        return int(count_flops(self._seeing(), self._blank(size), phase="vision").value)
+
+    def _seeing(self) -> Any:
+        """A module whose forward pass, on what `inputs` returns, is all that does not depend on a selector."""
+        raise NotImplementedError
+
+
+def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let a selector choose among the tokens of an image.
+
+    Returns:
+        Features [n, width] as the signals have them, and which tokens' places they take, int64 [n].
+
+    Raises:
+        UserError: It reads nothing but a LLaVA.
+    """
+    if not hasattr(selector, "left"):
+        name = type(selector).__name__
+        raise UserError(
+            f"{name} reads the tower of a LLaVA, and this is another", todo="choose a method that chooses tokens"
+        )
+    chosen, places = selector.left(signals)
+    return chosen[0], places[0]

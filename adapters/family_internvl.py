@@ -1,0 +1,177 @@
+"""InternVL: images cut into tiles, the whole image last; four patches a token by pixel shuffle, positions in a line.
+
+Chen et al. 2024 (arXiv 2404.16821), section 3.2, as in transformers.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..harness.errors import UserError
+from ..harness.execution import Execution
+from ..harness.measure.architecture import read_architecture
+from ..harness.transformer import Architecture, Linear
+from .family import Processed, Seen, Size, choose
+from .tower_signals import attended, noted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from PIL.Image import Image
+
+    from .multimodal_checkpoint import Checkpoint
+    from .tower_signals import Heads, Query
+
+_AS_VIT = {"model_type": "vit", "architectures": None}
+"""A tower of InternVL has the shape of a ViT."""
+
+
+class InternVL(Processed):
+    """An InternVL in transformers' format; it is shown images, no videos."""
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        super().__init__(loaded)
+        config = self._model.config
+        if config.vision_feature_select_strategy != "default" or not isinstance(config.vision_feature_layer, int):
+            raise UserError("it projects its tower's CLS token, or several layers", todo="run it as hf-vlm")
+        self.tower = self._model.model.vision_tower
+        vision: Any = read_architecture({**config.vision_config.to_dict(), **_AS_VIT}).vision
+        language: Any = read_architecture(config.text_config.to_dict()).language
+        wide, hidden = vision.stack.hidden * _merged(config), language.stack.hidden
+        projector = (Linear("linear_1", wide, hidden), Linear("linear_2", hidden, hidden))
+        self._vision = vision
+        self.architecture = Architecture("internvl", vision, projector, language, config.image_seq_length)
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+        """What the language model is given of images; a selector chooses among the tokens of all tiles of one."""
+        images = torch.split(inputs["pixel_values"], inputs["tiles"].tolist())
+        return [Seen(self._see(tiles, selector)) for tiles in images]
+
+    def tower_work(self, image: Image) -> Execution | None:
+        """All of the tower, on the patches and the CLS token of each tile."""
+        tokens = self._vision.patches + self._vision.extra_tokens
+        return Execution.full(self._vision.stack, self.size(image).tiles * tokens)
+
+    def _see(self, tiles: torch.Tensor, selector: Any) -> torch.Tensor:
+        model = self._model
+        if selector is None:
+            features: torch.Tensor = model.get_image_features(pixel_values=tiles, return_dict=True).pooler_output
+            return features.flatten(0, 1)
+        chosen, _ = choose(selector, InternVLSignals(model, tiles))
+        projected: torch.Tensor = model.model.multi_modal_projector(chosen[None])[0]
+        return projected
+
+    def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
+        return {"tiles": torch.tensor([self.size(image).tiles for image in images])}
+
+    def _sized_by(self, size: tuple[int, int]) -> Size:
+        tiles = len(self._blank_tiles(size))
+        tokens = tiles * self._model.config.image_seq_length
+        side = round(self._model.config.image_seq_length**0.5) if tiles == 1 else 0
+        return Size(tokens, tokens, side, side, tiles)
+
+    def _blank_tiles(self, size: tuple[int, int]) -> torch.Tensor:
+        from PIL import Image as Pillow
+
+        found: torch.Tensor = self._processed([Pillow.new("RGB", size)])["pixel_values"]
+        return found
+
+    def _seeing(self) -> Any:
+        return _Seeing(self._model)
+
+
+class _Seeing(torch.nn.Module):
+    """The tower."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.tower = model.model.vision_tower
+
+    def forward(self, pixel_values: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - of one image
+        """Return the states of an image's tiles."""
+        states: torch.Tensor = self.tower(pixel_values=pixel_values, return_dict=True).last_hidden_state
+        return states
+
+
+class InternVLSignals:
+    """A pass of the tower over the tiles of one image, whose tokens stand one tile after the other.
+
+    Args:
+        model: transformers' InternVL.
+        tiles: [tiles, 3, h, w].
+    """
+
+    def __init__(self, model: Any, tiles: torch.Tensor) -> None:
+        self._model, self._blocks = model, model.model.vision_tower.encoder.layer
+        with noted([block.attention for block in self._blocks]) as self._given:
+            self._states = model.model.vision_tower(
+                pixel_values=tiles.to(model.dtype), output_hidden_states=True, return_dict=True
+            )
+        side = round(model.config.image_seq_length**0.5)
+        self.grid = (side, side) if len(tiles) == 1 else (0, 0)
+
+    @cached_property
+    def features(self) -> torch.Tensor:
+        """[1, N, 4 width]: what the projector would be given of all tokens."""
+        layer = self._model.config.vision_feature_layer
+        states = self._states.last_hidden_state if layer == -1 else self._states.hidden_states[layer]
+        patches = states[:, 1:]
+        side = round(patches.shape[1] ** 0.5)
+        square = patches.reshape(len(patches), side, side, -1)
+        shuffled = self._model.model.pixel_shuffle(square, scale_factor=self._model.config.downsample_ratio)
+        features: torch.Tensor = shuffled.reshape(1, -1, shuffled.shape[-1])
+        return features
+
+    @cached_property
+    def projected(self) -> torch.Tensor:
+        """[1, N, d]: what the language model would be given of all tokens."""
+        projected: torch.Tensor = self._model.model.multi_modal_projector(self.features)
+        return projected
+
+    @property
+    def cls(self) -> torch.Tensor:
+        """The CLS token cannot be projected: it has no neighbours to be shuffled with.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("its projector takes no CLS token", todo="say cls_token=false")
+
+    def keys(self, layer: int) -> torch.Tensor:
+        """Keys [1, N, width] in a block, a mean over the patches of a token; float32."""
+        return self._of_tokens(self._part(layer, "k")[:, 1:])
+
+    def heads(self, layer: int) -> int:
+        """Attention heads of a block."""
+        return int(self._blocks[layer].attention.num_heads)
+
+    def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:
+        """The probability with which each token is attended to within its tile, a mean over its patches: [1, N]."""
+        queries = self._part(layer, "q")
+        probability = attended(
+            queries[:, :1] if query == "cls" else queries, self._part(layer, "k"), self.heads(layer), heads
+        )
+        return self._of_tokens(probability[:, 1:, None])[..., 0]
+
+    def _part(self, layer: int, name: str) -> torch.Tensor:
+        """Queries or keys [tiles, CLS and patches, width] of a block, float32."""
+        attention = self._blocks[layer].attention
+        projected = getattr(attention, f"{name}_proj")(self._given[layer].hidden)
+        normed: torch.Tensor = getattr(attention, f"{name}_norm")(projected)
+        return normed.float()
+
+    def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
+        """Values [tiles, patches, k] -> their means over the patches of a token, [1, N, k]."""
+        tiles, patches, width = values.shape
+        times = round(_merged(self._model.config) ** 0.5)
+        side = round(patches**0.5) // times
+        means = values.view(tiles, side, times, side, times, width).mean(dim=(2, 4))
+        return means.reshape(1, -1, width)
+
+
+def _merged(config: Any) -> int:
+    """Patches of a token."""
+    return int(round(1 / config.downsample_ratio) ** 2)

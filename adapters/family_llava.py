@@ -1,0 +1,79 @@
+"""LLaVA-1.5: square images of one size, each a fixed number of patches, at positions in a line."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from ..harness.measure.architecture import read_architecture
+from ..harness.measure.work import Work
+from .family import Seen, Size
+from .images import squared
+from .multimodal_costs import vision_flops
+from .placement import device_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from PIL.Image import Image
+
+    from ..harness.execution import Execution
+    from ..harness.transformer import Architecture
+    from .multimodal_checkpoint import Checkpoint
+
+
+class Llava:
+    """A LLaVA: images are padded to a square with the processor's mean colour, as LLaVA does."""
+
+    around: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def __init__(self, loaded: Checkpoint, path: str) -> None:
+        self._model, self._processor = loaded.model, loaded.processor.image_processor
+        self._path = path
+        self.tower = self._model.model.vision_tower
+
+    @functools.cached_property
+    def architecture(self) -> Architecture:
+        """The shape of its parts, from its config."""
+        return read_architecture(self._model.config.to_dict())
+
+    def size(self, image: Image) -> Size:  # noqa: ARG002 - all are made equal
+        """What follows from the size of an image: all are made equal."""
+        return self._size
+
+    @functools.cached_property
+    def _size(self) -> Size:
+        tokens = self.architecture.visual_tokens
+        side = round(tokens**0.5)
+        return Size(tokens, tokens, side, side)
+
+    def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
+        """Return ``pixel_values`` [images, 3, h, w]."""
+        squares = [squared(image.convert("RGB"), self._processor.image_mean) for image in images]
+        pixels = self._processor(images=squares, return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels.to(device_of(self._model), self._model.dtype)}
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+        """What the language model is given of images."""
+        model, pixels = self._model, inputs["pixel_values"]
+        if selector is None:
+            return list(map(Seen, model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output))
+        selected = selector(model, pixels)
+        return [Seen(model.model.multi_modal_projector(features[None])[0]) for features in selected]
+
+    def tower_flops(self, image: Image) -> int:  # noqa: ARG002 - all are made equal
+        """FLOPs of the tower for an image."""
+        return self._flops
+
+    def tower_work(self, image: Image) -> Execution | None:  # noqa: ARG002 - all are made equal
+        """All of the tower."""
+        return self._work
+
+    @functools.cached_property
+    def _flops(self) -> int:
+        return vision_flops(self._model.config, self._path)
+
+    @functools.cached_property
+    def _work(self) -> Execution | None:
+        return Work.whole(self.architecture, text_tokens=1).tower

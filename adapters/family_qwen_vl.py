@@ -1,0 +1,183 @@
+"""Qwen2-VL and Qwen2.5-VL: images of any size, four patches a token, tokens at places in the image (M-RoPE).
+
+Wang et al. 2024 (arXiv 2409.12191), section 2.1; Bai et al. 2025 (arXiv 2502.13923), section 2.1: all but a few blocks
+of the tower attend within windows, for which it reorders the patches. What is said here of tokens is in raster order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..harness.errors import UserError
+from ..harness.execution import Execution
+from ..harness.measure.architecture import read_architecture
+from ..harness.transformer import Architecture, Stack, Vision
+from .family import Processed, Seen, Size, choose
+from .tower_signals import Given, attended, noted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL.Image import Image
+
+    from .multimodal_checkpoint import Checkpoint
+    from .tower_signals import Heads, Query
+
+
+class QwenVL(Processed):
+    """A Qwen2-VL or Qwen2.5-VL; it is shown images, no videos."""
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        super().__init__(loaded)
+        config = self._model.config
+        self.tower = self._model.model.visual
+        language = read_architecture({**config.text_config.to_dict(), "model_type": "qwen2"}).language
+        vision = _vision(config.vision_config)
+        self._stack = vision.stack
+        self.architecture = Architecture(config.model_type, vision, (), language)
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+        """What the language model is given of images; what is kept stays at its place."""
+        grids = inputs["image_grid_thw"]
+        patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
+        return [self._see(*image, selector) for image in zip(patches, grids, strict=True)]
+
+    def tower_work(self, image: Image) -> Execution | None:
+        """All of the tower, on the patches of an image."""
+        return Execution.full(self._stack, self.size(image).tokens * _merged(self._model))
+
+    def _see(self, patches: torch.Tensor, grid: torch.Tensor, selector: Any) -> Seen:
+        _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
+        if selector is None:
+            features, kept = _features(self._model, patches, grid), torch.arange(rows * columns, device=grid.device)
+        else:
+            features, kept = choose(selector, QwenSignals(self._model, patches, grid))
+        places = torch.stack([torch.zeros_like(kept), kept // columns, kept % columns], dim=1)
+        return Seen(features, places, max(rows, columns))
+
+    def _sized_by(self, size: tuple[int, int]) -> Size:
+        grid = self._blank(size)["image_grid_thw"][0]
+        _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
+        return Size(rows * columns, max(rows, columns), rows, columns)
+
+    def _seeing(self) -> Any:
+        return _Seeing(self._model)
+
+
+class _Seeing(torch.nn.Module):
+    """The tower and its merger."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> torch.Tensor:
+        """Return the features of an image."""
+        return _features(self.model, pixel_values, image_grid_thw[0])
+
+
+class QwenSignals:
+    """A pass of the tower over one image.
+
+    Args:
+        model: transformers' Qwen2-VL or Qwen2.5-VL.
+        patches: [patches, numbers].
+        grid: int64 [3], of the patches.
+    """
+
+    def __init__(self, model: Any, patches: torch.Tensor, grid: torch.Tensor) -> None:
+        config, self._tower, self._group = model.config.vision_config, model.model.visual, _merged(model)
+        _, rows, columns = (grid // config.spatial_merge_size).tolist()
+        self.grid = rows, columns
+        self._order = torch.arange(rows * columns, device=grid.device)
+        if _windowed(config):
+            side = config.window_size // config.spatial_merge_size // config.patch_size
+            row, column = self._order // columns, self._order % columns
+            window = row // side * math.ceil(columns / side) + column // side
+            self._order = window.argsort(stable=True)
+        with noted([block.attn for block in self._tower.blocks]) as self._given:
+            self.features = _features(model, patches, grid)[None]
+
+    @property
+    def projected(self) -> torch.Tensor:
+        """[1, N, d]: the features, which the merger made for the language model."""
+        return self.features
+
+    @property
+    def cls(self) -> torch.Tensor:
+        """There is none.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("its tower has no CLS token", todo="leave it out")
+
+    def keys(self, layer: int) -> torch.Tensor:
+        """Keys [1, N, width] in a block, before they are rotated, a mean over the patches of a token; float32."""
+        return self._of_tokens(self._queries_and_keys(layer)[1].flatten(1))
+
+    def heads(self, layer: int) -> int:
+        """Attention heads of a block."""
+        return int(self._tower.blocks[layer].attn.num_heads)
+
+    def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:  # noqa: ARG002 - there is no CLS token
+        """The probability with which each token is attended to in a block, a mean over its patches, float32 [1, N]."""
+        cos, sin = (part[:, None].float() for part in self._at(layer).named["position_embeddings"])
+        queries, keys = (
+            (part * cos + _half_turned(part) * sin).flatten(1)[None] for part in self._queries_and_keys(layer)
+        )
+        return self._of_tokens(attended(queries, keys, self.heads(layer), heads)[0])
+
+    def _queries_and_keys(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Each [patches, heads, head width], in the tower's order."""
+        attention, hidden = self._tower.blocks[layer].attn, self._at(layer).hidden
+        query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
+        return query, key
+
+    def _at(self, layer: int) -> Given:
+        return self._given[layer]
+
+    def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
+        """Values [patches, ...] in the tower's order -> their means [1, N, ...] in raster order."""
+        means = values.view(-1, self._group, *values.shape[1:]).mean(dim=1)
+        raster: torch.Tensor = means[self._order.argsort()][None]
+        return raster
+
+
+def _features(model: Any, patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """What the language model is given of all of an image, [N, d]."""
+    found: torch.Tensor = model.get_image_features(patches, grid[None], return_dict=True).pooler_output[0]
+    return found
+
+
+def _half_turned(states: torch.Tensor) -> torch.Tensor:
+    left, right = states.chunk(2, dim=-1)
+    return torch.cat((-right, left), dim=-1)
+
+
+def _merged(model: Any) -> int:
+    """Patches of a token."""
+    return int(model.config.vision_config.spatial_merge_size) ** 2
+
+
+def _windowed(config: Any) -> bool:
+    return bool(config.model_type == "qwen2_5_vl_vision")
+
+
+def _vision(config: Any) -> Vision:
+    """The shape of the tower; that of an image is not known before there is one."""
+    windows: tuple[int, ...] = ()
+    if _windowed(config):
+        hidden, ffn, size = config.hidden_size, config.intermediate_size, (config.window_size // config.patch_size) ** 2
+        windows = tuple(size * (block not in config.fullatt_block_indexes) for block in range(config.depth))
+    else:
+        hidden, ffn = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
+    stack = Stack(
+        config.depth, hidden, config.num_heads, config.num_heads, hidden // config.num_heads, ffn,
+        gated=_windowed(config), rotary=True, windows=windows if any(windows) else (),
+    )  # fmt: skip
+    inputs = config.in_channels * config.temporal_patch_size * config.patch_size**2
+    return Vision(stack, 0, 0, inputs)

@@ -1,0 +1,197 @@
+"""Qwen-VL and InternVL in the decoder that can be steered: stock's answers and FLOPs; tokens keep their places."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from adaptbench.adapters.family import Seen
+from adaptbench.adapters.family_internvl import InternVLSignals
+from adaptbench.adapters.family_qwen_vl import QwenSignals
+from adaptbench.adapters.transformers_image_text import HFImageTextToText
+from adaptbench.adapters.transformers_multimodal import HFInternVL, HFMultimodal, HFQwenVL
+from adaptbench.harness.errors import UserError
+from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.pruning.dart import Dart
+from adaptbench.models.pruning.divprune import DivPrune
+from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.grid_tokens import GridTokens
+from adaptbench.models.pruning.hired import Hired
+from adaptbench.models.pruning.pooled_tokens import PooledTokens
+from adaptbench.models.pruning.pyramiddrop import PyramidDrop
+from adaptbench.models.pruning.random_tokens import RandomTokens
+from adaptbench.models.pruning.sparsevlm import SparseVLM
+from adaptbench.models.pruning.visionzip import VisionZip
+from adaptbench.models.pruning.vispruner import VisPruner
+from adaptbench.models.pruning.vtw import VTW
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_image_text import Family, asked, noise, prompts, save, stock
+
+if TYPE_CHECKING:
+    from adaptbench.harness.contracts import Prompt
+    from adaptbench.harness.methods import Method
+
+KINDS = {"qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
+SEEN = {"query": "mean", "layer": -1}
+METHODS = [
+    DivPrune(keep=3), RandomTokens(keep=3), Hired(keep=3, **SEEN), VisPruner(keep=3, **SEEN), FastV(k=1, keep=3),
+    VisionZip(dominant=2, contextual=1, cls_token=False, **SEEN), VTW(k=1),
+    Dart(k=1, keep=3, visual_pivots=1, text_pivots=1), PyramidDrop(layers="1", shares="0.5", positions="original"),
+    SparseVLM(layers="1", counts="3", version="v2"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    torch.set_num_threads(1)
+    return save(request.param, tmp_path_factory.mktemp("families") / request.param)
+
+
+@pytest.fixture(scope="module")
+def ours(family: Family) -> HFMultimodal:
+    return KINDS[family.name](str(family.folder))
+
+
+def known(prompt: Prompt) -> Prompt:
+    """The same with digests, so that what is made of its images is shared."""
+    return dataclasses.replace(
+        prompt, digests=tuple(f"{image.size} {image.tobytes()[:9]!r}" for image in prompt.images)
+    )
+
+
+def test_answers_and_costs_are_the_librarys(family: Family, ours: HFMultimodal) -> None:
+    every = prompts(family.name)
+    expected = [stock(family, prompt) for prompt in every]
+    assert len(set(expected)) == len(every)
+    assert ours.generate(every) == expected
+    assert [ours.generate([prompt])[0] for prompt in every] == expected
+    told = [answer.cost for answer in HFImageTextToText(str(family.folder)).answer(every)]
+    costs = [answer.cost for answer in ours.answer(every)]
+    read = [(cost.text_tokens, cost.visual_tokens, cost.flops) for cost in costs if cost]
+    assert read == [(cost.text_tokens, cost.visual_tokens, cost.flops) for cost in told if cost]
+
+
+def test_questions_on_one_image_share_it_and_answers_stay_the_same(family: Family, ours: HFMultimodal) -> None:
+    image = noise(3, 64, 48)
+    every = [known(asked(text, image)) for text in ("how many cat", "Is there a dog ?", "What colour is this dog ?")]
+    assert ours.generate(every) == [stock(family, prompt) for prompt in every]
+    pair = [known(asked(text, image, noise(4, 90, 30))) for text in ("how many cat", "Is there a dog ?")]
+    assert ours.generate(pair) == [stock(family, prompt) for prompt in pair]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimodal, method: Method) -> None:
+    model = method.apply(ours)
+    every = [asked("how many cat", noise(3, 90, 60)), asked("Is there a dog ?", noise(1, 60, 90))]
+    alone = [model.answer([prompt])[0] for prompt in every]
+    assert model.generate(every) == [one.text for one in alone]
+    shared = [known(prompt) for prompt in (every[0], every[0], every[1])]
+    assert model.generate(shared) == [alone[0].text, alone[0].text, alone[1].text]
+    whole = [answer.cost for answer in ours.answer(every)]
+    assert all(one.cost and base and one.cost.flops < base.flops for one, base in zip(alone, whole, strict=True))
+    if method.stage == "vision":
+        assert [one.cost.visual_tokens for one in alone if one.cost] == [3, 3]
+
+
+def test_a_method_that_keeps_all_tokens_changes_nothing(ours: HFMultimodal) -> None:
+    prompt = known(asked("how many cat", noise(3, 90, 60)))
+    tokens = ours.token_counts(prompt)[1]
+    for method in (RandomTokens(keep=tokens), DivPrune(keep=tokens), FastV(k=1, r=0)):
+        assert method.apply(ours).generate([prompt, prompt]) == ours.generate([prompt, prompt])
+
+
+def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultimodal) -> None:
+    prompt = asked("how many cat", noise(3, 90, 60))
+    with pytest.raises(UserError, match="PooledTokens reads the tower of a LLaVA"):
+        PooledTokens(grid=1).apply(ours).generate([prompt])
+    with pytest.raises(UserError, match=f"is not a LLaVA.*name it {family.name.partition('2')[0].rstrip('-.')}"):
+        HFMultimodal(str(family.folder))
+    with pytest.raises(UserError, match="attention is shown of LLaVAs"):
+        ours.attention(prompt)
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> HFQwenVL:
+    """With windows of 2 x 2 tokens, of which the last block knows nothing."""
+    return HFQwenVL(str(save("qwen2.5-vl", tmp_path_factory.mktemp("families") / "qwen").folder))
+
+
+def test_kept_tokens_keep_their_rows_and_columns_and_the_text_goes_on_where_it_would(qwen: HFQwenVL) -> None:
+    prompt = asked("how many cat", noise(3, 112, 56))
+    (whole,), (left,) = qwen._seen(prompt), RandomTokens(keep=4).apply(qwen)._seen(prompt)
+    assert whole.places is not None
+    assert left.places is not None
+    assert (len(whole.places), left.span, whole.span) == (8, 4, 4)
+    among = [whole.places.tolist().index(place) for place in left.places.tolist()]
+    assert among == sorted(among)
+    assert torch.equal(whole.features[among], left.features)
+    full, cut = qwen._embedded(qwen._ids(prompt), [whole]), qwen._embedded(qwen._ids(prompt), [left])
+    assert full.positions is not None
+    assert cut.positions is not None
+    assert torch.equal(full.positions[~full.visual], cut.positions[~cut.visual])
+
+
+def test_what_the_tower_says_is_said_of_tokens_in_raster_order(qwen: HFQwenVL, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, tower = qwen.family.inputs([noise(5, 84, 56)]), qwen.network.model.visual
+    given: list[tuple[torch.Tensor, torch.Tensor]] = []
+    fused = functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, key: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        given.append((query, key))
+        return fused(query, key, *others, **named)
+
+    with torch.inference_mode():
+        monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+        states = tower(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"]).last_hidden_state
+        monkeypatch.undo()
+        signals = QwenSignals(qwen.network, inputs["pixel_values"], inputs["image_grid_thw"][0])
+        assert signals.grid == (2, 3)
+        order = torch.tensor([0, 1, 3, 4, 2, 5])  # a window of 2 x 2 tokens, and what is left of the next one
+        assert torch.equal(tower.merger(states), signals.features[0][order])
+        query, key = given[-1]  # of the block that attends to the whole image
+        every = (query @ key.transpose(2, 3) * query.shape[-1] ** -0.5).softmax(dim=-1).mean(dim=(0, 1, 2))
+        assert torch.allclose(signals.received(-1, "mean", "mean")[0, order], every.view(-1, 4).mean(dim=1), atol=1e-6)
+
+
+def test_options_that_ask_for_what_the_tower_lacks_are_refused(qwen: HFQwenVL) -> None:
+    for options, message in (
+        ({}, "no CLS token"), ({"query": "mean"}, "layer -2 of its tower attends within windows; give one of 1"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            Hired(keep=3, **options).apply(qwen)
+    with pytest.raises(UserError, match="not a square"):
+        GridTokens(grid=1).apply(qwen).generate([asked("how many", noise(3, 112, 28))])
+    with pytest.raises(UserError, match="no gaps to close"):
+        FastV(k=1, keep=1, positions="compacted").apply(qwen).generate([asked("how many", noise(3, 112, 56))])
+
+
+def test_a_tiles_tokens_are_what_pixel_shuffle_makes_of_their_patches(tmp_path: Path) -> None:
+    model = HFInternVL(str(save("internvl", tmp_path / "internvl").folder))
+    inputs = model.family.inputs([noise(2, 90, 30)])
+    signals = InternVLSignals(model.network, inputs["pixel_values"])
+    (whole,) = model.see(inputs)
+    assert isinstance(whole, Seen)
+    with torch.inference_mode():
+        assert torch.allclose(signals.projected[0], whole.features, atol=1e-6)
+        assert signals.grid == (0, 0)
+        assert len(inputs["pixel_values"]) == model.family.size(noise(2, 90, 30)).tiles == 4  # the whole comes last
+        shares = signals.received(-1, "cls", "mean").view(4, 4).sum(dim=1) * 4  # four patches a token
+        assert bool((shares < 1).all())  # the rest is the CLS token's
+        assert bool((shares > 0.5).all())
+
+
+@pytest.mark.parametrize("kind", [AdaLlavaL, AdaLlavaH])
+def test_schedulers_run_parts_of_blocks(ours: HFMultimodal, kind: type[AdaLlavaL]) -> None:
+    every = [asked("how many cat", noise(3, 90, 60)), asked("Is there a dog ?", noise(1, 60, 90))]
+    full = kind(scheduler="full", latency_token=False, checkpoint="none", budget=1).apply(ours)
+    assert full.generate(every) == ours.generate(every)
+    half = kind(scheduler="random", latency_token=False, checkpoint="none", budget=0.75).apply(ours)
+    alone = [half.answer([prompt])[0] for prompt in every]
+    assert half.generate(every) == [one.text for one in alone]
+    assert all(one.cost and one.cost.language and one.cost.language.spent < one.cost.language.full for one in alone)
