@@ -11,7 +11,7 @@ from adaptbench.tasks.fewshot.centroid import predict
 
 
 @pytest.mark.parametrize("shots", [1, 5])
-@pytest.mark.parametrize(("checked", "least"), [(False, 10), (True, 0)], ids=["step", "task"])
+@pytest.mark.parametrize(("checked", "least"), [(False, 15), (True, 11)], ids=["step", "task"])
 def test_scoring_1500_episodes(
     shots: int, checked: bool, least: float, task: Any, easyfsl: Any, side_by_side: Any, report: Any
 ) -> None:
@@ -39,7 +39,15 @@ def test_scoring_1500_episodes(
         outputs = zip(asked.samples, asked.outputs(asked.samples, features), strict=True)
         return [asked.score(sample, asked.parse(sample, output))["accuracy"] for sample, output in outputs]
 
-    times = side_by_side(whole if checked else step, theirs, rounds=5)
+    directions = np.zeros((len(query), 128, 16), dtype=np.float32)  # filling them costs nothing here
+
+    def bare() -> None:
+        for first in range(0, len(query), 8):
+            rows = slice(first, first + 8)
+            asked = np.take(features, query[rows].reshape(-1, ways * queries), axis=0, mode="clip")
+            (asked @ directions[rows]).argmax(axis=2)
+
+    times = side_by_side(whole if checked else step, theirs, rounds=15)
     assert 0.2 < times.their_result < 1
     assert np.mean(times.our_result) == pytest.approx(times.their_result, abs=1e-12)
     ratio = times.ratio()
@@ -47,6 +55,6 @@ def test_scoring_1500_episodes(
         f"scoring 1,500 episodes, 15-way {shots}-shot, 128 dimensions{', as checked records' if checked else ''}",
         f"{min(times.ours):.3f} s",
         f"{min(times.theirs):.3f} s",
-        f"{ratio:.1f}",
+        f"{ratio:.1f} ({least} asked; gathering, products and argmax alone {min(times.theirs) / times.time(bare):.1f})",
     )
     assert ratio >= least

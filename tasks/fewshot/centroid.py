@@ -3,16 +3,16 @@
 Dissertation section 3.4 and A.5: a class is the plain mean of its raw support embeddings; a query belongs to the class
 whose mean has the largest cosine with it. No head is trained.
 
-Cosines within 1e-9 of the largest count as equal to it, and of equal ones the lowest class is the answer. A product of
-float32 matrices cannot tell such cosines apart: how it rounds depends on the processor's kernel, on the threads and on
-the shapes. It therefore only rules out classes that no rounding could bring to the top; where several are left, float64
-decides, whose rounding is far below 1e-9. So an answer depends on its own episode alone: not on the processor, and not
-on which episodes it is scored together with. A resumed run equals an uninterrupted one.
+Cosines within 1e-9 of the largest count as equal to it, and of equal ones the lowest class is the answer. Float32
+cannot tell such cosines apart: how it rounds depends on the processor's kernel, on the threads and on the shapes. It
+therefore only answers where one class alone can be the nearest, however it rounded; elsewhere float64 decides, whose
+rounding is far below 1e-9. So an answer depends on its own episode alone: not on the processor, and not on which
+episodes it is scored together with. A resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...harness.contracts import FloatArray
     from .episodes import IntArray
 
+    BoolArray = npt.NDArray[np.bool_]
     DoubleArray = npt.NDArray[np.float64]
 
 Centroid: TypeAlias = Literal["mean", "mean-of-normalised"]
@@ -31,19 +32,16 @@ Centroid: TypeAlias = Literal["mean", "mean-of-normalised"]
 TOLERANCE = 1e-9
 """Cosines that differ by no more are equal."""
 
-_CENTROIDS = 2**22
-"""Bytes of centroids to make at a time."""
-_CACHE = 2**20
-"""Bytes of query embeddings to gather at a time: they stay in the processor's cache."""
+_BLOCK = 2**20
+"""Bytes of an array to work on at a time: it stays in the processor's cache."""
 _ONE_THREAD = 2**19
 """Multiplications in a product of matrices that OpenBLAS leaves to one thread, so that none waits for another."""
 _LANES = 4
 """Matrix products are fast when the number of columns is a multiple of this; columns of zeros pad it."""
-_LENGTH = 2.0**-10
-"""Length of a centroid: so short that no product with a float32 embedding, of up to a million numbers, overflows."""
+_SHORT = 2.0**-30
+"""A length whose square is far from underflow in float32."""
 
 
-@np.errstate(invalid="ignore", over="ignore")
 def predict(features: FloatArray, support: IntArray, query: IntArray, *, centroid: Centroid = "mean") -> IntArray:
     """Classify the queries of many episodes.
 
@@ -62,80 +60,108 @@ def predict(features: FloatArray, support: IntArray, query: IntArray, *, centroi
     """
     if centroid not in get_args(Centroid):
         raise UserError(f"no such centroid: {centroid!r}", todo=f"choose from {', '.join(get_args(Centroid))}")
-    episodes, ways, queries = query.shape
-    blur = _blur(features, query)
-    step = max(1, _CENTROIDS // (8 * ways * support.shape[2] * features.shape[1]))
-    classes = np.empty((episodes, ways * queries), dtype=np.int64)
-    for start in range(0, episodes, step):
-        rows = slice(start, start + step)
-        sums = _sums(np.take(features, support[rows], axis=0, mode="clip"), centroid)
-        if not np.isfinite(sums).all():
-            _refuse(features, support[rows])
-        classes[rows] = _best(features, query[rows], _directions(sums), blur)
+    query = query.reshape(len(query), -1)
+    lengths = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))  # finite where all numbers are
+    if not np.isfinite(lengths).all():
+        used = np.union1d(support, query)
+        for bad in used[~np.isfinite(lengths[used])]:
+            raise UserError(f"the embedding of image {bad} holds NaN or infinity", todo="fix the model")
+    classes, doubtful = _screen(*_scaled(features, lengths, centroid), support, query)
+    _decide(classes, doubtful, features, support, query, centroid)
     return classes
 
 
-def _blur(features: FloatArray, query: IntArray) -> FloatArray:
-    """Return how far apart float32 may put equal products of a query's embedding with centroids, float32 [n].
+def _scaled(features: FloatArray, lengths: DoubleArray, centroid: Centroid) -> tuple[FloatArray, FloatArray]:
+    """Scale embeddings so that their sums are centroids, whose squares fit float32; return them and their lengths."""
+    finite = np.isfinite(lengths)
+    longest = np.max(lengths, where=finite, initial=0)
+    if centroid == "mean" and 2.0**-10 < longest < 2.0**20:  # as they are, nearly always
+        return features, np.maximum(lengths, _SHORT).astype(features.dtype)
+    unit = np.where(finite & (lengths > 0), lengths if centroid == "mean-of-normalised" else longest, 1)
+    vectors = np.divide(features, unit[:, np.newaxis], out=np.empty_like(features), casting="same_kind")
+    return vectors, np.maximum(lengths / unit, _SHORT).astype(features.dtype)
 
-    In whatever order d rounded products are added up, the sum is off by at most d / 2 epsilons of the product of the
-    lengths (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Two sums are compared, and the
-    centroids are rounded too. Squares may underflow, which is made up for, or overflow: then no class is ruled out.
+
+def _screen(vectors: FloatArray, lengths: FloatArray, support: IntArray, query: IntArray) -> tuple[IntArray, BoolArray]:
+    """Return the class with the largest cosine by float32, and whether another's might be: [episodes, queries] each."""
+    (episodes, queries), ways, width = query.shape, support.shape[1], vectors.shape[1]
+    padded = -(-ways // _LANES) * _LANES
+    some = max(1, _BLOCK // (vectors.itemsize * queries * width))
+    step = some * max(1, _BLOCK // (vectors.itemsize * padded * max(queries, width) * some))
+    parts = ways // _together(ways, queries // ways * padded * width)
+    gathered = np.empty((some, parts, queries // parts, width), dtype=vectors.dtype)
+    columns = np.zeros((step, 1, width, padded), dtype=vectors.dtype)
+    scores = np.empty((padded, step, parts, queries // parts), dtype=vectors.dtype)
+    products = np.moveaxis(scores, 0, 2)
+    numbers = np.arange(ways, dtype=np.min_scalar_type(ways))[:, np.newaxis, np.newaxis]
+    classes, doubtful = np.empty(query.shape, dtype=np.int64), np.empty(query.shape, dtype=bool)
+    for start in range(0, episodes, step):
+        rows = slice(start, start + step)
+        asked = query[rows]
+        blur = _fill(columns[: len(asked), 0, :, :ways], vectors, lengths, support[rows])
+        for first in range(0, len(asked), some):
+            few = slice(first, min(first + some, len(asked)))
+            block = gathered[: few.stop - first]
+            np.take(vectors, asked[few].reshape(block.shape[:-1]), axis=0, out=block, mode="clip")
+            np.matmul(columns[few].swapaxes(2, 3), block.swapaxes(2, 3), out=products[few])
+        table = scores.reshape(padded, step, queries)[:ways, : len(asked)]
+        possible = table >= table.max(axis=0) - blur[:, np.newaxis] * lengths.take(asked)
+        classes[rows] = (possible * numbers).max(axis=0)
+        doubtful[rows] = possible.sum(axis=0, dtype=numbers.dtype) > 1
+    return classes, doubtful
+
+
+def _fill(columns: FloatArray, vectors: FloatArray, lengths: FloatArray, support: IntArray) -> FloatArray:
+    """Write the directions of centroids into ``columns`` [episodes, d, ways].
+
+    Returns:
+        How far float32 may move two scores of an episode apart, over the query's length: [episodes]. In whatever order
+        k rounded numbers are added up, the sum is off by at most k roundings of the sum of their absolute values
+        (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1): a score by d of them for its product,
+        d / 2 for the centroid's length, 2 for each shot, as often as the centroid is shorter than what it is the sum
+        of, and 8 that come once. A quarter more is for terms of the second order.
     """
-    used = np.zeros(len(features), dtype=bool)
-    used[query] = True
-    some = features[used]
-    width, limits = features.shape[1], np.finfo(np.float32)
-    blur = np.zeros(len(features), dtype=np.float32)
-    blur[used] = np.sqrt(np.einsum("nd,nd->n", some, some) + width * limits.tiny)
-    blur *= 1.25 * (width + 2) * limits.eps * _LENGTH  # a quarter more, for terms of the second order
+    first, *others = np.moveaxis(support, 2, 0)
+    sums, total = vectors.take(first, axis=0, mode="clip"), lengths.take(first)
+    for shot in others:
+        sums += vectors.take(shot, axis=0, mode="clip")
+        total += lengths.take(shot)
+    norms = np.sqrt(np.einsum("ewd,ewd->ew", sums, sums))
+    cancelled = np.where(norms < _SHORT, np.inf, total / np.maximum(norms, _SHORT))
+    sums /= np.maximum(norms, _SHORT)[..., np.newaxis]
+    columns[:] = sums.swapaxes(1, 2)
+    roundings = 1.5 * vectors.shape[1] + 2 * support.shape[2] * cancelled.max(axis=1) + 8
+    blur: FloatArray = (1.25 * np.finfo(vectors.dtype).eps * roundings).astype(vectors.dtype)
     return blur
 
 
-def _best(features: FloatArray, query: IntArray, directions: DoubleArray, blur: FloatArray) -> IntArray:
-    """Return the class with the largest cosine for each query, [episodes, ways * queries]."""
-    episodes, ways, queries = query.shape
-    width = features.shape[1]
-    columns = np.zeros((episodes, 1, -(-ways // _LANES) * _LANES, width), dtype=features.dtype)
-    columns[:, 0, :ways] = directions
-    together = _together(ways, queries, width)
-    step = max(1, _CACHE // (features.itemsize * ways * queries * width))
-    gathered = np.empty((step, ways // together, together * queries, width), dtype=features.dtype)
-    numbers = np.arange(ways, dtype=np.min_scalar_type(ways))[:, np.newaxis]
-    best = np.empty((episodes, ways * queries), dtype=np.int64)
-    for start in range(0, episodes, step):
-        rows = slice(start, start + step)
-        asked = query[rows].reshape(-1, *gathered.shape[1:3])
-        block = gathered[: len(asked)]
-        np.take(features, asked, axis=0, out=block, mode="clip")
-        scores = np.ascontiguousarray((block @ columns[rows].swapaxes(2, 3)).reshape(-1, columns.shape[2])[:, :ways].T)
-        top = scores.max(axis=0)
-        if not np.isfinite(top).all():
-            _refuse(features, query[rows])
-        possible = scores >= top - blur[asked.ravel()]
-        best[rows] = (possible * numbers).max(axis=0).reshape(len(block), -1)
-        if np.count_nonzero(possible) > len(top):
-            doubtful = (possible.sum(axis=0) > 1).reshape(len(block), -1)
-            for episode in np.flatnonzero(doubtful.any(axis=1)):
-                own = block[episode].reshape(-1, width)[doubtful[episode]]
-                best[start + episode, doubtful[episode]] = _exactly(own, directions[start + episode])
-    return best
-
-
-def _exactly(queries: FloatArray, directions: DoubleArray) -> IntArray:
-    """Return the lowest class whose cosine is the largest, within the tolerance: from [q, d] and [ways, d], [q]."""
-    wide = queries.astype(np.float64)
-    scores = wide @ directions.T
-    lengths = np.sqrt(np.einsum("qd,qd->q", wide, wide))
-    least = scores.max(axis=1) - TOLERANCE * _LENGTH * lengths
-    first: IntArray = (scores >= least[:, np.newaxis]).argmax(axis=1)
-    return first
-
-
-def _together(ways: int, queries: int, width: int) -> int:
-    """Return of how many classes to score the queries in one product."""
-    fitting = [n for n in range(1, ways + 1) if ways % n == 0 and n * queries * (ways + _LANES) * width < _ONE_THREAD]
+def _together(ways: int, products: int) -> int:
+    """Return of how many classes to score the queries in one product, if those of one class take ``products``."""
+    fitting = [n for n in range(1, ways + 1) if ways % n == 0 and n * products < _ONE_THREAD]
     return max(fitting, default=1)
+
+
+def _decide(
+    classes: IntArray,
+    doubtful: BoolArray,
+    features: FloatArray,
+    support: IntArray,
+    query: IntArray,
+    centroid: Centroid,
+) -> None:
+    """Replace the classes of doubtful queries by the lowest whose cosine is the largest, within the tolerance."""
+    width = features.shape[1]
+    unsure = np.flatnonzero(doubtful.any(axis=1))
+    step = max(1, 8 * _BLOCK // (8 * width * (support[0].size + query.shape[1])))
+    for start in range(0, len(unsure), step):
+        rows = unsure[start : start + step]
+        most = np.count_nonzero(doubtful[rows], axis=1).max()
+        places = np.argsort(~doubtful[rows], axis=1, kind="stable")[:, :most]  # where fewer are, sure ones fill up
+        rows = rows[:, np.newaxis]
+        asked = features[query[rows, places]].astype(np.float64)
+        scores = asked @ _directions(_sums(features[support[rows[:, 0]]], centroid)).swapaxes(1, 2)
+        least = scores.max(axis=2) - TOLERANCE * np.sqrt(np.einsum("eqd,eqd->eq", asked, asked))
+        classes[rows, places] = (scores >= least[..., np.newaxis]).argmax(axis=2)
 
 
 def _sums(members: FloatArray, centroid: Centroid) -> DoubleArray:
@@ -143,22 +169,15 @@ def _sums(members: FloatArray, centroid: Centroid) -> DoubleArray:
 
     Embeddings scaled to one length cancel out but for their rounding, which has no direction to speak of.
     """
-    normalised = centroid == "mean-of-normalised"
-    some: npt.NDArray[Any] = _directions(members.astype(np.float64)) if normalised else members
-    sums: DoubleArray = some.sum(axis=2, dtype=np.float64)
+    normalised, wide = centroid == "mean-of-normalised", members.astype(np.float64)
+    sums: DoubleArray = (_directions(wide) if normalised else wide).sum(axis=2)
     if normalised:
-        sums[np.sqrt(np.einsum("ewd,ewd->ew", sums, sums)) < TOLERANCE * _LENGTH] = 0
+        sums[np.sqrt(np.einsum("ewd,ewd->ew", sums, sums)) < TOLERANCE] = 0
     return sums
 
 
 def _directions(vectors: DoubleArray) -> DoubleArray:
-    """Scale vectors to a common length; zeros stay zeros. No square of a float32 number overflows in float64."""
+    """Scale vectors to length 1; zeros stay zeros. No square of a float32 number overflows in float64."""
     norms = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))[..., np.newaxis]
-    short: DoubleArray = vectors * np.divide(_LENGTH, norms, out=np.zeros_like(norms), where=norms != 0)
-    return short
-
-
-def _refuse(features: FloatArray, positions: IntArray) -> None:
-    used = np.unique(positions)
-    bad = used[~np.isfinite(features[used]).all(axis=1)]
-    raise UserError(f"the embedding of image {bad[0]} holds NaN or infinity", todo="fix the model")
+    directions: DoubleArray = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms != 0)
+    return directions

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...harness.cards import Metric, TaskCard
 from ...harness.errors import UserError
+
+if TYPE_CHECKING:
+    from ...harness.contracts import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,18 @@ class Protocol:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise UserError(f"{name}={value!r} is not a whole number of at least {least}", where="episodes")
+
+    def predictions(self, output: Json) -> list[int] | None:
+        """Return a raw output if it is a list of a class, 0 .. ways - 1, for each query; else ``None``."""
+        if not isinstance(output, list) or len(output) != self.ways * self.queries:
+            return None
+        whole = list(map(type, output)).count(int) == len(output) and _numbers(self.ways).issuperset(output)
+        return output if whole else None
+
+
+@functools.cache
+def _numbers(count: int) -> frozenset[int]:
+    return frozenset(range(count))
 
 
 def few_shot_card(summary: str, protocol: Protocol | None = None, /, **fields: Any) -> TaskCard:

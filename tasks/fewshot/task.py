@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from operator import eq
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz.distance import Hamming
 
 from ...harness.contracts import Input, Json, Sample, Task
 from ...harness.errors import UserError
@@ -115,14 +115,10 @@ class FewShot(Task):
 
     def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - every episode has one shape
         """Return the predictions if there is a class for each query, else ``None``."""
-        ways, queries = self.protocol.ways, self.protocol.queries
-        if not isinstance(output, list) or len(output) != ways * queries:
-            return None
-        whole = set(map(type, output)) == {int} and min(output) >= 0 and max(output) < ways
-        return output if whole else None
+        return self.protocol.predictions(output)
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
         """Return the share of queries whose class is right; an episode without predictions is not scored."""
         if parsed is None:
             return None
-        return {"accuracy": sum(map(eq, parsed, sample.target)) / len(sample.target)}
+        return {"accuracy": Hamming.similarity(parsed, sample.target) / len(sample.target)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from operator import eq
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rapidfuzz.distance import Hamming
 
 from ...harness.contracts import Sample, Task
 from ...harness.errors import UserError
@@ -127,14 +127,11 @@ class ZeroShot(Task):
         support = len(used) + classes[..., np.newaxis] * templates + np.arange(templates)
         return predict(features, support, query_rows.reshape(query.shape), centroid="mean-of-normalised")
 
-    def parse(self, sample: Sample, output: Json) -> Json | None:
+    def parse(self, sample: Sample, output: Json) -> Json | None:  # noqa: ARG002 - every episode has one shape
         """Return the prediction if it is of the right form, else ``None``."""
         if self.protocol is None:
             return output if isinstance(output, str) else None
-        if not isinstance(output, list) or len(output) != len(sample.target):
-            return None
-        whole = set(map(type, output)) == {int} and min(output) >= 0 and max(output) < self.protocol.ways
-        return output if whole else None
+        return self.protocol.predictions(output)
 
     def score(self, sample: Sample, parsed: Json | None) -> Mapping[str, float] | None:
         """Return the share of images whose class is right; a sample without a prediction is not scored."""
@@ -142,7 +139,7 @@ class ZeroShot(Task):
             return None
         if isinstance(parsed, str):
             return {"accuracy": float(parsed == sample.target)}
-        return {"accuracy": sum(map(eq, parsed, sample.target)) / len(sample.target)}
+        return {"accuracy": Hamming.similarity(parsed, sample.target) / len(sample.target)}
 
     def _refuse_nan(self, texts: FloatArray) -> None:
         bad = np.argwhere(~np.isfinite(texts).all(axis=2))
