@@ -11,7 +11,6 @@ import numpy as np
 
 from ..harness.errors import UserError
 from ..harness.figures import AttentionMaps
-from .images import squared
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +84,7 @@ def attention_maps(model: Any, prompt: Prompt) -> AttentionMaps:
     split = min((method.first for method in model.methods), default=None)
     token = any(method.after_prompt(1) is not None for method in model.methods)
     return AttentionMaps(
-        image=squared(prompt.images[0].convert("RGB"), model.loaded.processor.image_processor.image_mean),
+        image=model.family.shown(prompt.images[0]),
         blocks=tuple(reader.rows),
         maps=np.stack([_map(origin, *row) for row in reader.rows.values()]),
         token="the latency token" if token else "the last token of the question",

@@ -80,6 +80,10 @@ class Family(Protocol):
         """What follows from the size of an image."""
         ...
 
+    def shown(self, image: Image) -> Image:
+        """An image as the grid of its tokens lies over it."""
+        ...
+
     def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
         """What the tower is given of images; the tensors have names of their own."""
         ...
@@ -118,6 +122,10 @@ class Processed:
     def size(self, image: Image) -> Size:
         """What follows from the size of an image."""
         return self._sized(image.size)
+
+    def shown(self, image: Image) -> Image:
+        """The image: it is scaled, and nothing is cut off."""
+        return image.convert("RGB")
 
     def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
         """What the processor makes of images, those of text left out.

@@ -48,10 +48,13 @@ class Llava:
         side = round(tokens**0.5)
         return Size(tokens, tokens, side, side)
 
+    def shown(self, image: Image) -> Image:
+        """The square that is made of an image."""
+        return squared(image.convert("RGB"), self._processor.image_mean)
+
     def inputs(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
         """Return ``pixel_values`` [images, 3, h, w]."""
-        squares = [squared(image.convert("RGB"), self._processor.image_mean) for image in images]
-        pixels = self._processor(images=squares, return_tensors="pt")["pixel_values"]
+        pixels = self._processor(images=list(map(self.shown, images)), return_tensors="pt")["pixel_values"]
         return {"pixel_values": pixels.to(device_of(self._model), self._model.dtype)}
 
     def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:

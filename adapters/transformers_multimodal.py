@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..harness.contracts import Prompt
-    from ..harness.figures import AttentionMaps
+    from ..harness.figures import AttentionMaps, KeptTokens
     from ..harness.prefill_cost import PrefillCost
     from ..harness.transformer import Architecture
     from .decoder import Cache, Decoder, Method, PartialPrefill
@@ -213,6 +213,12 @@ class HFMultimodal:
         from .attention_maps import attention_maps
 
         return attention_maps(self, prompt)
+
+    def kept(self, prompt: Prompt) -> KeptTokens:
+        """Return which tokens of a prompt's image are left, stage by stage."""
+        from .kept_tokens import kept_tokens
+
+        return kept_tokens(self, prompt)
 
     def token_counts(self, prompt: Prompt) -> tuple[int, int]:
         """Return the text and the visual tokens that the language model reads."""

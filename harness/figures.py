@@ -1,9 +1,9 @@
-"""What figures may build again of a run's cells: the task, a question, the model, and its attention."""
+"""What figures may build again of a run's cells: the task, a question, and what the model attends to and keeps."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from .errors import UserError
 from .faults import blamed_on
@@ -17,6 +17,8 @@ from .specs import parse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    import numpy.typing as npt
     from PIL.Image import Image
 
     from .contracts import FloatArray, Prompt, Record, Sample, Task
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from .registry import Registry
     from .results import CellId, CellResult
     from .store import StoredCell
+
+    BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 _AS_IT_WAS = "use the data and the version that the run was made with, or run it again"
@@ -56,6 +60,42 @@ class Attentive(Protocol):
 
     def attention(self, prompt: Prompt) -> AttentionMaps:
         """Return the attention of one prefill."""
+        ...
+
+
+class Stage(NamedTuple):
+    """The visual tokens that blocks of a decoder are given.
+
+    Attributes:
+        block: The first of these blocks.
+        kept: bool [rows, columns]: of the image's tokens, those that are left.
+        other: Tokens beside them, merged of several or added.
+    """
+
+    block: int
+    kept: BoolArray
+    other: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTokens:
+    """What is left of an image's tokens, stage by stage.
+
+    Attributes:
+        image: As the grid of its tokens lies over it.
+        stages: The first one is what enters the decoder; each other one has fewer tokens than the one before.
+    """
+
+    image: Image
+    stages: tuple[Stage, ...]
+
+
+@runtime_checkable
+class TellsKept(Protocol):
+    """A model that can tell which tokens of an image it keeps. Optional."""
+
+    def kept(self, prompt: Prompt) -> KeptTokens:
+        """Return what is left in one prefill."""
         ...
 
 

@@ -16,6 +16,7 @@ _FIGURES = {
     "pareto": "accuracy against what a prefill costs, a line for each model over its budgets",
     "plans": "which blocks, heads and channels ran: by budget and by input",
     "attention": "what the last token of a prompt attends to in the image, block by block",
+    "kept": "which visual tokens of an image each model keeps, stage by stage",
     "radar": "a polygon for each model over all tasks",
     "ablation": "accuracy by budget for models that differ in one argument of a method",
     "random": "a learned scheduler beside random ones: mean and range over seeds",

@@ -11,10 +11,10 @@ from ...harness.figures import load_question, planned
 from ...harness.texts import printable
 from .. import vega, wording
 from ..offline import data_url
-from .attention import image_chart
 from .cells import BUDGETS, one_section, record, sections
 from .files import page, render
 from .panels import Drawing, Panel
+from .rebuilt import image_chart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...harness.errors import UserError
-from ...harness.figures import Attentive, is_as_it_was, load_model, load_question, planned
-from .. import vega
-from ..offline import data_url
+from ...harness.figures import Attentive
 from ..wording import shown
-from .cells import one_section, record, sections
+from .cells import one_section, sections
 from .files import render
-from .panels import Drawing, Panel
+from .panels import Drawing
+from .rebuilt import image_panel, rebuilt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,10 +25,9 @@ if TYPE_CHECKING:
     from ...harness.figures import AttentionMaps
     from ...harness.outputs import FigureRequest
     from ..ranking import Section, Standing
-    from ..vega import Spec
+    from .panels import Panel
 
-_CHANGED = "Drawn with other weights, settings or code than the run's, or with what cannot be compared."
-_SIDE, _PIXELS, _COLUMNS = 180, 288, 6
+_PIXELS, _COLUMNS = 288, 6
 _QUESTION = 90
 _VEIL = 0.62
 """How much of the image a map covers."""
@@ -51,23 +49,14 @@ def attention(request: FigureRequest) -> str | bytes:
     """
     section = one_section(sections(request), "attention")
     standing = _one_model(section)
-    found = record(standing, request.sample)
-    cell = planned(request.plugins.registry, standing.row.result.cell)
-    task, sample = load_question(cell, standing.row.result, found)
-    prompts: list[Prompt] = [task.inputs[position].own() for position in sample.inputs]
-    if any(len(prompt.images) != 1 for prompt in prompts):
-        raise UserError(
-            f"sample {sample.id} has not one image", where=section.title, todo="choose another with --sample"
-        )
-    model = load_model(cell)
+    model, prompts, sample, note = rebuilt(request, standing)
     if not isinstance(model, Attentive):
         raise UserError(
             f"model {standing.name} does not tell what it attends to", where="attention", todo="choose another --model"
         )
-    note = "" if is_as_it_was(cell, task, standing.row.result) else _CHANGED
     read = [(prompt, model.attention(prompt)) for prompt in prompts]
     panels = [panel for prompt, maps in read for panel in _panels(prompt, maps, note)]
-    title = f"What {read[0][1].token} attends to: {standing.name} on {section.title}, {sample.id}"
+    title = f"What {read[0][1].token} attends to: {standing.name} on {section.title}, {sample}"
     return render(Drawing(title, panels, columns=_COLUMNS), request.form)
 
 
@@ -84,26 +73,13 @@ def _one_model(section: Section) -> Standing:
 def _panels(prompt: Prompt, maps: AttentionMaps, note: str) -> list[Panel]:
     """The image with its question, then each block."""
     question = shown(prompt.text.strip().partition("\n")[0], _QUESTION)
-    panels = [_panel("Image", f"{question} {note}".rstrip(), maps.image)]
+    panels = [image_panel("Image", f"{question} {note}".rstrip(), maps.image)]
     for block, grid in zip(maps.blocks, maps.maps, strict=True):
         last = maps.split is not None and block == maps.split - 1
         share = f"{100 * float(np.nansum(grid)):.1f} % on the image"
         caption = f"{share}. The last block before the plan." if last else share
-        panels.append(_panel(f"Block {block}", caption, veiled(maps.image, grid)))
+        panels.append(image_panel(f"Block {block}", caption, veiled(maps.image, grid)))
     return panels
-
-
-def _panel(title: str, caption: str, image: Image) -> Panel:
-    url = data_url(image)
-    return Panel(title, lambda _: image_chart(url, (_SIDE, _SIDE)), caption, _SIDE, grows=False)
-
-
-def image_chart(url: str, size: tuple[int, int]) -> Spec:
-    """An image as a chart of that width and height; it keeps its proportions."""
-    width, height = size
-    channels = {"x": {"value": width / 2}, "y": {"value": height / 2}, "url": vega.name("url")}
-    drawn = vega.mark("image", channels, [{"url": url}], width=width, height=height, aria=False)
-    return drawn | {"width": width, "height": height}
 
 
 def veiled(image: Image, grid: FloatArray) -> Image:

@@ -54,6 +54,15 @@ class TokenChoice(Selector):
         """Return the features [images, n, width] that the projector is given."""
         return self.left(TowerSignals(llava, pixels))[0]
 
+    def origins(self, tower: Signals) -> list[torch.Tensor]:
+        """Return for each image which patch each token is that is left, int64 [n]; -1 for tokens that are added."""
+        from torch.nn.functional import pad
+
+        chosen = self._chosen(tower)
+        before, after, _ = self.added(tower, chosen)
+        counts = [0 if part is None else part.shape[1] for part in (before, after)]
+        return list(pad(chosen, counts, value=-1))
+
     def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features [images, n, width] that are left, and which patches' places they take.
 
@@ -62,14 +71,19 @@ class TokenChoice(Selector):
         """
         import torch
 
-        self.kept(tower.features.shape[1])
-        chosen = self.choose(tower).sort(dim=1).values
-        if bool((chosen.diff(dim=1) <= 0).any()):
-            raise UserError(f"{type(self).__name__} chose a patch twice", todo="choose each once")
+        chosen = self._chosen(tower)
         features = tower.features.gather(1, chosen[..., None].expand(-1, -1, tower.features.shape[-1]))
         before, after, places = self.added(tower, chosen)
         parts = [part.to(features.dtype) for part in (before, features, after) if part is not None]
         return torch.cat(parts, dim=1), chosen if places is None else torch.cat([chosen, places], dim=1)
+
+    def _chosen(self, tower: Signals) -> torch.Tensor:
+        """The patches that are kept, in order, int64 [images, n]."""
+        self.kept(tower.features.shape[1])
+        chosen = self.choose(tower).sort(dim=1).values
+        if bool((chosen.diff(dim=1) <= 0).any()):
+            raise UserError(f"{type(self).__name__} chose a patch twice", todo="choose each once")
+        return chosen
 
 
 class KeptTokens(TokenChoice):

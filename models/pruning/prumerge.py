@@ -118,6 +118,16 @@ class PruMerge(Selector):
         """Return the features [n, width] that the projector is given of each of the images [images, 3, h, w]."""
         return [self.select(signals) for signals in self.signals(model, pixels)]
 
+    def origins(self, tower: TowerSignals) -> list[torch.Tensor]:
+        """Return for each image which patch each token is that is left, int64 [n]; -1 for the merged one."""
+        scored = tower.received(self.layer, self.query, self.heads)
+        return [scores.new_tensor(self._origins(scores)).long() for scores in scored]
+
+    def _origins(self, scores: torch.Tensor) -> list[int]:
+        chosen = self.chosen(scores)
+        merged = [-1] * (self.merged and len(chosen) < len(scores))
+        return [*(sorted(chosen) if self.order == "raster" else chosen), *merged]
+
     def select(self, signals: Signals) -> torch.Tensor:
         """Return the tokens [n, width] that are left of an image, the merged one last."""
         return self.merge(signals, self.chosen(signals.scores))

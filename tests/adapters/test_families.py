@@ -195,3 +195,15 @@ def test_schedulers_run_parts_of_blocks(ours: HFMultimodal, kind: type[AdaLlavaL
     alone = [half.answer([prompt])[0] for prompt in every]
     assert half.generate(every) == [one.text for one in alone]
     assert all(one.cost and one.cost.language and one.cost.language.spent < one.cost.language.full for one in alone)
+
+
+def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultimodal) -> None:
+    image = noise(3, 90, 60) if family.name != "internvl" else noise(0, 28, 28)
+    size = ours.family.size(image)
+    model = FastV(k=1, keep=1).apply(RandomTokens(keep=2).apply(ours))
+    entering, after = model.kept(asked("how many cat", image)).stages
+    assert entering.kept.shape == (size.rows, size.columns)
+    assert (entering.kept.sum(), after.kept.sum(), after.block) == (2, 1, 1)
+    if family.name == "internvl":
+        with pytest.raises(UserError, match="the image is cut into 4 tiles, whose tokens are in no grid"):
+            model.kept(asked("how many cat", noise(2, 90, 30)))

@@ -20,7 +20,7 @@ from adaptbench.harness.cards import MethodCard, ModelCard, TaskCard
 from adaptbench.harness.contracts import Input, Prompt, Record, Sample, Task
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.execution import Execution, LayerWork
-from adaptbench.harness.figures import AttentionMaps
+from adaptbench.harness.figures import AttentionMaps, KeptTokens, Stage
 from adaptbench.harness.outputs import FigureRequest
 from adaptbench.harness.plugins import Plugins
 from adaptbench.harness.prefill_cost import PrefillCost
@@ -33,6 +33,7 @@ from adaptbench.leaderboards.board import make_board
 from adaptbench.leaderboards.charts import FILE
 from adaptbench.leaderboards.figures.answers import answers
 from adaptbench.leaderboards.figures.attention import veiled
+from adaptbench.leaderboards.figures.kept import dimmed
 from adaptbench.leaderboards.figures.panels import SERIES, series
 from adaptbench.leaderboards.figures.pareto import pareto
 from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, on_board, plans
@@ -444,6 +445,14 @@ class Toy:
         return AttentionMaps(prompt.images[0], tuple(range(self.blocks)), maps, "the latency token", split=1)
 
 
+class Chooser(Toy):
+    """One that tells which tokens it keeps, the budget's share of them after a block."""
+
+    def kept(self, prompt):
+        some = np.array([[True, False], [False, False]])
+        return KeptTokens(prompt.images[0], (Stage(0, np.ones((2, 2), dtype=bool), 0), Stage(1, some, 2)))
+
+
 class Riddles(Task):
     """Two questions on a red and a blue image, and others without."""
 
@@ -474,6 +483,7 @@ def plugins():
 
     def register(registry):
         registry.model("toy", Toy, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
+        registry.model("chooser", Chooser, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
         registry.model("mute", object, card=ModelCard(capabilities=("generate",), offers={"decoder"}))
         for name in ("adallava-l", "adallava-h"):
             registry.method(name, Scheduled, card=MethodCard(needs={"decoder"}, takes_budget=True))
@@ -539,9 +549,9 @@ class TestAnswers:
         with pytest.raises(UserError, match=r"task toy asks no question 'q30'; use the data .* run it again"):
             draw("answers", more, sample="q30")
 
-    @pytest.mark.parametrize("figure", ["answers", "attention"])
+    @pytest.mark.parametrize("figure", ["answers", "attention", "kept"])
     def test_a_question_that_is_not_that_of_the_run_is_refused(self, draw, new_run, make, monkeypatch, figure):
-        run = sweep(new_run(), make, L, (0.5, 0.6, 0.7))
+        run = sweep(new_run(), make, L.replace("toy", "chooser"), (0.5, 0.6, 0.7))
         draw(figure, run, sample="q1")
         monkeypatch.setattr(Riddles.__init__, "__defaults__", ("no",))
         with pytest.raises(UserError, match=r"q1: the samples of task toy are not those of the run; use the data"):
@@ -580,6 +590,35 @@ class TestAttention:
         ):
             with pytest.raises(UserError, match=message):
                 draw("attention", run, **fields)
+
+
+class TestKept:
+    def test_is_the_image_and_each_stage_of_each_model_at_its_highest_budget(self, draw, new_run, make):
+        run = sweep(new_run(), make, L.replace("toy", "chooser"), (0.5, 0.6, 0.7))
+        add(run, make, "chooser", 1.0, 0.5)
+        add(run, make, "mute", 1.0, 0.5)
+        drawing = draw("kept", run, models=("chooser", L.replace("toy", "chooser")))
+        steered = "adallava-l(scheduler=random)"
+        assert [panel.title for panel in drawing.panels] == [
+            "Image", "chooser", "chooser after 1 block", steered, f"{steered} after 1 block"
+        ]  # fmt: skip
+        assert drawing.panels[2].caption.startswith("1 of 4 tokens, and 2 merged or added.")
+        first = draw("kept", run).panels[0]
+        assert first.caption.endswith("Left out: mute: it does not tell which tokens it keeps.")
+
+    def test_dropped_tokens_are_pale_and_the_image_keeps_its_shape(self):
+        image = dimmed(Image.new("RGB", (40, 20), "red"), np.array([[True, False]]))
+        assert image.size == (320, 160)
+        assert image.getpixel((80, 80)) == (255, 0, 0)
+        assert min(image.getpixel((240, 80))) > 150
+
+    def test_what_it_needs(self, draw, swept, new_run, make):
+        mute = new_run("mute")
+        add(mute, make, "mute", 1.0, 0.5)
+        with pytest.raises(UserError, match=r"kept: mute: it does not tell which tokens it keeps; choose another"):
+            draw("kept", mute)
+        with pytest.raises(UserError, match=r"is of one task"):
+            draw("kept", swept)
 
 
 class TestFiles:

@@ -27,6 +27,7 @@ FIGURES = {
     "attention",
     "costs",
     "history",
+    "kept",
     "pareto",
     "plans",
     "radar",
