@@ -92,12 +92,16 @@ class Family(Protocol):
         """What the language model is given of images, which a selector may have left fewer tokens of."""
         ...
 
-    def tower_flops(self, image: Image) -> int:
+    def tower_flops(self, image: Image, selector: Any) -> int:
         """FLOPs of all that does not depend on how many tokens are left of an image."""
         ...
 
-    def tower_work(self, image: Image) -> Execution | None:
+    def tower_work(self, image: Image, selector: Any) -> Execution | None:
         """What of the tower runs for an image."""
+        ...
+
+    def choosing_flops(self, selector: Any, left: int) -> int:
+        """FLOPs of choosing the tokens that are left of an image; 0 where they are not counted."""
         ...
 
 
@@ -140,9 +144,13 @@ class Processed:
         told = {name: value for name, value in made.items() if name in ("pixel_values", "image_grid_thw")}
         return {**told, **self._beside(images)}
 
-    def tower_flops(self, image: Image) -> int:
+    def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - none of them acts inside these towers
         """FLOPs of all that does not depend on how many tokens are left of an image."""
         return self._counted(image.size)
+
+    def choosing_flops(self, selector: Any, left: int) -> int:  # noqa: ARG002
+        """Not counted."""
+        return 0
 
     def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most need nothing
         """What the tower must be told of images besides."""

@@ -50,7 +50,7 @@ class InternVL(Processed):
         images = torch.split(inputs["pixel_values"], inputs["tiles"].tolist())
         return [Seen(self._see(tiles, selector)) for tiles in images]
 
-    def tower_work(self, image: Image) -> Execution | None:
+    def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches and the CLS token of each tile."""
         tokens = self._vision.patches + self._vision.extra_tokens
         return Execution.full(self._vision.stack, self.size(image).tiles * tokens)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..harness.measure.architecture import read_architecture
 from ..harness.measure.work import Work
+from ..harness.methods import Selector
 from .family import Seen, Size
 from .images import squared
-from .multimodal_costs import vision_flops
+from .multimodal_costs import tower_flops, vision_flops
 from .placement import device_of
 
 if TYPE_CHECKING:
@@ -65,13 +66,21 @@ class Llava:
         selected = selector(model, pixels)
         return [Seen(model.model.multi_modal_projector(features[None])[0]) for features in selected]
 
-    def tower_flops(self, image: Image) -> int:  # noqa: ARG002 - all are made equal
+    def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - all are made equal
         """FLOPs of the tower for an image."""
-        return self._flops
+        merging = self._merging(selector)
+        return self._flops if merging is None else tower_flops(self.architecture, merging)
 
-    def tower_work(self, image: Image) -> Execution | None:  # noqa: ARG002 - all are made equal
-        """All of the tower."""
-        return self._work
+    def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - all are made equal
+        """What of the tower runs: all, unless a selector acts inside it."""
+        return self._merging(selector) or self._work
+
+    def choosing_flops(self, selector: Any, left: int) -> int:
+        """FLOPs of choosing the tokens that are left of an image, where the selector says them."""
+        return selector.choosing(self.architecture, left) if isinstance(selector, Selector) else 0
+
+    def _merging(self, selector: Any) -> Execution | None:
+        return selector.tower(self.architecture) if isinstance(selector, Selector) else None
 
     @functools.cached_property
     def _flops(self) -> int:

@@ -45,7 +45,7 @@ class QwenVL(Processed):
         patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
         return [self._see(*image, selector) for image in zip(patches, grids, strict=True)]
 
-    def tower_work(self, image: Image) -> Execution | None:
+    def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches of an image."""
         return Execution.full(self._stack, self.size(image).tokens * _merged(self._model))
 

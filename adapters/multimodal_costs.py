@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..harness.execution import Execution, LayerWork, PromptSize
-from ..harness.measure.closed_form import COUNTED, prefill, projector
+from ..harness.measure.closed_form import COUNTED, prefill, projector, vision
 from ..harness.measure.work import Work
 from ..harness.prefill_cost import LanguageFlops, PrefillCost, Units
 from . import live_adapters
@@ -37,6 +37,7 @@ class PrefillCosts:
         methods: What steers it.
         live: Layers beside its weights.
         added: Tokens that methods put after each prompt.
+        selector: Of visual tokens; ``None`` for all.
     """
 
     family: Family
@@ -44,33 +45,36 @@ class PrefillCosts:
     methods: Sequence[Method]
     live: Sequence[live_adapters.Target]
     added: int
+    selector: Any = None
 
-    def of(self, images: Sequence[Image], text: int, visual: int, cache: Cache, row: int) -> PrefillCost:
+    def of(self, images: Sequence[Image], text: int, left: Sequence[int], cache: Cache, row: int) -> PrefillCost:
         """Return the cost of a prompt's prefill.
 
         Args:
             images: Of the prompt.
             text: Its tokens that are not visual.
-            visual: Visual tokens that the language model reads.
+            left: Visual tokens that the language model reads of each image.
             cache: As the prefill left it.
             row: The prompt's row in it.
         """
-        blocks, architecture = self.blocks, self.family.architecture
+        blocks, architecture, visual = self.blocks, self.family.architecture, sum(left)
         language = functools.partial(language_flops, architecture)
         ran = cache.work(row, heads=blocks.heads, channels=blocks.channels)
         full = cache.whole(row, heads=blocks.heads, added=self.added)
         given = text + sum(self.family.size(image).tokens for image in images)
         base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
-        seen = sum(map(self.family.tower_flops, images)) + projector_flops(architecture, visual)
+        chosen = sum(self.family.choosing_flops(self.selector, count) for count in left)
+        seen = sum(self.family.tower_flops(image, self.selector) for image in images)
+        seen += chosen + projector_flops(architecture, visual)
         seen += self._beside(visual_tokens=visual, images=len(images)).vision
-        seen += sum(self._beside(tower=self.family.tower_work(image)).vision for image in images)
+        seen += sum(self._beside(tower=self.family.tower_work(image, self.selector)).vision for image in images)
         stack = _stack(architecture)
         added = added_flops(self.methods, PromptSize(stack, text + self.added, visual))
-        chosen = added_flops(self.methods, PromptSize(stack, text, visual), switches=False)
+        dropping = added_flops(self.methods, PromptSize(stack, text, visual), switches=False)
         spent = language(ran) + self._beside(blocks=ran).language + added
-        shares = LanguageFlops(spent, language(full) + self._beside(blocks=full).language + chosen, language(base))
+        shares = LanguageFlops(spent, language(full) + self._beside(blocks=full).language + dropping, language(base))
         units = opened_units(self.methods, cache.plans[row])
-        return PrefillCost(text, visual, 0, seen + spent, shares, added, units, ran if self.methods else None)
+        return PrefillCost(text, visual, 0, seen + spent, shares, chosen + added, units, ran if self.methods else None)
 
     def _beside(
         self, *, tower: Execution | None = None, visual_tokens: int = 0, blocks: Execution = _NOTHING, images: int = 1
@@ -93,6 +97,12 @@ def vision_flops(config: Any, source: str) -> int:
         source: Where it comes from, for messages.
     """
     return _vision_flops(config.to_json_string(use_diff=False), source)
+
+
+@functools.lru_cache(_KEPT)
+def tower_flops(architecture: Architecture, execution: Execution) -> int:
+    """Count the FLOPs of the tower for one image, for what ran of it."""
+    return sum(operator.flops for operator in vision(architecture, execution, COUNTED))
 
 
 @functools.lru_cache(_KEPT)

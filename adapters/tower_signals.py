@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ..harness.transformer import Architecture
+    from ..harness.transformer import Architecture, Vision
 
 Query: TypeAlias = Literal["cls", "mean"]
 """Whose attention patches get: the CLS token's, or that of all tokens on average."""
@@ -176,6 +176,13 @@ class TowerSignals:
         blocks = getattr(self._tower, "vision_model", self._tower).encoder.layers  # by release one step deeper or less
         place = range(len(blocks))[layer]
         return blocks[place].self_attn, blocks[place].layer_norm1(self._states[place])
+
+
+def received_flops(vision: Vision, query: Query) -> int:
+    """FLOPs of `TowerSignals.received` and of the keys that it needs, of one image."""
+    tokens, width = vision.patches + vision.extra_tokens, vision.stack.hidden
+    queries = 1 if query == "cls" else tokens
+    return 2 * width**2 * (queries + tokens) + 2 * width * queries * tokens
 
 
 def check_tower(architecture: Architecture, *, query: Query, layer: int, where: str) -> None:

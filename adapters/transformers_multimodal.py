@@ -222,13 +222,16 @@ class HFMultimodal:
 
     def token_counts(self, prompt: Prompt) -> tuple[int, int]:
         """Return the text and the visual tokens that the language model reads."""
+        return len(self._ids(prompt)) - len(prompt.images), sum(self._left(prompt))
+
+    def _left(self, prompt: Prompt) -> list[int]:
+        """The visual tokens that the language model reads of each image."""
         import torch
 
-        text = len(self._ids(prompt)) - len(prompt.images)
         if self._selector is None:
-            return text, sum(self.family.size(image).tokens for image in prompt.images)
+            return [self.family.size(image).tokens for image in prompt.images]
         with torch.inference_mode():
-            return text, sum(len(seen.features) for seen in self._seen(prompt))
+            return [len(seen.features) for seen in self._seen(prompt)]
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
         """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and what the tower is given.
@@ -279,8 +282,11 @@ class HFMultimodal:
         from .multimodal_costs import PrefillCosts
 
         tokens = sum(extra.shape[1] for extra in self.decoder.extras(self.methods, 1))
-        costs = PrefillCosts(self.family, self.decoder.blocks, self.methods, self._live, tokens)
-        return [costs.of(prompt.images, *self.token_counts(prompt), cache, row) for row, prompt in enumerate(prompts)]
+        costs = PrefillCosts(self.family, self.decoder.blocks, self.methods, self._live, tokens, self._selector)
+        text = [len(self._ids(prompt)) - len(prompt.images) for prompt in prompts]
+        return [
+            costs.of(prompt.images, text[row], self._left(prompt), cache, row) for row, prompt in enumerate(prompts)
+        ]
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
         import torch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .abilities import Described
 from .errors import UserError
 from .measure.architecture import NoClosedForm, read_architecture
-from .measure.closed_form import CONVENTIONS, Convention, Operator
+from .measure.closed_form import CONVENTIONS, COUNTED, Convention, Operator, vision
 from .measure.counting import Blueprint, Counter
 from .measure.parallel import ONE, Cards
 from .measure.roofline import BYTES, Accelerator, Precision, predict
@@ -240,7 +240,9 @@ class Costing:
             )
             for phase in self.counter.phases()
         }
-        own = work.added + work.beside.vision + work.beside.language
+        if work.thinned:  # the counter runs whole layers of an image
+            counts["vision"] = work.images * sum(o.flops for o in vision(self.architecture, work.tower, COUNTED))
+        own = work.added + work.chosen + work.beside.vision + work.beside.language
         if own:
             counts["methods"] = own
         return {phase: counts[phase] for phase in PHASES if counts.get(phase)}

@@ -25,12 +25,14 @@ class LayerWork:
         tokens: Tokens that it reads, and keeps keys and values of.
         heads: Query heads that run.
         mlp: Share of the MLP's channels that runs.
+        passed: Tokens that its MLP reads, and the next layer, if some are merged before it; ``None`` for all.
     """
 
     layer: int
     tokens: int
     heads: int
     mlp: Fraction = Fraction(1)
+    passed: int | None = None
 
 
 class PromptSize(NamedTuple):

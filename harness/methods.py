@@ -13,9 +13,11 @@ from .specs import did_you_mean
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from .execution import Execution
     from .measure.work import Work
     from .registry import Entry
     from .specs import Call
+    from .transformer import Architecture
 
 Budget: TypeAlias = Annotated[float, AfterValidator(budgets.checked)]
 """The field of a method that takes a budget: ``budget: Budget = 1.0``, where 1.0 is what it spends if none is said."""
@@ -121,13 +123,32 @@ class Selector(Method):
         """
         raise UserError("it has no cost model", todo="run it: its cost is measured")
 
+    def flops(self, model: Architecture, left: int) -> int:  # noqa: ARG002 - this is the default
+        """Return the FLOPs of choosing, of one image: of matrix products; 0 for those that do not count them.
+
+        Args:
+            model: Its tower makes one visual token of each patch of an image.
+            left: Visual tokens that are left of the image.
+        """
+        return 0
+
+    def choosing(self, model: Architecture, left: int) -> int:
+        """Return `flops`, or 0 where several patches make a token, or an image several tiles: they are not counted."""
+        alike = model.vision is not None and model.vision.patches == model.visual_tokens and model.projector
+        return self.flops(model, left) if alike else 0
+
+    def tower(self, model: Architecture) -> Execution | None:  # noqa: ARG002 - this is the default
+        """Return what runs of the vision tower for one image, for a selector that acts inside it; else ``None``."""
+        return None
+
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""
         return model.with_selector(self)
 
     def leaves(self, work: Work) -> Work:
         """Return the work on a shorter prompt."""
-        return work.with_visual_tokens(work.images * self.kept(work.image_tokens))
+        left = self.kept(work.image_tokens)
+        return work.with_visual_tokens(work.images * left).selecting(work.images * self.choosing(work.model, left))
 
     @classmethod
     def has_cost_model(cls) -> bool:

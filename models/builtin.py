@@ -18,8 +18,8 @@ _ARCHITECTURES = Path(__file__).parent / "architectures"
 _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
 _SELECTORS = frozenset({
-    "divprune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "visionzip",
-    "vispruner",
+    "divprune", "g-prune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "tome",
+    "visionzip", "vispruner",
 })  # fmt: skip
 _DROPPING = frozenset({"dart", "fastv", "fitprune", "pyramiddrop", "sparsevlm", "vtw"})
 
@@ -72,6 +72,10 @@ _PRUNING_AND_SCHEDULING = {
         "pruning.divprune:DivPrune",
         _selector("DivPrune: visual tokens that are as far from each other as can be"),
     ),
+    "g-prune": (
+        "pruning.g_prune:GPrune",
+        _selector("G-Prune: the visual tokens that a graph of likeness leads to"),
+    ),
     "fastv": (
         "pruning.fastv:FastV",
         _dropping("FastV: after k blocks, the visual tokens that the last token attends to least are dropped"),
@@ -111,6 +115,10 @@ _PRUNING_AND_SCHEDULING = {
     "sparsevlm": (
         "pruning.sparsevlm:SparseVLM",
         _dropping("SparseVLM: visual tokens that few words of the question attend to are dropped, and some recycled"),
+    ),
+    "tome": (
+        "pruning.tome:ToMe",
+        _selector("ToMe: in every block of the tower, the tokens that are most alike become one"),
     ),
     "visionzip": (
         "pruning.visionzip:VisionZip",

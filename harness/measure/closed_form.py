@@ -345,8 +345,10 @@ def _layer(
     yield from place.attention(stack, queries, queries if keys is None else keys, work.heads, pairs)
     yield place.linear("out", queries, q, hidden, "attention", (q, seen))
     yield from place.elementwise("add_1", width, rules.addends * width, width, "add_1")
+    passed = queries if work.passed is None else work.passed
+    width = passed * hidden
     yield from place.elementwise("norm_2", rules.norm * width, width, width, "norm_2")
-    yield from _mlp(stack, work, queries, place)
+    yield from _mlp(stack, work, passed, place)
     yield from place.elementwise("add_2", width, rules.addends * width, width, "add_2")
 
 

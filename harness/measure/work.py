@@ -93,6 +93,7 @@ class Work:
     always: int | None = None
     resident: int | None = None
     added: int = 0
+    chosen: int = 0
     beside: Beside = _NOTHING
     own_weights: bool = False
     assumed: tuple[str, ...] = ()
@@ -137,6 +138,11 @@ class Work:
     def size(self) -> PromptSize:
         """What the language model reads of the prompt."""
         return PromptSize(self.language[0], self.text_tokens, self.visual_tokens)
+
+    @property
+    def thinned(self) -> bool:
+        """Whether some tokens of an image leave the vision tower before its end."""
+        return self.tower is not None and any(layer.passed is not None for layer in self.tower.layers)
 
     @property
     def tokens(self) -> int:
@@ -188,6 +194,10 @@ class Work:
         """The same prompt with further FLOPs of a method's own."""
         return dataclasses.replace(self, added=self.added + flops)
 
+    def selecting(self, flops: int) -> Work:
+        """The same prompt with the FLOPs that choosing visual tokens takes, between tower and projector."""
+        return dataclasses.replace(self, chosen=self.chosen + flops)
+
     def with_beside(self, flops: Beside) -> Work:
         """The same prompt with layers beside those of the model."""
         return dataclasses.replace(self, beside=flops)
@@ -208,7 +218,7 @@ class Work:
         own = self._from_modules(convention)
         if own is not None:
             yield from own.of_images()
-            yield from of_methods("vision", "adapter", self.beside.vision)
+            yield from self._between()
             yield from own.of_prompt()
             if self.execution is not None:
                 yield from of_methods("prefill", "adapter", self.beside.language)
@@ -216,7 +226,7 @@ class Work:
             return
         if self.tower is not None:
             yield from (operator.times(self.images) for operator in vision(self.model, self.tower, convention))
-            yield from of_methods("vision", "adapter", self.beside.vision)
+            yield from self._between()
         yield from projector(self.model, self.visual_tokens if self.model.language else self.images, convention)
         if self.model.text is not None:
             yield from text_tower(self.model, self.text_tokens, convention)
@@ -224,6 +234,11 @@ class Work:
             yield from prefill(self.model, self.execution, convention)
             yield from of_methods("prefill", "adapter", self.beside.language)
             yield from of_methods("prefill", "added", self.added)
+
+    def _between(self) -> Iterator[Operator]:
+        """What methods compute of the images."""
+        yield from of_methods("vision", "adapter", self.beside.vision)
+        yield from of_methods("vision", "selector", self.chosen)
 
     def decode(self, convention: Convention) -> Iterator[Operator]:
         """The operators of the second answer token; of an encoder, which writes none, nothing."""

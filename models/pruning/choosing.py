@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from ...adapters.tower_signals import Query, Signals, TowerSignals, check_kind, check_tower
+from ...adapters.tower_signals import Query, Signals, TowerSignals, check_kind, check_tower, received_flops
 from ...harness.errors import UserError
 from ...harness.methods import Selector
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...harness.measure.work import Work
+    from ...harness.transformer import Architecture
 
 
 class Added(NamedTuple):
@@ -118,9 +119,18 @@ class AttendedTokens(TokenChoice):
         check_tower(work.model, query=self.query, layer=self.layer, where=self._where)
         return super().leaves(work)
 
+    def flops(self, model: Architecture, left: int) -> int:  # noqa: ARG002 - all patches are compared
+        """FLOPs of a row of attention, or of the whole map."""
+        return received_flops(model.vision, self.query)  # type: ignore[arg-type] # a tower gave the tokens
+
     @property
     def _where(self) -> str:
         return f"method {type(self).__name__.lower()}"
+
+
+def feature_width(model: Architecture) -> int:
+    """Numbers of a patch's features, as the projector is given them."""
+    return model.projector[0].inputs
 
 
 def highest(scores: torch.Tensor, count: int) -> torch.Tensor:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from ...harness.measure.closed_form import COUNTED, projector
 from .choosing import KeptTokens
 
 if TYPE_CHECKING:
     import torch
 
     from ...adapters.tower_signals import Signals
+    from ...harness.transformer import Architecture
 
 
 class DivPrune(KeptTokens):
@@ -33,6 +35,11 @@ class DivPrune(KeptTokens):
 
         unit = normalize(tower.projected.float(), dim=-1)
         return torch.stack([spread(1 - image @ image.T, self.keep) for image in unit])
+
+    def flops(self, model: Architecture, left: int) -> int:  # noqa: ARG002 - all patches are compared
+        """FLOPs of projecting all patches, and of their cosines."""
+        projected = sum(operator.flops for operator in projector(model, model.visual_tokens, COUNTED))
+        return projected + 2 * model.visual_tokens**2 * model.projector[-1].outputs
 
 
 def spread(distances: torch.Tensor, count: int) -> torch.Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from ...harness.errors import UserError
 from .choosing import TokenChoice
+from .grids import OnGrid
 
 if TYPE_CHECKING:
     import torch
@@ -16,19 +15,8 @@ if TYPE_CHECKING:
     from ...adapters.tower_signals import Signals
 
 
-class GridTokens(TokenChoice):
+class GridTokens(OnGrid, TokenChoice):
     """Keep the patch in the middle of each of ``grid`` x ``grid`` cells of an image."""
-
-    grid: int = Field(8, ge=1)
-    """How many visual tokens are kept on each side of an image."""
-
-    def kept(self, given: int) -> int:
-        """Return grid x grid, if the patches are a square of at least that side."""
-        side = math.isqrt(given)
-        if side**2 != given or self.grid > side:
-            what = f"cannot put a grid of {self.grid} x {self.grid} on {given} visual tokens"
-            raise UserError(what, todo=f"give grid from 1 to {side}" if side**2 == given else "choose another method")
-        return self.grid**2
 
     def choose(self, tower: Signals) -> torch.Tensor:
         """Return the same places in every image, int64 [images, n]."""

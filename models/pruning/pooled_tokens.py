@@ -5,29 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from ...adapters.tower_features import patch_features
-from ...harness.errors import UserError
-from ...harness.methods import Selector
+from .grids import OnGrid
 
 if TYPE_CHECKING:
     import torch
 
 
-class PooledTokens(Selector):
+class PooledTokens(OnGrid):
     """Average the patches of each image over ``grid`` x ``grid`` cells, which overlap where the sides do not divide."""
-
-    grid: int = Field(8, ge=1)
-    """How many visual tokens each side of an image has."""
-
-    def kept(self, given: int) -> int:
-        """Return grid x grid, if the patches are a square of at least that side."""
-        side = math.isqrt(given)
-        if side**2 != given or self.grid > side:
-            what = f"cannot average {given} visual tokens over a grid of {self.grid} x {self.grid}"
-            raise UserError(what, todo=f"give grid from 1 to {side}" if side**2 == given else "choose another method")
-        return self.grid**2
 
     def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
         """Return the features [images, grid x grid, width] that the projector is given."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from ...adapters.tower_signals import TowerSignals, check_kind, check_tower
+from ...adapters.tower_signals import TowerSignals, check_kind, check_tower, received_flops
 from ...harness.errors import UserError
 from ...harness.methods import Selector
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...harness.measure.work import Work
-    from ...harness.transformer import Architecture
+    from ...harness.transformer import Architecture, Vision
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,15 @@ class PruMerge(Selector):
         if self.tokens is None:
             name = type(self).__name__
             work = work.assuming(f"{name} keeps as many visual tokens as an image needs; {count} are assumed")
-        return work.with_visual_tokens(work.images * count)
+        return work.with_visual_tokens(work.images * count).selecting(work.images * self.choosing(work.model, count))
+
+    def flops(self, model: Architecture, left: int) -> int:
+        """FLOPs of a row of attention, of the cosines of kept patches and all, and of the sums of features."""
+        vision: Vision = model.vision  # type: ignore[assignment]
+        patches, width = model.visual_tokens, model.projector[0].inputs
+        merged = self.merged and left < patches
+        cosines = 2 * (left - merged) * patches * (vision.stack.hidden + width)
+        return received_flops(vision, self.query) + cosines + 2 * merged * patches * width
 
     def kept(self, given: int) -> int:
         """Return ``tokens``, or what is usual: the dissertation's Table C.2 fits 36 to 43 of 576 (158 to 165 for +)."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...adapters.tower_signals import Signals
+    from ...harness.transformer import Architecture
 
 
 class VisionZip(AttendedTokens):
@@ -67,6 +68,12 @@ class VisionZip(AttendedTokens):
         parts = zip(tower.features.float(), metric, kept, strict=True)
         tokens, places = zip(*(self.context(*image) for image in parts), strict=True)
         return Added(first, torch.stack(tokens), torch.stack(places))
+
+    def flops(self, model: Architecture, left: int) -> int:
+        """FLOPs of a row of attention, and of the cosines of targets and what goes to them."""
+        rest = model.visual_tokens - (self.dominant - self.cls_token)
+        width = model.vision.stack.head_dim  # type: ignore[union-attr] # a tower gave the tokens
+        return super().flops(model, left) + 2 * width * self.contextual * (rest - self.contextual)
 
     def context(
         self, features: torch.Tensor, metric: torch.Tensor, kept: torch.Tensor

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from .choosing import AttendedTokens, KeptTokens, highest
+from .choosing import AttendedTokens, KeptTokens, feature_width, highest
 
 if TYPE_CHECKING:
     import torch
 
     from ...adapters.tower_signals import Signals
+    from ...harness.transformer import Architecture
 
 _AT_ONCE = 8
 """The most patches that a round removes."""
@@ -40,6 +41,15 @@ class VisPruner(AttendedTokens, KeptTokens):
             for ranked, image in zip(order, unit, strict=True)
         ]
         return torch.stack(found)
+
+    def flops(self, model: Architecture, left: int) -> int:
+        """FLOPs of a row of attention, and of the rounds' cosines."""
+        best = int(left * self.important)
+        rest, missing, pairs = model.visual_tokens - best, left - best, 0
+        while missing and rest > missing:
+            pairs += (rest + 1) // 2 * (rest // 2)
+            rest -= min(_AT_ONCE, rest - missing, (rest + 1) // 2)
+        return super().flops(model, left) + 2 * feature_width(model) * pairs
 
 
 def distinct(ranked: torch.Tensor, unit: torch.Tensor, count: int) -> torch.Tensor:

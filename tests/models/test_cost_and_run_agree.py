@@ -48,6 +48,8 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "random-tokens": {"keep": [0, 1, 64, 65], "seed": [-1, 4, 2**64 - 1, 2**64]},
     "pooled-tokens": {"grid": [0, 3, 8, 9]},
     "grid-tokens": {"grid": [0, 3, 8, 9]},
+    "g-prune": {"keep": [0, 1, 64, 65], "threshold": [0, 0.5, 2], "temperature": [0, 1], "steps": [-1, 0, 3]},
+    "tome": {"keep": [0, 3, 64, 65], "r": [-1, 0, 50], "sizes": ["false"], "order": ["release", "x"]},
     "divprune": {"keep": [0, 1, 64, 65]},
     "hired": {"keep": [1, 64, 65], "layer": [-1, 4, 9], "query": ["mean", "last"]},
     "vispruner": {"keep": [1, 64, 65], "important": [0, 0.3, 1, 2], "layer": [-3, 9]},
@@ -71,6 +73,8 @@ BLIND_TO_INPUT = (
     "pooled-tokens",
     "grid-tokens",
     "divprune",
+    "g-prune",
+    "tome",
     "hired",
     "vispruner",
     "visionzip",
@@ -98,7 +102,7 @@ RIGHT = {
         "", "prumerge", "prumerge(tokens=9)", "prumerge(tokens=63,merged=false)", "prumerge-plus",
         "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)",
         "grid-tokens(grid=3)", "divprune(keep=9)", "hired(keep=9)", "vispruner(keep=9)",
-        "visionzip(dominant=7,contextual=2)",
+        "visionzip(dominant=7,contextual=2)", "g-prune(keep=9)", "tome(keep=9)",
     ],
     "dropping": [
         "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",
@@ -207,7 +211,7 @@ def test_one_number_of_flops(
     costing = Costing(registry, spec)
     for cost in (answer.cost for answer in modified(base, planned).answer(prompts)):
         priced = costing.cost(CostRequest(cost.text_tokens, convention=COUNTED))
-        ran = as_it_ran(costing.architecture, cost).adding(cost.methods)
+        ran = as_it_ran(costing.architecture, cost).with_tower(priced.work.tower).adding(cost.methods)
         for method in (method for method in planned.as_applied if method.entry.name == "lora"):
             ran = method.method.leaves(ran)
         assert flops(ran) == cost.flops

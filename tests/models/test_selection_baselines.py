@@ -87,8 +87,8 @@ def test_keeping_all_tokens_keeps_all_answers(base: HFMultimodal) -> None:
     ("method", "given", "message"),
     [
         (RandomTokens(keep=65), 64, "cannot keep 65 of 64 visual tokens; give keep from 1 to 64"),
-        (PooledTokens(grid=9), 64, "over a grid of 9 x 9; give grid from 1 to 8"),
-        (PooledTokens(grid=2), 65, "cannot average 65 visual tokens"),
+        (PooledTokens(grid=9), 64, "cannot put a grid of 9 x 9 on 64 visual tokens; give grid from 1 to 8"),
+        (PooledTokens(grid=2), 65, "cannot put a grid of 2 x 2 on 65 visual tokens"),
     ],
 )
 def test_what_an_image_does_not_have_is_refused(method: RandomTokens, given: int, message: str) -> None:

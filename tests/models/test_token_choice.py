@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import itertools
+import math
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
+from adaptbench.adapters.tower_features import patch_features
 from adaptbench.adapters.tower_signals import TowerSignals
+from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.measure.closed_form import COUNTED
+from adaptbench.harness.measure.work import Work
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.models.pruning.choosing import KeptTokens, highest
 from adaptbench.models.pruning.divprune import DivPrune, spread
+from adaptbench.models.pruning.g_prune import GPrune
+from adaptbench.models.pruning.g_prune import spread as passed_on
 from adaptbench.models.pruning.grid_tokens import GridTokens
 from adaptbench.models.pruning.hired import Hired
+from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from adaptbench.models.pruning.random_tokens import RandomTokens
+from adaptbench.models.pruning.tome import Merging, ToMe, merge
 from adaptbench.models.pruning.visionzip import VisionZip
 from adaptbench.models.pruning.vispruner import VisPruner, distinct
-from adaptbench.models.reference.tiny_llava import tiny_llava
-from hypothesis import given, settings
+from adaptbench.models.reference.tiny_llava import WEIGHTS, tiny_llava
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
-
-if TYPE_CHECKING:
-    from adaptbench.adapters.transformers_multimodal import HFMultimodal
+from torch.utils.flop_counter import FlopCounterMode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CHOICES = [
     RandomTokens(keep=9), GridTokens(grid=3), DivPrune(keep=9), Hired(keep=9), VisPruner(keep=9),
     VisPruner(keep=9, important=0.25), VisionZip(dominant=7, contextual=2), VisionZip(dominant=9, contextual=0),
-    VisionZip(dominant=5, contextual=4, cls_token=False),
+    VisionZip(dominant=5, contextual=4, cls_token=False), GPrune(keep=9), ToMe(keep=9), ToMe(keep=9, sizes=False),
 ]  # fmt: skip
 
 
@@ -137,6 +144,101 @@ def test_visionzip_merges_the_rest(seed: int, patches: int, merge: Any, data: st
     assert torch.allclose(zipped.context(given_features, metric, kept)[0], torch.stack(wanted), atol=1e-5)
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(0, 5), st.booleans())
+def test_g_prune_passes_on_what_patches_have(seed: int, patches: int, steps: int, half: bool) -> None:
+    drawn = torch.randn(patches, 4, generator=torch.Generator().manual_seed(seed))
+    given_features = drawn.to(torch.bfloat16).float() if half else drawn
+    like = [[float(cosine_similarity(one, two, dim=0)) for two in given_features] for one in given_features]
+    assume(all(abs(cosine - 0.5) > 1e-4 for row in like for cosine in row))  # else the last digits decide
+    has = [float(one.norm()) for one in given_features]
+    for _ in range(steps):
+        after = [0.0] * patches
+        for one in range(patches):
+            weights = [math.exp((cosine - 1) / 0.03) * (cosine >= 0.5) for cosine in like[one]]
+            after = [old + has[one] * weight / sum(weights) for old, weight in zip(after, weights, strict=True)]
+        has = after
+    joined = [sum(like[other][one] >= 0.5 for other in range(patches)) for one in range(patches)]
+    found = passed_on(given_features[None], 0.5, 0.03, steps)[0]
+    assert torch.allclose(found, torch.tensor(has) / torch.tensor(joined), rtol=1e-3)
+    order = torch.randperm(patches, generator=torch.Generator().manual_seed(seed))
+    assert torch.allclose(passed_on(given_features[None, order], 0.5, 0.03, steps)[0], found[order], rtol=1e-4)
+
+
+def test_g_prune_joins_no_patch_without_features_to_others() -> None:
+    found = passed_on(torch.cat([torch.zeros(1, 4), torch.eye(4)])[None], 0.5, 0.03, 5)
+    assert found[0].tolist() == pytest.approx([0, 1, 1, 1, 1])
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(3, 14), st.booleans(), st.booleans(), st.data())
+def test_tome_merges_pairs_that_are_most_alike(
+    seed: int, count: int, cls: bool, weighted: bool, data: st.DataObject
+) -> None:
+    gone = data.draw(st.integers(1, (count - cls) // 2))
+    hidden, metric = features(seed, count), features(seed + 1, count, 3)
+    sizes = torch.randint(1, 4, (count,), generator=torch.Generator().manual_seed(seed)).float()
+    best = {}
+    for a in range(2 * cls, count, 2):
+        like = {b: float(metric[a] @ metric[b]) for b in range(1, count, 2)}
+        best[a] = max(like.items(), key=lambda pair: pair[1])
+    chosen = sorted(best, key=lambda a: -best[a][1])[:gone]
+    members = {b: [b, *(a for a in chosen if best[a][0] == b)] for b in range(1, count, 2)}
+    left = [[a] for a in range(0, count, 2) if a not in chosen] + [*members.values()]
+    means = []
+    for group in left:
+        weights = sizes[group] if weighted else torch.ones(len(group))
+        means.append((hidden[group] * weights[:, None]).sum(dim=0) / weights.sum())
+    given_tokens = Merging(hidden[None], sizes[None], torch.arange(count)[None])
+    found = merge(given_tokens, metric[None], gone, protected=int(cls), weighted=weighted)
+    assert torch.allclose(found.hidden[0], torch.stack(means), atol=1e-5)
+    assert found.sizes[0].tolist() == [float(sizes[group].sum()) for group in left]
+    assert found.places[0].tolist() == [group[0] for group in left]
+
+
+def test_tome_that_merges_nothing_is_the_tower(base: HFMultimodal, pixels: torch.Tensor) -> None:
+    model = base.module.model
+    assert torch.allclose(ToMe(keep=64)(model, pixels), patch_features(model, pixels), atol=1e-4)
+
+
+@pytest.mark.parametrize(("r", "left"), [(8, 392), (16, 208), (22, 70), (23, 47), (24, 24)])
+def test_a_constant_number_of_merges_leaves_what_the_release_leaves(r: int, left: int) -> None:
+    work = Costing(load_plugins().registry, f"llava-1.5-7b+tome(r={r})").cost(CostRequest(text_tokens=64)).work
+    assert work.visual_tokens == left
+    assert len(work.tower.layers) == 23
+
+
+@pytest.mark.parametrize("keep", [192, 128, 64])
+def test_merges_are_spread_evenly(keep: int) -> None:
+    merges = ToMe(keep=keep).merges(576, 23)
+    assert sum(merges) == 576 - keep
+    assert max(merges) - min(merges) <= 1
+
+
+def shown() -> Any:
+    from adaptbench.harness.contracts import Prompt
+
+    image = Image.effect_mandelbrot((96, 96), (-2, -1.5, 1, 1.5), 30).convert("RGB")
+    return Prompt("Is there a circle ?", (image,), max_new_tokens=1)
+
+
+def test_flops_of_choosing_are_those_that_torch_counts() -> None:
+    base, prompt = HFMultimodal(str(WEIGHTS), attention="eager"), shown()
+    merging = PruMerge(tokens=9), PruMerge(merged=False, tokens=8), PruMergePlus()
+    for choice in (*CHOICES, Hired(keep=9, query="mean"), VisPruner(keep=9, important=1), *merging):
+        model = choice.apply(base)
+        cost = model.answer([prompt])[0].cost
+        with FlopCounterMode(display=False) as counter:
+            model.prefill([prompt])()
+        # The counter does not see the fused kernel that merging needs.
+        tower = choice.tower(base.architecture)
+        fused = 0 if tower is None else sum(4 * work.tokens**2 * 128 for work in tower.layers)
+        assert counter.get_total_flops() + fused == cost.flops
+        if not isinstance(choice, PruMergePlus):
+            work = Work.whole(base.architecture, text_tokens=cost.text_tokens)
+            assert sum(one.flops for one in choice.leaves(work).operators(COUNTED)) == cost.flops
+
+
 def test_hired_keeps_what_the_cls_token_attends_to(base: HFMultimodal, pixels: torch.Tensor) -> None:
     """The tower's own attention, which it gives when it is asked for it without a fused kernel."""
     model = base.module.model
@@ -207,6 +309,8 @@ def test_vtw_leaves_no_visual_token_after_its_blocks(base: HFMultimodal) -> None
         ("llava-1.5-7b+divprune(keep=577)", "cannot keep 577 of 576 visual tokens"),
         ("llava-1.5-7b+grid-tokens(grid=25)", "cannot put a grid of 25 x 25 on 576 visual tokens; give grid from 1"),
         ("llava-1.5-7b+visionzip(dominant=570)", "cannot make 570 dominant and 10 contextual tokens of 576 patches"),
+        ("llava-1.5-7b+tome(keep=577)", "cannot keep 577 of 576 visual tokens"),
+        ("tiny-llava+tome(keep=3)", "cannot merge 64 patches into 3 in 4 blocks, each of which merges half"),
         ("llava-1.5-7b+hired(layer=24)", "there is no layer 24 among the 24 of its tower"),
         ("llava-1.5-7b+visionzip(query=mean)", "say cls_token=false as well"),
         ("llava-1.5-7b+vtw(k=33)", "cannot drop tokens after 33 of 32 blocks"),
