@@ -240,8 +240,9 @@ class Costing:
             )
             for phase in self.counter.phases()
         }
-        if work.thinned:  # the counter runs whole layers of an image
-            counts["vision"] = work.images * sum(o.flops for o in vision(self.architecture, work.tower, COUNTED))
+        if work.thinned is not None:  # the counter runs whole layers of an image
+            flops = (operator.flops for operator in vision(self.architecture, work.thinned, COUNTED))
+            counts["vision"] = work.images * sum(flops)
         own = work.added + work.chosen + work.beside.vision + work.beside.language
         if own:
             counts["methods"] = own

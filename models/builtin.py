@@ -18,8 +18,8 @@ _ARCHITECTURES = Path(__file__).parent / "architectures"
 _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
 _SELECTORS = frozenset({
-    "divprune", "g-prune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens", "tome",
-    "visionzip", "vispruner",
+    "divprune", "g-prune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens",
+    "tome", "visionzip", "vispruner",
 })  # fmt: skip
 _DROPPING = frozenset({"dart", "fastv", "fitprune", "pyramiddrop", "sparsevlm", "vtw"})
 

@@ -140,9 +140,9 @@ class Work:
         return PromptSize(self.language[0], self.text_tokens, self.visual_tokens)
 
     @property
-    def thinned(self) -> bool:
-        """Whether some tokens of an image leave the vision tower before its end."""
-        return self.tower is not None and any(layer.passed is not None for layer in self.tower.layers)
+    def thinned(self) -> Execution | None:
+        """What runs of the vision tower, if tokens of an image become fewer inside it."""
+        return self.tower if self.tower and any(layer.passed is not None for layer in self.tower.layers) else None
 
     @property
     def tokens(self) -> int:

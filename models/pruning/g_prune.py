@@ -63,4 +63,5 @@ def spread(features: torch.Tensor, threshold: float, temperature: float, steps: 
     has = features.norm(dim=-1)[:, None]
     for _ in range(steps):
         has = has @ passed
-    return has[:, 0] / joined.sum(dim=1).clamp(min=1)
+    scores: torch.Tensor = has[:, 0] / joined.sum(dim=1).clamp(min=1)
+    return scores
