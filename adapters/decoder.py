@@ -121,6 +121,7 @@ class Decoder:
         positions: torch.Tensor | None = None,
         *,
         depth: int | None = None,
+        only_last: bool = False,
     ) -> PartialPrefill:
         """Run the first tokens of prompts through the blocks below ``depth``.
 
@@ -130,13 +131,15 @@ class Decoder:
             visual: bool [B, n], true at tokens that come from an image; default none.
             positions: int64 [B, n, axes]; default one after the other.
             depth: Blocks that run; default all.
+            only_last: Where these are all blocks: leave out of the last one what only the head would read, and that
+                reads the last token alone. No method can act after it then.
         """
         depth = self.depth if depth is None else depth
         real, visual = _flags(embeddings, real, visual)
         plans: tuple[Plan, ...] = tuple({} for _ in range(len(embeddings)))
         state = State(embeddings, self._tokens(None, real, visual, positions), plans)
         cache = Cache(self.depth, plans)
-        return PartialPrefill(depth, cache, self._below(state, cache, depth))
+        return PartialPrefill(depth, cache, self._below(state, cache, depth, only_last))
 
     def extend(
         self,
@@ -145,6 +148,8 @@ class Decoder:
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
+        *,
+        only_last: bool = False,
     ) -> PartialPrefill:
         """Continue a partial prefill with more tokens, through the same blocks; it is used up.
 
@@ -154,11 +159,12 @@ class Decoder:
             real: As in `start`.
             visual: As in `start`.
             positions: As in `start`; default after the last token.
+            only_last: As in `start`.
         """
         before = partial.state
         real, visual = _flags(embeddings, real, visual)
         tokens = self._tokens(before.tokens, real, visual, positions)
-        state = self._below(State(embeddings, tokens, before.plans), partial.cache, partial.depth)
+        state = self._below(State(embeddings, tokens, before.plans), partial.cache, partial.depth, only_last)
         prefixes = before.prefixes and dataclasses.replace(before.prefixes, own=before.prefixes.own.joined(tokens))
         own, every = torch.cat([before.own, state.own], dim=1), before.tokens.joined(tokens)
         return PartialPrefill(
@@ -281,10 +287,10 @@ class Decoder:
             return Tokens(real, positions, visual)
         return Tokens.following(before, real, visual, self.axes)
 
-    def _below(self, state: State, cache: Cache, depth: int) -> State:
+    def _below(self, state: State, cache: Cache, depth: int, only_last: bool) -> State:
         passing = _Pass(self, cache)
         for index in range(depth):
-            own = passing.run(index, state.own, state.tokens)
+            own = passing.run(index, state.own, state.tokens, only_last=only_last and index == self.depth - 1)
             read = BlockReading(self, index, state, cache)
             state = dataclasses.replace(state, own=own, attention=read)
         return state
@@ -343,8 +349,13 @@ class _Pass:
         hidden: torch.Tensor,
         tokens: Tokens | None = None,
         gates: Mapping[int, Gates] | None = None,
+        *,
+        only_last: bool = False,
     ) -> torch.Tensor:
-        """Run a block on [B, n, d], each row by its plan; without ``tokens`` they are the next of each row."""
+        """Run a block on [B, n, d], each row by its plan; without ``tokens`` they are the next of each row.
+
+        With ``only_last``, which is for whole blocks, return the output of the last token of each, [B, 1, d].
+        """
         parts = self._cache.parts(index)
         gate = (gates or {}).get(index)
         if gate is not None and [block for block, _ in parts] != [WHOLE]:
@@ -355,7 +366,11 @@ class _Pass:
                 continue
             chosen = None if len(parts) == 1 else self._once(("rows", tuple(rows)), _index, rows, hidden.device)
             given = hidden if chosen is None else hidden[chosen]
-            running.append(Part(block, chosen, self._context(index, block, given, chosen, tokens)))
+            context = self._context(index, block, given, chosen, tokens)
+            if context is not None and only_last:
+                mask = None if context.mask is None else context.mask[..., -1:, :]
+                context = context._replace(mask=mask, only_last=True)
+            running.append(Part(block, chosen, context))
         # In decoding the time goes into reading weights, so rows with different plans share one pass over them. In the
         # prefill it goes into arithmetic, so each part of a block runs for its own rows alone.
         if tokens is None and any(part.block != WHOLE for part in running):

@@ -16,6 +16,7 @@ from torch.nn import functional
 from ..harness.errors import UserError
 from . import placement
 from .lru import ByteLru
+from .shared_attention import attend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,8 +150,8 @@ class Blocks:
         if gates is not None and gates.block is not None:
             whole = self._run(index, block, hidden, context, None)
             return hidden + gates.block[:, None, None].to(hidden.dtype) * (whole - hidden)
-        if block == WHOLE and gates is None and context is not None:  # the library's own code: equal to the last bit
-            return run_block(layer, hidden, context)
+        if block == WHOLE and gates is None and context is not None and context.usual:
+            return run_block(layer, hidden, context)  # the library's own code: equal to the last bit
         parts = [Part(block, None, context)] if context is not None else []
         return self._restricted(index, block, hidden, parts, gates or Gates())
 
@@ -200,6 +201,8 @@ class Blocks:
         layer = self.layers[index]
         normed = layer.input_layernorm(hidden)
         attended = self._attention(index, block.heads, normed, parts, gates.heads, views) if parts else None
+        if parts and parts[0].context.only_last:
+            hidden, normed = hidden[:, -1:], normed[:, -1:]
         if self._phi:  # attention and MLP stand side by side
             widened = self._mlp(index, block.channels, normed, gates.channels, views)
             added = [part for part in (attended, widened) if part is not None]
@@ -249,13 +252,15 @@ class Blocks:
         from .installed import run_attention
 
         attention, first = self.layers[index].self_attn, parts[0]
-        if heads is None and gate is None:
+        if heads is None and gate is None and first.context.usual:
             return run_attention(attention, normed, first.context)
+        runs = None if heads is None else _runs(heads, attention.head_dim)
+        shared = None if heads is None else self._shared(heads)
+        asking = normed[:, -1:] if first.context.only_last else normed
+        query = self._heads(index, "q", heads, asking, views)
+        key, value = (self._heads(index, name, shared, normed, views) for name in ("k", "v"))
         heads = tuple(range(self.heads)) if heads is None else heads
         shared = self._shared(heads)
-        query, key, value = (
-            self._heads(index, name, own, normed, views) for name, own in (("q", heads), ("k", shared), ("v", shared))
-        )
         if first.rows is None:  # then there are no others
             mixed = self._attend(index, heads, query, key, value, first.context)
         else:
@@ -267,7 +272,6 @@ class Blocks:
                 mixed[at] = self._attend(index, own, query[at], key[of], value[of], context)
         if gate is not None:
             mixed = mixed * gate[:, :, None, None].to(mixed.dtype)
-        runs = _runs(heads, attention.head_dim)
         return self._columns(
             index, "dense" if self._phi else "o_proj", runs, mixed.transpose(1, 2).flatten(2), gate, views
         )
@@ -297,12 +301,17 @@ class Blocks:
         context: AttentionContext,
     ) -> torch.Tensor:
         """Return the output of some heads: [B, heads, n, head width]."""
-        query = _rotate(query, context.rotary)
+        scaling = float(self.layers[index].self_attn.scaling)
+        query = _rotate(query, context.rotary.latest(query.shape[2]))
         key, value = context.kv_cache.update(_rotate(key, context.rotary), value)
+        place = None
         if self._group > 1:
             place = _places([head // self._group for head in heads], self._shared(heads), key.device)
             key, value = key[:, place], value[:, place]
-        return self._mix(query, key, value, context.mask, float(self.layers[index].self_attn.scaling))
+        if prefixes := context.kv_cache.shared:
+            mask = None if context.mask is None else context.mask[..., -key.shape[2] :]
+            return attend(query * scaling, key, value, prefixes, place, mask)
+        return self._mix(query, key, value, context.mask, scaling)
 
     def _mix(
         self,
@@ -357,6 +366,9 @@ class Blocks:
         """Multiply with columns of a linear layer's weight; a row whose gates are all 0 gets no bias."""
         if views and runs:
             inner, runs = self._spread(index, name, runs, inner), None
+        if runs is None and gate is None:
+            whole: torch.Tensor = self._linear(index, name)(inner)
+            return whole
         weight, bias = self._cut(index, name, runs, dim=1)
         # A row without any of these heads or channels skips the layer, its bias included; gates are differentiable.
         if bias is None or gate is None:

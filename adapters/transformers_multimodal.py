@@ -332,8 +332,8 @@ class HFMultimodal:
         make = functools.partial(self._together if any(shared) else self._apart, asked, shared)
         if not (self._swept and self._share and all(prompt.digests or not prompt.images for _, prompt in asked)):
             return make()
-        depth = self.decoder.shared_depth(self.methods)
-        key = ("prompts", self._selector, depth, tuple((ids, prompt.digests) for ids, prompt in asked))
+        steered, depth = bool(self.methods), self.decoder.shared_depth(self.methods)
+        key = ("prompts", self._selector, steered, depth, tuple((ids, prompt.digests) for ids, prompt in asked))
         partial: PartialPrefill = self._memory.get(key, make, lambda made: made.bytes)
         return partial.copy()
 
@@ -354,7 +354,8 @@ class HFMultimodal:
             for (ids, prompt), count in zip(asked, shared, strict=True)
         ]
         names = [self._name(*head) for head in heads]
-        return self.decoder.extend(PartialPrefill.batch([known[head] for head in heads], names), *padded(ends))
+        batch = PartialPrefill.batch([known[head] for head in heads], names)
+        return self.decoder.extend(batch, *padded(ends), only_last=not self.methods)
 
     def _ids(self, prompt: Prompt) -> tuple[int, ...]:
         key = ("ids", prompt.text, len(prompt.images))
@@ -396,18 +397,17 @@ class HFMultimodal:
         """The partial prefill of a prefix, run alone so that it does not depend on the batch."""
         from .decoder_state import padded
 
-        depth = self.decoder.shared_depth(self.methods)
-
         def make() -> PartialPrefill:
-            rows = [self._embedded(ids, self._seen(prompt))]
-            return self.decoder.start(*padded(rows), depth=depth)
+            rows, depth = [self._embedded(ids, self._seen(prompt))], self.decoder.shared_depth(self.methods)
+            return self.decoder.start(*padded(rows), depth=depth, only_last=not self.methods)
 
         partial: PartialPrefill = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
         return partial
 
     def _name(self, ids: tuple[int, ...], digests: Sequence[str]) -> Hashable:
         """The key of a prefix: all that it depends on."""
-        return "prefix", self._selector, self.decoder.shared_depth(self.methods), ids, tuple(digests)
+        steered, depth = bool(self.methods), self.decoder.shared_depth(self.methods)
+        return "prefix", self._selector, steered, depth, ids, tuple(digests)
 
     def _seen(self, prompt: Prompt) -> list[Seen]:
         """What the language model is given of each image of a prompt, image by image."""

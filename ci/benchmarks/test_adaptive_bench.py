@@ -37,7 +37,9 @@ EVERYTHING = "adallava-l@1"
 BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NO_PRODUCTS = ("aten::index_fill", "aten::numpy_T")
 """Operators in PruMerge that have no FLOP counts: they mark and transpose."""
-MOST_OFF, LEAST_RATE, MOST_ADDED, MOST_SWEPT = 0.03, 0.85, 0.01, 0.55
+MOST_OFF, LEAST_RATE, MOST_ADDED = 0.03, 0.85, 0.01
+MOST_SWEPT, MOST_SWEPT_TINY, MOST_OVER_BOUND = 0.46, 0.55, 1.05
+"""Of the six runs' time, with the large model and the tiny one; and of the share of FLOPs that the plans leave."""
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +176,44 @@ def test_what_is_saved_is_not_executed(
         assert counted == pytest.approx(costs[spec].flops, rel=0.005)
 
 
+def least_share(run: Path, model: Path) -> float:
+    """FLOPs of the prefills of a run, each block once for all budgets whose plans agree so far, over those of each.
+
+    Records say which blocks ran and how many heads and channels of them, not which heads: where equally many ran, they
+    are taken to be the same. So this is a bound.
+    """
+    import transformers
+    from adaptbench.adapters.multimodal_costs import language_flops
+    from adaptbench.harness.execution import Execution
+    from adaptbench.harness.measure.architecture import read_architecture
+    from adaptbench.harness.store import RunDirectory
+
+    architecture = read_architecture(transformers.AutoConfig.from_pretrained(model).to_dict())
+    shared: dict[tuple[object, ...], int] = {}
+    apart = every = 0
+    for journal in RunDirectory.existing(run).journals():
+        for record in journal.records():
+            (cost,) = record.costs
+            every += cost.flops
+            apart += cost.language.spent
+            shared[record.sample,] = cost.flops - cost.language.spent  # tower and projector
+            before = language_flops(architecture, Execution(()))
+            for count in range(1, len(cost.ran.layers) + 1):
+                ran = cost.ran.layers[:count]
+                spent = language_flops(architecture, Execution(ran))
+                shared[record.sample, ran] = spent - before
+                apart -= spent - before
+                before = spent
+    return (sum(shared.values()) + apart) / every
+
+
 @pytest.mark.parametrize(
     ("model", "task", "sample", "rounds"),
     [
         ("llava:{folder}+adallava-l(scheduler=random)", "shapes-open", 2, 1),
         ("llava:{folder}+adallava-h(scheduler=random)", "shapes-open", 2, 1),
         ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3),
-        ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 1),
+        ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 3),
     ],
     ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-per-image"],
 )
@@ -188,15 +221,20 @@ def test_a_sweep_shares_what_budgets_have_in_common(
     model: str, task: str, sample: int | None, rounds: int, folder: Path, without_costs: Any, side_by_side: Any,
     report: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Six budgets in one run, against six runs, models loaded and all."""
+    """Six budgets in one run, against six runs, models loaded and all.
+
+    The bound is of one question per image; of many, both sides share the image among them.
+    """
     short_answers(folder)
     spec = model.format(folder=folder)
-    folders = (tmp_path / str(number) for number in itertools.count())
+    folders, latest = (tmp_path / str(number) for number in itertools.count()), tmp_path
     part = {} if sample is None else {"sample": sample}
     without_costs()
 
     def run(budgets: tuple[float, ...]) -> dict[str, str]:
-        done = adaptbench.run(spec, task, budgets=budgets, out=next(folders), **part)
+        nonlocal latest
+        latest = next(folders)
+        done = adaptbench.run(spec, task, budgets=budgets, out=latest, **part)
         return {result.key: result.records_sha256 for result in done.results}
 
     def runs() -> dict[str, str]:
@@ -205,8 +243,10 @@ def test_a_sweep_shares_what_budgets_have_in_common(
     times = side_by_side(lambda: run(BUDGETS), runs, rounds=rounds)
     assert times.our_result == times.their_result
     share = 1 / times.ratio()
+    bound = least_share(latest, folder) if sample else None  # ours ran last
     report(
         f"six budgets of {model.format(folder='...')}, over six runs",
-        f"{min(times.ours):.1f} s", f"{min(times.theirs):.1f} s", f"{share:.3f} of theirs",
+        f"{min(times.ours):.1f} s", f"{min(times.theirs):.1f} s",
+        f"{share:.3f} of theirs" + (f" (FLOPs: {bound:.3f})" if bound else ""),
     )  # fmt: skip
-    assert share <= MOST_SWEPT
+    assert share <= (min(MOST_SWEPT, MOST_OVER_BOUND * bound) if bound else MOST_SWEPT_TINY)

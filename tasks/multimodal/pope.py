@@ -29,6 +29,9 @@ from .task import Benchmark, Rule, VisualQuestions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from ...harness.contracts import Json, Predictions, Scores
     from .predictions import Row
 
@@ -295,21 +298,30 @@ def _aggregate(scores: Scores, *, by_split: bool, unread_is_no: bool, nothing: f
         unread_is_no: An answer that could not be read counts as a "no".
         nothing: What 0 / 0 is.
     """
-    right, unread = scores.values["accuracy"], scores.values["unread"]
-    wrong = 1 - right if unread_is_no else 1 - right - unread
-    yes = masks(scores.subsets["answer"]).get("yes", right < 0)  # all false, if there is none
-    false_yes = (1 - right - unread) * ~yes
-    splits = masks(scores.subsets["split"]).values()
-    parts = [scores.weights * split for split in splits] if by_split else [scores.weights]
+    if "counted" not in scores.kept:
+        scores.kept["counted"] = _counted(scores, by_split=by_split, unread_is_no=unread_is_no)
     found = []
-    for weights in parts:
-        if weights.any():
-            hits, misses = float(weights @ (right * yes)), float(weights @ (wrong * yes))
-            false = float(weights @ false_yes)
+    for asked, hits, misses, false in (scores.kept["counted"] @ scores.weights).tolist():
+        if asked:
             precision, recall = _share(hits, hits + false, nothing), _share(hits, hits + misses, nothing)
             found.append((_share(2 * precision * recall, precision + recall, nothing), precision, recall))
     means = [sum(column) / len(found) for column in zip(*found, strict=True)]
     return dict(zip(("F1", "precision", "recall"), means, strict=False))
+
+
+def _counted(scores: Scores, *, by_split: bool, unread_is_no: bool) -> npt.NDArray[np.float64]:
+    """Of each split, which answers are its own, and of those the "yes" that is right, missed and wrong: [splits, 4, n].
+
+    Arguments as in `_aggregate`.
+    """
+    import numpy as np
+
+    right, unread = scores.values["accuracy"], scores.values["unread"]
+    wrong = 1 - right if unread_is_no else 1 - right - unread
+    yes = masks(scores.subsets["answer"]).get("yes", right < 0)  # all false, if there is none
+    kinds = np.stack([np.ones_like(right), right * yes, wrong * yes, (1 - right - unread) * ~yes])
+    splits = masks(scores.subsets["split"]).values() if by_split else [np.ones_like(right)]
+    return np.stack([kinds * split for split in splits])
 
 
 def _share(part: float, whole: float, nothing: float) -> float:

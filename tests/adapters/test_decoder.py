@@ -185,6 +185,21 @@ def test_shared_prefixes_change_nothing(name: str, depth: int) -> None:
             assert close([step[row : row + 1] for step in every], alone)
 
 
+def test_a_shared_prefix_is_neither_copied_nor_read_for_what_nobody_asks(name: str) -> None:
+    """Its keys and values stay where they are, unless a window moves past them; its last block makes nothing else."""
+    decoder = Decoder(build(name))
+    ids = torch.randint(1, 99, (3, 10), generator=torch.Generator().manual_seed(3))
+    ids[:, :7] = ids[0, :7]
+    prefix = decoder.start(decoder.embed(ids[:1, :7]), only_last=True)
+    batch = PartialPrefill.batch([prefix] * 3)
+    logits, cache = decoder.finish(decoder.extend(batch, decoder.embed(ids[:, 7:]), only_last=True))
+    ours = [logits, decoder.step(logits.argmax(-1), cache)]
+    assert close(ours, our_logits(decoder, ids, torch.ones_like(ids, dtype=torch.bool), 1))
+    for kept, before in zip(cache.kept, prefix.cache.kept, strict=True):
+        shared = kept[WHOLE][0].shared
+        assert shared == (() if kept[WHOLE][0].most else (before[WHOLE][0],) * 3)
+
+
 @st.composite
 def plans_of(draw: st.DrawFn) -> list[list[dict[int, Block]]]:
     """Plans of five rows at two budgets, of few kinds, so that some agree for a while."""
