@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..harness.errors import BadSample, UserError
-from .placement import device_of
+from .placement import device_of, is_split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,6 +110,9 @@ class Processed:
 
     Args:
         loaded: The checkpoint.
+
+    Raises:
+        UserError: It is split over devices, or its processor reads no image.
     """
 
     def __init__(self, loaded: Checkpoint) -> None:
@@ -119,8 +122,15 @@ class Processed:
         self._image: int = loaded.model.config.image_token_id
         self._sized = functools.lru_cache(4096)(self._sized_by)
         self._counted = functools.lru_cache(4096)(self._count)
-        ids = self._processed([Pillow.new("RGB", (64, 64))])["input_ids"][0].tolist()
-        first, last = ids.index(self._image), len(ids) - ids[::-1].index(self._image)
+        self._agreed = False
+        if is_split(self._model):
+            todo = "leave device_map out, or run it as hf-vlm"
+            raise UserError(f"a {loaded.model.config.model_type} is steered on one device only", todo=todo)
+        try:
+            ids = self._processed([Pillow.new("RGB", (64, 64))])["input_ids"][0].tolist()
+            first, last = ids.index(self._image), len(ids) - ids[::-1].index(self._image)
+        except (TypeError, *REFUSALS) as error:
+            raise unread(error, f"hf:{self._model.name_or_path}") from error
         self.around = tuple(ids[:first]), tuple(ids[last:])
 
     def size(self, image: Image) -> Size:
@@ -171,14 +181,26 @@ class Processed:
         raise NotImplementedError
 
     def _count(self, size: tuple[int, int]) -> int:
-        """Count the FLOPs of a module on a blank image."""
-        from ..harness.measure.flops import count_flops
+        """Count the FLOPs of what a selector does not change, on a blank image."""
+        from ..harness.measure.flops import count_again, count_flops
 
-        return int(count_flops(self._seeing(), self._blank(size), phase="vision").value)
+        module, inputs = self._seeing(), self._blank(size)
+        again = int(count_again(module, inputs))
+        if not self._agreed:  # both counters must, once; other sizes are the same operators on more or fewer numbers
+            counted = int(count_flops(module, inputs, phase="vision").value)
+            self._agreed = counted == again
+            return counted
+        return again
 
     def _seeing(self) -> Any:
         """A module whose forward pass, on what `inputs` returns, is all that does not depend on a selector."""
         raise NotImplementedError
+
+
+def unread(error: Exception, where: str) -> UserError:
+    """Return the message of a checkpoint whose processor fails on an ordinary image."""
+    what = f"its processor cannot read an image: {type(error).__name__}: {error}"
+    return UserError(what, where=where, todo="fix its processor_config.json")
 
 
 def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,7 +16,7 @@ from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
 from ..harness.transformer import Architecture, Stack, Vision
 from .family import Processed, Seen, Size, choose
-from .tower_signals import Given, attended, noted
+from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +125,7 @@ class QwenSignals:
 
     def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:  # noqa: ARG002 - there is no CLS token
         """The probability with which each token is attended to in a block, a mean over its patches, float32 [1, N]."""
-        cos, sin = (part[:, None].float() for part in self._at(layer).named["position_embeddings"])
+        cos, sin = (part[:, None].float() for part in self._given[layer].named["position_embeddings"])
         queries, keys = (
             (part * cos + _half_turned(part) * sin).flatten(1)[None] for part in self._queries_and_keys(layer)
         )
@@ -133,12 +133,9 @@ class QwenSignals:
 
     def _queries_and_keys(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Each [patches, heads, head width], in the tower's order."""
-        attention, hidden = self._tower.blocks[layer].attn, self._at(layer).hidden
+        attention, hidden = self._tower.blocks[layer].attn, self._given[layer].hidden
         query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
         return query, key
-
-    def _at(self, layer: int) -> Given:
-        return self._given[layer]
 
     def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """Values [patches, ...] in the tower's order -> their means [1, N, ...] in raster order."""

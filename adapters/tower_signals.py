@@ -26,6 +26,8 @@ Query: TypeAlias = Literal["cls", "mean"]
 Heads: TypeAlias = Literal["sum", "mean", "single"]
 """How heads become one: single takes the whole width as one head."""
 
+_AT_ONCE = 1024
+"""Queries whose attention is computed together."""
 TOWERS = ("clip_vision_model", "siglip_vision_model", "internvl_vision", "qwen2_vl_vision", "qwen2_5_vl_vision")
 """Model types of the towers whose queries and keys are read."""
 
@@ -74,10 +76,15 @@ def attended(queries: torch.Tensor, keys: torch.Tensor, count: int, heads: Heads
         count: Heads that the width is split into.
         heads: How they become one.
     """
+    import torch
+
     count = 1 if heads == "single" else count
     shape = (count, keys.shape[-1] // count)
     q, k = (part.view(*part.shape[:2], *shape).transpose(1, 2) for part in (queries, keys))
-    every: torch.Tensor = (q @ k.transpose(2, 3) * shape[1] ** -0.5).softmax(dim=-1).mean(dim=2)
+    every = torch.zeros_like(k[..., 0])
+    for some in torch.split(q, _AT_ONCE, dim=2):  # a large image of Qwen-VL has ten thousand patches
+        share = some.shape[2] / q.shape[2]
+        every = every + share * (some @ k.transpose(2, 3) * shape[1] ** -0.5).softmax(dim=-1).mean(dim=2)
     return every.sum(dim=1) if heads == "sum" else every.mean(dim=1)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..harness.batching import out_of_memory
 from ..harness.contracts import Answer
-from ..harness.errors import BadSample, UserError
+from ..harness.errors import BadSample
 from ..harness.prefill_cost import PrefillCost
+from .family import REFUSALS, unread
 from .multimodal_checkpoint import fingerprint, image_token, load
 from .placement import device_of, is_split
 from .prefill_flops import PrefillFlops
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 _NOT_READ = frozenset({"labels"})
 """What a processor makes for training."""
-_REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
-"""What processors raise about an image or a text that they cannot take."""
 
 
 class HFImageTextToText:
@@ -126,7 +125,7 @@ class HFImageTextToText:
         """
         try:
             return self._processed(inputs)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if out_of_memory(error):
                 raise
             raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
@@ -217,9 +216,8 @@ class HFImageTextToText:
 
         try:
             self._processed([Prompt("?", (Image.new("RGB", (64, 64)),))])
-        except (TypeError, *_REFUSALS) as error:
-            what = f"its processor cannot read an image: {type(error).__name__}: {error}"
-            raise UserError(what, where=f"hf:{path}", todo="fix its processor_config.json") from error
+        except (TypeError, *REFUSALS) as error:
+            raise unread(error, f"hf:{path}") from error
 
 
 def _prefill_module(model: Any) -> Any:
