@@ -166,9 +166,11 @@ class TracedModel:
             stack = replace(_stack(text, layers), windows=_windows(text, layers), chunked=_chunked(text))
             language = Language(stack, (), causal=bool(self._model.can_generate()))
         if self._images is not None:
-            layers = len(self.image.layers.get("vision", ()))
+            seeing = getattr(config, "vision_config", None) or config
+            # Blocks that differ, as those of windows do in Qwen2.5-VL, are traced as one piece.
+            layers = len(self.image.layers.get("vision", ())) or getattr(seeing, "num_hidden_layers", 0)
             vision = Vision(
-                _stack(getattr(config, "vision_config", None) or config, layers),
+                _stack(seeing, layers),
                 max(1, self.visual_tokens),
                 int(any(name.rpartition(".")[2] in _CLS for name, _ in self._model.named_parameters())),
                 0,

@@ -192,6 +192,7 @@ def register(registry: Registrar) -> None:
     _register_finetuning(registry)
     _register_glyphs_encoders(registry)
     _register_generators(registry)
+    _register_pupils(registry)
     _register_prompting(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
         registry.architecture(path.stem, "adaptbench.adapters.transformers_meta:card", args={"path": str(path)})
@@ -306,6 +307,25 @@ def _register_generators(registry: Registrar) -> None:
     ):
         card = _method(summary, images, images, frozenset(), baseline=baseline)
         registry.method(name, f"{_HERE}.{target}", card=card)
+
+
+def _register_pupils(registry: Registrar) -> None:
+    """Register the models of other families that ``tiny-llava`` taught."""
+    for name, kind in (("tiny-qwen-vl", "Qwen2.5-VL"),):
+        registry.model(
+            name,
+            f"{_HERE}.tiny_vlms:{name.replace('-', '_')}",
+            card=ModelCard(
+                summary=f"A small {kind} for the world shapes, with the language model of tiny-llava",
+                capabilities=("generate",),
+                licence="Apache-2.0",
+                source=f"models/reference/weights/{name}",
+                training_data="shapes, split train, and what tiny-llava sees in it",
+                offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
+            ),
+        )
+    for name in ("tiny-internvl", "tiny-qwen-vl"):
+        registry.recipe(name, f"{_HERE}.tiny_vlm_recipe:train_{name.replace('-', '_')}")
 
 
 def _register_prompting(registry: Registrar) -> None:
