@@ -20,6 +20,7 @@ from adaptbench.models.pruning.dart import Dart
 from adaptbench.models.pruning.divprune import DivPrune
 from adaptbench.models.pruning.fastv import FastV
 from adaptbench.models.pruning.grid_tokens import GridTokens
+from adaptbench.models.pruning.g_prune import GPrune
 from adaptbench.models.pruning.hired import Hired
 from adaptbench.models.pruning.pooled_tokens import PooledTokens
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
@@ -43,7 +44,7 @@ METHODS = [
     DivPrune(keep=3), RandomTokens(keep=3), Hired(keep=3, **SEEN), VisPruner(keep=3, **SEEN), FastV(k=1, keep=3),
     VisionZip(dominant=2, contextual=1, cls_token=False, **SEEN), VTW(k=1),
     Dart(k=1, keep=3, visual_pivots=1, text_pivots=1), PyramidDrop(layers="1", shares="0.5", positions="original"),
-    SparseVLM(layers="1", counts="3", version="v2"),
+    SparseVLM(layers="1", counts="3", version="v2"), GPrune(keep=3),
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from adaptbench.models.pruning.dart import Dart, taken
 from adaptbench.models.pruning.density_peaks import clusters
 from adaptbench.models.pruning.fastv import FastV
 from adaptbench.models.pruning.fit_fitprune import Paid, fit, schedule
-from adaptbench.models.pruning.fitprune import FitPrune
+from adaptbench.models.pruning.fitprune import FitPrune, read_schedule
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.sparsevlm import SparseVLM, raters, recycled
 from adaptbench.models.pruning.vtw import VTW
@@ -278,6 +278,17 @@ def test_a_fit_loses_as_little_as_saves_the_flops() -> None:
     assert sum(found) <= 0.6 * 300 < sum(left(alpha - 0.01))
     with pytest.raises(UserError, match=r"no schedule saves 0\.7 of the FLOPs"):
         fit(left, sum, 0.7)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [[], {}, {"visual_tokens": 3, "left": [3, 4]}, {"visual_tokens": 3, "left": "x"}, {"visual_tokens": 3, "left": [3]},
+     {"visual_tokens": 3, "left": [3, "2"]}, {"visual_tokens": None, "left": [3, 1]}, {"left": [3, 1]}],
+)  # fmt: skip
+def test_what_is_not_a_schedule_is_refused(held: object, tmp_path: Path) -> None:
+    (tmp_path / "schedule.json").write_text(json.dumps(held))
+    with pytest.raises(UserError, match="it is not a schedule: left must be counts that fall"):
+        read_schedule(str(tmp_path / "schedule.json"))
 
 
 def test_recipes_fit_what_methods_take(
