@@ -19,8 +19,8 @@ from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.pruning.dart import Dart
 from adaptbench.models.pruning.divprune import DivPrune
 from adaptbench.models.pruning.fastv import FastV
-from adaptbench.models.pruning.grid_tokens import GridTokens
 from adaptbench.models.pruning.g_prune import GPrune
+from adaptbench.models.pruning.grid_tokens import GridTokens
 from adaptbench.models.pruning.hired import Hired
 from adaptbench.models.pruning.pooled_tokens import PooledTokens
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
