@@ -1,10 +1,11 @@
-"""Accuracy against the cost of a prefill: lines over budgets or over values of an option (dissertation, Fig. 5.3)."""
+"""Accuracy against what prefills cost or read: lines over budgets or values of an option (dissertation, Fig. 5.3)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
+from ...harness.spending import visual_tokens
 from ...harness.stats import pareto as frontier
 from .. import wording
 from ..axes import flops_plot
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
     from ...harness.cards import Metric
     from ...harness.outputs import FigureRequest
+    from ...harness.spending import VisualTokens
     from ..axes import Plot
     from ..board import Board
     from ..ranking import Section, Standing
 
-AGAINST = ("flops", "share", "budget")
+AGAINST = ("flops", "tokens", "share", "budget")
 _MOST = 24
 """Lines of a panel."""
 _TODO = "run several: --budget 0.5 --budget 1, or --model 'BASE+fastv(r=0.25)' --model 'BASE+fastv(r=0.5)'"
@@ -36,8 +38,9 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
 
     Args:
         request: Runs with a model at several budgets, or with several values of a method's option.
-        against: ``flops``: of the whole prefill. ``share``: of the language model's, of the base model without any
-            method. ``budget``: what was asked for.
+        against: ``flops``: of the whole prefill. ``tokens``: visual ones, on average over the language model's blocks;
+            here a model that is on no line with others is drawn too. ``share``: of the language model's, of the base
+            model without any method. ``budget``: what was asked for.
 
     Raises:
         UserError: No two cells are on one line, or their cost is not known.
@@ -82,7 +85,7 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
         log=log,
         upwards=sign > 0,
         ceiling=best,
-        apart=against == "budget",
+        apart=against in ("budget", "tokens"),
     )
     caption = (
         "Each line is a model over its budgets, or over the values of one option (...), with 95 % intervals. "
@@ -105,9 +108,12 @@ def _spot(cell: Standing, cost: float, metric: Metric) -> Spot:
 
 
 def _lines(standings: Sequence[Standing], against: str) -> Mapping[str, Sequence[Standing]]:
-    """Name -> cells, if any line has several. Against budgets, options make no line: those models have one budget."""
+    """Name -> cells, if any line has several, which tokens do not ask for.
+
+    Against budgets, options make no line: those models have one budget.
+    """
     named = by_model(standings) if against == "budget" else lines(standings)
-    return named if any(len(cells) > 1 for cells in named.values()) else {}
+    return named if against == "tokens" or any(len(cells) > 1 for cells in named.values()) else {}
 
 
 def _costs(section: Section, against: str, plot: Plot) -> Mapping[str, float]:
@@ -117,7 +123,14 @@ def _costs(section: Section, against: str, plot: Plot) -> Mapping[str, float]:
     known = [standing for standing in section.standings if standing.comparable and standing.headline]
     if against == "budget":
         return {standing.name: standing.row.result.cell.budget for standing in known}
+    if against == "tokens":
+        read = {standing.name: _tokens(standing) for standing in known}
+        return {name: tokens.average for name, tokens in read.items() if tokens}
     return {standing.name: share for standing in known if (share := _share(standing)) is not None}
+
+
+def _tokens(standing: Standing) -> VisualTokens | None:
+    return visual_tokens(standing.row.journal.records(), standing.row.result.language)
 
 
 def _share(standing: Standing) -> float | None:
@@ -133,6 +146,8 @@ def _axis(against: str, plot: Plot) -> tuple[str, str, tuple[float, float] | Non
     """Title, number format, span, and whether the axis is logarithmic."""
     if against == "budget":
         return "budget", "~%", None, False
+    if against == "tokens":
+        return "visual tokens, on average over the language model's blocks", "~r", None, False
     if against == "share":
         return "language model's FLOPs, of the base model", "~%", None, False
     axes = frame(plot)

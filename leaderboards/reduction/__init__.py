@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def register(registry: Registrar) -> None:
-    """Register the reports."""
+    """Register the reports and the figure."""
     registry.report(
         "reduction",
         f"{__name__}.reduction:reduction",
@@ -22,6 +22,11 @@ def register(registry: Registrar) -> None:
         f"{__name__}.published:published",
         formats=(".html", ".md", ".csv", ".json", ".tex", ".svg", ".pdf", ".png"),
         summary="what is published of token reduction, its averages computed again; .svg: what contradicts; no run",
+    )
+    registry.figure(
+        "retained",
+        f"{__name__}.heat:retained",
+        summary="what each model keeps of the whole one's score on each task, with intervals",
     )
 
 

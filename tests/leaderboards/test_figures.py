@@ -66,7 +66,7 @@ def estimate(value):
     return Estimate(value=value, low=max(0.0, value - 0.01), high=min(1.0, value + 0.01), n=30, method="95 %")
 
 
-def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, outputs=None, n=30, **changes):
+def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, outputs=None, n=30, tokens=(0, 0), **changes):
     """Complete a cell whose scores are 1 for the first ``mean`` of its samples."""
     cell = CellId(model=model, task=task, budget=budget, seed=seed)
     samples = [Sample(f"q{i}", [i]) for i in range(n)]
@@ -79,7 +79,7 @@ def add(run, make, model, budget, mean, *, task="toy", seed=0, plan=None, output
             out := outputs[i] if outputs else "yes",
             out,
             {"accuracy": float(i < mean * n)},
-            (PrefillCost(flops=round(budget * 1e9), ran=plan and plan(budget, i)),),
+            (PrefillCost(*tokens, flops=round(budget * 1e9), ran=plan and plan(budget, i)),),
         )
         for i in range(n)
     ]
@@ -222,6 +222,14 @@ class TestPareto:
         (panel,) = draw("pareto", swept, task="toy", models=(L,), arguments={"against": against}).panels
         assert [x for x, _ in curves(panel)[L]] == pytest.approx(places)
 
+    def test_is_drawn_against_visual_tokens_averaged_over_blocks(self, draw, new_run, make):
+        run, dropped = new_run(), Execution(tuple(LayerWork(block, 10 if block < 2 else 4, 4) for block in range(4)))
+        add(run, make, "toy", 1.0, 0.9, tokens=(2, 8))
+        add(run, make, "toy+fastv(k=2,r=0.75)", 1.0, 0.8, tokens=(2, 8), plan=lambda *_: dropped)
+        add(run, make, "mute", 1.0, 0.7)  # says nothing of tokens
+        (panel,) = draw("pareto", run, arguments={"against": "tokens"}).panels
+        assert curves(panel) == {"toy": [(8, 90)], "toy+fastv(k=2,r=0.75)": [((8 + 8 + 2 + 2) / 4, 80)]}
+
     def test_shows_only_the_models_asked_for(self, draw, swept):
         (panel,) = draw("pareto", swept, task="toy", models=(L, f"{H}@0.5", f"{H}@1")).panels
         assert {name: len(points) for name, points in curves(panel).items()} == {L: 3, H: 2}
@@ -287,7 +295,7 @@ class TestPareto:
         for fields, message in (
             ({"task": "tyo"}, r"no task 'tyo' \(did you mean 'toy'\?\); they hold"),
             ({"models": ("toy",)}, r"no model 'toy'"),
-            ({"arguments": {"against": "time"}}, r"nothing is drawn against 'time'; use flops, share, budget"),
+            ({"arguments": {"against": "time"}}, r"nothing is drawn against 'time'; use flops, tokens, share, budget"),
         ):
             with pytest.raises(UserError, match=message):
                 draw("pareto", swept, **fields)

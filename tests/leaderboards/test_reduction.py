@@ -1,15 +1,17 @@
 """What the records of runs say of models that read fewer visual tokens, of runs made here and of imported logs."""
 
 import json
+import xml.etree.ElementTree as ET
 
 import pytest
 from adaptbench.harness.cards import Metric
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.importing import ImportedCell, complete, read_results, store
-from adaptbench.harness.outputs import ReportRequest
+from adaptbench.harness.outputs import FigureRequest, ReportRequest
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.stats import mcnemar_p
 from adaptbench.harness.store import RunDirectory
+from adaptbench.leaderboards.reduction.heat import retained
 from adaptbench.leaderboards.reduction.reduction import reduction
 
 TIMES = 20
@@ -255,3 +257,43 @@ def test_it_is_written_in_every_form(run, asked, form):
 
 def test_the_page_is_what_it_was(run, asked, golden):
     golden("reduction.md", asked(run.directory, form=".md", blind="blind", downsampled="small"))
+
+
+@pytest.fixture
+def drawn(plugins):
+    """The texts of the figure of some runs, as it is drawn from above to below."""
+
+    def draw(*directories, models=(), task=None, **arguments):
+        request = FigureRequest(runs=tuple(directories), plugins=plugins, form=".svg", models=models, task=task)
+        return [text.strip() for text in ET.fromstring(retained(request, **arguments)).itertext() if text.strip()]
+
+    return draw
+
+
+def test_the_figure_shows_what_the_report_says_from_the_most_to_the_least(run, drawn):
+    texts = drawn(run.directory, baseline="whole")
+    assert [text for text in texts if text in MODELS] == ["pruned", "small", "blind"]
+    assert [text for text in texts if text in ("87.5", "75.0", "25.0")] == ["87.5", "75.0", "25.0"]
+    assert "toy" in texts
+    texts = drawn(run.directory, baseline="whole", blind="blind", of="corrected", models=("pruned",))
+    assert "small" not in texts
+    assert "83.3" in texts
+
+
+def test_several_tasks_have_a_mean(new_run, drawn):
+    run = fill(new_run("two"))
+    for model in ("whole", "pruned"):
+        run.cell(model, [float(model == "whole" or place % 2) for place in range(200)], task="riddles")
+    texts = drawn(run.directory, baseline="whole", models=("pruned",))
+    assert ("mean" in texts, "50.0" in texts, "68.8" in texts) == (True, True, True)
+    assert "mean" not in drawn(run.directory, baseline="whole", models=("pruned",), task="riddles")
+
+
+def test_what_the_figure_cannot_draw_is_refused(run, drawn):
+    for arguments, message in (
+        ({}, r"several models have no methods: blind, pruned, small, whole; name the whole one"),
+        ({"baseline": "whole", "of": "rank"}, r"nothing is drawn of 'rank'; use retained, corrected, loyalty"),
+        ({"baseline": "whole", "models": ("whole",)}, r"no such model or task is held against the whole model"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(run.directory, **arguments)

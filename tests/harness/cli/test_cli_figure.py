@@ -32,6 +32,7 @@ FIGURES = {
     "plans",
     "radar",
     "random",
+    "retained",
     "selection",
     "tasks-and-samples",
     *PAIRS,
