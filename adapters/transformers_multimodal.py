@@ -17,6 +17,7 @@ from .family import Seen
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .placement import device_of
+from .prefill_module import prefill_module
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class HFMultimodal:
         self._made: tuple[Hashable, HFMultimodal] | None = None
         self._path = path
         self.family = self._family()
-        self.module = _prefill_module(self)
+        self.module = prefill_module(self)
         self._wake()
 
     def _family(self) -> Family:
@@ -194,7 +195,7 @@ class HFMultimodal:
         other._made = None
         for name, value in attributes.items():
             setattr(other, name, value)
-        other.module = _prefill_module(other)
+        other.module = prefill_module(other)
         return other
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
@@ -456,32 +457,6 @@ class HFMultimodal:
                     places.append(start + (line if piece.places is None else piece.places))
                     start += piece.span or count
         return Row(torch.cat(pieces), torch.cat(visual), torch.cat(places) if places else None)
-
-
-def _prefill_module(owner: HFMultimodal) -> Any:
-    """Wrap a model so that its forward pass is the whole prefill."""
-    import torch
-
-    from .decoder_state import padded
-
-    class Prefill(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = owner._loaded.model
-
-        def forward(
-            self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **pixels: torch.Tensor
-        ) -> torch.Tensor:
-            images = iter(owner.see(pixels) if pixels else [])
-            rows = []
-            for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
-                own = ids[len(mask) - sum(mask) :]
-                count = own.count(self.model.config.image_token_id)
-                rows.append(owner._embedded(own, [next(images) for _ in range(count)]))
-            embeddings, real, visual, positions = padded(rows)
-            return owner.decoder.prefill(embeddings, real, visual, owner.methods, positions)[0]
-
-    return Prefill().eval()
 
 
 class HFQwenVL(HFMultimodal):
