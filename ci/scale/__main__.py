@@ -25,7 +25,7 @@ _WARM_UP = 1
 def kills(folder: Path, repetitions: int) -> None:
     """Print each repetition as it ends, and how many held."""
     alone = min(2, repetitions)
-    command = [sys.executable, str(_TESTS / "ray_runs.py"), str(folder), str(alone), str(repetitions - alone), "0", "4"]
+    command = [sys.executable, str(_TESTS / "ray_runs.py"), str(folder), str(alone), str(repetitions - alone), "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     tries = []
     for line in process.stdout:

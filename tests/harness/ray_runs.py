@@ -1,8 +1,8 @@
-"""Runs through Ray: ``python ray_runs.py FOLDER ALONE JOINED SEED WORKERS``, run by `test_ray_crew` and ``ci/scale``.
+"""Runs through Ray: ``python ray_runs.py FOLDER ALONE JOINED SEED``, run by `test_ray_crew` and ``ci/scale``.
 
-In each repetition all but one of the command's workers are killed at random moments; it must come to the bytes of an
-undisturbed run in one process. ALONE of them start Ray for themselves, JOINED ones join what this process started.
-One more run is as if the cluster's machines saw no file of this one. What became of each is a line of JSON.
+In each repetition the command has four workers, of which three are killed at random moments; it must come to the bytes
+of an undisturbed run in one process. ALONE of them start Ray for themselves, JOINED ones join a cluster that is started
+first. One more run is as if the cluster's machines saw no file of this one. What became of each is a line of JSON.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).parent))
 # Ray writes no token into the home folder, and starts no workers that nobody asked for.
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_prestart_worker_first_driver": "0"}
 
 import conftest
-import ray
 from adaptbench.harness.crew import Crewed
 from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.plugins import load_plugins
@@ -33,6 +34,7 @@ from adaptbench.harness.runner import RunSpec, execute
 
 MODELS = ["toy-vectors", "toy-vectors(scale=2)", "toy-adder", "toy-adder(wrong=5)"]
 TASKS = ["toy-images(images=200,wait=0.01)", "toy-images(seed=1,wait=0.01)", "toy-words(samples=300,wait=0.01)"]
+WORKERS, KILLS = 4, 3
 SECONDS = 3.0
 """After the first record; undisturbed, the cells take longer."""
 
@@ -40,10 +42,10 @@ SECONDS = 3.0
 class Killer(threading.Thread):
     """Kills workers, each at a random moment after the first record."""
 
-    def __init__(self, out, rng, kills):
+    def __init__(self, out, rng):
         super().__init__(daemon=True)
         self.out, self.rng, self.killed, self.over = out, rng, 0, False
-        self.waits = sorted(rng.uniform(0, SECONDS) for _ in range(kills))
+        self.waits = sorted(rng.uniform(0, SECONDS) for _ in range(KILLS))
 
     def run(self):
         while not self.over and not any(path.stat().st_size for path in self.out.glob("cells/*/records.jsonl")):
@@ -93,12 +95,12 @@ def alone(plugins, planned, out):
     return conftest.contents(out)
 
 
-def killed(out, reference, rng, workers, *options):
-    """Run the command with workers of which all but one are killed."""
+def killed(out, reference, rng, *options):
+    """Run the command with four workers, of which three are killed."""
     command = [sys.executable, "-m", "adaptbench", "run", "--plugin", str(conftest.TOYS), "--out", str(out)]
-    command += ["--no-timing", "--json", "--threads=1", "--executor=ray", f"--workers={workers}", *options]
+    command += ["--no-timing", "--json", "--threads=1", "--executor=ray", f"--workers={WORKERS}", *options]
     command += [f"--model={model}" for model in MODELS] + [f"--task={task}" for task in TASKS]
-    killer = Killer(out, rng, workers - 1)
+    killer = Killer(out, rng)
     killer.start()
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -111,26 +113,43 @@ def killed(out, reference, rng, workers, *options):
     return told | {"cells": cells, "seconds": round(time.monotonic() - start, 1), "wrong": wrong(out, reference)}
 
 
+@contextmanager
+def cluster():
+    """Start a cluster of this machine and give its address."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{one.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as temporary:  # a socket's path has 107 bytes at most
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={WORKERS}"]
+        command += [f"--port={address.partition(':')[2]}", f"--temp-dir={temporary}", "--include-dashboard=false"]
+        head = subprocess.Popen([*command, "--disable-usage-stats"], stdout=subprocess.PIPE, text=True)
+        try:
+            while "Ray runtime started" not in (line := head.stdout.readline()):
+                if not line:
+                    raise RuntimeError("Ray does not start: The current node timed out")
+            yield address
+        finally:
+            head.terminate()
+            head.wait()
+
+
 def main():
-    folder, seed = Path(sys.argv[1]), sys.argv[4]
-    on_own, joined, workers = (int(sys.argv[place]) for place in (2, 3, 5))
+    folder, on_own, joined, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     plugins = load_plugins([str(conftest.TOYS)])
     reference = alone(plugins, plan(plugins.registry, Request(MODELS, TASKS)), folder / "alone")
 
-    lines = os.fdopen(os.dup(1), "w")  # while Ray runs here, the standard output is the standard error
-
     def say(told):
-        print(json.dumps(told), file=lines, flush=True)
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
 
     for number in range(on_own):
-        say(killed(folder / f"{number}", reference, random.Random(f"{seed} {number}"), workers))
-    with RayCrew(plugins.registry, workers).open(SimpleNamespace(threads=1)):
-        address = ray.get_runtime_context().gcs_address
+        say(killed(folder / f"{number}", reference, random.Random(f"{seed} {number}")))
+    with cluster() as address:
         for number in range(on_own, on_own + joined):
             rng = random.Random(f"{seed} {number}")
-            say(killed(folder / f"{number}", reference, rng, workers, f"--ray-address={address}"))
+            say(killed(folder / f"{number}", reference, rng, f"--ray-address={address}"))
         small = plan(plugins.registry, Request(MODELS[::2], ["toy-images", "toy-words"]))
-        crew = RayCrew(plugins.registry, 1, shared=False)
+        crew = RayCrew(plugins.registry, 1, address=address, shared=False)
         spec = RunSpec(small, folder / "carried", threads=1, timing=False)
         execute(plugins, spec, None, Crewed(crew, plugins.registry))
         cells = alone(plugins, small, folder / "small")
