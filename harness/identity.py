@@ -87,14 +87,19 @@ class BoundModel:
             model = planned.method.apply(model)
         return model
 
-    def key(self, settings: Settings, run: str) -> str:
+    def weights(self, run: str) -> str:
+        """Identity of what the methods modify, which all budgets have in common; ``run`` if it is not known."""
+        return _fingerprint(self.model.base, self.arguments) or run
+
+    def key(self, settings: Settings, run: str, weights: str = "") -> str:
         """Key of the encoder: all that can change an answer of this model to a given input.
 
         Args:
             settings: How it is run.
             run: Random name of this run of the runner: part of the key of a model that cannot be identified.
+            weights: From `weights`, where they have been identified before.
         """
-        base = _fingerprint(self.model.base, self.arguments) or run
+        base = weights or self.weights(run)
         methods = [_method_fingerprint(planned) or run for planned in self.model.methods]
         arguments = {name: repr(value) for name, value in self.arguments.items()}
         spec = str(self.model.spec.without_budget())

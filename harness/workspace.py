@@ -42,6 +42,7 @@ class Workspace:
         self._chosen: dict[tuple[str, int], ChosenSamples] = {}
         self._scoring: dict[tuple[str, int], str] = {}
         self._keys: dict[str, str] = {}
+        self._weights: dict[str, str] = {}
         self._costs: dict[str, Costs] = {}
         self._kernels: dict[str, str] = {}
         self._others: list[dict[str, str]] = []
@@ -101,10 +102,12 @@ class Workspace:
         return self._scoring[name]
 
     def model_key(self, model: BoundModel) -> str:
-        """Key of a model. Its weights are hashed once in a run."""
-        name = f"{model.model.spec} {model.arguments}"
+        """Key of a model. Its weights are hashed once in a run, whatever its methods and budgets."""
+        name, base = f"{model.model.spec} {model.arguments}", f"{model.model.base.call} {model.arguments}"
+        if base not in self._weights:
+            self._weights[base] = model.weights(self.run.name)
         if name not in self._keys:
-            self._keys[name] = model.key(self.run.settings, self.run.name)
+            self._keys[name] = model.key(self.run.settings, self.run.name, self._weights[base])
         return self._keys[name]
 
     def costs(self, model: BoundModel, key: str) -> Costs:

@@ -55,9 +55,9 @@ class Sharing(Spender):
         return other.weights is self.weights
 
 
-def known(factory):
+def known(factory, identify=lambda: None):
     """Give a factory a name of its own, as what it captures is another object in each test."""
-    factory.fingerprint = lambda **_: "known"
+    factory.fingerprint = lambda **_: identify() or "known"
     return factory
 
 
@@ -81,18 +81,21 @@ class Plugin:
     """Registers a model that shares its weights and one that does not, and two methods that take a budget."""
 
     def __init__(self):
-        self.calls, self.events, self.loads = [], [], 0
+        self.calls, self.events, self.loads, self.identified = [], [], 0, 0
 
     def load(self, kind):
         self.loads += 1
         return kind(Weights(), self.calls)
+
+    def identify(self):
+        self.identified += 1
 
     @hookimpl
     def register(self, registry):
         offers = ModelCard(capabilities=("generate",), offers=frozenset({"all"}))
         takes = MethodCard(takes_budget=True, needs=frozenset({"all"}), modifies=frozenset({"all"}))
         for name, kind in (("sharing", Sharing), ("apart", Spender)):
-            registry.model(name, known(lambda kind=kind: self.load(kind)), card=offers)
+            registry.model(name, known(lambda kind=kind: self.load(kind), self.identify), card=offers)
         registry.method("spend", Spend, card=takes)
         registry.method("copying", Copying, card=takes)
 
@@ -170,12 +173,12 @@ def test_other_models_go_one_after_the_other_and_are_let_go_before_the_next(swee
     assert [budget for budget, _ in plugin.calls[20:]] == [0.5] * 10 + [1.0] * 10
 
 
-def test_models_of_a_sweep_stay_for_the_next_task(sweep, plugin, tmp_path):
+def test_models_of_a_sweep_stay_for_the_next_task_and_are_identified_once(sweep, plugin, tmp_path):
     tasks = [WORDS, "toy-words(samples=20,seed=5)"]
     sweep(tmp_path, tasks=tasks)
     finished = [event[1:3] for event in plugin.events if event[0] == "finished"]
     assert finished == [(task, budget) for task in tasks for budget in BUDGETS]
-    assert plugin.loads == 1
+    assert (plugin.loads, plugin.identified) == (1, 1)
 
 
 def test_a_log_gives_each_cell_of_a_sweep_one_number(sweep, tmp_path):
