@@ -29,6 +29,7 @@ def prefill_module(owner: Any) -> Any:
                 count = own.count(self.model.config.image_token_id)
                 rows.append(owner._embedded(own, [next(images) for _ in range(count)]))
             embeddings, real, visual, positions = padded(rows)
-            return owner.decoder.prefill(embeddings, real, visual, owner.methods, positions)[0]
+            logits: torch.Tensor = owner.decoder.prefill(embeddings, real, visual, owner.methods, positions)[0]
+            return logits
 
     return Prefill().eval()
