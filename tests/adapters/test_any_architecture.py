@@ -108,9 +108,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("tokens", [21, 50])
+LENGTHS = [*((name, 21) for name in TINY), ("windows", 50), ("chunks", 50), ("attention-and-states", 50)]
+
+
+@pytest.mark.parametrize(("name", "tokens"), LENGTHS)
 def test_one_layer_of_each_kind_tells_what_all_cost(name: str, tokens: int) -> None:
-    """50 tokens are in another chunk than the lengths that tell it."""
+    """50 tokens are in another chunk than the lengths that tell it, where what runs depends on that."""
     for part in blueprint_of(name).parts():
         numbers = KnownNumbers()
         whole = count_both(part.module, known_inputs(part.inputs(tokens), numbers), around=lambda n=numbers: n)
