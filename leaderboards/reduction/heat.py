@@ -76,7 +76,7 @@ def _only_base(models: set[str]) -> str:
 
 def _last(row: Mapping[str, Estimate | None]) -> float:
     """What a model is ordered by: its mean, or what it keeps on the last task that says anything."""
-    return next((one.value for one in reversed(row.values()) if one is not None), 0.0)
+    return next((one.value for one in reversed([*row.values()]) if one is not None), 0.0)
 
 
 def _chart(rows: Mapping[str, Mapping[str, Estimate | None]]) -> vega.Spec:

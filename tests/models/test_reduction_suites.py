@@ -1,0 +1,42 @@
+"""The suites of token reduction on drawn scenes: their models read as many visual tokens as they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import adaptbench
+import pytest
+from adaptbench.harness.measure.architecture import read_architecture
+from adaptbench.harness.measure.work import Work
+from adaptbench.harness.planning import Request, plan
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.suites import load_suite
+from adaptbench.models.reference.tiny_llava import WEIGHTS
+
+SUITES = Path(adaptbench.__file__).parent / "tasks" / "suites"
+TEXT = 15
+ALL = {"", "blind", "smaller-images"}
+APART = {"fitprune": 23.4, "vtw": 19.2}
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return load_plugins(installed=()).registry
+
+
+@pytest.mark.parametrize("name", ["token-reduction-shapes", "token-reduction-shapes-qwen-vl"])
+def test_models_read_a_quarter_of_the_tokens_on_average_over_blocks(registry, name):
+    suite = load_suite(SUITES / f"{name}.yaml")
+    work = Work.whole(read_architecture(json.loads((WEIGHTS / "config.json").read_text("utf-8"))), text_tokens=TEXT)
+    cells = plan(registry, Request(tuple(suite.models), tuple(suite.tasks[:1]))).cells
+    assert len(cells) == len(suite.models)
+    for cell in cells:
+        left, methods = work, cell.model.as_applied
+        for planned in methods:
+            left = planned.method.leaves(left)
+        layers = left.language[1].layers
+        read = sum(layer.tokens - TEXT for layer in layers) / len(layers)
+        kind = methods[0].call.name if methods else ""
+        expected = 64 if kind in ALL else APART.get(kind, 16)
+        assert read == pytest.approx(expected, rel=0.03), cell.id.model
