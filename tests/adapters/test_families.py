@@ -26,6 +26,7 @@ from adaptbench.models.pruning.pooled_tokens import PooledTokens
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.random_tokens import RandomTokens
 from adaptbench.models.pruning.sparsevlm import SparseVLM
+from adaptbench.models.pruning.tome import ToMe
 from adaptbench.models.pruning.visionzip import VisionZip
 from adaptbench.models.pruning.vispruner import VisPruner
 from adaptbench.models.pruning.vtw import VTW
@@ -109,6 +110,8 @@ def test_a_method_that_keeps_all_tokens_changes_nothing(ours: HFMultimodal) -> N
 
 def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultimodal) -> None:
     prompt = asked("how many cat", noise(3, 90, 60))
+    with pytest.raises(UserError, match="cannot merge tokens in a"):
+        ToMe(keep=1).apply(ours)
     with pytest.raises(UserError, match="PooledTokens reads the tower of a LLaVA"):
         PooledTokens(grid=1).apply(ours).generate([prompt])
     with pytest.raises(UserError, match=f"is not a LLaVA.*name it {family.name.partition('2')[0].rstrip('-.')}"):
@@ -185,6 +188,8 @@ def test_a_tiles_tokens_are_what_pixel_shuffle_makes_of_their_patches(tmp_path: 
         shares = signals.received(-1, "cls", "mean").view(4, 4).sum(dim=1) * 4  # four patches a token
         assert bool((shares < 1).all())  # the rest is the CLS token's
         assert bool((shares > 0.5).all())
+    fewer = Hired(keep=3).apply(model)  # by its CLS tokens' attention
+    assert fewer.token_counts(asked("how many", noise(2, 90, 30)))[1] == 3
 
 
 @pytest.mark.parametrize("kind", [AdaLlavaL, AdaLlavaH])
