@@ -25,7 +25,7 @@ def train_tiny_qwen_vl(out: Path, data: str = "", scenes: int = 6000, seed: int 
 
 
 def train_tiny_internvl(out: Path, data: str = "", scenes: int = 6000, seed: int = 0, threads: int = 0) -> None:
-    """Train the shipped InternVL again; what was done before is not done again.
+    """Train a small InternVL as the shipped Qwen2.5-VL was; what was done before is not done again.
 
     Args:
         out: Folder of the data, the checkpoints, the logs and the folder ``model``.
@@ -47,13 +47,11 @@ def _train(name: str, out: Path, data: str, scenes: int, seed: int, threads: int
     if not (folder / "instruct.json").exists():
         raise UserError("no instruct.json", where=str(folder), todo="name a folder in LLaVA's format")
 
-    from dataclasses import replace
-
     import torch
 
     from .tiny_llava_batches import Conversations
-    from .train_tiny_vlm import RECIPES, train
+    from .train_tiny_vlm import Recipe, train
 
     if threads:
         torch.set_num_threads(threads)
-    train(name, replace(RECIPES[name], seed=seed), Conversations(folder), out)
+    train(name, Recipe(seed=seed), Conversations(folder), out)

@@ -55,9 +55,6 @@ class Recipe:
         )  # fmt: skip
 
 
-RECIPES = {"tiny-qwen-vl": Recipe(), "tiny-internvl": Recipe(tower_steps=360, question_steps=180)}
-
-
 class Seen:
     """Images, and what ``tiny-llava`` sees in them; what a batch holds depends on its number alone."""
 
