@@ -166,5 +166,6 @@ def _least(paid: torch.Tensor, alpha: float) -> torch.Tensor:
     import torch
 
     order = paid.argsort(stable=True)
-    few = paid[order].cumsum(dim=0) < alpha * paid.sum()
+    together = paid[order].double().cumsum(dim=0)
+    few = together < alpha * together[-1]  # never all of them, whatever the last digits are
     return torch.zeros_like(few).scatter(0, order, few)
