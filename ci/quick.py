@@ -30,10 +30,10 @@ def changed() -> list[str]:
 
 
 def needle(path: str) -> str:
-    """What a test calls a file: a module by its dotted name, others by their own."""
+    """What a test calls a file: a module by its dotted name, others by their own, which of a README says nothing."""
     file = PurePosixPath(path)
     parts = file.with_suffix("").parts
-    return ".".join(("adaptbench", *parts)) if file.suffix == ".py" else file.name
+    return ".".join(("adaptbench", *parts)) if file.suffix == ".py" else path if file.stem == "README" else file.name
 
 
 def chosen(paths: list[str]) -> list[str]:
