@@ -76,10 +76,10 @@ def _ask(model: object, prompt: Prompt) -> KeptTokens:
 
 
 def _panels(name: str, told: KeptTokens, note: str) -> Iterator[Panel]:
-    """A panel for each stage of a model."""
+    """A panel for each stage of a model, the first one with the note."""
     for stage in told.stages:
-        after = f" after {wording.counted(stage.block, 'block')}" if stage.block else ""
-        yield image_panel(f"{name}{after}", f"{_count(stage)}. {note}".rstrip(), dimmed(told.image, stage.kept))
+        after, more = (f" after {wording.counted(stage.block, 'block')}", "") if stage.block else ("", note)
+        yield image_panel(f"{name}{after}", f"{_count(stage)}. {more}".rstrip(), dimmed(told.image, stage.kept))
 
 
 def _count(stage: Stage) -> str:
