@@ -38,8 +38,8 @@ BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NO_PRODUCTS = ("aten::index_fill", "aten::numpy_T")
 """Operators in PruMerge that have no FLOP counts: they mark and transpose."""
 MOST_OFF, LEAST_RATE, MOST_ADDED = 0.03, 0.85, 0.01
-MOST_SWEPT, MOST_SWEPT_TINY, MOST_OVER_BOUND = 0.46, 0.55, 1.05
-"""Of the six runs' time, with the large model and the tiny one; and of the share of FLOPs that the plans leave."""
+MOST_OVER_BOUND = 1.05
+"""Of the share of FLOPs that the plans leave."""
 
 
 @pytest.fixture(scope="module")
@@ -208,20 +208,20 @@ def least_share(run: Path, model: Path) -> float:
 
 
 @pytest.mark.parametrize(
-    ("model", "task", "sample", "rounds"),
+    ("model", "task", "sample", "rounds", "most"),
     [
-        ("llava:{folder}+adallava-l(scheduler=random)", "shapes-open", 2, 1),
-        ("llava:{folder}+adallava-h(scheduler=random)", "shapes-open", 2, 1),
-        ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3),
-        ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 3),
+        ("llava:{folder}+adallava-l(scheduler=random)", "shapes-open", 2, 1, 0.46),
+        ("llava:{folder}+adallava-h(scheduler=random)", "shapes-open", 2, 1, 0.46),
+        ("tiny-llava+adallava-l(scheduler=random)", "shapes-reading", None, 3, 0.55),
+        ("tiny-llava+adallava-l", "shapes-pope(scenes=8)", None, 3, 0.65),
     ],
     ids=["large-l", "large-h", "tiny-l", "tiny-l-18-questions-per-image"],
 )
 def test_a_sweep_shares_what_budgets_have_in_common(
-    model: str, task: str, sample: int | None, rounds: int, folder: Path, without_costs: Any, side_by_side: Any,
-    report: Any, tmp_path: Path,
+    model: str, task: str, sample: int | None, rounds: int, most: float, folder: Path, without_costs: Any,
+    side_by_side: Any, report: Any, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Six budgets in one run, against six runs, models loaded and all.
+    """Six budgets in one run, against six runs, models loaded and all: at most that share of their time.
 
     The bound is of one question per image; of many, both sides share the image among them.
     """
@@ -249,4 +249,4 @@ def test_a_sweep_shares_what_budgets_have_in_common(
         f"{min(times.ours):.1f} s", f"{min(times.theirs):.1f} s",
         f"{share:.3f} of theirs" + (f" (FLOPs: {bound:.3f})" if bound else ""),
     )  # fmt: skip
-    assert share <= (min(MOST_SWEPT, MOST_OVER_BOUND * bound) if bound else MOST_SWEPT_TINY)
+    assert share <= (min(most, MOST_OVER_BOUND * bound) if bound else most)
