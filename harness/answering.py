@@ -23,7 +23,6 @@ from .contracts import Aligned, Answer, DualEncoder, Likelihood, WordLogits
 from .errors import BadSample, UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
-from .measure.timing import Passes
 from .prefill_cost import PrefillCost
 from .samples import input_positions
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from .batching import Batches
     from .cards import Capability
     from .contracts import FloatArray, Input, Json, MaskedPrompt, Sample, Task
+    from .measure.timing import Passes
     from .store import AnswerStore, FeatureStore
 
 
@@ -94,12 +94,13 @@ class Encoder:
     Args:
         model: Returns the model; called only when something has to be encoded.
         store: Where the vectors of a block are kept.
+        passes: Told what those take that embed images.
     """
 
-    def __init__(self, model: Callable[[], Any], batches: Batches, store: FeatureStore) -> None:
-        self._model, self._batches, self._store = model, batches, store
-        self.passes = Passes()
-        """Those that embed images."""
+    def __init__(
+        self, model: Callable[[], Any], batches: Batches, store: FeatureStore, passes: Passes | None = None
+    ) -> None:
+        self.model, self.batches, self._store, self._passes = model, batches, store, passes
 
     def images(self, inputs: Sequence[Input]) -> FloatArray:
         """Return the vectors of a block of images, float32 [len(inputs), d]."""
@@ -109,23 +110,25 @@ class Encoder:
         """Return the vectors of a block of texts, float32 [len(texts), d]."""
         return self._stored([sha256_hex(b"text", canonical_json(text)) for text in texts], lambda: texts, _embed_texts)
 
-    def _embed(self, model: Any, images: Sequence[Any]) -> FloatArray:
-        module = model.module if isinstance(model, Traceable) else None
-        return self.passes.time(lambda: _embed(model, images), len(images), module)
-
     def _stored(
         self, digests: Sequence[str], load: Callable[[], list[Any]], embed: Callable[[Any, Sequence[Any]], FloatArray]
     ) -> FloatArray:
         """Return the vectors of a block: those that are stored, or what ``embed`` makes of it."""
         vectors = self._store.get(digests)
         if vectors is None:
-            model = self._model()
-            first, *others = self._batches(lambda batch: embed(model, batch), load())
+            model = self.model()
+            first, *others = self.batches(lambda batch: embed(model, batch), load())
             for other in others:
                 _same_width(other, first)
             vectors = np.concatenate([first, *others])
             self._store.put(digests, vectors)
         return vectors
+
+    def _embed(self, model: Any, images: Sequence[Any]) -> FloatArray:
+        if self._passes is None:
+            return _embed(model, images)
+        module = model.module if isinstance(model, Traceable) else None
+        return self._passes.time(lambda: _embed(model, images), len(images), module)
 
 
 class Embedding:
@@ -135,7 +138,7 @@ class Embedding:
     interrupted. All of them are there before the cell's first answer.
 
     Args:
-        model: Returns the model; called only when something has to be encoded.
+        encoder: Of the cell's model.
         task: Whose inputs are encoded.
         blocks: Positions of the inputs that are encoded together, from `blocks_of`.
         progress: Told (inputs answered, inputs to answer).
@@ -145,22 +148,14 @@ class Embedding:
 
     def __init__(
         self,
-        model: Callable[[], Any],
+        encoder: Encoder,
         task: Task,
         blocks: Sequence[npt.NDArray[np.int64]],
-        batches: Batches,
-        store: FeatureStore,
         progress: Callable[[int, int], None],
     ) -> None:
-        self._model, self._batches, self._progress = model, batches, progress
-        self._encoder = Encoder(model, batches, store)
+        self._encoder, self._progress = encoder, progress
         self._task, self._inputs, self._blocks = task, task.inputs, blocks
         self._answers: FloatArray | Aligned | None = None
-
-    @property
-    def passes(self) -> Passes:
-        """What the passes took that were made for the cell."""
-        return self._encoder.passes
 
     def ask(self, samples: Sequence[Sample]) -> None:  # noqa: ARG002 - they are among the cell's
         """Encode all blocks that the cell needs, unless that was done."""
@@ -202,10 +197,11 @@ class Aligning(Embedding):
         return Aligned(images, self._encode_texts(self._task.class_names, self._task.templates, images))
 
     def _encode_texts(self, names: Sequence[str], templates: Sequence[str], images: FloatArray) -> FloatArray:
-        if not isinstance(self._model(), DualEncoder):
+        if not isinstance(self._encoder.model(), DualEncoder):
             return np.repeat(np.eye(len(names), dtype=np.float32)[:, np.newaxis], len(templates), axis=1)
         texts = [template.replace("{}", name) for name in names for template in templates]
-        blocks = [texts[start : start + self._batches.size] for start in range(0, len(texts), self._batches.size)]
+        size = self._encoder.batches.size
+        blocks = [texts[start : start + size] for start in range(0, len(texts), size)]
         vectors = np.concatenate([self._encoder.texts(block) for block in blocks])
         _same_width(vectors, images)
         return vectors.reshape(len(names), len(templates), -1)
@@ -253,13 +249,14 @@ def _as_float32(given: npt.NDArray[Any], said: str, noun: str) -> FloatArray:
         UserError: A number is not finite or beyond float32, or the largest of a vector is so small that float32 holds
             few of its digits.
     """
+    largest = np.abs(given).max(axis=1)
     with np.errstate(over="ignore", under="ignore"):
         vectors = given.astype(np.float32, copy=False)
-    if not np.isfinite(vectors).all():
-        lost = bool(np.isfinite(given).all())
+        finite = np.isfinite(largest.astype(np.float32, copy=False)).all()
+    if not finite:
+        lost = bool(np.isfinite(largest).all())
         what = "numbers beyond float32" if lost else "NaN or infinity"
         raise UserError(f"{said} {what}", todo="scale them down" if lost else "return finite numbers")
-    largest = np.abs(given).max(axis=1)
     small = (largest > 0) & (largest < np.finfo(np.float32).tiny)
     if small.any():
         what = f"vectors that are too small for float32, such as {float(largest[small].min()):.1g} at most"

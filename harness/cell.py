@@ -11,6 +11,7 @@ from .answering import (
     Aligning,
     Answering,
     Embedding,
+    Encoder,
     Generation,
     Likelihoods,
     MaskFilling,
@@ -25,7 +26,7 @@ from .errors import UserError
 from .faults import blamed_on
 from .hashing import canonical_json, sha256_hex
 from .identity import BoundModel, cell_key
-from .measure.timing import CpuClock
+from .measure.timing import CpuClock, Passes
 from .prefill_cost import PrefillCost
 from .progress import describe
 from .results import CellResult
@@ -63,6 +64,7 @@ class CellWork:
         samples = (self.chosen.digest, scoring, self.chosen.partial or "")
         self.key = cell_key(cell, self.model_key, samples, self.settings)
         self.journal, self._unended = space.claim(self.key, cell.id)
+        self._passes = Passes() if space.run.timing else None
 
     @property
     def complete(self) -> bool:
@@ -145,7 +147,7 @@ class CellWork:
             blocks = blocks_of(self.chosen.positions, self.chosen.samples, batches.size)
         features, told = self.space.directory.features(self._encoder()), self.space.progress.answered
         kind = Aligning if self.card.capability == "dual" else Embedding
-        return kind(self._asked, task, blocks, batches, features, told)
+        return kind(Encoder(self._asked, batches, features, self._passes), task, blocks, told)
 
     def _resume(self, chunk: int) -> list[Record]:
         samples = self.chosen.samples
@@ -181,8 +183,7 @@ class CellWork:
             return None, None
         with self.of_model():
             inputs, kind = self.chosen.inputs(self._batches.fitting), self.card.capability
-            passes = self._answers.passes if isinstance(self._answers, Embedding) else None
-            return self._costs.times(inputs, kind, self._asking, passes)
+            return self._costs.times(inputs, kind, self._asking, self._passes)
 
     def _records(self, rows: slice) -> list[Record]:
         task, samples = self.chosen.task, self.chosen.samples[rows]

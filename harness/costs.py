@@ -11,6 +11,7 @@ from .abilities import AnswersApart, CountedMaskedModel, HasModule, Prefilling, 
 from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
+from .measure.timing import shapes_of
 from .results import END_TO_END, FlopCount
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Costs:
         if not isinstance(model, Traceable):
             return Counted(None, "not counted: the model is not a torch module", None)
         prepared = _prepared(model, inputs[:1])
-        shapes = str(_shapes(prepared))
+        shapes = shapes_of(prepared)
         if shapes not in self._counted:
             self._counted[shapes] = self._count(model, prepared)
         return self._counted[shapes]
@@ -111,7 +112,8 @@ class Costs:
         passes: Passes | None = None,
     ) -> tuple[Timing | None, Timing | None]:
         """Return what `time` and `end_to_end` do, measured once for all cells whose inputs have the same shape."""
-        shape = f"{capability}: {self._shape(inputs, capability)}"
+        given = passes.given.get(len(inputs)) if passes else None
+        shape = f"{capability}: {given or self._shape(inputs, capability)}"
         if shape in self._timed:
             timing, whole = (one and one.model_copy(update={"shared": True}) for one in self._timed[shape])
             return timing, whole
@@ -123,7 +125,7 @@ class Costs:
         """The shape of what a module is given; of what any other model is given, which inputs these are."""
         model = self._model()
         if capability in OF_IMAGES and isinstance(model, Traceable):
-            return str(_shapes(_prepared(model, inputs)))
+            return shapes_of(_prepared(model, inputs))
         return str([item.digest for item in inputs[:_TIMED_PROMPTS]])
 
     def end_to_end(
@@ -177,26 +179,37 @@ class Costs:
             return timing
         from .measure.memory import peak_memory
 
-        return timing.model_copy(update={"peak_memory": peak_memory(batch.call, batch.device)})
+        peak = passes.peak.get(len(inputs)) if passes and timing.own else None
+        held = peak_memory(batch.call, batch.device) if peak is None else peak
+        return timing.model_copy(update={"peak_memory": held})
 
 
-class _Batch(NamedTuple):
-    """What is timed: a call, what it does to how many inputs, and the device that it is on."""
+class _Batch:
+    """What is timed.
 
-    call: Callable[[], object]
-    what: str
-    inputs: int
-    device: str
+    Args:
+        prepare: Returns the call. What it is given is loaded only if it has to be made.
+        what: What it does, as shown to users.
+        inputs: To how many inputs.
+        device: Where it runs.
+    """
+
+    def __init__(self, prepare: Callable[[], Callable[[], object]], what: str, inputs: int, device: str) -> None:
+        self._prepare, self.what, self.inputs, self.device = prepare, what, inputs, device
+
+    @functools.cached_property
+    def call(self) -> Callable[[], object]:
+        """What to time."""
+        return self._prepare()
 
 
 def _measured(batch: _Batch, effort: Effort, own: Sequence[float] | None) -> Timing | None:
     """What the cell's own passes took, of a call on the processor, or else repetitions; ``None`` if it is too short."""
     from .measure.timing import TooShort, measure, of_passes
 
-    call, what, inputs, device = batch
     with suppress(TooShort):
-        found = of_passes(own, what=what, inputs=inputs) if own and device == "cpu" else None
-        return found or measure(call, what=what, inputs=inputs, device=device, effort=effort)
+        found = of_passes(own, what=batch.what, inputs=batch.inputs) if own and batch.device == "cpu" else None
+        return found or measure(batch.call, what=batch.what, inputs=batch.inputs, device=batch.device, effort=effort)
     return None
 
 
@@ -208,8 +221,11 @@ def _effort(answering: float) -> Effort:
 
 def _embedding(model: Any, inputs: Sequence[Input], device: str) -> _Batch:
     """What to time of any model of images, end to end."""
-    images = [item.own() for item in inputs]
-    return _Batch(functools.partial(model.embed, images), f"{END_TO_END} of {len(inputs)} images", len(inputs), device)
+
+    def prepare() -> Callable[[], object]:
+        return functools.partial(model.embed, [item.own() for item in inputs])
+
+    return _Batch(prepare, f"{END_TO_END} of {len(inputs)} images", len(inputs), device)
 
 
 def _device(model: HasModule) -> str:
@@ -222,13 +238,16 @@ def _forward(model: Traceable, inputs: Sequence[Input]) -> _Batch:
     """What to time of a torch model."""
     import torch
 
-    prepared, module = _prepared(model, inputs), model.module
+    def prepare() -> Callable[[], object]:
+        prepared, module = _prepared(model, inputs), model.module
 
-    def forward() -> object:
-        with torch.inference_mode():
-            return module(**prepared)
+        def forward() -> object:
+            with torch.inference_mode():
+                return module(**prepared)
 
-    return _Batch(forward, f"forward of {len(inputs)} images", len(inputs), _device(model))
+        return forward
+
+    return _Batch(prepare, f"forward of {len(inputs)} images", len(inputs), _device(model))
 
 
 def _askable(inputs: Sequence[Input]) -> list[Any]:
@@ -250,7 +269,7 @@ def _prefill(model: Prefilling | CountedMaskedModel, prompts: Sequence[Any]) -> 
     except BadSample:
         return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
     device = _device(model) if isinstance(model, HasModule) else "cpu"
-    return _Batch(call, f"prefill of {len(prompts)} prompts", len(prompts), device)
+    return _Batch(lambda: call, f"prefill of {len(prompts)} prompts", len(prompts), device)
 
 
 def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:
@@ -267,11 +286,3 @@ def _size(model: Any) -> int | None:
 
 def _prepared(model: Traceable, inputs: Sequence[Input]) -> Mapping[str, Any]:
     return model.prepare([item.own() for item in inputs])
-
-
-def _shapes(prepared: Mapping[str, Any]) -> list[object]:
-    return [(name, _shape(value)) for name, value in prepared.items()]
-
-
-def _shape(value: Any) -> object:
-    return (tuple(value.shape), str(value.dtype)) if hasattr(value, "shape") else type(value).__name__

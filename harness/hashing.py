@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import numpy.typing as npt
     from PIL.Image import Image
 
-_CONTAINERS = (dict, list, tuple)
-_LEAVES = frozenset((type(None), bool, int, float, str))
+_TEXT = frozenset((str,))
+_LEAVES = frozenset((type(None), bool, int, str))
+_TYPES = _LEAVES | {float, dict, list, tuple}
 _CODE = ("harness", "tasks", "models", "adapters")
 
 
@@ -33,15 +32,15 @@ def canonical_json(value: Any, name: str = "value") -> bytes:
         ValueError: A float is not finite, a key is not a string, or a type is not JSON's; the message names the place.
     """
     try:
-        try:
-            text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        except (ValueError, TypeError) as error:
-            raise ValueError(_fault(value, name) or str(error)) from error
-        if isinstance(value, _CONTAINERS) and not _keys_are_text(value):
-            raise ValueError(_fault(value, name))
+        text = _quick_json(value)
+        if text is None:
+            if fault := _fault(value, name):
+                raise ValueError(fault)
+            long = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            text = long.encode("utf-8", "backslashreplace")
     except RecursionError as error:
         raise ValueError(f"{name} holds itself, or is nested too deeply") from error
-    return text.encode("utf-8", "backslashreplace")
+    return text
 
 
 def sha256_hex(*parts: bytes) -> str:
@@ -92,17 +91,31 @@ def package_source_digest() -> str:
     )
 
 
-def _keys_are_text(value: Iterable[Any]) -> bool:
-    """Whether every key is a string: `json` would write a number as one, and two values would have one text."""
-    pending = [value]
+def _quick_json(value: Any) -> bytes | None:
+    """Return the text as msgspec writes it, in a tenth of the time; ``None`` if `json` would write another or none."""
+    import msgspec
+
+    try:
+        text = msgspec.json.encode(value, order="sorted")
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError):
+        return None
+    pending: list[Any] = [[value]]
+    seen = set()
     for items in pending:
-        if isinstance(items, dict):
-            if not all(isinstance(key, str) for key in items):
-                return False
+        if type(items) is dict:
+            if not _TEXT.issuperset(map(type, items)):
+                return None
             items = items.values()  # noqa: PLW2901 - its keys are fine
-        if not _LEAVES.issuperset(map(type, items)):  # as those of most lists do, ten times as fast
-            pending += [item for item in items if isinstance(item, _CONTAINERS)]
-    return True
+        if _LEAVES.issuperset(map(type, items)):  # as those of most lists are
+            continue
+        for item in items:
+            kind = type(item)
+            if kind not in _TYPES or (kind is float and item and not 1e-4 <= abs(item) < 1e16):  # exponents differ
+                return None
+            if kind is not float and kind not in _LEAVES and id(item) not in seen:
+                seen.add(id(item))  # as what was parsed often is the output itself
+                pending.append(item)
+    return text
 
 
 def _fault(value: Any, place: str) -> str:

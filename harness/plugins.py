@@ -194,11 +194,11 @@ def load_plugins(
         UserError: A plugin that was asked for is broken or not there.
     """
     extra = extra or _BESIDES.get()
-    points = sorted(entry_points(group=hooks.NAMESPACE), key=lambda point: (not _builtin(point), point.name))
-    allowed = _allowed([point.name for point in points if not _builtin(point)], installed)
+    found = [(not _builtin(point), point) for point in entry_points(group=hooks.NAMESPACE)]
+    allowed = _allowed(sorted(point.name for strange, point in found if strange), installed)
     plugins = Plugins(PluginNames(tuple(allowed)))
-    for point in points:
-        if _builtin(point) or point.name in allowed:
+    for strange, point in sorted(found, key=lambda one: (one[0], one[1].name)):
+        if not strange or point.name in allowed:
             version = point.dist.version if point.dist else ""
             plugins.add(point.name, point.value, point.load, version)
     plugins.require(extra, strict=strict)

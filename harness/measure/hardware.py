@@ -134,13 +134,16 @@ def _threads(architecture: str | None, threads: int) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {package: found for package in _PACKAGES if (found := _version(package))}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of a package as it was when this process first asked; empty without it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 @functools.cache

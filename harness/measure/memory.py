@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,21 +26,42 @@ def peak_memory(call: Callable[[], object], device: str = "cpu") -> int:
         call()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device) - before)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes to standard error
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with CpuPeak() as peak:
         call()
-    changes = [
-        (event.start_ns(), event.nbytes())
-        for event in profiler.profiler.kineto_results.events()
-        if event.name() == "[memory]"
-    ]
-    held = peak = 0
-    for _, change in sorted(changes, key=lambda change: change[0]):
-        held += change
-        peak = max(peak, held)
-    return peak
+    return peak.bytes
+
+
+class CpuPeak:
+    """Watches the torch tensors that the processor's memory holds while it is open, beyond those held before.
+
+    Attributes:
+        bytes: The most at a time, once it is closed.
+    """
+
+    bytes = 0
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes to standard error
+        from torch.profiler import ProfilerActivity, profile
+
+        self._profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._profiler.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Add up what was allocated and released, in its order."""
+        self._profiler.__exit__(*raised)  # type: ignore[no-untyped-call]
+        results: Any = self._profiler.profiler
+        changes = [
+            (event.start_ns(), event.nbytes())
+            for event in results.kineto_results.events()
+            if event.name() == "[memory]"
+        ]
+        held = 0
+        for _, change in sorted(changes, key=lambda change: change[0]):
+            held += change
+            self.bytes = max(self.bytes, held)
 
 
 def free_memory(device: str = "cpu") -> int:

@@ -12,12 +12,13 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from ..results import Timing
 from .hardware import gpu_state, machine, session_id
+from .memory import CpuPeak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,35 +141,59 @@ def measure(
 
 
 class Passes:
-    """What the passes that a model makes anyway take, by the processor's clock: to time these costs nothing.
+    """What the passes that a model makes anyway tell, by the processor's clock: to measure these costs next to nothing.
 
     Attributes:
         whole: Inputs of a pass -> seconds of each such pass, from images to vectors.
         module: Likewise, of the module's forward pass within.
+        given: Inputs of a pass -> shapes of what the module was given.
+        peak: Inputs of a pass -> the most bytes of tensors that the module held at a time, in the first such pass.
     """
 
     def __init__(self) -> None:
         self.whole: dict[int, list[float]] = {}
         self.module: dict[int, list[float]] = {}
+        self.given: dict[int, str] = {}
+        self.peak: dict[int, int] = {}
 
     def time(self, call: Callable[[], _Answer], inputs: int, module: torch.nn.Module | None = None) -> _Answer:
-        """Return what a call returns; note its seconds, and those of the module if that runs once."""
+        """Return what a call returns; note its seconds, and what the module in it takes if that runs once."""
         marks: list[float] = []
+        first = inputs not in self.whole  # it warms up
+        peak = CpuPeak()
 
-        def mark(*_: object) -> None:
+        def before(_module: object, _inputs: object, named: Mapping[str, object]) -> None:
+            if first and not marks:
+                self.given[inputs] = shapes_of(named)
+                watching.enter_context(peak)
             marks.append(time.perf_counter())
 
-        with ExitStack() as hooks:
+        def after(*_: object) -> None:
+            marks.append(time.perf_counter())
+            watching.close()
+
+        with ExitStack() as hooks, ExitStack() as watching:
             if module is not None:
-                hooks.callback(module.register_forward_pre_hook(mark).remove)
-                hooks.callback(module.register_forward_hook(mark).remove)
+                hooks.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                hooks.callback(module.register_forward_hook(after).remove)
             start = time.perf_counter()
             answer = call()
             end = time.perf_counter()
         self.whole.setdefault(inputs, []).append(end - start)
         if len(marks) == 2:
             self.module.setdefault(inputs, []).append(marks[1] - marks[0])
+            if first:
+                self.peak[inputs] = peak.bytes
         return answer
+
+
+def shapes_of(given: Mapping[str, Any]) -> str:
+    """Say what tells the work of one pass from another's: name and shape of each thing that a module is given."""
+    return str([(name, _shape(value)) for name, value in given.items()])
+
+
+def _shape(value: Any) -> object:
+    return (tuple(value.shape), str(value.dtype)) if hasattr(value, "shape") else type(value).__name__
 
 
 def of_passes(seconds: Sequence[float], *, what: str, inputs: int) -> Timing | None:

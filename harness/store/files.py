@@ -72,21 +72,29 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
             _sync_folder(path.parent)
 
 
-def append(path: Path, data: bytes) -> None:
-    """Append to a file; on return the data is on disk. If it does not fit, the file is cut back to what it was."""
+def append(path: Path, data: bytes, *, durable: bool = True) -> int:
+    """Append to a file, and return where the data begins. If it does not fit, the file is cut back to what it was.
+
+    Args:
+        path: The file.
+        data: What to append.
+        durable: Whether it must survive a power failure after return.
+    """
     with disk_errors(path), path.open("ab", buffering=0) as stream:
         before = stream.seek(0, os.SEEK_END)
         try:
             view = memoryview(data)
             while view:
                 view = view[stream.write(view) :]
-            os.fsync(stream.fileno())
-            if before == 0:
-                _sync_folder(path.parent)
+            if durable:
+                os.fsync(stream.fileno())
+                if before == 0:
+                    _sync_folder(path.parent)
         except OSError:
             if path.is_file():
                 stream.truncate(before)
             raise
+    return before
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...harness.contracts import Input
 from ...harness.errors import UserError
-from ...harness.hashing import image_digest
-from .images import ImageSet
+from .images import ImageSet, held
 
 
 def digits(split: str = "test") -> ImageSet:
@@ -24,5 +22,5 @@ def digits(split: str = "test") -> ImageSet:
     order = np.argsort(data.target, kind="stable")
     pixels = (data.images[order] * (255 / 16)).astype(np.uint8)
     images = [Image.fromarray(p).convert("RGB") for p in pixels]
-    inputs = [Input(image_digest(image), image.copy) for image in images]
+    inputs = [held(image) for image in images]
     return ImageSet("digits/test", tuple(map(str, range(10))), data.target[order].astype(np.int64), inputs)

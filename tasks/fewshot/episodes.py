@@ -7,11 +7,13 @@ change between versions (NEP 19).
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from ...harness.contracts import Episode
@@ -31,7 +33,7 @@ GENERATOR = "adaptbench-episodes/1"
 """Name and version of the way episodes are drawn; a change of what is drawn changes it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Manifest:
     """A stored, hashed list of episodes over one set of images.
 
@@ -59,7 +61,7 @@ class Manifest:
         episodes, ways, shots = self.support.shape
         return Protocol(ways, shots, self.query.shape[2], episodes)
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Hash of everything in it."""
         arrays = (array_digest(array).encode() for array in (self.support, self.query))
@@ -70,12 +72,12 @@ class Manifest:
 
     def write(self, path: str | Path) -> None:
         """Write it as JSON."""
-        content = self._header() | {
-            "support": self.support.tolist(),
-            "query": self.query.tolist(),
-            "digest": self.digest,
-        }
-        write_atomic(Path(path), canonical_json(content))
+        fields = {name: canonical_json(value) for name, value in {**self._header(), "digest": self.digest}.items()}
+        for name, positions in (("support", self.support), ("query", self.query)):
+            # One by one: lists of all episodes at once take longer to make than to write.
+            fields[name] = b"[%s]" % b",".join(msgspec.json.encode(episode.tolist()) for episode in positions)
+        text = b",".join(b'"%s":%s' % (name.encode(), fields[name]) for name in sorted(fields))
+        write_atomic(Path(path), b"{%s}" % text)
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:

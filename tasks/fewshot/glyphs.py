@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...harness.contracts import Input
 from ...harness.errors import UserError
-from ...harness.hashing import image_digest
-from .images import ImageSet
+from .images import ImageSet, held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +81,7 @@ def glyphs(split: str = "test", *, scripts: str = "", per_class: int = 20, size:
     chosen = _chosen_scripts(split, scripts)
     letters = [letter for letter in alphabet(split) if letter.script in chosen]
     images = [
-        Input(image_digest(image), image.copy)
-        for letter in letters
-        for image in (draw(letter, index, size, seed) for index in range(per_class))
+        held(image) for letter in letters for image in (draw(letter, index, size, seed) for index in range(per_class))
     ]
     name = f"glyphs/{split}" + (f"/{scripts}" if scripts else "")
     labels = np.repeat(np.arange(len(letters)), per_class)

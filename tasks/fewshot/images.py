@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...harness.contracts import Input
 from ...harness.errors import UserError
+from ...harness.hashing import image_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
-
-    from ...harness.contracts import Input
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class ImageSet:
     labels: npt.NDArray[np.int64]
     images: Sequence[Input]
     notes: tuple[str, ...] = ()
+
+
+def held(image: Image) -> Input:
+    """Make an input of an image that stays in memory; a model is given a copy of it (`Input.own`)."""
+    return Input(image_digest(image), lambda: image)
 
 
 def collect(name: str, classes: Iterable[tuple[str, Iterable[Input]]], *, where: str) -> ImageSet:

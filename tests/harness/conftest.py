@@ -10,6 +10,7 @@ from pathlib import Path
 import adaptbench
 import pytest
 from adaptbench.harness.measure import hardware, timing
+from adaptbench.harness.store import FeatureStore
 
 TOYS = Path(__file__).with_name("toys.py")
 
@@ -25,11 +26,14 @@ def load_toys():
 
 
 def contents(run):
-    """All that a run wrote but times: relative path -> bytes, drafts and locks included."""
-    folders = ("cells", "features", "episodes")
+    """All that a run wrote but times: relative path -> bytes, drafts and locks included; features -> their blocks."""
+    folders = ("cells", "episodes")
     paths = sorted(path for folder in folders for path in (run / folder).rglob("*") if path.is_file())
     found = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths if path.name != "timing.json"}
     manifest = json.loads((run / "manifest.json").read_bytes())
+    for folder in sorted((run / "features").glob("*")):
+        assert {path.suffix for path in folder.iterdir()} == {".blocks"}, "each file is a process' own, with no draft"
+        found[f"features/{folder.name}"] = FeatureStore(folder.parent, folder.name).stored()
     return found | {"manifest": {key: manifest[key] for key in ("schema_version", "cells")}}
 
 

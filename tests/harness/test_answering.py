@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from adaptbench import Input, MaskedPrompt, Piece, Prompt, Sample, UserError
-from adaptbench.harness.answering import Embedding, Generation, MaskFilling, Outcome, Replay, blocks_of
+from adaptbench.harness.answering import Embedding, Encoder, Generation, MaskFilling, Outcome, Replay, blocks_of
 from adaptbench.harness.batching import Batches
 from adaptbench.harness.contracts import Answer
 from adaptbench.harness.errors import BadSample
@@ -58,7 +58,8 @@ class Model:
 
 def embedding(model, folder, samples, count=10, size=4, progress=lambda done, total: None):
     batches, blocks = Batches(size, "m"), blocks_of(np.arange(count), samples, size)
-    return Embedding(lambda: model, Asking(inputs(count)), blocks, batches, FeatureStore(folder, "e" * 64), progress)
+    encoder = Encoder(lambda: model, batches, FeatureStore(folder, "e" * 64))
+    return Embedding(encoder, Asking(inputs(count)), blocks, progress)
 
 
 def test_blocks_are_runs_of_the_inputs_and_only_needed_ones_are_encoded(tmp_path):
@@ -99,7 +100,7 @@ def test_the_model_is_not_built_where_all_is_stored(tmp_path):
         raise AssertionError("not needed")
 
     store, blocks = FeatureStore(tmp_path, "e" * 64), blocks_of(np.arange(10), samples, 4)
-    Embedding(build, Asking(inputs(10)), blocks, Batches(4, "m"), store, lambda *_: None).ask(samples)
+    Embedding(Encoder(build, Batches(4, "m"), store), Asking(inputs(10)), blocks, print).ask(samples)
 
 
 def test_a_block_that_memory_cut_into_pieces_is_stored_whole(tmp_path):
@@ -172,7 +173,7 @@ def test_vectors_of_another_width_are_refused_within_a_block_too(tmp_path):
     batches._too_large = 3
     store = FeatureStore(tmp_path, "e" * 64)
     with pytest.raises(UserError, match=r"vectors of 5 numbers after vectors of 4"):
-        Embedding(lambda: model, Asking(inputs(4)), [np.arange(4)], batches, store, lambda *_: None).ask([sample(0)])
+        Embedding(Encoder(lambda: model, batches, store), Asking(inputs(4)), [np.arange(4)], print).ask([sample(0)])
     assert store.get([item.digest for item in inputs(4)]) is None
 
 
@@ -189,7 +190,7 @@ def test_an_input_that_cannot_be_loaded_is_named(tmp_path):
     store = FeatureStore(tmp_path, "e" * 64)
     message = r"^input abcdabcdabcdabcd: the task's load\(\) failed with FileNotFoundError: no such image"
     with pytest.raises(UserError, match=message):
-        Embedding(Model, Asking(broken), [np.arange(1)], Batches(4, "m"), store, lambda *_: None).ask([sample(0)])
+        Embedding(Encoder(Model, Batches(4, "m"), store), Asking(broken), [np.arange(1)], print).ask([sample(0)])
     with pytest.raises(UserError, match=message):
         Generation(Model, Asking(broken), Batches(4, "m")).ask([sample(0)])
 
@@ -327,5 +328,13 @@ def test_what_a_model_does_to_an_image_stays_with_it(tmp_path):
     assert texts_of(asked, [sample(0, 1, 2)]) == ["(64, 32)"] * 3
     task = Asking([Input(f"{n:04x}", lambda: pixels) for n in range(3)])
     store = FeatureStore(tmp_path, "m")
-    asked = Embedding(Spoiler, task, blocks_of(np.arange(3), [sample(0, 1, 2)], 2), Batches(2, "m"), store, print)
+    asked = Embedding(
+        Encoder(Spoiler, Batches(2, "m"), store), task, blocks_of(np.arange(3), [sample(0, 1, 2)], 2), print
+    )
     assert vectors_of(asked, [sample(0, 1, 2)]).tolist() == [[0.0]] * 3
+
+
+def test_an_image_that_its_task_keeps_is_copied_for_the_model():
+    kept = Image.new("RGB", (2, 2))
+    Input("a", lambda: kept).own().putpixel((0, 0), (1, 2, 3))
+    assert kept.getpixel((0, 0)) == (0, 0, 0)

@@ -102,7 +102,7 @@ def test_the_claim_of_a_killed_process_is_free(tmp_path, alone, written):
     first = Worker(tmp_path / "run").ready()
     second = Worker(tmp_path / "run").ready()
     first.go()
-    while not list((tmp_path / "run").rglob("*.safetensors")):
+    while not list((tmp_path / "run").rglob("*.blocks")):
         assert first.process.poll() is None
         time.sleep(0.002)
     second.go()

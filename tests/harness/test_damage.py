@@ -105,7 +105,7 @@ def test_a_truncated_result(command, broken, whole, written):
 
 
 def test_garbled_features_are_computed_again(command, broken, whole, written, caplog):
-    block = sorted((broken / "features").rglob("*.safetensors"))[0]
+    block = sorted((broken / "features").rglob("*.blocks"))[0]
     data = bytearray(block.read_bytes())
     data[-5] ^= 4
     block.write_bytes(data)

@@ -44,6 +44,17 @@ def test_canonical_json_is_utf8_and_reads_back_as_the_value(value):
         assert canonical_json(again) == text
 
 
+@given(VALUES)
+def test_canonical_json_is_what_pythons_json_writes(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert canonical_json(value) == text.encode("utf-8", "backslashreplace")
+
+
+def test_a_list_that_is_held_twice_is_written_twice():
+    twice = [1, [2.5]]
+    assert canonical_json({"b": twice, "a": [twice, twice]}) == b'{"a":[[1,[2.5]],[1,[2.5]]],"b":[1,[2.5]]}'
+
+
 def _surrogate_pairs(value):
     """Two halves side by side: Python keeps them apart, JSON reads them as the character that they spell."""
     return json.loads(json.dumps(value)) != value

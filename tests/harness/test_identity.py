@@ -195,10 +195,10 @@ def test_another_batch_size_is_another_cell_with_other_blocks(run, toys, tmp_pat
 
 def test_waiving_an_operator_makes_the_cell_again_but_no_feature(run, toys, tmp_path):
     one = run("toy-vectors", "toy-images", out=tmp_path).results[0]
-    features = sorted((tmp_path / "features").rglob("*.safetensors"))
+    features = sorted((tmp_path / "features").rglob("*.blocks"))
     two = run("toy-vectors", "toy-images", out=tmp_path, settings=Settings(waive=("aten::fft_fft",))).results[0]
     assert one.key != two.key
-    assert sorted((tmp_path / "features").rglob("*.safetensors")) == features
+    assert sorted((tmp_path / "features").rglob("*.blocks")) == features
 
 
 def test_each_content_is_encoded_once_across_the_tasks_and_runs_of_a_directory(run, toys, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from adaptbench.harness.measure import hardware
 from adaptbench.harness.prefill_cost import PrefillCost
 from adaptbench.harness.progress import Progress
 from adaptbench.harness.samples import SampleLimit
-from adaptbench.harness.store import RunDirectory
+from adaptbench.harness.store import FeatureStore, RunDirectory
 
 
 def journals(path):
@@ -287,7 +287,8 @@ def test_a_crash_of_a_model_is_a_line_that_names_it_and_what_was_recorded_stays(
     assert caught.value.__cause__ is error
     (journal,) = journals(tmp_path / "run")
     assert sum(1 for _ in journal.records()) == (32 if task == "toy-words" else 0)
-    assert len(list((tmp_path / "run").rglob("*.safetensors"))) == (0 if task == "toy-words" else 2)
+    stored = [FeatureStore(one.parent, one.name).stored() for one in (tmp_path / "run").glob("features/*")]
+    assert sum(map(len, stored)) == (0 if task == "toy-words" else 2)
     run(Failing(100, error), task, out=tmp_path / "run", settings=settings)
     run(Failing(100, error), task, out=tmp_path / "whole", settings=settings)
     assert written(tmp_path / "run") == written(tmp_path / "whole")
