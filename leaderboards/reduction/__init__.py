@@ -18,6 +18,12 @@ def register(registry: Registrar) -> None:
         summary="models that read fewer visual tokens beside the whole one: retention, loyalty, flips, groups A and B",
     )
     registry.report(
+        "reduction-claims",
+        f"{__name__}.claims:claims",
+        formats=(".html", ".md", ".csv", ".json", ".tex"),
+        summary="what is claimed of token reduction: holds, does not hold, or undecided on the models of some runs",
+    )
+    registry.report(
         "reduction-published",
         f"{__name__}.published:published",
         formats=(".html", ".md", ".csv", ".json", ".tex", ".svg", ".pdf", ".png"),

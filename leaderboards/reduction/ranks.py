@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,11 +32,23 @@ def alike(tokens: Mapping[str, float]) -> list[list[str]]:
     return found
 
 
-def ranked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -> dict[str, Tier]:
-    """Return the ranks by mean retention that the samples leave open.
+class Columns(NamedTuple):
+    """Scores on the samples of several tasks, whose mean is the mean over tasks of s / f.
+
+    Attributes:
+        scores: Model -> float64 [n].
+        groups: A name for each sample's cluster; ``None`` if all samples are independent.
+    """
+
+    scores: Mapping[str, Values]
+    groups: Sequence[str] | None
+
+
+def stacked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -> Columns:
+    """Put the samples of several tasks below each other.
 
     Of several tasks, each score is divided by the whole model's and weighted such that the mean over all samples is the
-    mean over tasks of s / f: so the paired tests of `rank_tiers` decide. Samples of two tasks count as independent.
+    mean over tasks of s / f. Samples of two tasks count as independent.
 
     Args:
         tasks: For each task the scores of every model on the same samples, the whole model's mean score, above 0, and
@@ -51,5 +63,14 @@ def ranked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -
         for model, values in scores.items():
             columns.setdefault(model, []).append(weight * values)
     independent = len(set(groups)) == len(groups)
-    scaled = {model: np.concatenate(values) for model, values in columns.items()}
-    return rank_tiers(scaled, groups=None if independent else groups)
+    return Columns({model: np.concatenate(one) for model, one in columns.items()}, None if independent else groups)
+
+
+def ranked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -> dict[str, Tier]:
+    """Return the ranks by mean retention that the samples leave open, by the paired tests of `rank_tiers`.
+
+    Args:
+        tasks: As for `stacked`.
+    """
+    found = stacked(tasks)
+    return rank_tiers(found.scores, groups=found.groups)
