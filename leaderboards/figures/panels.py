@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,11 +59,18 @@ def chart(panel: Panel, palette: Palette, *, titled: bool) -> Spec:
     if not (titled and panel.title):
         return drawn
     heading, caption = (
-        textwrap.wrap(text, panel.width // letter, break_on_hyphens=False)
-        for text, letter in ((panel.title, _HEADING), (panel.caption, _CAPTION))
+        _wrapped(text, panel.width // letter) for text, letter in ((panel.title, _HEADING), (panel.caption, _CAPTION))
     )
     below = {"subtitle": caption, "subtitleColor": palette.muted, "subtitlePadding": 4} if caption else {}
     return drawn | {"title": {"text": heading, **below}}
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Cut a text into lines, between words and between the parts of a model spec."""
+    gap = "\N{ZERO WIDTH SPACE} "
+    apart = re.sub(r"(?<=\S)(?=\+\w)|(?<=\w,)(?=\w)", gap, text)
+    lines = textwrap.wrap(apart, width, break_on_hyphens=False)
+    return [line.replace(gap, "").removesuffix(gap.strip()) for line in lines]
 
 
 def page_spec(panel: Panel) -> Spec:

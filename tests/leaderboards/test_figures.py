@@ -34,7 +34,7 @@ from adaptbench.leaderboards.charts import FILE
 from adaptbench.leaderboards.figures.answers import answers
 from adaptbench.leaderboards.figures.attention import veiled
 from adaptbench.leaderboards.figures.kept import dimmed
-from adaptbench.leaderboards.figures.panels import SERIES, series
+from adaptbench.leaderboards.figures.panels import PAGE, SERIES, Panel, chart, series
 from adaptbench.leaderboards.figures.pareto import pareto
 from adaptbench.leaderboards.figures.plans import _Plans, _Shape, _shares, on_board, plans
 from adaptbench.leaderboards.figures.radar import radar
@@ -689,6 +689,16 @@ class TestBoard:
     def test_has_none_without(self, shared_example, plugins):
         html = page.render(make_board([shared_example.directory], plugins), plugins.registry)
         assert not [attrs for _, attrs in Page(html).tags if attrs.get("id", "").startswith("figure")]
+
+
+def test_a_long_title_is_cut_between_the_parts_of_a_model_spec():
+    for title, lines in (
+        ("tiny-llava+divprune(keep=16)", ["tiny-llava", "+divprune(keep=16)"]),
+        ("tiny-llava+fastv(k=1,keep=11) after 1 block", ["tiny-llava", "+fastv(k=1,keep=11)", "after 1 block"]),
+        ("What it + its base cost", ["What it + its base", "cost"]),
+    ):
+        panel = Panel(title, lambda palette: {"mark": "point"}, width=22 * 8)
+        assert chart(panel, PAGE, titled=True)["title"]["text"] == lines
 
 
 def test_colours_are_told_from_light_and_dark_paper():
