@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
+
+    from .decoder import Cache, Method
+    from .family import Seen
 
 
 def prefill_module(owner: Any) -> Any:
     """Wrap an `HFMultimodal` so that its forward pass is the whole prefill."""
     import torch
-
-    from .decoder_state import padded
 
     class Prefill(torch.nn.Module):
         def __init__(self) -> None:
@@ -22,14 +25,34 @@ def prefill_module(owner: Any) -> Any:
         def forward(
             self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **pixels: torch.Tensor
         ) -> torch.Tensor:
-            images = iter(owner.see(pixels) if pixels else [])
-            rows = []
-            for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
-                own = ids[len(mask) - sum(mask) :]
-                count = own.count(self.model.config.image_token_id)
-                rows.append(owner._embedded(own, [next(images) for _ in range(count)]))
-            embeddings, real, visual, positions = padded(rows)
-            logits: torch.Tensor = owner.decoder.prefill(embeddings, real, visual, owner.methods, positions)[0]
-            return logits
+            images = owner.see(pixels) if pixels else []
+            return read(owner, input_ids, attention_mask, images, owner.methods)[0]
 
     return Prefill().eval()
+
+
+def read(
+    owner: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, images: Sequence[Seen], methods: Sequence[Method]
+) -> tuple[torch.Tensor, Cache]:
+    """Run an `HFMultimodal`'s decoder on whole prompts.
+
+    Args:
+        owner: The model.
+        input_ids: As `HFMultimodal.prepare` returns it.
+        attention_mask: Likewise.
+        images: What the decoder is given of all prompts' images.
+        methods: What steers it.
+
+    Returns:
+        As `Decoder.finish`.
+    """
+    from .decoder_state import padded
+
+    left, rows = iter(images), []
+    for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
+        own = ids[len(mask) - sum(mask) :]
+        count = own.count(owner.network.config.image_token_id)
+        rows.append(owner._embedded(own, [next(left) for _ in range(count)]))
+    embeddings, real, visual, positions = padded(rows)
+    found: tuple[torch.Tensor, Cache] = owner.decoder.prefill(embeddings, real, visual, methods, positions)
+    return found

@@ -18,6 +18,7 @@ from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
 from .placement import device_of
 from .prefill_module import prefill_module
+from .prefill_stages import staged
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from ..harness.abilities import Mark
     from ..harness.contracts import Prompt
     from ..harness.figures import AttentionMaps, KeptTokens
     from ..harness.prefill_cost import PrefillCost
@@ -135,6 +137,11 @@ class HFMultimodal:
     def with_selector(self, selector: Selector) -> HFMultimodal:
         """The same model with a selector of visual tokens between its tower and its projector."""
         return self._changed(_selector=selector)
+
+    @property
+    def selector(self) -> Selector | None:
+        """What chooses among visual tokens between tower and projector."""
+        return self._selector
 
     @property
     def network(self) -> Any:
@@ -260,6 +267,10 @@ class HFMultimodal:
                 return self.module(**prepared)
 
         return run
+
+    def stages(self, prompts: Sequence[Prompt]) -> Callable[[Mark], object]:
+        """Return what does the same and reads one more token, and marks its stages."""
+        return staged(self, self.prepare(prompts))
 
     def _wake(self) -> None:
         """Look at one image, so that transformers puts its hooks into the tower now: it cannot while it is traced."""

@@ -5,7 +5,7 @@ As with contracts, a class has an ability by having its methods and attributes; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,6 +79,22 @@ class Prefilling(Protocol):
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
         """Return what does the whole prefill of these prompts once, sharing nothing with any other call."""
+        ...
+
+
+Mark: TypeAlias = "Callable[[str], None]"
+"""Is called with a stage of `results.STAGES` when some of its work is issued: all since the last call was of it."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A `Prefilling` model that says which stage its prefill is in, so that each is timed besides."""
+
+    def stages(self, prompts: Sequence[Prompt]) -> Callable[[Mark], object]:
+        """Return what does what `Prefilling.prefill` returns does, reads one more token of each answer, and marks all.
+
+        It need not wait for the device before it marks. Only the last mark is of the stage ``token``.
+        """
         ...
 
 

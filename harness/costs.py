@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .abilities import AnswersApart, CountedMaskedModel, HasModule, Prefilling, SaysWhyUncounted, Traceable
+from .abilities import AnswersApart, CountedMaskedModel, HasModule, Prefilling, SaysWhyUncounted, Staged, Traceable
 from .contracts import Prompt
 from .errors import BadSample, UserError
 from .faults import blamed_on
@@ -17,6 +17,7 @@ from .results import END_TO_END, FlopCount
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .abilities import Mark
     from .cards import Capability
     from .contracts import Input, Record, Sample
     from .measure.timing import Effort, Passes
@@ -192,10 +193,18 @@ class _Batch:
         what: What it does, as shown to users.
         inputs: To how many inputs.
         device: Where it runs.
+        stages: The same call, if it marks its stages.
     """
 
-    def __init__(self, prepare: Callable[[], Callable[[], object]], what: str, inputs: int, device: str) -> None:
-        self._prepare, self.what, self.inputs, self.device = prepare, what, inputs, device
+    def __init__(
+        self,
+        prepare: Callable[[], Callable[[], object]],
+        what: str,
+        inputs: int,
+        device: str,
+        stages: Callable[[Mark], object] | None = None,
+    ) -> None:
+        self._prepare, self.what, self.inputs, self.device, self.stages = prepare, what, inputs, device, stages
 
     @functools.cached_property
     def call(self) -> Callable[[], object]:
@@ -205,11 +214,14 @@ class _Batch:
 
 def _measured(batch: _Batch, effort: Effort, own: Sequence[float] | None) -> Timing | None:
     """What the cell's own passes took, of a call on the processor, or else repetitions; ``None`` if it is too short."""
-    from .measure.timing import TooShort, measure, of_passes
+    from .measure.timing import TooShort, measure, measure_stages, of_passes
 
+    what, inputs, device = batch.what, batch.inputs, batch.device
     with suppress(TooShort):
-        found = of_passes(own, what=batch.what, inputs=batch.inputs) if own and batch.device == "cpu" else None
-        return found or measure(batch.call, what=batch.what, inputs=batch.inputs, device=batch.device, effort=effort)
+        if batch.stages is not None:
+            return measure_stages(batch.stages, what=what, inputs=inputs, device=device, effort=effort)
+        found = of_passes(own, what=what, inputs=inputs) if own and device == "cpu" else None
+        return found or measure(batch.call, what=what, inputs=inputs, device=device, effort=effort)
     return None
 
 
@@ -230,8 +242,11 @@ def _embedding(model: Any, inputs: Sequence[Input], device: str) -> _Batch:
 
 def _device(model: HasModule) -> str:
     """Where a module is: of one that is split, an accelerator before the processor's memory."""
-    devices = {str(weight.device) for weight in model.module.parameters()} - {"meta"}
-    return min(devices, key=lambda name: (not name.startswith("cuda"), name), default="cpu")
+    return min(_devices(model), key=lambda name: (not name.startswith("cuda"), name), default="cpu")
+
+
+def _devices(model: HasModule) -> set[str]:
+    return {str(weight.device) for weight in model.module.parameters()} - {"meta"}
 
 
 def _forward(model: Traceable, inputs: Sequence[Input]) -> _Batch:
@@ -269,7 +284,9 @@ def _prefill(model: Prefilling | CountedMaskedModel, prompts: Sequence[Any]) -> 
     except BadSample:
         return _prefill(model, [prompt for prompt in prompts if len(prompts) > 1 and _reads(model, prompt)])
     device = _device(model) if isinstance(model, HasModule) else "cpu"
-    return _Batch(lambda: call, f"prefill of {len(prompts)} prompts", len(prompts), device)
+    split = isinstance(model, HasModule) and len(_devices(model)) > 1  # a mark is read on one of them
+    stages = model.stages(prompts) if isinstance(model, Staged) and not split else None
+    return _Batch(lambda: call, f"prefill of {len(prompts)} prompts", len(prompts), device, stages)
 
 
 def _reads(model: Prefilling | CountedMaskedModel, prompt: Any) -> bool:

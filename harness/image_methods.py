@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .abilities import Prefilling
+from .abilities import Prefilling, Staged
 from .methods import Method
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from .abilities import Mark
     from .contracts import Answer, Prompt
     from .measure.work import Work
 
@@ -37,7 +38,9 @@ class ImageMethod(Method):
 
     def apply(self, model: Any) -> Any:
         """Return a model that is shown the other images."""
-        return _ShownPrefilling(model, self) if isinstance(model, Prefilling) else _Shown(model, self)
+        if not isinstance(model, Prefilling):
+            return _Shown(model, self)
+        return _ShownStaged(model, self) if isinstance(model, Staged) else _ShownPrefilling(model, self)
 
     def leaves(self, work: Work) -> Work:
         """Return the work as it is: a vision tower of one image size reads every image alike."""
@@ -79,4 +82,13 @@ class _ShownPrefilling(_Shown):
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
         """Return what does the whole prefill once."""
         run: Callable[[], object] = self._model.prefill(self._changed(prompts))
+        return run
+
+
+class _ShownStaged(_ShownPrefilling):
+    """The same of a model that marks the stages of its prefill."""
+
+    def stages(self, prompts: Sequence[Prompt]) -> Callable[[Mark], object]:
+        """Return what does the whole prefill and reads one more token, and marks its stages."""
+        run: Callable[[Mark], object] = self._model.stages(self._changed(prompts))
         return run

@@ -22,6 +22,10 @@ END_TO_END = "embed()"
 """What is timed of every model of images; of one that is a torch module, its forward pass is timed besides."""
 
 
+STAGES = ("tower", "method", "prefill", "token")
+"""Of an answer: vision tower and projector, what methods add, the language model on what is left, one more token."""
+
+
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -158,6 +162,14 @@ class CellResult(_Stored):
     records_sha256: str
 
 
+class Spread(_Stored):
+    """Median and quartiles, in seconds."""
+
+    median: float
+    q1: float
+    q3: float
+
+
 class Timing(_Stored):
     """``timing.json``, and ``end-to-end.json`` where that is of a part: measured in this session.
 
@@ -180,6 +192,8 @@ class Timing(_Stored):
     q3: float
     p95: float
     peak_memory: int | None = None
+    stages: dict[str, Spread] = {}
+    """Of `STAGES`, those that a prefill says it has: what each took of the same repetitions, and a token after them."""
     gpu: dict[str, int] = {}
     """State of the GPU right after: clock and power with their limits, temperature, other processes."""
     note: str = ""

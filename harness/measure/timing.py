@@ -10,21 +10,24 @@ import gc
 import math
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from ..results import Timing
+from ..results import STAGES, Spread, Timing
 from .hardware import gpu_state, machine, session_id
 from .memory import CpuPeak
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     import torch
+
+    from ..abilities import Mark
 
 _Answer = TypeVar("_Answer")
 
@@ -54,6 +57,10 @@ class Clock(Protocol):
         """Run a call to its end, on the device, and return its seconds."""
         ...
 
+    def laps(self, call: Callable[[Mark], object]) -> dict[str, float]:
+        """Run a call that marks its stages to its end; return the seconds of each stage."""
+        ...
+
 
 class CpuClock:
     """The monotonic clock of the processor, for calls that return when they are done."""
@@ -65,6 +72,12 @@ class CpuClock:
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
+
+    def laps(self, call: Callable[[Mark], object]) -> dict[str, float]:
+        """Return the seconds of each stage."""
+        ends = [("", time.perf_counter())]
+        call(lambda stage: ends.append((stage, time.perf_counter())))
+        return _added((stage, end - start) for (_, start), (stage, end) in pairwise(ends))
 
 
 class CudaClock:
@@ -87,6 +100,31 @@ class CudaClock:
             end.record()
             torch.cuda.synchronize()
             return float(start.elapsed_time(end)) / 1000
+
+    def laps(self, call: Callable[[Mark], object]) -> dict[str, float]:
+        """Return the seconds of each stage, between events on the device's stream that nobody waits for."""
+        import torch
+
+        ends: list[tuple[str, Any]] = []
+
+        def mark(stage: str) -> None:
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            ends.append((stage, event))
+
+        with torch.cuda.device(self._device):
+            torch.cuda.synchronize()
+            mark("")
+            call(mark)
+            torch.cuda.synchronize()
+            return _added((stage, start.elapsed_time(end) / 1000) for (_, start), (stage, end) in pairwise(ends))
+
+
+def _added(laps: Iterable[tuple[str, float]]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for stage, lap in laps:
+        seconds[stage] = seconds.get(stage, 0.0) + lap
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +164,63 @@ def measure(
     Raises:
         TooShort: A call takes fewer than a hundred ticks of the clock.
     """
-    effort = effort or Effort()
-    clock = clock or (CudaClock(device) if device.startswith("cuda") else CpuClock())
+    clock = clock or _clock(device)
+    return _measured(lambda: clock.time(call), clock.resolution, what, inputs, device, effort or Effort())
+
+
+def measure_stages(
+    call: Callable[[Mark], object],
+    *,
+    what: str,
+    inputs: int,
+    device: str = "cpu",
+    effort: Effort | None = None,
+    clock: Clock | None = None,
+) -> Timing:
+    """Measure a prefill stage by stage, in the same repetitions, with one more token after each.
+
+    Args:
+        call: What to time; see `abilities.Staged`.
+        what: As in `measure`, and so are the others.
+        inputs: As there.
+        device: As there.
+        effort: As there.
+        clock: As there.
+
+    Returns:
+        What `measure` returns of the prefill, with its stages; a stage that is too short for the clock is left out.
+
+    Raises:
+        TooShort: As for `measure`.
+    """
+    clock, taken = clock or _clock(device), list[dict[str, float]]()
+
+    def prefill() -> float:
+        taken.append(clock.laps(call))
+        return sum(seconds for stage, seconds in taken[-1].items() if stage != "token")
+
+    timing, stages = _measured(prefill, clock.resolution, what, inputs, device, effort or Effort()), {}
+    for stage in STAGES:
+        with suppress(TooShort):
+            seconds = np.array([laps.get(stage, 0.0) for laps in taken[timing.warmup :]])
+            found = _summary(seconds, stage, clock.resolution)
+            stages[stage] = Spread(median=found["median"], q1=found["q1"], q3=found["q3"])
+    return timing.model_copy(update={"stages": stages})
+
+
+def _clock(device: str) -> Clock:
+    return CudaClock(device) if device.startswith("cuda") else CpuClock()
+
+
+def _measured(
+    once: Callable[[], float], resolution: float, what: str, inputs: int, device: str, effort: Effort
+) -> Timing:
+    """Measure what does something once and returns its seconds."""
     with _garbage_left():
-        warmup = _warm_up(clock, call, effort.most)
-        seconds = _repeat(clock, call, effort, effort.most - sum(warmup))
+        warmup = _warm_up(once, effort.most)
+        seconds = _repeat(once, effort, effort.most - sum(warmup))
         gpu = gpu_state(device) if device.startswith("cuda") else {}  # at once, before its clocks fall
-    found = _summary(seconds, what, clock.resolution)
+    found = _summary(seconds, what, resolution)
     doubts = _doubts(found["median"], found["q1"], found["q3"], gpu)
     return Timing(
         session=session_id(), machine=machine(), device=device, what=what, inputs=inputs, warmup=len(warmup),
@@ -246,7 +334,7 @@ def calls_lasting(call: Callable[[], object], seconds: float) -> tuple[int, floa
 
     What counts is the quickest of three tries: other work on the machine only ever adds.
     """
-    _warm_up(CpuClock(), call)
+    _warm_up(lambda: CpuClock().time(call))
     count = 1
     while (took := min(repeated(call, count).wall for _ in range(3))) < seconds:
         count = max(count + 1, math.ceil(1.1 * count * seconds / max(took, CpuClock.resolution)))
@@ -268,23 +356,23 @@ def _garbage_left() -> Iterator[None]:
             gc.enable()
 
 
-def _warm_up(clock: Clock, call: Callable[[], object], most: float = math.inf) -> list[float]:
+def _warm_up(once: Callable[[], float], most: float = math.inf) -> list[float]:
     """Repeat until two repetitions agree or there is no more time; return the seconds of each."""
-    seconds = [clock.time(call)]
+    seconds = [once()]
     while sum(seconds) < most and len(seconds) < _MOST_WARMUP:
-        seconds.append(clock.time(call))
+        seconds.append(once())
         if abs(seconds[-1] - seconds[-2]) <= _SETTLED * seconds[-2]:
             break
     return seconds
 
 
-def _repeat(clock: Clock, call: Callable[[], object], effort: Effort, most: float) -> npt.NDArray[np.float64]:
+def _repeat(once: Callable[[], float], effort: Effort, most: float) -> npt.NDArray[np.float64]:
     """Repeat as often as is asked for, or as there is time; return the seconds of each."""
     seconds: list[float] = []
     while len(seconds) < effort.repeats or (sum(seconds) < effort.seconds and len(seconds) < _MOST_REPEATS):
         if sum(seconds) >= most and len(seconds) >= _LEAST_REPEATS:
             break
-        seconds.append(clock.time(call))
+        seconds.append(once())
     return np.array(seconds)
 
 

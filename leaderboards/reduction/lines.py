@@ -111,6 +111,11 @@ class Found:
         """Titles of the tasks that means are over: the whole model's score there is clearly above zero."""
         return [task.title for task in self.tasks if task.above_zero()]
 
+    def answers(self, task: TaskAnswers) -> list[Answers]:
+        """Those of the whole model to one of the tasks, then those of the others."""
+        title = task.title
+        return [task.base, *(line.tasks[title].answers for line in self.lines if title in line.tasks)]
+
 
 def find(collected: Collected, baseline: str, blind: str = "", downsampled: str = "") -> Found:
     """Hold the models of some runs against the whole one; see `reduction`."""

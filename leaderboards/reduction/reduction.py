@@ -14,6 +14,7 @@ from ..study import Number, Study, Table, render
 from .lines import CORRECTED, LOYALTY, MEASURES, RETAINED, find, ranks_of
 from .measures import RIGHT, overall_generalisation, overall_performance
 from .ranks import APART
+from .stages import ON_TIME, stage_tables, stage_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,8 +72,10 @@ def _study(found: Found, *, across: bool) -> Study:
     near = [task.title for task in found.tasks if task.title not in found.averaged]
     facts += [f"not in the means, for {whole} scores near zero or lower is better: {', '.join(near)}"] if near else []
     facts += found.remarks
-    tables = [_over_all(found, ranks), *_by_task(found), _images(found)]
-    return Study("Visual tokens", facts, [table for table in tables if table.rows], _NOTES, list(_values(found)))
+    timed = stage_tables(found)
+    tables = [_over_all(found, ranks), *_by_task(found), _images(found), *timed]
+    notes = (*_NOTES, ON_TIME) if timed else _NOTES
+    return Study("Visual tokens", facts, [table for table in tables if table.rows], notes, list(_values(found)))
 
 
 def _asked(task: TaskAnswers) -> str:
@@ -181,6 +184,9 @@ def _values(found: Found) -> Iterator[dict[str, Any]]:
     """For programs: a mapping for each number."""
     for task in found.tasks:
         yield from _value("information", task.title, task.base.label, task.information())
+        for answers in found.answers(task):
+            for name, value in stage_values(answers.row.timing):
+                yield from _value(name, task.title, answers.label, value)
     titles = found.averaged
     for line in found.lines:
         for title, reduced in line.tasks.items():

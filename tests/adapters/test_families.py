@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_image_text import Family, asked, noise, prompts, save, stock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from adaptbench.harness.contracts import Prompt
     from adaptbench.harness.methods import Method
 
@@ -58,6 +61,13 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def ours(family: Family) -> HFMultimodal:
     return KINDS[family.name](str(family.folder))
+
+
+@contextlib.contextmanager
+def counted(module: Any, told: Callable[[], object]) -> Iterator[None]:
+    hook = module.register_forward_hook(lambda *_: told() and None)
+    yield
+    hook.remove()
 
 
 def known(prompt: Prompt) -> Prompt:
@@ -99,6 +109,14 @@ def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimo
     assert all(one.cost and base and one.cost.flops < base.flops for one, base in zip(alone, whole, strict=True))
     if method.stage == "vision":
         assert [one.cost.visual_tokens for one in alone if one.cost] == [3, 3]
+
+
+def test_a_selector_is_told_from_the_tower_image_by_image(ours: HFMultimodal) -> None:
+    model, marks = DivPrune(keep=3).apply(ours), list[str]()
+    run = model.stages([asked("how many cat", noise(3, 90, 60)), asked("Is there a dog ?", noise(1, 60, 90))])
+    with counted(ours.family.tower, lambda: marks.append("saw")):
+        run(marks.append)
+    assert marks == [*["saw", "tower", "method"] * 2, "tower", "prefill", "token"]
 
 
 def test_a_method_that_keeps_all_tokens_changes_nothing(ours: HFMultimodal) -> None:

@@ -6,6 +6,7 @@ from adaptbench.harness.costs import Costs, Counted, answered_flops, uncounted
 from adaptbench.harness.errors import BadSample
 from adaptbench.harness.measure import flops, memory, timing
 from adaptbench.harness.prefill_cost import PrefillCost
+from adaptbench.harness.results import Timing
 
 
 def inputs(count, size=4):
@@ -236,6 +237,31 @@ def test_the_prompts_that_a_model_cannot_read_are_not_timed(quick):
     assert (timing.what, timing.inputs) == ("prefill of 3 prompts", 3)
     assert costs.time(asked[2:3], "generate") is None
     assert costs.time([], "generate") is None
+
+
+@pytest.mark.parametrize(("devices", "stages"), [(["cpu"], ["tower", "prefill", "token"]), (["cpu", "cuda:0"], [])])
+def test_a_prefill_that_marks_its_stages_is_timed_by_them_on_one_device(quick, monkeypatch, devices, stages):
+    class Marks:
+        convention = None
+        module = torch.nn.Linear(1, 1)
+
+        def answer(self, prompts):
+            raise NotImplementedError
+
+        def prefill(self, prompts):
+            return lambda: sum(range(50_000))
+
+        def stages(self, prompts):
+            return lambda mark: [(sum(range(9_000)), mark(stage)) for stage in ("tower", "prefill", "token")]
+
+    monkeypatch.setattr("adaptbench.harness.costs._devices", lambda _: set(devices))
+    monkeypatch.setattr("adaptbench.harness.costs._device", lambda _: "cpu")
+    found = Costs(Marks).time(inputs(2), "generate")
+    assert (found.what, list(found.stages)) == ("prefill of 2 prompts", stages)
+    assert all(spent.q1 <= spent.median <= spent.q3 for spent in found.stages.values())
+    assert Timing.model_validate_json(found.model_dump_json()) == found
+    earlier = found.model_dump(exclude={"stages"})  # as it was stored before there were any
+    assert Timing(**earlier) == found.model_copy(update={"stages": {}})
 
 
 def test_a_timed_prefill_reads_only_the_first_prompts_of_a_large_batch(quick):

@@ -9,6 +9,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.importing import ImportedCell, complete, read_results, store
 from adaptbench.harness.outputs import FigureRequest, ReportRequest
 from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.results import STAGES
 from adaptbench.harness.stats import mcnemar_p
 from adaptbench.harness.store import RunDirectory
 from adaptbench.leaderboards.reduction.heat import retained
@@ -253,6 +254,28 @@ def test_a_lone_model_is_held_against_nothing(new_run, asked):
 @pytest.mark.parametrize("form", [".md", ".tex", ".html", ".csv"])
 def test_it_is_written_in_every_form(run, asked, form):
     assert "pruned" in asked(run.directory, form=form, blind="blind", downsampled="small")
+
+
+def staged(run, *seconds, **changes):
+    stages = {name: {"median": one, "q1": one, "q3": 2 * one} for name, one in zip(STAGES, seconds, strict=True) if one}
+    return run.timing(0.8, what="prefill of 8 prompts", inputs=8, stages=stages, **changes)
+
+
+def test_where_the_time_goes_is_told_of_models_that_were_timed_by_stages(new_run, asked):
+    run = new_run()
+    run.cell("whole", [1.0] * 20, timing=staged(run, 0.16, None, 0.64, 0.08))
+    run.cell("pruned", [1.0] * 20, timing=staged(run, 0.16, 0.008, 0.32, 0.08, peak_memory=2**20, note="busy"))
+    run.cell("elsewhere", [1.0] * 20, timing=staged(run, 1.6, None, 6.4, 0.8, machine="another"))
+    run.cell("plain", [1.0] * 20)
+    found = values(asked(run.directory), "toy")
+    times = {name: value for (name, model), value in found.items() if model == "pruned" and "seconds" in name}
+    assert list(times.values()) == pytest.approx([0.02, 0.001, 0.04, 0.01])
+    assert (found["peak memory", "pruned"], ("seconds, token", "plain") in found) == (2**20, False)
+    page = asked(run.directory, form=".md").replace("\\", "")
+    assert page.count("### Where the time goes") == 2  # a table for each machine
+    assert "| toy | whole | 20.0 ms [20.0, 40.0] | – | 80.0 ms [80.0, 160] | 10.0 ms [10.0, 20.0] | 1.00 MB |" in page
+    assert page.count("1 of 2 were measured unsteadily") == 1
+    assert page.index("another, cpu, 8 prompts at a time") < page.index("| elsewhere | 200 ms")
 
 
 def test_the_page_is_what_it_was(run, asked, golden):

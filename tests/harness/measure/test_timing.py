@@ -13,7 +13,7 @@ import adaptbench
 import pytest
 from adaptbench.harness.measure import hardware
 from adaptbench.harness.measure import timing as timing_module
-from adaptbench.harness.measure.timing import CpuClock, CudaClock, Effort, TooShort, measure
+from adaptbench.harness.measure.timing import CpuClock, CudaClock, Effort, TooShort, measure, measure_stages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +33,19 @@ class Scripted:
         call()
         self.calls += 1
         return self.durations[min(self.calls, len(self.durations)) - 1]
+
+
+class Laps:
+    """A clock that says what laps it was told to; the last ones again and again."""
+
+    resolution = 1e-9
+
+    def __init__(self, *laps: dict[str, float]) -> None:
+        self.told = list(laps)
+
+    def laps(self, call: Callable[[Callable[[str], None]], object]) -> dict[str, float]:
+        call(lambda _: None)
+        return self.told.pop(0) if len(self.told) > 1 else self.told[0]
 
 
 class Stream:
@@ -213,6 +226,31 @@ def test_a_timing_says_what_where_and_in_which_session() -> None:
     assert (timing.what, timing.inputs, timing.device) == ("nothing", 3, "cpu")
     assert (timing.machine, timing.session) == (hardware.machine(), hardware.session_id())
     assert timing.peak_memory is None
+
+
+def test_stages_are_parts_of_the_prefill_and_a_token_comes_after_it() -> None:
+    first, then = {"tower": 9.0, "prefill": 9.0, "token": 9.0}, {"tower": 1.0, "prefill": 3.0, "token": 0.5}
+    timing = measure_stages(lambda mark: mark(""), what="prefill", inputs=2, clock=Laps(first, then))
+    assert (timing.median, timing.warmup, timing.what, timing.inputs) == (4.0, 3, "prefill", 2)
+    assert {stage: spent.median for stage, spent in timing.stages.items()} == then
+
+
+def test_a_stage_that_the_clock_cannot_tell_is_left_out() -> None:
+    laps = Laps({"tower": 1.0, "method": 1e-8, "prefill": 3.0})
+    assert list(measure_stages(lambda _: None, what="", inputs=1, clock=laps).stages) == ["tower", "prefill"]
+    with pytest.raises(TooShort):
+        measure_stages(lambda _: None, what="", inputs=1, clock=Laps({"tower": 1e-8}))
+
+
+def test_stages_on_a_gpu_are_read_on_its_stream(stream: Stream) -> None:
+    def call(mark: Callable[[str], None]) -> None:
+        for stage, seconds in (("tower", 2.0), ("prefill", 1.0), ("method", 0.25), ("prefill", 4.0), ("token", 0.5)):
+            stream.launch(seconds)
+            mark(stage)
+
+    stream.launch(50.0)  # queued before
+    assert CudaClock("cuda").laps(call) == {"tower": 2.0, "prefill": 5.0, "method": 0.25, "token": 0.5}
+    assert all(seconds >= 0 for seconds in CpuClock().laps(call).values())
 
 
 CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "time_ns"}
