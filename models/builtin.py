@@ -311,7 +311,7 @@ def _register_generators(registry: Registrar) -> None:
 
 def _register_pupils(registry: Registrar) -> None:
     """Register the models of other families that ``tiny-llava`` taught."""
-    for name, kind in (("tiny-qwen-vl", "Qwen2.5-VL"),):
+    for name, kind in (("tiny-internvl", "InternVL"), ("tiny-qwen-vl", "Qwen2.5-VL")):
         registry.model(
             name,
             f"{_HERE}.tiny_vlms:{name.replace('-', '_')}",
@@ -324,7 +324,6 @@ def _register_pupils(registry: Registrar) -> None:
                 offers=frozenset({"decoder", "images", "network", "visual-tokens"}),
             ),
         )
-    for name in ("tiny-internvl", "tiny-qwen-vl"):
         registry.recipe(name, f"{_HERE}.tiny_vlm_recipe:train_{name.replace('-', '_')}")
 
 

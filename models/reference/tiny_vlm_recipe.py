@@ -25,7 +25,7 @@ def train_tiny_qwen_vl(out: Path, data: str = "", scenes: int = 6000, seed: int 
 
 
 def train_tiny_internvl(out: Path, data: str = "", scenes: int = 6000, seed: int = 0, threads: int = 0) -> None:
-    """Train a small InternVL as the shipped Qwen2.5-VL was; what was done before is not done again.
+    """Train the shipped InternVL again; what was done before is not done again.
 
     Args:
         out: Folder of the data, the checkpoints, the logs and the folder ``model``.

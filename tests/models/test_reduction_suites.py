@@ -25,7 +25,9 @@ def registry():
     return load_plugins(installed=()).registry
 
 
-@pytest.mark.parametrize("name", ["token-reduction-shapes", "token-reduction-shapes-qwen-vl"])
+@pytest.mark.parametrize(
+    "name", ["token-reduction-shapes", "token-reduction-shapes-qwen-vl", "token-reduction-shapes-internvl"]
+)
 def test_models_read_a_quarter_of_the_tokens_on_average_over_blocks(registry, name):
     suite = load_suite(SUITES / f"{name}.yaml")
     work = Work.whole(read_architecture(json.loads((WEIGHTS / "config.json").read_text("utf-8"))), text_tokens=TEXT)

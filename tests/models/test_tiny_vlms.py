@@ -1,4 +1,4 @@
-"""tiny-qwen-vl sees what is there and costs what is said; the recipe makes it, and an InternVL."""
+"""tiny-qwen-vl and tiny-internvl see what is there and cost what is said; the recipe makes them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
 
 KINDS = {"tiny-qwen-vl": HFQwenVL, "tiny-internvl": HFInternVL}
-SHIPPED = {"tiny-qwen-vl": tiny_vlms.tiny_qwen_vl}
+SHIPPED = {"tiny-qwen-vl": tiny_vlms.tiny_qwen_vl, "tiny-internvl": tiny_vlms.tiny_internvl}
 SUFFIX = "\nAnswer the question using a single word or phrase."
 METHODS = {
     "tiny-qwen-vl": "+visionzip(dominant=12,contextual=4,query=mean,layer=-1,cls_token=false)+fastv(k=2,r=0.5)",
+    "tiny-internvl": "+visionzip(dominant=12,contextual=4,cls_token=false)+fastv(k=2,r=0.5)",
 }
 
 
