@@ -92,6 +92,7 @@ class TracedWork:
         tokens: That enter the language model, or the tower of texts.
         stack: The language model's layers; ``None`` for a model without one.
         skips: Whether attention skips what lies outside of a window.
+        projected: The share of the visual tokens that the projector reads.
     """
 
     traced: Traced
@@ -101,17 +102,19 @@ class TracedWork:
     tokens: int
     stack: Stack | None
     skips: bool = False
+    projected: Fraction = Fraction(1)
 
     def of_images(self) -> Iterator[Operator]:
         """The operators of the images."""
         if self.tower is None:
             return
         running = {layer.layer for layer in self.tower.layers}
-        for phase in _OF_IMAGES:
-            yield from (one.times(self.images) for one in self.traced.image.beside.get(phase, ()))
-            for place, layer in enumerate(self.traced.image.layers.get(phase, ())):
-                if phase != "vision" or place in running:
-                    yield from (one.times(self.images) for one in layer)
+        image = self.traced.image
+        yield from (one.times(self.images) for one in image.beside.get("vision", ()))
+        for place, layer in enumerate(image.layers.get("vision", ())):
+            if place in running:
+                yield from (one.times(self.images) for one in layer)
+        yield from (_rows(one.times(self.images), self.projected) for one in image.whole("projector"))
         for one in self.traced.image.whole("head"):  # of classes
             yield replace(one.times(self.images), phase="vision", module="head")
 
@@ -200,8 +203,13 @@ def _share(operator: Operator, share: float) -> Operator:
     return replace(operator, flops=flops, weights=weights, read=round(operator.read * share), shape=None)
 
 
+def _rows(operator: Operator, share: Fraction) -> Operator:
+    """The operator on a share of its rows."""
+    flops, read, written = (int(value * share) for value in (operator.flops, operator.read, operator.written))
+    return replace(operator, flops=flops, read=read, written=written)
+
+
 def _head(own: Iterable[Operator], positions: int) -> Iterator[Operator]:
     """Logits at one of ``positions`` positions."""
     for operator in own:
-        flops, read, written = (value // positions for value in (operator.flops, operator.read, operator.written))
-        yield replace(operator, phase="prefill", module="head", flops=flops, read=read, written=written, shard="column")
+        yield replace(_rows(operator, Fraction(1, positions)), phase="prefill", module="head", shard="column")

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from bisect import bisect
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import UserError
@@ -77,6 +78,7 @@ class Work:
         always: How many of the language model's first blocks run whole, whatever the prompt; ``None`` for all.
         resident: How many of the language model's first blocks there are weights of; ``None`` for all.
         added: FLOPs of what methods compute themselves, such as a scheduler.
+        projected: The share of the images' visual tokens that selectors leave to the projector.
         beside: FLOPs of what methods put beside the weights.
         traced: Where the operators of a model without a closed form come from; ``model`` is then an outline, which
             tells methods how many layers and heads there are.
@@ -94,6 +96,7 @@ class Work:
     resident: int | None = None
     added: int = 0
     chosen: int = 0
+    projected: Fraction = Fraction(1)
     beside: Beside = _NOTHING
     own_weights: bool = False
     assumed: tuple[str, ...] = ()
@@ -171,7 +174,8 @@ class Work:
     def with_visual_tokens(self, count: int) -> Work:
         """The same prompt with other visual tokens, before anything of the language model is switched off."""
         shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count, images=self.images)
-        return dataclasses.replace(self, visual_tokens=count, execution=shorter.execution)
+        projected = self.projected * Fraction(count, self.visual_tokens)
+        return dataclasses.replace(self, visual_tokens=count, projected=projected, execution=shorter.execution)
 
     def with_one_more_token(self) -> Work:
         """The same prompt with one more token, which every layer that runs reads."""
@@ -292,8 +296,10 @@ class Work:
         if self.traced is None:
             return None
         stack = self.model.language.stack if self.model.language else None
-        skips = convention.windows == "skipped"
-        return TracedWork(self.traced, self.tower, self.execution, self.images, self.tokens, stack, skips)
+        return TracedWork(
+            self.traced, self.tower, self.execution, self.images, self.tokens, stack,
+            skips=convention.windows == "skipped", projected=self.projected,
+        )  # fmt: skip
 
     def _memory_of_modules(self, own: TracedWork, bytes_per_number: int, batch: int, cards: Cards) -> Memory:
         """Bytes of weights, of what a prompt leaves for the tokens to come, and of the largest layer's results."""
