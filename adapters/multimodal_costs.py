@@ -74,7 +74,7 @@ class PrefillCosts:
         spent = language(ran) + self._beside(blocks=ran).language + added
         shares = LanguageFlops(spent, language(full) + self._beside(blocks=full).language + dropping, language(base))
         units = opened_units(self.methods, cache.plans[row])
-        return PrefillCost(text, visual, 0, seen + spent, shares, chosen + added, units, ran if self.methods else None)
+        return PrefillCost(text, visual, 0, seen + spent, shares, units, ran if self.methods else None, chosen + added)
 
     def _beside(
         self, *, tower: Execution | None = None, visual_tokens: int = 0, blocks: Execution = _NOTHING, images: int = 1

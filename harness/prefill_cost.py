@@ -45,9 +45,9 @@ class PrefillCost:
         cut_tokens: Tokens that the prompt lost because it was longer than the model can read.
         flops: Of everything: vision tower, projector, language model, methods; ``None`` if they are not known.
         language: Of the language model alone; ``None`` if they are not known.
-        methods: Of ``flops``, those of what methods compute themselves.
         units: Of the methods that have switches; ``None`` if none has.
         ran: What ran of the language model; ``None`` if all of it did, or it is not known.
+        methods: Of ``flops``, those of what methods compute themselves.
     """
 
     text_tokens: int = 0
@@ -55,9 +55,9 @@ class PrefillCost:
     cut_tokens: int = 0
     flops: int | None = None
     language: LanguageFlops | None = None
-    methods: int = 0
     units: Units | None = None
     ran: Execution | None = None
+    methods: int = 0
 
     @property
     def tokens(self) -> int:

@@ -68,9 +68,9 @@ COSTS = st.builds(
     *(st.integers(0, 99),) * 3,
     st.none() | st.integers(0),
     st.none() | st.builds(LanguageFlops, *(st.integers(0),) * 3),
-    st.integers(0, 99),
     st.none() | st.builds(Units, st.integers(0, 9), st.integers(0, 9)),
     st.none() | st.builds(Execution, st.lists(LAYERS, max_size=3).map(tuple)),
+    st.integers(0, 99),
 )
 
 
