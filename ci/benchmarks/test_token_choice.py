@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from adaptbench.models.pruning.divprune import spread
 from torch.nn.functional import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IMAGES = 20
 
 
 def test_divprune_picks_192_of_576(side_by_side: Any, report: Any) -> None:
@@ -24,8 +29,13 @@ def test_divprune_picks_192_of_576(side_by_side: Any, report: Any) -> None:
             picked[place] = apart.argmax()
         return picked.tolist()
 
-    times = side_by_side(lambda: spread(distances, 192).tolist(), gathering, rounds=25)
+    def images(pick: Callable[[], list[int]]) -> Callable[[], list[int]]:
+        """Picks for several images, so that a turn is longer than what comes of a cold cache."""
+        return lambda: [pick() for _ in range(IMAGES)][-1]
+
+    times = side_by_side(images(lambda: spread(distances, 192).tolist()), images(gathering), rounds=15)
     assert times.our_result == times.their_result
     ratio = times.ratio()
-    report("DivPrune's picks, 192 of 576", f"{min(times.ours):.4f} s", f"{min(times.theirs):.4f} s", f"{ratio:.1f}")
+    ours, theirs = (f"{min(seconds) / IMAGES:.5f} s" for seconds in (times.ours, times.theirs))
+    report("DivPrune's picks for an image, 192 of 576", ours, theirs, f"{ratio:.1f}")
     assert ratio >= 20
