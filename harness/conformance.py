@@ -162,16 +162,20 @@ def _check_method(plugins: Plugins, entry: Entry) -> Iterator[Finding]:
 def _base_for(plugins: Plugins, tried: Entry, method: Method) -> tuple[Entry, Method, Any, Any] | None:
     """A model to try a method on: the method for it, the model and its answers.
 
-    The plugin's own models come before others, baselines last.
+    The plugin's own models come before others, baselines last; the first that takes the method, or else the first.
     """
     offers = [e for e in plugins.registry.entries("model") if tried.card.needs <= e.card.offers]
+    first = None
     for entry in sorted(offers, key=lambda e: (e.owner != tried.owner, e.card.reference, e.name)):
         # One that wants arguments, a checkpoint of the method, or something that is not installed, is passed over.
         with contextlib.suppress(Exception, SystemExit):
             own = method.for_base(entry.factory())
             model = entry.factory()(**entry.bind(Call(entry.name), seed=0, device="cpu"))
-            return entry, own, model, _answers(entry, model)
-    return None
+            found = entry, own, model, _answers(entry, model)
+            first = first or found
+            _answers(entry, own.apply(model))
+            return found
+    return first
 
 
 def _unbound(title: str, error: UserError) -> Finding:

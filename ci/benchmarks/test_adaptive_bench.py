@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import adaptbench
 import pytest
 import random_llava as llava
+from adaptbench.harness.results import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,12 +33,20 @@ SPECS = (
     "fastv(k=2,r=0.5)+adallava-l@0.85",
     "fastv(k=2,r=0.5)+adallava-h@0.6",
 )
+TOKENS = ("visionzip(dominant=54,contextual=10)", "divprune(keep=64)", "dart(k=2,keep=64)", "pyramiddrop")
+"""Ways to read fewer visual tokens."""
+SELECTORS = (
+    *TOKENS, "vispruner(keep=64)", "hired(keep=64)", "g-prune(keep=64)", "prumerge", "prumerge-plus",
+    "random-tokens(keep=64)", "grid-tokens(grid=8)", "fastv(k=2,r=0.5)", "sparsevlm(target=64)", "vtw(k=15)",
+)  # fmt: skip
+SLOW: frozenset[str] = frozenset()
+"""Those whose rule takes long."""
 EVERYTHING = "adallava-l@1"
 """All blocks, and what AdaLLaVA adds: latency token, latency encoder, scheduler."""
 BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NO_PRODUCTS = ("aten::index_fill", "aten::numpy_T")
 """Operators in PruMerge that have no FLOP counts: they mark and transpose."""
-MOST_OFF, LEAST_RATE, MOST_ADDED = 0.03, 0.85, 0.01
+MOST_OFF, LEAST_RATE, MOST_ADDED, MOST_SELECTING = 0.03, 0.85, 0.01, 0.05
 MOST_OVER_BOUND = 1.05
 """Of the share of FLOPs that the plans leave."""
 
@@ -73,7 +82,7 @@ def prompt(base: HFMultimodal) -> Prompt:
 def variants(folder: Path, base: HFMultimodal, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HFMultimodal]:
     """Spec -> the base with these methods, on the same weights; its schedulers are untrained, with latency token."""
     specs = llava.with_schedulers(
-        f"llava:{folder}", tmp_path_factory.mktemp("schedulers"), base, (*SPECS, EVERYTHING), rank=4
+        f"llava:{folder}", tmp_path_factory.mktemp("schedulers"), base, (*SPECS, *TOKENS, EVERYTHING), rank=4
     )
     return {text: llava.steered(base, spec) for text, spec in specs.items()}
 
@@ -126,7 +135,7 @@ def ratio(times: Mapping[str, list[float]], name: str) -> float:
     return min(times[name]) / min(times["base"])
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *TOKENS])
 def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any) -> None:
     timed, counted = ratio(seconds, spec), costs[spec].flops / costs["base"].flops
     report(
@@ -134,6 +143,32 @@ def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any
         f"{min(seconds[spec]):.2f} s", f"{min(seconds['base']):.2f} s", f"{timed:.3f} / {counted:.3f}",
     )  # fmt: skip
     assert abs(timed - counted) <= MOST_OFF
+
+
+@pytest.mark.parametrize("spec", SELECTORS)
+def test_a_selector_takes_little_of_the_prefill(
+    spec: str, folder: Path, base: HFMultimodal, prompt: Prompt, seconds: Any, report: Any, pytestconfig: pytest.Config
+) -> None:
+    clock = pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer"))
+    run = llava.steered(base, f"llava:{folder}+{spec}").stages([prompt])
+    turns = []
+    for _ in range(ROUNDS):
+        took, last = dict.fromkeys(STAGES, 0.0), clock()
+
+        def mark(stage: str, took: dict[str, float] = took) -> None:
+            nonlocal last
+            now = clock()
+            took[stage] += now - last
+            last = now
+
+        run(mark)
+        turns.append(took["method"])
+    share = min(turns) / min(seconds["base"])
+    report(
+        f"what {spec} itself takes, over the base's prefill",
+        f"{min(turns):.4f} s", f"{min(seconds['base']):.2f} s", f"{share:.4f}",
+    )  # fmt: skip
+    assert share < MOST_SELECTING or spec in SLOW
 
 
 def test_the_prefill_is_nearly_all_matrix_products(

@@ -71,7 +71,7 @@ def test_reports_are_listed_with_their_formats(cli):
     done = cli("list", "reports", "--json")
     found = {entry["name"]: entry["card"]["formats"] for entry in json.loads(done.out)}
     assert set(found) == {
-        *("leaderboard", "comparison", "history", "model-card", "reduction", "reduction-published"),
+        *("leaderboard", "comparison", "history", "model-card", "reduction", "reduction-claims", "reduction-published"),
         *("seeds", "findings", "efficiency", "diversity"),
     }
     assert found["seeds"] == [".html", ".md", ".csv", ".json", ".tex"]
