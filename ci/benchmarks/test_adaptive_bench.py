@@ -1,7 +1,7 @@
 """Does it save? Time over the base's time against FLOPs over the base's FLOPs, and how fast the base is at all.
 
 The model is large enough for matrix products to dominate: a Llama of 32 blocks and 404 million parameters, 576 visual
-tokens and 69 of text. Its tower has one narrow block, so that the prefill, tower to head, is the language model's.
+tokens and 69 of text. Its tower has two narrow blocks, so that the prefill, tower to head, is the language model's.
 """
 
 from __future__ import annotations
