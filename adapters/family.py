@@ -88,8 +88,14 @@ class Family(Protocol):
         """What the tower is given of images; the tensors have names of their own."""
         ...
 
-    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
-        """What the language model is given of images, which a selector may have left fewer tokens of."""
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
+        """What the language model is given of images, which a selector may have left fewer tokens of.
+
+        Args:
+            inputs: As `inputs` returns them.
+            selector: Of visual tokens; ``None`` for all.
+            questions: One per image, if the selector asks for them.
+        """
         ...
 
     def tower_flops(self, image: Image, selector: Any) -> int:
@@ -201,6 +207,11 @@ def unread(error: Exception, where: str) -> UserError:
     """Return the message of a checkpoint whose processor fails on an ordinary image."""
     what = f"its processor cannot read an image: {type(error).__name__}: {error}"
     return UserError(what, where=where, todo="fix its processor_config.json")
+
+
+def each(questions: Sequence[str], images: int) -> list[tuple[str, ...]]:
+    """The question on each of some images, or none on any."""
+    return [(question,) for question in questions] or [()] * images
 
 
 def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]:

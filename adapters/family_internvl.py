@@ -14,7 +14,7 @@ from ..harness.errors import UserError
 from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
 from ..harness.transformer import Architecture, Linear
-from .family import Processed, Seen, Size, choose
+from .family import Processed, Seen, Size, choose, each
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
@@ -45,22 +45,23 @@ class InternVL(Processed):
         self._vision = vision
         self.architecture = Architecture("internvl", vision, projector, language, config.image_seq_length)
 
-    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
         """What the language model is given of images; a selector chooses among the tokens of all tiles of one."""
         images = torch.split(inputs["pixel_values"], inputs["tiles"].tolist())
-        return [Seen(self._see(tiles, selector)) for tiles in images]
+        asked = each(questions, len(images))
+        return [Seen(self._see(tiles, own, selector)) for tiles, own in zip(images, asked, strict=True)]
 
     def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches and the CLS token of each tile."""
         tokens = self._vision.patches + self._vision.extra_tokens
         return Execution.full(self._vision.stack, self.size(image).tiles * tokens)
 
-    def _see(self, tiles: torch.Tensor, selector: Any) -> torch.Tensor:
+    def _see(self, tiles: torch.Tensor, questions: Sequence[str], selector: Any) -> torch.Tensor:
         model = self._model
         if selector is None:
             features: torch.Tensor = model.get_image_features(pixel_values=tiles, return_dict=True).pooler_output
             return features.flatten(0, 1)
-        chosen, _ = choose(selector, InternVLSignals(model, tiles))
+        chosen, _ = choose(selector, InternVLSignals(model, tiles, questions))
         projected: torch.Tensor = model.model.multi_modal_projector(chosen[None])[0]
         return projected
 
@@ -102,9 +103,11 @@ class InternVLSignals:
     Args:
         model: transformers' InternVL.
         tiles: [tiles, 3, h, w].
+        questions: The one on it, if it is asked for.
     """
 
-    def __init__(self, model: Any, tiles: torch.Tensor) -> None:
+    def __init__(self, model: Any, tiles: torch.Tensor, questions: Sequence[str] = ()) -> None:
+        self.questions = questions
         self._model, self._blocks = model, model.model.vision_tower.encoder.layer
         with noted([block.attention for block in self._blocks]) as self._given:
             self._states = model.model.vision_tower(

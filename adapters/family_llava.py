@@ -58,12 +58,12 @@ class Llava:
         pixels = self._processor(images=list(map(self.shown, images)), return_tensors="pt")["pixel_values"]
         return {"pixel_values": pixels.to(device_of(self._model), self._model.dtype)}
 
-    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
         """What the language model is given of images."""
         model, pixels = self._model, inputs["pixel_values"]
         if selector is None:
             return list(map(Seen, model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output))
-        selected = selector(model, pixels)
+        selected = selector(model, pixels, questions) if questions else selector(model, pixels)
         return [Seen(model.model.multi_modal_projector(features[None])[0]) for features in selected]
 
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - all are made equal

@@ -15,11 +15,11 @@ from ..harness.errors import UserError
 from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
 from ..harness.transformer import Architecture, Stack, Vision
-from .family import Processed, Seen, Size, choose
+from .family import Processed, Seen, Size, choose, each
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from PIL.Image import Image
 
@@ -39,22 +39,23 @@ class QwenVL(Processed):
         self._stack = vision.stack
         self.architecture = Architecture(config.model_type, vision, (), language)
 
-    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any) -> list[Seen]:
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
         """What the language model is given of images; what is kept stays at its place."""
         grids = inputs["image_grid_thw"]
         patches = torch.split(inputs["pixel_values"], grids.prod(dim=1).tolist())
-        return [self._see(*image, selector) for image in zip(patches, grids, strict=True)]
+        asked = each(questions, len(patches))
+        return [self._see(*image, selector) for image in zip(patches, grids, asked, strict=True)]
 
     def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches of an image."""
         return Execution.full(self._stack, self.size(image).tokens * _merged(self._model))
 
-    def _see(self, patches: torch.Tensor, grid: torch.Tensor, selector: Any) -> Seen:
+    def _see(self, patches: torch.Tensor, grid: torch.Tensor, questions: Sequence[str], selector: Any) -> Seen:
         _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
         if selector is None:
             features, kept = _features(self._model, patches, grid), torch.arange(rows * columns, device=grid.device)
         else:
-            features, kept = choose(selector, QwenSignals(self._model, patches, grid))
+            features, kept = choose(selector, QwenSignals(self._model, patches, grid, questions))
         places = torch.stack([torch.zeros_like(kept), kept // columns, kept % columns], dim=1)
         return Seen(features, places, max(rows, columns))
 
@@ -86,9 +87,11 @@ class QwenSignals:
         model: transformers' Qwen2-VL or Qwen2.5-VL.
         patches: [patches, numbers].
         grid: int64 [3], of the patches.
+        questions: The one on it, if it is asked for.
     """
 
-    def __init__(self, model: Any, patches: torch.Tensor, grid: torch.Tensor) -> None:
+    def __init__(self, model: Any, patches: torch.Tensor, grid: torch.Tensor, questions: Sequence[str] = ()) -> None:
+        self.questions = questions
         config, self._tower, self._group = model.config.vision_config, model.model.visual, _merged(model)
         _, rows, columns = (grid // config.spatial_merge_size).tolist()
         self.grid = rows, columns

@@ -40,12 +40,13 @@ class _Noting:
 
     def __init__(self, selector: TellsOrigins) -> None:
         self._selector: Any = selector
+        self.asks = getattr(selector, "asks", False)
         self.origins: list[int] = []
 
-    def __call__(self, llava: Any, pixels: torch.Tensor) -> Any:
+    def __call__(self, llava: Any, pixels: torch.Tensor, *questions: Sequence[str]) -> Any:
         """Select among the patches of a LLaVA."""
-        self._note(TowerSignals(llava, pixels))
-        return self._selector(llava, pixels)
+        self._note(TowerSignals(llava, pixels, *questions))
+        return self._selector(llava, pixels, *questions)
 
     def left(self, signals: Signals) -> Any:
         """Select among the tokens of another model."""

@@ -7,12 +7,13 @@ told from the tower.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .prefill_module import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
 
@@ -35,7 +36,7 @@ def staged(owner: Any, prepared: Mapping[str, torch.Tensor]) -> Callable[[Mark],
     def run(mark: Mark) -> object:
         selector = None if owner.selector is None else _Selector(owner.selector, owner.family.tower, mark)
         with torch.inference_mode():
-            images = owner.family.see(pixels, selector) if pixels else []
+            images = replace(owner.sight, selector=selector).see(pixels) if pixels else []
             if pixels:
                 mark("tower")
             methods = [_Method(one, mark) for one in owner.methods]
@@ -53,12 +54,13 @@ class _Selector:
 
     def __init__(self, selector: Any, tower: Any, mark: Mark) -> None:
         self._selector, self._tower, self._mark = selector, tower, mark
+        self.asks = getattr(selector, "asks", False)
 
-    def __call__(self, llava: Any, pixels: torch.Tensor) -> Any:
+    def __call__(self, llava: Any, pixels: torch.Tensor, *questions: Sequence[str]) -> Any:
         saw: list[None] = []  # once for each pass of the tower
         hook = self._tower.register_forward_hook(lambda *_: saw.append(self._mark("tower")))
         try:
-            features = self._selector(llava, pixels)
+            features = self._selector(llava, pixels, *questions)
         finally:
             hook.remove()
         self._mark("method" if saw else "tower")

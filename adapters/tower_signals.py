@@ -33,9 +33,10 @@ TOWERS = ("clip_vision_model", "siglip_vision_model", "internvl_vision", "qwen2_
 
 
 class Signals(Protocol):
-    """What a tower says of images, each of N tokens.
+    """What a tower says of images, each of N tokens, and what is asked about them.
 
     Attributes:
+        questions: Of each image, [images]; empty unless the selector asks for them.
         features: [images, N, width], what a selector keeps or merges.
         projected: [images, N, d], what the language model would be given of them.
         cls: [images, width], the CLS token as the projector would be given it.
@@ -43,7 +44,10 @@ class Signals(Protocol):
     """
 
     @property
-    def features(self) -> torch.Tensor: ...  # noqa: D102 - in the class
+    def questions(self) -> Sequence[str]: ...  # noqa: D102 - in the class
+
+    @property
+    def features(self) -> torch.Tensor: ...  # noqa: D102
 
     @property
     def projected(self) -> torch.Tensor: ...  # noqa: D102
@@ -122,10 +126,11 @@ class TowerSignals:
     Args:
         llava: transformers' LLaVA.
         pixels: [images, 3, h, w].
+        questions: One per image, if they are asked for.
     """
 
-    def __init__(self, llava: Any, pixels: torch.Tensor) -> None:
-        self._llava, self._tower = llava, llava.model.vision_tower
+    def __init__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> None:
+        self._llava, self._tower, self.questions = llava, llava.model.vision_tower, questions
         self._states = self._tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
         self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
 

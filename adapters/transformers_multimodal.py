@@ -10,7 +10,7 @@ import functools
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..harness.contracts import Answer
+from ..harness.contracts import Answer, Prompt
 from ..harness.errors import UserError
 from . import live_adapters
 from .family import Seen
@@ -19,16 +19,15 @@ from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameter
 from .placement import device_of
 from .prefill_module import prefill_module
 from .prefill_stages import staged
+from .sight import Sight
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     import torch
-    from PIL.Image import Image
 
     from ..harness.abilities import Mark
-    from ..harness.contracts import Prompt
     from ..harness.figures import AttentionMaps, KeptTokens
     from ..harness.prefill_cost import PrefillCost
     from ..harness.transformer import Architecture
@@ -36,8 +35,9 @@ if TYPE_CHECKING:
     from .decoder_state import Row
     from .family import Family
 
-    Selector = Callable[[Any, torch.Tensor], Sequence[torch.Tensor]]
-    """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given."""
+    Selector = Callable[..., Sequence[torch.Tensor]]
+    """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given.
+    One that ``asks`` is given the questions besides, [images]."""
 
 
 class HFMultimodal:
@@ -230,22 +230,25 @@ class HFMultimodal:
 
     def token_counts(self, prompt: Prompt) -> tuple[int, int]:
         """Return the text and the visual tokens that the language model reads."""
-        return len(self._ids(prompt)) - len(prompt.images), sum(self._left(prompt))
-
-    def _left(self, prompt: Prompt) -> list[int]:
-        """The visual tokens that the language model reads of each image."""
         import torch
 
-        if self._selector is None:
-            return [self.family.size(image).tokens for image in prompt.images]
         with torch.inference_mode():
-            return [len(seen.features) for seen in self._seen(prompt)]
+            return len(self._ids(prompt)) - len(prompt.images), sum(self.sight.left(prompt))
+
+    @property
+    def sight(self) -> Sight:
+        """How it sees images, its selector included."""
+        return Sight(self.family, self._selector, self._memory)
+
+    def see(self, inputs: Mapping[str, torch.Tensor]) -> list[Seen]:
+        """Return what the language model is given of each image, of what the tower is given of them (`prepare`)."""
+        return self.sight.see(inputs)
 
     def prepare(self, inputs: Sequence[Prompt]) -> Mapping[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and what the tower is given.
+        """Return ``input_ids`` and ``attention_mask`` [n, tokens], padded on the left, and what `see` is given.
 
-        An image is one token here; the module puts its features there. What the tower is given is of all prompts'
-        images, as ``pixel_values``; without images there is nothing.
+        An image is one token here; the module puts its features there. What `see` is given is of all prompts' images,
+        as ``pixel_values``; without images there is nothing.
         """
         import torch
 
@@ -253,8 +256,7 @@ class HFMultimodal:
         longest = max(map(len, encoded))
         ids = torch.tensor([(0,) * (longest - len(row)) + row for row in encoded], device=self._device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in encoded], device=self._device)
-        images = [image for prompt in inputs for image in prompt.images]
-        return {"input_ids": ids, "attention_mask": mask, **(self.family.inputs(images) if images else {})}
+        return {"input_ids": ids, "attention_mask": mask, **self.sight.inputs(inputs)}
 
     def prefill(self, prompts: Sequence[Prompt]) -> Callable[[], object]:
         """Return what runs the whole prefill of these prompts once, vision tower to head, sharing nothing."""
@@ -278,7 +280,7 @@ class HFMultimodal:
         from PIL import Image as Pillow
 
         with torch.inference_mode():
-            self._see(Pillow.new("RGB", (32, 32)))
+            self.sight.of(Prompt("", (Pillow.new("RGB", (32, 32)),)))
 
     @property
     def _device(self) -> torch.device:
@@ -297,7 +299,8 @@ class HFMultimodal:
         costs = PrefillCosts(self.family, self.decoder.blocks, self.methods, self._live, tokens, self._selector)
         text = [len(self._ids(prompt)) - len(prompt.images) for prompt in prompts]
         return [
-            costs.of(prompt.images, text[row], self._left(prompt), cache, row) for row, prompt in enumerate(prompts)
+            costs.of(prompt.images, text[row], self.sight.left(prompt), cache, row)
+            for row, prompt in enumerate(prompts)
         ]
 
     def _answers(self, prompts: Sequence[Prompt], *, costs: bool) -> list[Answer]:
@@ -345,20 +348,20 @@ class HFMultimodal:
         if not (self._swept and self._share and all(prompt.digests or not prompt.images for _, prompt in asked)):
             return make()
         steered, depth = bool(self.methods), self.decoder.shared_depth(self.methods)
-        key = ("prompts", self._selector, steered, depth, tuple((ids, prompt.digests) for ids, prompt in asked))
+        key = ("prompts", steered, depth, tuple((ids, self.sight.key(prompt)) for ids, prompt in asked))
         partial: PartialPrefill = self._memory.get(key, make, lambda made: made.bytes)
         return partial.copy()
 
     def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> PartialPrefill:
         from .decoder_state import padded
 
-        rows = [self._embedded(ids, self._seen(prompt)) for ids, prompt in asked]
+        rows = [self._embedded(ids, self.sight.of(prompt)) for ids, prompt in asked]
         return self.decoder.start(*padded(rows), depth=self.decoder.shared_depth(self.methods))
 
     def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> PartialPrefill:
         from .decoder_state import PartialPrefill, padded
 
-        heads = [(ids[:count], prompt.digests) for (ids, prompt), count in zip(asked, shared, strict=True)]
+        heads = [(ids[:count], self.sight.key(prompt)) for (ids, prompt), count in zip(asked, shared, strict=True)]
         first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
         known = {head: self._prefix(head[0], prompt) for head, prompt in first.items()}  # each once, if not kept too
         ends = [
@@ -410,34 +413,21 @@ class HFMultimodal:
         from .decoder_state import padded
 
         def make() -> PartialPrefill:
-            rows, depth = [self._embedded(ids, self._seen(prompt))], self.decoder.shared_depth(self.methods)
+            rows, depth = [self._embedded(ids, self.sight.of(prompt))], self.decoder.shared_depth(self.methods)
             return self.decoder.start(*padded(rows), depth=depth, only_last=not self.methods)
 
-        partial: PartialPrefill = self._memory.get(self._name(ids, prompt.digests), make, lambda made: made.bytes)
+        name = self._name(ids, self.sight.key(prompt))
+        partial: PartialPrefill = self._memory.get(name, make, lambda made: made.bytes)
         return partial
 
-    def _name(self, ids: tuple[int, ...], digests: Sequence[str]) -> Hashable:
-        """The key of a prefix: all that it depends on."""
-        steered, depth = bool(self.methods), self.decoder.shared_depth(self.methods)
-        return "prefix", self._selector, steered, depth, ids, tuple(digests)
+    def _name(self, ids: tuple[int, ...], seen: Hashable) -> Hashable:
+        """The key of a prefix: all that it depends on.
 
-    def _seen(self, prompt: Prompt) -> list[Seen]:
-        """What the language model is given of each image of a prompt, image by image."""
-        if not (self._share and prompt.digests):
-            return [self._see(image) for image in prompt.images]
-        return [
-            self._memory.get(
-                ("image", self._selector, digest), functools.partial(self._see, image), lambda made: made.bytes
-            )
-            for image, digest in zip(prompt.images, prompt.digests, strict=True)
-        ]
-
-    def _see(self, image: Image) -> Seen:
-        return self.see(self.family.inputs([image]))[0]
-
-    def see(self, inputs: Mapping[str, torch.Tensor]) -> list[Seen]:
-        """Return what the language model is given of each image, of what the tower is given of them (`prepare`)."""
-        return self.family.see(inputs, self._selector)
+        Args:
+            ids: Of its tokens.
+            seen: What those of its images depend on.
+        """
+        return "prefix", bool(self.methods), self.decoder.shared_depth(self.methods), ids, seen
 
     def _embedded(self, ids: Sequence[int], images: Sequence[Seen], start: int = 0) -> Row:
         """Embed token ids, with the features of images where their placeholders stand.

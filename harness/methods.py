@@ -100,9 +100,12 @@ class Selector(Method):
     """A method that leaves fewer visual tokens between vision tower and projector, image by image.
 
     Compared by its options, as all methods are: models whose selectors are equal share what they computed of an image.
+    One that ``asks`` chooses by the question; what it leaves is shared by prompts of equal image and question only.
     """
 
     stage = "vision"
+    asks: ClassVar[bool] = False
+    """Whether it is called with the questions too: ``selector(llava, pixels, questions)``, one text per image."""
 
     def __call__(self, llava: Any, pixels: Any) -> Any:
         """Return for each image the features, [n, width], that the projector is given.

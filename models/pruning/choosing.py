@@ -15,6 +15,8 @@ from ...harness.errors import UserError
 from ...harness.methods import Selector
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from ...harness.measure.work import Work
@@ -51,9 +53,9 @@ class TokenChoice(Selector):
         """
         return Added()
 
-    def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
+    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> torch.Tensor:
         """Return the features [images, n, width] that the projector is given."""
-        return self.left(TowerSignals(llava, pixels))[0]
+        return self.left(TowerSignals(llava, pixels, questions))[0]
 
     def origins(self, tower: Signals) -> list[torch.Tensor]:
         """Return for each image which patch each token is that is left, int64 [n]; -1 for tokens that are added."""

@@ -146,7 +146,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> HFQwenVL:
 
 def test_kept_tokens_keep_their_rows_and_columns_and_the_text_goes_on_where_it_would(qwen: HFQwenVL) -> None:
     prompt = asked("how many cat", noise(3, 112, 56))
-    (whole,), (left,) = qwen._seen(prompt), RandomTokens(keep=4).apply(qwen)._seen(prompt)
+    (whole,), (left,) = qwen.sight.of(prompt), RandomTokens(keep=4).apply(qwen).sight.of(prompt)
     assert whole.places is not None
     assert left.places is not None
     assert (len(whole.places), left.span, whole.span) == (8, 4, 4)
