@@ -106,8 +106,8 @@ class Family(Protocol):
         """What of the tower runs for an image."""
         ...
 
-    def choosing_flops(self, selector: Any, left: int) -> int:
-        """FLOPs of choosing the tokens that are left of an image; 0 where they are not counted."""
+    def seeing(self, image: Image) -> Architecture:
+        """The architecture with the visual tokens, patches and tiles of an image."""
         ...
 
 
@@ -163,10 +163,6 @@ class Processed:
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - none of them acts inside these towers
         """FLOPs of all that does not depend on how many tokens are left of an image."""
         return self._counted(image.size)
-
-    def choosing_flops(self, selector: Any, left: int) -> int:  # noqa: ARG002
-        """Not counted."""
-        return 0
 
     def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - most need nothing
         """What the tower must be told of images besides."""

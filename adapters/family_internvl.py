@@ -5,6 +5,7 @@ Chen et al. 2024 (arXiv 2404.16821), section 3.2, as in transformers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import torch
 from ..harness.errors import UserError
 from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
-from ..harness.transformer import Architecture, Linear
+from ..harness.transformer import Architecture
 from .family import Processed, Seen, Size, choose, each
+from .tower_shapes import tower_shape
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 
     from .multimodal_checkpoint import Checkpoint
     from .tower_signals import Heads, Query
-
-_AS_VIT = {"model_type": "vit", "architectures": None}
-"""A tower of InternVL has the shape of a ViT."""
 
 
 class InternVL(Processed):
@@ -38,10 +37,8 @@ class InternVL(Processed):
         if config.vision_feature_select_strategy != "default" or not isinstance(config.vision_feature_layer, int):
             raise UserError("it projects its tower's CLS token, or several layers", todo="run it as hf-vlm")
         self.tower = self._model.model.vision_tower
-        vision: Any = read_architecture({**config.vision_config.to_dict(), **_AS_VIT}).vision
-        language: Any = read_architecture(config.text_config.to_dict()).language
-        wide, hidden = vision.stack.hidden * _merged(config), language.stack.hidden
-        projector = (Linear("linear_1", wide, hidden), Linear("linear_2", hidden, hidden))
+        vision, projector = tower_shape(config)  # type: ignore[misc] # it is one of them
+        language = read_architecture(config.text_config.to_dict()).language
         self._vision = vision
         self.architecture = Architecture("internvl", vision, projector, language, config.image_seq_length)
 
@@ -55,6 +52,11 @@ class InternVL(Processed):
         """All of the tower, on the patches and the CLS token of each tile."""
         tokens = self._vision.patches + self._vision.extra_tokens
         return Execution.full(self._vision.stack, self.size(image).tiles * tokens)
+
+    def seeing(self, image: Image) -> Architecture:
+        """The architecture with the visual tokens and tiles of an image."""
+        size = self.size(image)
+        return replace(self.architecture, vision=replace(self._vision, tiles=size.tiles), visual_tokens=size.tokens)
 
     def _see(self, tiles: torch.Tensor, questions: Sequence[str], selector: Any) -> torch.Tensor:
         model = self._model
@@ -113,6 +115,7 @@ class InternVLSignals:
             self._states = model.model.vision_tower(
                 pixel_values=tiles.to(model.dtype), output_hidden_states=True, return_dict=True
             )
+        self._known_keys: dict[int, torch.Tensor] = {}
         side = round(model.config.image_seq_length**0.5)
         self.grid = (side, side) if len(tiles) == 1 else (0, 0)
 
@@ -145,7 +148,7 @@ class InternVLSignals:
 
     def keys(self, layer: int) -> torch.Tensor:
         """Keys [1, N, width] in a block, a mean over the patches of a token; float32."""
-        return self._of_tokens(self._part(layer, "k")[:, 1:])
+        return self._of_tokens(self._keys(layer)[:, 1:])
 
     def heads(self, layer: int) -> int:
         """Attention heads of a block."""
@@ -153,28 +156,26 @@ class InternVLSignals:
 
     def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:
         """The probability with which each token is attended to within its tile, a mean over its patches: [1, N]."""
-        queries = self._part(layer, "q")
-        probability = attended(
-            queries[:, :1] if query == "cls" else queries, self._part(layer, "k"), self.heads(layer), heads
-        )
+        queries = self._part(layer, "q", slice(1) if query == "cls" else slice(None))
+        probability = attended(queries, self._keys(layer), self.heads(layer), heads)
         return self._of_tokens(probability[:, 1:, None])[..., 0]
 
-    def _part(self, layer: int, name: str) -> torch.Tensor:
-        """Queries or keys [tiles, CLS and patches, width] of a block, float32."""
+    def _keys(self, layer: int) -> torch.Tensor:
+        if layer not in self._known_keys:
+            self._known_keys[layer] = self._part(layer, "k", slice(None))
+        return self._known_keys[layer]
+
+    def _part(self, layer: int, name: str, tokens: slice) -> torch.Tensor:
+        """Queries or keys [tiles, CLS and patches, width] of a block, float32, of some tokens."""
         attention = self._blocks[layer].attention
-        projected = getattr(attention, f"{name}_proj")(self._given[layer].hidden)
+        projected = getattr(attention, f"{name}_proj")(self._given[layer].hidden[:, tokens])
         normed: torch.Tensor = getattr(attention, f"{name}_norm")(projected)
         return normed.float()
 
     def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """Values [tiles, patches, k] -> their means over the patches of a token, [1, N, k]."""
         tiles, patches, width = values.shape
-        times = round(_merged(self._model.config) ** 0.5)
+        times = round(1 / self._model.config.downsample_ratio)
         side = round(patches**0.5) // times
         means = values.view(tiles, side, times, side, times, width).mean(dim=(2, 4))
         return means.reshape(1, -1, width)
-
-
-def _merged(config: Any) -> int:
-    """Patches of a token."""
-    return int(round(1 / config.downsample_ratio) ** 2)

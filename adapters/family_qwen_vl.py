@@ -7,6 +7,7 @@ of the tower attend within windows, for which it reorders the patches. What is s
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,8 +15,9 @@ import torch
 from ..harness.errors import UserError
 from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
-from ..harness.transformer import Architecture, Stack, Vision
+from ..harness.transformer import Architecture
 from .family import Processed, Seen, Size, choose, each
+from .tower_shapes import is_windowed, tower_shape
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ class QwenVL(Processed):
         config = self._model.config
         self.tower = self._model.model.visual
         language = read_architecture({**config.text_config.to_dict(), "model_type": "qwen2"}).language
-        vision = _vision(config.vision_config)
-        self._stack = vision.stack
+        vision, _ = tower_shape(config)  # type: ignore[misc] # it is one of them
+        self._vision = vision
         self.architecture = Architecture(config.model_type, vision, (), language)
 
     def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
@@ -48,7 +50,14 @@ class QwenVL(Processed):
 
     def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches of an image."""
-        return Execution.full(self._stack, self.size(image).tokens * _merged(self._model))
+        return Execution.full(self._vision.stack, self.size(image).tokens * self._vision.merged)
+
+    def seeing(self, image: Image) -> Architecture:
+        """The architecture with the visual tokens and patches of an image."""
+        tokens = self.size(image).tokens
+        return replace(
+            self.architecture, vision=replace(self._vision, patches=tokens * self._vision.merged), visual_tokens=tokens
+        )
 
     def _see(self, patches: torch.Tensor, grid: torch.Tensor, questions: Sequence[str], selector: Any) -> Seen:
         _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
@@ -95,8 +104,9 @@ class QwenSignals:
         config, self._tower, self._group = model.config.vision_config, model.model.visual, _merged(model)
         _, rows, columns = (grid // config.spatial_merge_size).tolist()
         self.grid = rows, columns
+        self._known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._order = torch.arange(rows * columns, device=grid.device)
-        if _windowed(config):
+        if is_windowed(config):
             side = config.window_size // config.spatial_merge_size // config.patch_size
             row, column = self._order // columns, self._order % columns
             window = row // side * math.ceil(columns / side) + column // side
@@ -136,9 +146,11 @@ class QwenSignals:
 
     def _queries_and_keys(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Each [patches, heads, head width], in the tower's order."""
-        attention, hidden = self._tower.blocks[layer].attn, self._given[layer].hidden
-        query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
-        return query, key
+        if layer not in self._known:
+            attention, hidden = self._tower.blocks[layer].attn, self._given[layer].hidden
+            query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
+            self._known[layer] = query, key
+        return self._known[layer]
 
     def _of_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """Values [patches, ...] in the tower's order -> their means [1, N, ...] in raster order."""
@@ -161,23 +173,3 @@ def _half_turned(states: torch.Tensor) -> torch.Tensor:
 def _merged(model: Any) -> int:
     """Patches of a token."""
     return int(model.config.vision_config.spatial_merge_size) ** 2
-
-
-def _windowed(config: Any) -> bool:
-    return bool(config.model_type == "qwen2_5_vl_vision")
-
-
-def _vision(config: Any) -> Vision:
-    """The shape of the tower; that of an image is not known before there is one."""
-    windows: tuple[int, ...] = ()
-    if _windowed(config):
-        hidden, ffn, size = config.hidden_size, config.intermediate_size, (config.window_size // config.patch_size) ** 2
-        windows = tuple(size * (block not in config.fullatt_block_indexes) for block in range(config.depth))
-    else:
-        hidden, ffn = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
-    stack = Stack(
-        config.depth, hidden, config.num_heads, config.num_heads, hidden // config.num_heads, ffn,
-        gated=_windowed(config), rotary=True, windows=windows if any(windows) else (),
-    )  # fmt: skip
-    inputs = config.in_channels * config.temporal_patch_size * config.patch_size**2
-    return Vision(stack, 0, 0, inputs)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..harness.execution import Execution, LayerWork, PromptSize
 from ..harness.measure.closed_form import COUNTED, prefill, projector, vision
 from ..harness.measure.work import Work
+from ..harness.methods import Selector
 from ..harness.prefill_cost import LanguageFlops, PrefillCost, Units
 from . import live_adapters
 
@@ -63,7 +64,7 @@ class PrefillCosts:
         full = cache.whole(row, heads=blocks.heads, added=self.added)
         given = text + sum(self.family.size(image).tokens for image in images)
         base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
-        chosen = sum(self.family.choosing_flops(self.selector, count) for count in left)
+        chosen = sum(self._choosing(image, count) for image, count in zip(images, left, strict=True))
         seen = sum(self.family.tower_flops(image, self.selector) for image in images)
         seen += chosen + projector_flops(architecture, visual)
         seen += self._beside(visual_tokens=visual, images=len(images)).vision
@@ -75,6 +76,10 @@ class PrefillCosts:
         shares = LanguageFlops(spent, language(full) + self._beside(blocks=full).language + dropping, language(base))
         units = opened_units(self.methods, cache.plans[row])
         return PrefillCost(text, visual, 0, seen + spent, shares, units, ran if self.methods else None, chosen + added)
+
+    def _choosing(self, image: Image, left: int) -> int:
+        """FLOPs of choosing the tokens that are left of an image, where the selector says them."""
+        return self.selector.choosing(self.family.seeing(image), left) if isinstance(self.selector, Selector) else 0
 
     def _beside(
         self, *, tower: Execution | None = None, visual_tokens: int = 0, blocks: Execution = _NOTHING, images: int = 1

@@ -191,10 +191,11 @@ class TowerSignals:
 
 
 def received_flops(vision: Vision, query: Query) -> int:
-    """FLOPs of `TowerSignals.received` and of the keys that it needs, of one image."""
+    """FLOPs of `Signals.received` and of the keys that it needs, of one image."""
     tokens, width = vision.patches + vision.extra_tokens, vision.stack.hidden
     queries = 1 if query == "cls" else tokens
-    return 2 * width**2 * (queries + tokens) + 2 * width * queries * tokens
+    made = 3 * tokens if vision.fused else queries + tokens
+    return vision.tiles * (2 * width**2 * made + 2 * width * queries * tokens)
 
 
 def check_tower(architecture: Architecture, *, query: Query, layer: int, where: str) -> None:

@@ -18,6 +18,7 @@ from ..harness.measure.traced import Layered, trace
 from ..harness.measure.traced_work import Kept
 from ..harness.transformer import Architecture, Language, Stack, Vision
 from . import installed
+from .tower_shapes import tower_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,14 +170,13 @@ class TracedModel:
             seeing = getattr(config, "vision_config", None) or config
             # Blocks that differ, as those of windows do in Qwen2.5-VL, are traced as one piece.
             layers = len(self.image.layers.get("vision", ())) or getattr(seeing, "num_hidden_layers", 0)
-            vision = Vision(
-                _stack(seeing, layers),
-                max(1, self.visual_tokens),
-                int(any(name.rpartition(".")[2] in _CLS for name, _ in self._model.named_parameters())),
-                0,
-            )
+            before = int(any(name.rpartition(".")[2] in _CLS for name, _ in self._model.named_parameters()))
+            vision = Vision(_stack(seeing, layers), max(1, self.visual_tokens), before, 0, merged=0)
         seen, how = self.visual_tokens if language else 0, self._quantisation
-        return Architecture(config.model_type, vision, (), language, seen, tower, how)
+        known, projector = tower_shape(config) or (vision, ())
+        if vision is not None and known is not None:
+            vision = replace(known, patches=seen * known.merged or vision.patches)
+        return Architecture(config.model_type, vision, projector, language, seen, tower, how)
 
     @functools.cached_property
     def visual_tokens(self) -> int:

@@ -130,15 +130,14 @@ class Selector(Method):
         """Return the FLOPs of choosing, of one image: of matrix products; 0 for those that do not count them.
 
         Args:
-            model: Its tower makes one visual token of each patch of an image.
+            model: With the visual tokens, patches and tiles of the image.
             left: Visual tokens that are left of the image.
         """
         return 0
 
     def choosing(self, model: Architecture, left: int) -> int:
-        """Return `flops`, or 0 where several patches make a token, or an image several tiles: they are not counted."""
-        alike = model.vision is not None and model.vision.patches == model.visual_tokens and model.projector
-        return self.flops(model, left) if alike else 0
+        """Return `flops`, or 0 for a model of whose tower too little is known."""
+        return self.flops(model, left) if model.vision is not None and model.vision.merged else 0
 
     def tower(self, model: Architecture) -> Execution | None:  # noqa: ARG002 - this is the default
         """Return what runs of the vision tower for one image, for a selector that acts inside it; else ``None``."""

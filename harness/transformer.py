@@ -78,6 +78,9 @@ class Vision:
         extra_tokens: CLS and register tokens.
         patch_inputs: Numbers in a patch: channels x height x width.
         pooling: Whether one learnt query attends to all tokens at the end, with an MLP of its own (SigLIP).
+        merged: Patches that one visual token is made of; 0 if that is not known.
+        fused: Whether one linear layer makes queries, keys and values.
+        tiles: That an image is cut into, each of ``patches`` patches; the tower reads them one by one.
     """
 
     stack: Stack
@@ -85,6 +88,9 @@ class Vision:
     extra_tokens: int
     patch_inputs: int
     pooling: bool = False
+    merged: int = 1
+    fused: bool = False
+    tiles: int = 1
 
 
 @dataclass(frozen=True, slots=True)

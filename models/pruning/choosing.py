@@ -131,8 +131,8 @@ class AttendedTokens(TokenChoice):
 
 
 def feature_width(model: Architecture) -> int:
-    """Numbers of a patch's features, as the projector is given them."""
-    return model.projector[0].inputs
+    """Numbers of a token's features, as the projector is given them, or without one the language model."""
+    return model.projector[0].inputs if model.projector else model.language.stack.hidden  # type: ignore[union-attr]
 
 
 def highest(scores: torch.Tensor, count: int) -> torch.Tensor:

@@ -39,7 +39,7 @@ class DivPrune(KeptTokens):
     def flops(self, model: Architecture, left: int) -> int:  # noqa: ARG002 - all patches are compared
         """FLOPs of projecting all patches, and of their cosines."""
         projected = sum(operator.flops for operator in projector(model, model.visual_tokens, COUNTED))
-        return projected + 2 * model.visual_tokens**2 * model.projector[-1].outputs
+        return projected + 2 * model.visual_tokens**2 * model.language.stack.hidden  # type: ignore[union-attr]
 
 
 def spread(distances: torch.Tensor, count: int) -> torch.Tensor:

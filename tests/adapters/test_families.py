@@ -32,6 +32,7 @@ from adaptbench.models.pruning.visionzip import VisionZip
 from adaptbench.models.pruning.vispruner import VisPruner
 from adaptbench.models.pruning.vtw import VTW
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_image_text import Family, asked, noise, prompts, save, stock
@@ -109,6 +110,22 @@ def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimo
     assert all(one.cost and base and one.cost.flops < base.flops for one, base in zip(alone, whole, strict=True))
     if method.stage == "vision":
         assert [one.cost.visual_tokens for one in alone if one.cost] == [3, 3]
+
+
+@pytest.mark.parametrize("size", [(28, 28), (56, 140)], ids=str)
+def test_what_selectors_compute_is_priced_as_torch_counts_it(family: Family, size: tuple[int, int]) -> None:
+    base = KINDS[family.name](str(family.folder), attention="eager")  # the counter does not see fused kernels
+    prompt = asked("how many cat", noise(3, *size), noise(1, 60, 90), tokens=1)
+    keep = min(base.family.size(image).tokens for image in prompt.images)
+    chosen = [one for one in METHODS if one.stage == "vision" and keep >= 3]
+    for method in (DivPrune(keep=keep), *chosen, *([Hired(keep=3)] if family.name == "internvl" else [])):
+        model = method.apply(base)
+        cost = model.answer([prompt])[0].cost
+        assert cost is not None
+        with FlopCounterMode(display=False) as counter:
+            model.prefill([prompt])()
+        assert counter.get_total_flops() == cost.flops, method
+        assert (cost.methods > 0) == (not isinstance(method, RandomTokens)), method
 
 
 def test_a_selector_is_told_from_the_tower_image_by_image(ours: HFMultimodal) -> None:

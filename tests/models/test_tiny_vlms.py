@@ -67,11 +67,13 @@ def test_one_number_of_flops(name: str, model: HFMultimodal) -> None:
     changed = model
     for method in plan_model(registry, parse(name + methods)).as_applied:
         changed = method.method.apply(changed)
-    (answer,) = changed.answer([Prompt(f"Is there a circle?{SUFFIX}", (Image.new("RGB", (96, 96)),), max_new_tokens=1)])
+    image = Image.new("RGB", (96, 96))
+    (answer,) = changed.answer([Prompt(f"Is there a circle?{SUFFIX}", (image,), max_new_tokens=1)])
     assert answer.cost is not None
-    priced = Costing(registry, name + methods, image_size=96).cost(
-        CostRequest(answer.cost.text_tokens, convention=COUNTED)
-    )
+    costing = Costing(registry, name + methods, image_size=96)
+    known, seen = costing.architecture, model.family.seeing(image)
+    assert (known.vision, known.projector, known.visual_tokens) == (seen.vision, seen.projector, 64)
+    priced = costing.cost(CostRequest(answer.cost.text_tokens, convention=COUNTED))
     assert priced.work.visual_tokens == answer.cost.visual_tokens
     assert sum(priced.flops.values()) == answer.cost.flops
 
