@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LoadedModels:
-    """The models in memory: one, or several budgets of one that share its weights; and their base, for the next spec."""
+    """The models in memory: one, or several budgets of one that share its weights; and their base for the next spec."""
 
     def __init__(self) -> None:
         self._known: dict[str, Any] = {}

@@ -151,7 +151,7 @@ def test_a_spec_that_fails_fails_alone(sweep, plugin, toys, tmp_path):
     assert [cell.cell.model for cell in result.failed] == ["kept+failing"]
     assert sounds(result, tmp_path / "run") == ["aa", "aaa"]
     assert plugin.loads == ["Kept"]
-    with pytest.raises(UserError, match="kept\\+failing.*does not fit"):
+    with pytest.raises(UserError, match=r"kept\+failing.*does not fit"):
         sweep(tmp_path / "first", specs, WORDS[:1])
     assert len(RunDirectory(tmp_path / "first").journals()) == 2
 
