@@ -217,12 +217,10 @@ def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]
         Features [n, width] as the signals have them, and which tokens' places they take, int64 [n].
 
     Raises:
-        UserError: It reads nothing but a LLaVA.
+        UserError: It runs a LLaVA's tower itself.
     """
     if not hasattr(selector, "left"):
-        name = type(selector).__name__
-        raise UserError(
-            f"{name} reads the tower of a LLaVA, and this is another", todo="choose a method that chooses tokens"
-        )
+        what = f"{type(selector).__name__} runs a LLaVA's tower itself, and has no `left` for what another tower says"
+        raise UserError(what, todo="choose another method")
     chosen, places = selector.left(signals)
     return chosen[0], places[0]

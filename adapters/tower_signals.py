@@ -40,7 +40,7 @@ class Signals(Protocol):
         features: [images, N, width], what a selector keeps or merges.
         projected: [images, N, d], what the language model would be given of them.
         cls: [images, width], the CLS token as the projector would be given it.
-        grid: Rows and columns of the N tokens; (0, 0) if they are in no grid, as those of several tiles.
+        grid: Rows and columns of the N tokens, or of those of each tile; (0, 0) if they are in no grid.
     """
 
     @property

@@ -37,7 +37,23 @@ class Added(NamedTuple):
     places: torch.Tensor | None = None
 
 
-class TokenChoice(Selector):
+class OfTower(Selector):
+    """A selector that needs nothing but what a tower says of an image, and so takes any tower that says it."""
+
+    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features [images, n, width] that are left, and which patches' places they take.
+
+        The places are int64 [images, n - b], those of the b tokens in front left out: there are none in a model whose
+        tokens have places.
+        """
+        raise NotImplementedError
+
+    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> torch.Tensor:
+        """Return the features [images, n, width] that the projector is given."""
+        return self.left(TowerSignals(llava, pixels, questions))[0]
+
+
+class TokenChoice(OfTower):
     """Keep some patches of each image, in their order in the image."""
 
     def choose(self, tower: Signals) -> torch.Tensor:
@@ -53,9 +69,9 @@ class TokenChoice(Selector):
         """
         return Added()
 
-    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> torch.Tensor:
-        """Return the features [images, n, width] that the projector is given."""
-        return self.left(TowerSignals(llava, pixels, questions))[0]
+    def check(self, tower: Signals) -> None:
+        """Refuse options that do not fit the tokens of images."""
+        self.kept(tower.features.shape[1])
 
     def origins(self, tower: Signals) -> list[torch.Tensor]:
         """Return for each image which patch each token is that is left, int64 [n]; -1 for tokens that are added."""
@@ -67,11 +83,7 @@ class TokenChoice(Selector):
         return list(pad(chosen, counts, value=-1))
 
     def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the features [images, n, width] that are left, and which patches' places they take.
-
-        The places are int64 [images, n - b], those of the b tokens in front left out: there are none in a model whose
-        tokens have places.
-        """
+        """Return the features that are left, and which patches' places they take."""
         import torch
 
         chosen = self._chosen(tower)
@@ -82,7 +94,7 @@ class TokenChoice(Selector):
 
     def _chosen(self, tower: Signals) -> torch.Tensor:
         """The patches that are kept, in order, int64 [images, n]."""
-        self.kept(tower.features.shape[1])
+        self.check(tower)
         chosen = self.choose(tower).sort(dim=1).values
         if bool((chosen.diff(dim=1) <= 0).any()):
             raise UserError(f"{type(self).__name__} chose a patch twice", todo="choose each once")
