@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from ..harness.execution import Execution
     from ..harness.transformer import Architecture
     from .multimodal_checkpoint import Checkpoint
-    from .tower_signals import Signals, Views
+    from .tower_signals import Signals
 
 REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
 """What processors raise about an image or a text that they cannot take."""
-_TOLD = ("pixel_values", "image_grid_thw", "image_sizes")
-"""What processors make of images that towers read."""
 
 
 class Seen(NamedTuple):
@@ -53,7 +51,6 @@ class Size(NamedTuple):
         rows: Of a grid that its tokens are in; 0 if they are in none, as those of several tiles.
         columns: Of it.
         tiles: That the tower is given one by one.
-        projected: Tokens that the projector is given, unless a method leaves fewer; 0 for as many as are read.
     """
 
     tokens: int
@@ -61,7 +58,6 @@ class Size(NamedTuple):
     rows: int
     columns: int
     tiles: int = 1
-    projected: int = 0
 
 
 class Family(Protocol):
@@ -161,7 +157,7 @@ class Processed:
             made = self._processed(images)
         except REFUSALS as error:
             raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
-        told = {name: value for name, value in made.items() if name in _TOLD}
+        told = {name: value for name, value in made.items() if name in ("pixel_values", "image_grid_thw")}
         return {**told, **self._beside(images)}
 
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - none of them acts inside these towers
@@ -214,19 +210,17 @@ def each(questions: Sequence[str], images: int) -> list[tuple[str, ...]]:
     return [(question,) for question in questions] or [()] * images
 
 
-def choose(selector: Any, signals: Signals | Views) -> tuple[torch.Tensor, torch.Tensor]:
+def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a selector choose among the tokens of an image.
 
     Returns:
         Features [n, width] as the signals have them, and which tokens' places they take, int64 [n].
 
     Raises:
-        UserError: It reads nothing but a LLaVA.
+        UserError: It runs a LLaVA's tower itself.
     """
     if not hasattr(selector, "left"):
-        name = type(selector).__name__
-        raise UserError(
-            f"{name} reads the tower of a LLaVA, and this is another", todo="choose a method that chooses tokens"
-        )
+        what = f"{type(selector).__name__} runs a LLaVA's tower itself, and has no `left` for what another tower says"
+        raise UserError(what, todo="choose another method")
     chosen, places = selector.left(signals)
     return chosen[0], places[0]

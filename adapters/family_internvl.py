@@ -117,7 +117,7 @@ class InternVLSignals:
             )
         self._known_keys: dict[int, torch.Tensor] = {}
         side = round(model.config.image_seq_length**0.5)
-        self.grid = (side, side) if len(tiles) == 1 else (0, 0)
+        self.grid = side, side
 
     @cached_property
     def features(self) -> torch.Tensor:

@@ -7,7 +7,6 @@ read, so that the tower keeps its fused kernels.
 
 from __future__ import annotations
 
-import copy
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -41,7 +40,7 @@ class Signals(Protocol):
         features: [images, N, width], what a selector keeps or merges.
         projected: [images, N, d], what the language model would be given of them.
         cls: [images, width], the CLS token as the projector would be given it.
-        grid: Rows and columns of the N tokens; (0, 0) if they are in no grid, as those of several tiles.
+        grid: Rows and columns of the N tokens, or of those of each tile; (0, 0) if they are in no grid.
     """
 
     @property
@@ -70,18 +69,6 @@ class Signals(Protocol):
     def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:
         """The probability with which each token is attended to in a block, float32 [images, N]."""
         ...
-
-
-class Views(NamedTuple):
-    """What a tower says of an image that is shown to it in several views, each of which is chosen from apart.
-
-    Attributes:
-        every: Of one image each, the view of the whole image first.
-        shown: Of each token of that one, which of the others shows the same place, int64 [N].
-    """
-
-    every: Sequence[Signals]
-    shown: torch.Tensor
 
 
 def attended(queries: torch.Tensor, keys: torch.Tensor, count: int, heads: Heads) -> torch.Tensor:
@@ -147,18 +134,6 @@ class TowerSignals:
         self._states = self._tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
         self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
 
-    def one(self, image: int) -> TowerSignals:
-        """The same of one image alone."""
-        alone = copy.copy(self)
-        alone._states = tuple(states[image : image + 1] for states in self._states)
-        alone._known_keys, alone.questions = {}, self.questions[image : image + 1]
-        return alone
-
-    @property
-    def projector(self) -> Any:
-        """What makes tokens of the language model of features."""
-        return self._llava.model.multi_modal_projector
-
     @cached_property
     def features(self) -> torch.Tensor:
         """[images, N, width]: what the projector would be given of all patches."""
@@ -167,7 +142,7 @@ class TowerSignals:
     @cached_property
     def projected(self) -> torch.Tensor:
         """[images, N, d]: what the language model would be given of all patches."""
-        projected: torch.Tensor = self.projector(self.features)
+        projected: torch.Tensor = self._llava.model.multi_modal_projector(self.features)
         return projected
 
     @cached_property

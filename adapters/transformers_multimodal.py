@@ -10,12 +10,14 @@ import functools
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..harness.abilities import HasModule
 from ..harness.contracts import Answer, Prompt
 from ..harness.errors import UserError
 from . import live_adapters
 from .family import Seen
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
+from .network_state import state_of
 from .placement import device_of
 from .prefill_module import prefill_module
 from .prefill_stages import staged
@@ -110,6 +112,7 @@ class HFMultimodal:
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
         self._grown = ByteLru(0)
         self._made: tuple[Hashable, HFMultimodal] | None = None
+        self._state = ""
         self._path = path
         self.family = self._family()
         self.module = prefill_module(self)
@@ -192,10 +195,17 @@ class HFMultimodal:
         """
         return self._changed(_swept=True, _grown=ByteLru(self._memory.limit))
 
+    def as_loaded(self) -> HFMultimodal | None:
+        """The same model, to put methods on; ``None`` if its network has changed since this was first asked."""
+        state = state_of(self.network)
+        self._state = self._state or state
+        return self._changed() if state == self._state else None
+
     def shares_weights(self, other: Any) -> bool:
         """Whether a model that was made of this one has its weights, or those that were made `once`."""
         own = [self] if self._made is None else [self, self._made[1]]
-        return isinstance(other, HFMultimodal) and any(other._loaded.model is one._loaded.model for one in own)
+        network = getattr(other.module, "model", None) if isinstance(other, HasModule) else None
+        return any(one.network is network for one in own)
 
     def _changed(self, **attributes: Any) -> HFMultimodal:
         other = copy.copy(self)
@@ -469,17 +479,6 @@ class HFQwenVL(HFMultimodal):
         from .family_qwen_vl import QwenVL
 
         return QwenVL(self._loaded)
-
-
-class HFLlavaNext(HFMultimodal):
-    """A LLaVA-NeXT: images as a whole and cut into tiles; options as `HFMultimodal` has."""
-
-    kinds: ClassVar[tuple[str, ...]] = ("llava_next",)
-
-    def _family(self) -> Family:
-        from .family_llava_next import LlavaNext
-
-        return LlavaNext(self._loaded)
 
 
 class HFInternVL(HFMultimodal):

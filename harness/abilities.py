@@ -179,6 +179,22 @@ class Sweepable(Protocol):
 
 
 @runtime_checkable
+class Reusable(Protocol):
+    """A model that stays in memory for the next spec of the same base. Without it, each spec loads its base again.
+
+    So weights are read once, and what the model remembers of inputs serves all methods.
+    """
+
+    def as_loaded(self) -> Any:
+        """Return the same model, as it was loaded, to put methods on; ``None`` if something has changed it since."""
+        ...
+
+    def shares_weights(self, other: Any) -> bool:
+        """Whether another model was made from this one and has the same weights."""
+        ...
+
+
+@runtime_checkable
 class Replayed(Protocol):
     """A model whose answers were given elsewhere: it is not asked, its outputs are looked up."""
 

@@ -1,10 +1,11 @@
-"""The executor for several workers: whoever is idle gets a job, of its own model if there is one.
+"""The executor for several workers: whoever is idle gets a job, of its own model or base if there is one.
 
 A job whose worker dies is done again by another; what was recorded of it is not done again.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .errors import UserError
 from .progress import Progress, describe
+from .specs import parse
 from .store import RunDirectory
 
 if TYPE_CHECKING:
@@ -188,12 +190,14 @@ class _Queue:
         return bool(self._of or self._last)
 
     def take(self, loaded: _Models, elsewhere: Collection[_Models]) -> _Task:
-        """Take a job of a worker's own models; else of models that no other worker has loaded; else any."""
+        """Take a job of a worker's own models; else of its base; else of what no other worker has loaded; else any."""
         if not self._of:
             return self._last.popleft()
-        models = loaded
-        if models not in self._of:
-            models = next((some for some in self._of if some not in elsewhere), next(iter(self._of)))
+        bases = set(map(_base, elsewhere))
+        models = min(
+            self._of,
+            key=lambda some: (some != loaded, _base(some) != _base(loaded), _base(some) in bases, some in elsewhere),
+        )
         tasks = self._of[models]
         task = tasks.popleft()
         if not tasks:
@@ -211,3 +215,9 @@ class _Queue:
 
 def _models(job: Job) -> _Models:
     return tuple(map(str, job.models))
+
+
+@functools.cache
+def _base(models: _Models) -> str:
+    """Spec of the base that models have in common."""
+    return str(parse(models[0]).base) if models else ""

@@ -64,17 +64,26 @@ class BoundModel:
         """Bind a cell's model to seed, device and waived operators."""
         return cls(cell.model, cell.model.bind(seed=cell.seed, device=settings.device, waive=settings.waive))
 
+    @property
+    def base_name(self) -> str:
+        """What tells its base from others in this process."""
+        return f"{self.model.base.call} {self.arguments}"
+
     def load(self) -> Any:
         """Build the model."""
-        return self.on(self.base())
+        return self.on(self.common(self.base()))
 
     def base(self) -> Any:
-        """Import the factory and build what all budgets have in common; this is where weights are read."""
-        return self._with(self.model.base.entry.factory()(**self.arguments), self.model.as_applied[: self._common])
+        """Import the factory and build the model without its methods; this is where weights are read."""
+        return self.model.base.entry.factory()(**self.arguments)
 
-    def on(self, base: Any) -> Any:
-        """Return the model that is made of a `base`: its own, or that of the same model at another budget."""
-        return self._with(base, self.model.as_applied[self._common :])
+    def common(self, base: Any) -> Any:
+        """Return what all budgets have in common, which is made of a `base`."""
+        return self._with(base, self.model.as_applied[: self._common])
+
+    def on(self, common: Any) -> Any:
+        """Return the model that is made of what is `common`: to its own budgets, or to those of the same model."""
+        return self._with(common, self.model.as_applied[self._common :])
 
     @property
     def _common(self) -> int:

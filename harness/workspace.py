@@ -103,7 +103,7 @@ class Workspace:
 
     def model_key(self, model: BoundModel) -> str:
         """Key of a model. Its weights are hashed once in a run, whatever its methods and budgets."""
-        name, base = f"{model.model.spec} {model.arguments}", f"{model.model.base.call} {model.arguments}"
+        name, base = f"{model.model.spec} {model.arguments}", model.base_name
         if base not in self._weights:
             self._weights[base] = model.weights(self.run.name)
         if name not in self._keys:

@@ -1,20 +1,26 @@
-"""Square grids of patches, on which some selectors put a coarser one."""
+"""Grids of visual tokens, on which some selectors put a coarser one."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ...harness.errors import UserError
-from ...harness.methods import Selector
+from .choosing import OfTower
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...adapters.tower_signals import Signals
 
 
-class OnGrid(Selector):
-    """Leave ``grid`` x ``grid`` visual tokens of the square of patches of each image."""
+class OnGrid(OfTower):
+    """Leave ``grid`` x ``grid`` visual tokens of each image, or of each tile of an image that is cut into some."""
 
     grid: int = Field(8, ge=1)
-    """How many visual tokens each side of an image has."""
+    """How many visual tokens each side of an image, or of a tile, has."""
 
     def kept(self, given: int) -> int:
         """Return grid x grid, if the patches are a square of at least that side."""
@@ -23,3 +29,25 @@ class OnGrid(Selector):
             what = f"cannot put a grid of {self.grid} x {self.grid} on {given} visual tokens"
             raise UserError(what, todo=f"give grid from 1 to {side}" if side**2 == given else "choose another method")
         return self.grid**2
+
+    def check(self, tower: Signals) -> None:
+        """Refuse images whose tokens are in no grid, or in one that is too small."""
+        (rows, columns), tokens = tower.grid, tower.features.shape[1]
+        if not rows or tokens % (rows * columns):
+            raise UserError("the tokens of an image are in no grid", todo="choose another method")
+        if self.grid > min(rows, columns):
+            what = f"cannot put a grid of {self.grid} x {self.grid} on {rows} x {columns} visual tokens"
+            raise UserError(what, todo=f"give grid from 1 to {min(rows, columns)}")
+
+    def middles(self, tower: Signals) -> torch.Tensor:
+        """Return the token in the middle of each cell, of two the later one: int64 [n], cell by cell, tile by tile."""
+        import torch
+
+        (rows, columns), tokens = tower.grid, tower.features.shape[1]
+        down, across = (
+            torch.tensor([(2 * cell + 1) * side // (2 * self.grid) for cell in range(self.grid)])
+            for side in (rows, columns)
+        )
+        first = torch.arange(0, tokens, rows * columns)
+        places = first[:, None, None] + down[:, None] * columns + across
+        return places.flatten().to(tower.features.device)

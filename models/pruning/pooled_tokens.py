@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...adapters.tower_features import patch_features
 from .grids import OnGrid
 
 if TYPE_CHECKING:
     import torch
 
+    from ...adapters.tower_signals import Signals
+
 
 class PooledTokens(OnGrid):
-    """Average the patches of each image over ``grid`` x ``grid`` cells, which overlap where the sides do not divide."""
+    """Average the patches of each image over ``grid`` x ``grid`` cells, which overlap where the sides do not divide.
 
-    def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the features [images, grid x grid, width] that the projector is given."""
+    Where tokens have places in the image, each stands in the middle of its cell.
+    """
+
+    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the means, and the tokens in the middles of the cells, whose places they take."""
         from torch.nn.functional import adaptive_avg_pool2d
 
-        features = patch_features(llava, pixels)
-        self.kept(features.shape[1])
-        side = math.isqrt(features.shape[1])
-        square = features.transpose(1, 2).reshape(len(features), -1, side, side)
-        return adaptive_avg_pool2d(square, self.grid).flatten(2).transpose(1, 2)
+        self.check(tower)
+        features, (rows, columns) = tower.features, tower.grid
+        images, _, width = features.shape
+        tiles = features.reshape(-1, rows * columns, width).transpose(1, 2).reshape(-1, width, rows, columns)
+        means = adaptive_avg_pool2d(tiles, self.grid).flatten(2).transpose(1, 2)
+        return means.reshape(images, -1, width), self.middles(tower).expand(images, -1)

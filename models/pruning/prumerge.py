@@ -14,10 +14,12 @@ from pydantic import Field, model_validator
 from ...adapters.tower_signals import TowerSignals, check_kind, check_tower, received_flops
 from ...harness.errors import UserError
 from ...harness.methods import Selector
+from .choosing import feature_width, highest
 
 if TYPE_CHECKING:
     import torch
 
+    from ...adapters.tower_signals import Signals as Tower
     from ...harness.measure.work import Work
     from ...harness.transformer import Architecture, Vision
 
@@ -27,7 +29,7 @@ _PATCHES = 576
 
 
 class Signals(NamedTuple):
-    """What a tower says of the N patches of an image.
+    """What is asked of a tower about the N patches of an image, or tokens of several patches.
 
     Attributes:
         features: [N, width], what the projector would be given.
@@ -105,7 +107,7 @@ class PruMerge(Selector):
     def flops(self, model: Architecture, left: int) -> int:
         """FLOPs of a row of attention, of the cosines of kept patches and all, and of the sums of features."""
         vision: Vision = model.vision  # type: ignore[assignment]
-        patches, width = model.visual_tokens, model.projector[0].inputs
+        patches, width = model.visual_tokens, feature_width(model)
         merged = self.merged and left < patches
         cosines = 2 * (left - merged) * patches * (vision.stack.hidden + width)
         return received_flops(vision, self.query) + cosines + 2 * merged * patches * width
@@ -124,25 +126,35 @@ class PruMerge(Selector):
 
     def __call__(self, model: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Return the features [n, width] that the projector is given of each of the images [images, 3, h, w]."""
-        return [self.select(signals) for signals in self.signals(model, pixels)]
+        return [self.select(signals) for signals in self.signals(TowerSignals(model, pixels))]
 
-    def origins(self, tower: TowerSignals) -> list[torch.Tensor]:
+    def left(self, tower: Tower) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features [1, n, width] that are left of the one image, and which tokens' places they take.
+
+        The merged token takes that of the token that it has most of, the pruned one with the highest score.
+        """
+        (signals,) = self.signals(tower)
+        chosen = self.chosen(signals.scores)
+        places = self._origins(signals.scores, chosen)
+        pruned = signals.scores.index_fill(0, places[places >= 0], -1)
+        return self.merge(signals, chosen)[None], places.where(places >= 0, highest(pruned, 1))[None]
+
+    def origins(self, tower: Tower) -> list[torch.Tensor]:
         """Return for each image which patch each token is that is left, int64 [n]; -1 for the merged one."""
         scored = tower.received(self.layer, self.query, self.heads)
-        return [scores.new_tensor(self._origins(scores)).long() for scores in scored]
+        return [self._origins(scores, self.chosen(scores)) for scores in scored]
 
-    def _origins(self, scores: torch.Tensor) -> list[int]:
-        chosen = self.chosen(scores)
+    def _origins(self, scores: torch.Tensor, chosen: list[int]) -> torch.Tensor:
         merged = [-1] * (self.merged and len(chosen) < len(scores))
-        return [*(sorted(chosen) if self.order == "raster" else chosen), *merged]
+        kept = sorted(chosen) if self.order == "raster" else chosen
+        return scores.new_tensor([*kept, *merged]).long()
 
     def select(self, signals: Signals) -> torch.Tensor:
         """Return the tokens [n, width] that are left of an image, the merged one last."""
         return self.merge(signals, self.chosen(signals.scores))
 
-    def signals(self, model: Any, pixels: torch.Tensor) -> list[Signals]:
-        """Ask the tower for what it says of each image; its blocks run once."""
-        tower = TowerSignals(model, pixels)
+    def signals(self, tower: Tower) -> list[Signals]:
+        """Return what a tower says of each image."""
         parts = (tower.features, tower.received(self.layer, self.query, self.heads), tower.keys(self.layer))
         return [Signals(*of_image) for of_image in zip(*parts, strict=True)]
 
@@ -205,7 +217,8 @@ class PruMerge(Selector):
     def _check(self, model: Architecture) -> None:
         """Refuse options that ask a tower for what it does not have."""
         check_tower(model, query=self.query, layer=self.layer, where=self._where)
-        self.kept(model.visual_tokens)
+        if model.visual_tokens:  # else they follow from the image
+            self.kept(model.visual_tokens)
 
 
 class PruMergePlus(PruMerge):

@@ -64,13 +64,13 @@ class ToMe(Selector):
 
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""
+        self.tower(model.architecture)
         kind = model.module.model.config.vision_config.model_type
         if kind not in _TOWERS:
             raise UserError(f"cannot merge tokens in a {kind}", where=self.where, todo="take a CLIP or SigLIP tower")
         if model.module.model.config.vision_feature_layer != _LAYER:
             what = f"it reads features of layer {model.module.model.config.vision_feature_layer}"
             raise UserError(what, where=self.where, todo=f"take a LLaVA that reads layer {_LAYER}")
-        self.tower(model.architecture)
         return super().apply(model)
 
     def leaves(self, work: Work) -> Work:
@@ -88,11 +88,11 @@ class ToMe(Selector):
 
     def tower(self, model: Architecture) -> Execution:
         """Return what runs of the tower for one image."""
+        if model.vision is not None and model.vision.merged > 1:
+            what = f"a {model.model_type} makes a token of two by two patches, which merging inside its tower breaks up"
+            raise UserError(what, where=self.where, todo="take a LLaVA")
         check_tower(model, query="mean", layer=_LAYER, where=self.where)
         vision: Vision = model.vision  # type: ignore[assignment]
-        if vision.patches != model.visual_tokens:
-            what = f"a {model.model_type} makes one visual token of several patches, which must stay apart"
-            raise UserError(what, where=self.where, todo="take a LLaVA")
         before, counts = vision.extra_tokens, self._counts(vision)
         layers = enumerate(pairwise(counts))
         return Execution(

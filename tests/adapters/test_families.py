@@ -13,9 +13,11 @@ import torch
 from adaptbench.adapters.family import Seen
 from adaptbench.adapters.family_internvl import InternVLSignals
 from adaptbench.adapters.family_qwen_vl import QwenSignals
+from adaptbench.adapters.tower_features import patch_features
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
-from adaptbench.adapters.transformers_multimodal import HFInternVL, HFLlavaNext, HFMultimodal, HFQwenVL
+from adaptbench.adapters.transformers_multimodal import HFInternVL, HFMultimodal, HFQwenVL
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.methods import Selector
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
 from adaptbench.models.pruning.dart import Dart
 from adaptbench.models.pruning.divprune import DivPrune
@@ -24,6 +26,7 @@ from adaptbench.models.pruning.g_prune import GPrune
 from adaptbench.models.pruning.grid_tokens import GridTokens
 from adaptbench.models.pruning.hired import Hired
 from adaptbench.models.pruning.pooled_tokens import PooledTokens
+from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.random_tokens import RandomTokens
 from adaptbench.models.pruning.sparsevlm import SparseVLM
@@ -43,13 +46,14 @@ if TYPE_CHECKING:
     from adaptbench.harness.contracts import Prompt
     from adaptbench.harness.methods import Method
 
-KINDS = {"llava-next": HFLlavaNext, "qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
+KINDS = {"qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
 SEEN = {"query": "mean", "layer": -1}
 METHODS = [
     DivPrune(keep=3), RandomTokens(keep=3), Hired(keep=3, **SEEN), VisPruner(keep=3, **SEEN), FastV(k=1, keep=3),
     VisionZip(dominant=2, contextual=1, cls_token=False, **SEEN), VTW(k=1),
     Dart(k=1, keep=3, visual_pivots=1, text_pivots=1), PyramidDrop(layers="1", shares="0.5", positions="original"),
-    SparseVLM(layers="1", counts="3", version="v2"), GPrune(keep=3),
+    SparseVLM(layers="1", counts="3", version="v2"), GPrune(keep=3), PruMerge(tokens=3, query="mean"),
+    PruMergePlus(tokens=3, query="mean", merged=False),
 ]  # fmt: skip
 
 
@@ -62,6 +66,13 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def ours(family: Family) -> HFMultimodal:
     return KINDS[family.name](str(family.folder))
+
+
+class Own(Selector):
+    """As a plugin may have one."""
+
+    def __call__(self, llava: Any, pixels: torch.Tensor) -> torch.Tensor:
+        return patch_features(llava, pixels)
 
 
 @contextlib.contextmanager
@@ -116,13 +127,9 @@ def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimo
 def test_what_selectors_compute_is_priced_as_torch_counts_it(family: Family, size: tuple[int, int]) -> None:
     base = KINDS[family.name](str(family.folder), attention="eager")  # the counter does not see fused kernels
     prompt = asked("how many cat", noise(3, *size), noise(1, 60, 90), tokens=1)
-    keep = min(base.family.seeing(image).visual_tokens for image in prompt.images)
+    keep = min(base.family.size(image).tokens for image in prompt.images)
     chosen = [one for one in METHODS if one.stage == "vision" and keep >= 3]
-    for method in (
-        DivPrune(keep=keep),
-        *chosen,
-        *([Hired(keep=3)] if family.name in ("internvl", "llava-next") else []),
-    ):
+    for method in (DivPrune(keep=keep), *chosen, *([Hired(keep=3)] if family.name == "internvl" else [])):
         model = method.apply(base)
         cost = model.answer([prompt])[0].cost
         assert cost is not None
@@ -140,20 +147,19 @@ def test_a_selector_is_told_from_the_tower_image_by_image(ours: HFMultimodal) ->
     assert marks == [*["saw", "tower", "method"] * 2, "tower", "prefill", "token"]
 
 
-def test_a_method_that_keeps_all_tokens_changes_nothing(family: Family, ours: HFMultimodal) -> None:
+def test_a_method_that_keeps_all_tokens_changes_nothing(ours: HFMultimodal) -> None:
     prompt = known(asked("how many cat", noise(3, 90, 60)))
     tokens = ours.token_counts(prompt)[1]
-    selectors = () if family.name == "llava-next" else (RandomTokens(keep=tokens), DivPrune(keep=tokens))
-    for method in (*selectors, FastV(k=1, r=0)):
+    for method in (RandomTokens(keep=tokens), DivPrune(keep=tokens), FastV(k=1, r=0)):
         assert method.apply(ours).generate([prompt, prompt]) == ours.generate([prompt, prompt])
 
 
 def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultimodal) -> None:
     prompt = asked("how many cat", noise(3, 90, 60))
-    with pytest.raises(UserError, match=r"cannot merge tokens in a|ToMe reads the tower of a LLaVA"):
-        ToMe(keep=8).apply(ours).generate([prompt])
-    with pytest.raises(UserError, match="PooledTokens reads the tower of a LLaVA"):
-        PooledTokens(grid=1).apply(ours).generate([prompt])
+    with pytest.raises(UserError, match="two by two patches, which merging inside its tower breaks up"):
+        ToMe(keep=1).apply(ours)
+    with pytest.raises(UserError, match="Own runs a LLaVA's tower itself"):
+        Own().apply(ours).generate([prompt])
     with pytest.raises(UserError, match=f"is not a LLaVA.*name it {family.name.partition('2')[0].rstrip('-.')}"):
         HFMultimodal(str(family.folder))
     with pytest.raises(UserError, match="attention is shown of LLaVAs"):
@@ -179,6 +185,27 @@ def test_kept_tokens_keep_their_rows_and_columns_and_the_text_goes_on_where_it_w
     assert full.positions is not None
     assert cut.positions is not None
     assert torch.equal(full.positions[~full.visual], cut.positions[~cut.visual])
+
+
+@pytest.mark.parametrize("method", [PooledTokens, GridTokens])
+def test_a_grid_stands_on_the_rows_and_columns_of_an_image(qwen: HFQwenVL, method: Any) -> None:
+    (whole,) = qwen.see(qwen.family.inputs([noise(3, 84, 56)]))  # two rows of three tokens
+    (seen,), square = method(grid=2).apply(qwen).see(qwen.family.inputs([noise(3, 84, 56)])), whole.features
+    assert seen.places is not None
+    assert seen.places.tolist() == [[0, 0, 0], [0, 0, 2], [0, 1, 0], [0, 1, 2]]
+    means = [square[[0, 1]].mean(0), square[[1, 2]].mean(0), square[[3, 4]].mean(0), square[[4, 5]].mean(0)]
+    expected = torch.stack(means) if method is PooledTokens else square[[0, 2, 3, 5]]
+    assert torch.allclose(seen.features, expected, atol=1e-6)
+
+
+def test_a_merged_token_stands_where_the_pruned_token_stood_that_it_has_most_of(qwen: HFQwenVL) -> None:
+    inputs, method = qwen.family.inputs([noise(3, 84, 56)]), PruMerge(tokens=3, query="mean")
+    (seen,) = method.apply(qwen).see(inputs)
+    with torch.inference_mode():
+        signals = QwenSignals(qwen.network, inputs["pixel_values"], inputs["image_grid_thw"][0])
+        ranked = signals.received(-1, "mean", "single")[0].argsort(descending=True).tolist()
+    assert seen.places is not None
+    assert seen.places.tolist() == [[0, place // 3, place % 3] for place in ranked[:3]]
 
 
 def test_what_the_tower_says_is_said_of_tokens_in_raster_order(qwen: HFQwenVL, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,8 +236,8 @@ def test_options_that_ask_for_what_the_tower_lacks_are_refused(qwen: HFQwenVL) -
     ):  # fmt: skip
         with pytest.raises(UserError, match=message):
             Hired(keep=3, **options).apply(qwen)
-    with pytest.raises(UserError, match="not a square"):
-        GridTokens(grid=1).apply(qwen).generate([asked("how many", noise(3, 112, 28))])
+    with pytest.raises(UserError, match="cannot put a grid of 2 x 2 on 1 x 4 visual tokens; give grid from 1 to 1"):
+        GridTokens(grid=2).apply(qwen).generate([asked("how many", noise(3, 112, 28))])
     with pytest.raises(UserError, match="no gaps to close"):
         FastV(k=1, keep=1, positions="compacted").apply(qwen).generate([asked("how many", noise(3, 112, 56))])
 
@@ -223,13 +250,18 @@ def test_a_tiles_tokens_are_what_pixel_shuffle_makes_of_their_patches(tmp_path: 
     assert isinstance(whole, Seen)
     with torch.inference_mode():
         assert torch.allclose(signals.projected[0], whole.features, atol=1e-6)
-        assert signals.grid == (0, 0)
+        assert signals.grid == (2, 2)
         assert len(inputs["pixel_values"]) == model.family.size(noise(2, 90, 30)).tiles == 4  # the whole comes last
         shares = signals.received(-1, "cls", "mean").view(4, 4).sum(dim=1) * 4  # four patches a token
         assert bool((shares < 1).all())  # the rest is the CLS token's
         assert bool((shares > 0.5).all())
     fewer = Hired(keep=3).apply(model)  # by its CLS tokens' attention
     assert fewer.token_counts(asked("how many", noise(2, 90, 30)))[1] == 3
+    cells = GridTokens(grid=1).apply(model)  # of each tile
+    assert cells.token_counts(asked("how many", noise(2, 90, 30)))[1] == 4
+    patches = torch.arange(16.0)  # their numbers
+    groups = model.network.model.pixel_shuffle(patches.view(1, 4, 4, 1), scale_factor=0.5).view(4, 4)
+    assert torch.equal(signals._of_tokens(patches.view(1, 16, 1))[0, :, 0], groups.mean(dim=1))
 
 
 @pytest.mark.parametrize("kind", [AdaLlavaL, AdaLlavaH])
@@ -244,10 +276,6 @@ def test_schedulers_run_parts_of_blocks(ours: HFMultimodal, kind: type[AdaLlavaL
 
 
 def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultimodal) -> None:
-    if family.name == "llava-next":
-        with pytest.raises(UserError, match="the image is read as 5 tiles, whose tokens are in no grid"):
-            ours.kept(asked("how many cat", noise(3, 90, 60)))
-        return
     image = noise(3, 90, 60) if family.name != "internvl" else noise(0, 28, 28)
     size = ours.family.size(image)
     model = FastV(k=1, keep=1).apply(RandomTokens(keep=2).apply(ours))
@@ -255,5 +283,5 @@ def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultim
     assert entering.kept.shape == (size.rows, size.columns)
     assert (entering.kept.sum(), after.kept.sum(), after.block) == (2, 1, 1)
     if family.name == "internvl":
-        with pytest.raises(UserError, match="the image is read as 4 tiles, whose tokens are in no grid"):
+        with pytest.raises(UserError, match="the image is cut into 4 tiles, whose tokens are in no grid"):
             model.kept(asked("how many cat", noise(2, 90, 30)))

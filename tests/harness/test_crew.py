@@ -31,6 +31,20 @@ def record_written(event):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
+METHODS = """
+import adaptbench
+
+class Nothing(adaptbench.Method):
+    times: int = 1
+
+    def apply(self, model):
+        return model
+
+@adaptbench.hookimpl
+def register(registry):
+    registry.method("nothing", Nothing, card=adaptbench.MethodCard())
+"""
+
 
 class Notes(Progress):
     def __init__(self):
@@ -121,6 +135,20 @@ def test_a_worker_is_asked_of_the_model_that_it_has_loaded(crewed, alone):
     assert crewed(crew).results == alone.results
     assert [line[:2] for line in crew.log] == [(1, "toy-vectors"), (2, "toy-adder"), (1, "toy-vectors")]
     assert (crew.hired, crew.closed) == (2, True)
+
+
+def test_a_worker_goes_on_with_its_base_and_takes_another_one_before_what_others_have_loaded(quick, tmp_path):
+    file = tmp_path / "methods.py"
+    file.write_text(METHODS)
+    plugins, crew = load_plugins([TOYS, str(file)]), Hands()
+    models = ["toy-vectors", "toy-vectors+nothing", "toy-adder", "toy-adder+nothing", "toy-vectors+nothing(times=2)"]
+    tasks = ["toy-images(samples=20)", "toy-words(samples=20)"]
+    spec = RunSpec(plan(plugins.registry, Request(models, tasks)), tmp_path / "run", timing=False)
+    execute(plugins, spec, None, Crewed(crew, plugins.registry))
+    assert [line[:2] for line in crew.log] == [
+        (1, "toy-vectors"), (2, "toy-adder"), (1, "toy-vectors+nothing"), (2, "toy-adder+nothing"),
+        (1, "toy-vectors+nothing(times=2)"),
+    ]  # fmt: skip
 
 
 def test_a_job_of_which_workers_die_fails_and_the_others_are_done(crewed, tmp_path):

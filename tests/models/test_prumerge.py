@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from adaptbench.adapters.tower_signals import TowerSignals
 from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.architecture import read_architecture
@@ -225,7 +226,7 @@ def test_a_patch_scores_what_cls_attends_to_it(llava: Callable, ask: Callable) -
     pixels = pixels_of(model, ask, 1, 2, 3)
     out, query, key = asked_of_the_tower(model, pixels)
     attention = (query @ key.transpose(1, 2) / math.sqrt(16)).softmax(-1)
-    found = PruMerge().signals(model.module.model, pixels)
+    found = PruMerge().signals(TowerSignals(model.module.model, pixels))
     assert len(found) == 3
     for image, own in enumerate(found):
         assert torch.allclose(own.scores, attention[image, 0, 1:], atol=1e-6)
@@ -242,7 +243,7 @@ def test_with_heads_it_is_the_towers_own_attention(llava: Callable, ask: Callabl
         attention = asked_of_the_tower(model, pixels)[0].attentions[layer]
         skipped = int(model is clip)
         expected = attention[:, :, 0] if query == "cls" else attention.mean(2)
-        found = PruMerge(query=query, heads="mean", layer=layer).signals(model.module.model, pixels)
+        found = PruMerge(query=query, heads="mean", layer=layer).signals(TowerSignals(model.module.model, pixels))
         for image, own in enumerate(found):
             assert torch.allclose(own.scores, expected[image, :, skipped:].mean(0), atol=1e-6)
             assert len(own.features) == 36
@@ -253,7 +254,7 @@ def test_several_layers_of_features_stand_side_by_side(llava: Callable, ask: Cal
     pixels, config = pixels_of(model, ask, 1), model.module.model.config
     config.vision_feature_layer = [-2, 1]
     try:
-        (own,) = PruMerge().signals(model.module.model, pixels)
+        (own,) = PruMerge().signals(TowerSignals(model.module.model, pixels))
     finally:
         config.vision_feature_layer = -2
     assert own.features.shape == (36, 32)
@@ -286,7 +287,7 @@ def test_the_projector_is_given_the_selected_features(llava: Callable, ask: Call
     model = PruMerge(neighbours=0, merged=False, order="raster").apply(llava())
     pixels = pixels_of(model, ask, 1)
     with torch.no_grad():
-        (given,) = PruMerge().signals(model.module.model, pixels)
+        (given,) = PruMerge().signals(TowerSignals(model.module.model, pixels))
         whole, (left,) = seen_by(llava(), pixels)[0], seen_by(model, pixels)
     kept = sorted(PruMerge().chosen(given.scores))
     assert 1 < len(kept) < 10
