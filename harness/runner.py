@@ -44,6 +44,8 @@ class RunSpec:
     """Threads that each worker computes on; by default as many as its libraries choose."""
     elsewhere: bool = False
     """Whether it runs on other machines, whose devices are not known here."""
+    reports: tuple[str, ...] = ()
+    """What answers the suite, for `adaptbench report`."""
 
     def __post_init__(self) -> None:
         """Refuse a device that is not here, as planning refuses all else that cannot work.
@@ -122,7 +124,7 @@ def execute(
         threads=spec.threads,
     )
     executor = executor or InProcess(plugins, run, progress)
-    RunDirectory(spec.out).ask_for(cell.id for cell in spec.plan.cells)
+    RunDirectory(spec.out).ask_for((cell.id for cell in spec.plan.cells), spec.reports)
     plugins.fire("run_started", hooks.RunStarted(path=spec.out, cells=[cell.id for cell in spec.plan.cells]))
     found = {result.cell: result for result in executor.run(jobs_of(spec.plan, run))}
     cells = [cell.id for cell in spec.plan.cells]

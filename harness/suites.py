@@ -37,6 +37,8 @@ class Suite(BaseModel):
     budgets: tuple[float, ...] = ()
     """For models with a method that takes a budget and a spec that does not say which."""
     seeds: tuple[int, ...] = (0,)
+    reports: tuple[str, ...] = ()
+    """Reports that answer what the suite asks: `adaptbench report` writes them beside the leaderboard."""
     only: dict[str, str] = {}
     """Pattern of model specs, such as ``*-shop*`` -> the only one of the tasks that these models are asked."""
     batch_size: int | None = Field(default=None, ge=1)
@@ -44,7 +46,7 @@ class Suite(BaseModel):
     plugins: tuple[str, ...] = ()
     """Plugins to load: entry points, modules, or files, which are relative to the suite's."""
 
-    @field_validator("models", "tasks", "budgets", "seeds", "plugins", mode="before")
+    @field_validator("models", "tasks", "budgets", "seeds", "reports", "plugins", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
@@ -66,7 +68,7 @@ class Suite(BaseModel):
     def _model_specs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_checked(parse, text) for text in value)
 
-    @field_validator("tasks")
+    @field_validator("tasks", "reports")
     @classmethod
     def _task_specs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_checked(parse_call, text) for text in value)

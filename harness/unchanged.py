@@ -23,7 +23,7 @@ from .store.documents import read_document, write_document
 from .store.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .identity import Settings
     from .planning import Request
@@ -111,6 +111,23 @@ def note_finished(run: RunDirectory, asked: str, said: Iterable[str], results: I
         done = FinishedRun(asked=asked, cells={result.key: result.cell for result in results}, said=tuple(said))
         with suppress(UserError, OSError):  # it only saves time
             write_document(run.path / ".finished.json", done)
+
+
+def note_shown(run: RunDirectory) -> None:
+    """Remember that a finished run was asked for again: then it is the one that was worked on last."""
+    with suppress(OSError):
+        (run.path / ".finished.json").touch()
+
+
+def last_worked_on(runs: Iterable[RunDirectory]) -> RunDirectory:
+    """The run, of one or more, that a command last made or was last asked for."""
+    return max(runs, key=lambda run: max(filter(None, _times(run)), default=0))
+
+
+def _times(run: RunDirectory) -> Iterator[int]:
+    for name in ("manifest.json", "plan.json", ".finished.json"):
+        with suppress(OSError):
+            yield (run.path / name).stat().st_mtime_ns
 
 
 def is_written(out: Path, runs: Sequence[RunDirectory], asked: str) -> bool:

@@ -43,12 +43,14 @@ class Table:
     Attributes:
         heads: Of the columns.
         rows: Texts, numbers and verdicts.
+        aside: Places of rows that others are only held against, such as baselines: quieter on the page.
     """
 
     title: str
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[Item]]
+    aside: frozenset[int] = frozenset()
 
     @property
     def numbers(self) -> list[int]:

@@ -134,7 +134,9 @@ def cost(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run directories, or folders of them.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run directories, or folders of them; default the latest run.")
+    ] = None,
     out: Annotated[
         Optional[list[Path]],  # noqa: UP045
         typer.Option(help="File to write; its ending chooses the format, and a name without one is a folder."),
@@ -157,8 +159,8 @@ def report(
     """Write a leaderboard or another report of runs.
 
     A leaderboard is .html, .md, .csv, .parquet or .tex, or charts as .svg and .pdf; without an ending it is a folder, a
-    site of several pages with every sample. Default: RUN/leaderboard.html, of a large run RUN/leaderboard/, or
-    RUN/TABLE.html.
+    site of several pages with every sample. Default: RUN/leaderboard.html, of a large run RUN/leaderboard/, with the
+    reports that the run's suite names; or RUN/TABLE.html.
     """
     from .reporting import ReportOptions, write_reports
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import UserError
 from ..hashing import canonical_json, sha256_hex
@@ -17,11 +17,11 @@ from ..progress import SILENT, StepBars
 from ..specs import parse_call
 from ..stamps import installed
 from ..store import RunDirectory
-from ..unchanged import is_written, note_written, records_size, run_content
+from ..unchanged import is_written, last_worked_on, note_written, records_size, run_content
 from .output import echo, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..plugins import Plugins
     from ..registry import Entry, Registry
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _BOARD = "leaderboard"
 """The report that is meant if none is named; with a baseline it is the comparison."""
 _COMPARISON = "comparison"
+_RUNS = Path("runs")
+"""Where `adaptbench run` puts runs."""
 _LARGE = 100_000_000
 """Bytes of records from which on a report is a folder if it can be one and no file is named: some 100,000 records."""
 
@@ -38,6 +40,7 @@ class ReportOptions:
     """What ``adaptbench report`` is asked for.
 
     Attributes:
+        runs: Default the latest one, unless a report is named.
         outs: Files or folders to write; default RUN/REPORT.html, of a large run RUN/REPORT/, and without a run the
             terminal.
         name: The report with its arguments; empty for the leaderboard, or for what writes an ending that it lacks.
@@ -54,37 +57,71 @@ class ReportOptions:
     as_json: bool = False
 
 
+class _Writer(NamedTuple):
+    """A report, its arguments, and the ending of its file or folder."""
+
+    entry: Entry
+    arguments: dict[str, Any]
+    form: str
+
+
 def write_reports(asked: ReportOptions) -> None:
-    """Write a report to each file or folder and say where they are."""
+    """Write reports to their files or folders and say where they are."""
     plugins = load_plugins(asked.plugins)
     if asked.baseline and not asked.name:
         asked = replace(asked, name=_COMPARISON)
-    usual = plugins.registry.find("report", parse_call(asked.name or _BOARD).name)
+    if not (asked.runs or asked.name):
+        asked = replace(asked, runs=_latest())
     runs = tuple(run for path in asked.runs for run in RunDirectory.within(path))
-    outs = asked.outs or [_usual_out(usual, asked, runs)]
-    stamps = {out: _stamp(plugins, runs, asked, out) for out in outs}
-    changed = [out for out in outs if not (stamps[out] and is_written(out, runs, stamps[out]))]
-    writers = [_writer(plugins.registry, asked, out) for out in changed]
-    for out, (entry, arguments, form) in zip(changed, writers, strict=True):
-        with ExitStack() as stack:
-            gc.disable()  # what is read stays to the end: to look for garbage among it takes as long as all else
-            stack.callback(gc.enable)
-            told = sys.stderr.isatty() and not asked.as_json
-            progress = stack.enter_context(StepBars()) if told else SILENT
-            request = ReportRequest(runs=runs, plugins=plugins, form=form, progress=progress)
-            content = entry.make(request, **arguments)
-            if asked.runs or asked.outs:
-                write_report(out, form, content)
-        if not (asked.runs or asked.outs):
-            echo(content, nl=False)
-            return
-        if stamps[out]:
-            note_written(out, runs, stamps[out])
-    written = [str(out / "index.html" if (out / "index.html").is_file() else out) for out in outs]
+    parts = list(_parts(plugins.registry, asked, runs))
+    stamps = [_stamp(plugins, runs, part, part.outs[0]) for part in parts]
+    kept = [bool(stamp) and is_written(part.outs[0], runs, stamp) for part, stamp in zip(parts, stamps, strict=True)]
+    writers = [None if keep else _writer(plugins.registry, part) for part, keep in zip(parts, kept, strict=True)]
+    written = []
+    for part, stamp, writer in zip(parts, stamps, writers, strict=True):
+        out = part.outs[0]
+        if writer:
+            content = _made(plugins, runs, writer, told=not asked.as_json)
+            if not (asked.runs or asked.outs):
+                echo(content, nl=False)
+                return
+            write_report(out, writer.form, content)
+            if stamp:
+                note_written(out, runs, stamp)
+        written.append(str(out / "index.html" if (out / "index.html").is_file() else out))
+        if not asked.as_json:
+            echo(written[-1])
     if asked.as_json:
         write_json(written)
-    else:
-        echo("\n".join(written))
+
+
+def _latest() -> list[Path]:
+    """The latest of the runs that are where `adaptbench run` puts them; none if there is none."""
+    with suppress(UserError):
+        return [last_worked_on(RunDirectory.within(_RUNS)).path]
+    return []
+
+
+def _parts(registry: Registry, asked: ReportOptions, runs: Sequence[RunDirectory]) -> Iterator[ReportOptions]:
+    """One for each file: those that are named; else the usual one, with the reports that answer what suites ask."""
+    for out in asked.outs:
+        yield replace(asked, outs=[out])
+    if not asked.outs:
+        answers = [] if asked.name else dict.fromkeys(name for run in runs for name in run.reports())
+        for part in (asked, *(replace(asked, name=name, hardware=()) for name in answers)):
+            entry = registry.find("report", parse_call(part.name or _BOARD).name)
+            yield replace(part, outs=[_usual_out(entry, part, runs)])
+
+
+def _made(plugins: Plugins, runs: tuple[RunDirectory, ...], writer: _Writer, *, told: bool) -> Any:
+    """What a report returns."""
+    entry, arguments, form = writer
+    with ExitStack() as stack:
+        gc.disable()  # what is read stays to the end: to look for garbage among it takes as long as all else
+        stack.callback(gc.enable)
+        progress = stack.enter_context(StepBars()) if told and sys.stderr.isatty() else SILENT
+        request = ReportRequest(runs=runs, plugins=plugins, form=form, progress=progress)
+        return entry.make(request, **arguments)
 
 
 def _usual_out(entry: Entry, asked: ReportOptions, runs: Sequence[RunDirectory]) -> Path:
@@ -109,8 +146,9 @@ def _stamp(plugins: Plugins, runs: Sequence[RunDirectory], asked: ReportOptions,
     return sha256_hex(canonical_json([installed(), [run_content(run) for run in runs], options]))
 
 
-def _writer(registry: Registry, asked: ReportOptions, out: Path) -> tuple[Entry, dict[str, Any], str]:
-    """The report that a file is written by, its arguments, and its form."""
+def _writer(registry: Registry, asked: ReportOptions) -> _Writer:
+    """The report that writes the file."""
+    out = asked.outs[0]
     if asked.name:
         entry = registry.find("report", parse_call(asked.name).name)
         form = file_form(out, entry.card.formats, f"the report {entry.name!r}")
@@ -124,4 +162,4 @@ def _writer(registry: Registry, asked: ReportOptions, out: Path) -> tuple[Entry,
         raise UserError(f"the report {entry.name!r} compares with no baseline", todo="leave --baseline or --table out")
     given = {"hardware": tuple(asked.hardware), "baseline": asked.baseline}
     offered = {name: value for name, value in given.items() if value}
-    return entry, entry.bind(parse_call(asked.name or entry.name), **offered), form
+    return _Writer(entry, entry.bind(parse_call(asked.name or entry.name), **offered), form)

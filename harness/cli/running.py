@@ -55,10 +55,10 @@ def run_command(options: RunOptions) -> None:
     """Plan, show the plan, and run it; what was asked of this run before and is finished is only shown."""
     from ..samples import SampleLimit
     from ..store import RunDirectory
-    from ..unchanged import asked_for, finished, note_finished
+    from ..unchanged import asked_for, finished, note_finished, note_shown
 
     plugins = load_plugins(options.plugins)
-    request, name, settings = _request(plugins, options)
+    request, name, settings, reports = _request(plugins, options)
     limit = SampleLimit(options.limit, options.sample)
     run = RunDirectory(options.out or Path("runs") / name)
     whole = not (options.dry_run or options.crew.shard)
@@ -66,6 +66,8 @@ def run_command(options: RunOptions) -> None:
     done = finished(run, asked)
     if done is not None:
         before, results = done
+        run.ask_for((), reports)
+        note_shown(run)
         _tell_plugins(plugins, run, results)
         if not options.as_json:
             _show([result.cell for result in results], f"{_count(results)} in {run.path}, all done before", before.said)
@@ -77,8 +79,9 @@ def run_command(options: RunOptions) -> None:
     command, fail_fast = shlex.join(["adaptbench", *sys.argv[1:]]), options.fail_fast or "--debug" in sys.argv
     threads = options.crew.threads_each(settings.device)
     spec = RunSpec(
-        planned, run.path, settings, limit, command, fail_fast, options.timing, threads, bool(options.crew.ray_address)
-    )
+        planned, run.path, settings, limit, command, fail_fast, options.timing, threads, bool(options.crew.ray_address),
+        reports,
+    )  # fmt: skip
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
@@ -127,11 +130,11 @@ def _tell_results(path: Path, results: Sequence[CellResult]) -> None:
     say(f"board: adaptbench report {shlex.quote(str(path))}")
 
 
-def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings]:
-    """What to run, the default name of the run, and the settings; options add to a suite's models and tasks."""
+def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings, tuple[str, ...]]:
+    """What to run, the run's default name, settings and reports; options add to a suite's models and tasks."""
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
     device = options.crew.device(options.device)
-    batch_size, name, only = options.batch_size, "latest", dict[str, str]()
+    batch_size, name, only, reports = options.batch_size, "latest", dict[str, str](), tuple[str, ...]()
     if options.suite:
         suite = find_suite(plugins, options.suite)
         name = re.sub(r"[^\w.-]+", "-", suite.name)
@@ -139,12 +142,16 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))
         tasks = (*suite.tasks, *(task for task in tasks if str(parse_call(task)) not in suite.tasks))
         budgets, seeds, only = budgets or suite.budgets, seeds or suite.seeds, suite.only
+        reports = suite.reports
+        for report in reports:
+            plugins.registry.find("report", parse_call(report).name)
         batch_size, device = batch_size or suite.batch_size, device or suite.device
     elif not (models and tasks):
         raise UserError(
             "there is nothing to run", todo="name a suite, or --model and --task; `adaptbench list` shows them"
         )
-    return Request(models, tasks, budgets, seeds or (0,), only), name, _settings(batch_size, device, options.waive)
+    request = Request(models, tasks, budgets, seeds or (0,), only)
+    return request, name, _settings(batch_size, device, options.waive), reports
 
 
 def _settings(batch_size: int | None, device: str | None, waive: tuple[str, ...]) -> Settings:

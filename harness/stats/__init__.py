@@ -5,7 +5,7 @@ second to import.
 """
 
 from .contrasts import difference_interval, drawn_differences, ratio_interval
-from .intervals import Values, cluster_names, drawn_intervals, mean_interval, share_interval, wilson
+from .intervals import Values, cluster_names, drawn_intervals, drawn_weights, mean_interval, share_interval, wilson
 from .paired import holm, mcnemar_p, paired_p, paired_ps
 from .power import detectable_difference, detectable_gap, detectable_mean_difference, mcnemar_power
 from .tiers import Lead, Tier, pareto, rank_tiers
@@ -21,6 +21,7 @@ __all__ = [
     "difference_interval",
     "drawn_differences",
     "drawn_intervals",
+    "drawn_weights",
     "holm",
     "mcnemar_p",
     "mcnemar_power",

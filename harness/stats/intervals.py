@@ -156,14 +156,15 @@ def drawn_intervals(
     return found
 
 
-def drawn_weights(n: int, groups: Sequence[str] | None = None) -> Iterator[Values]:
+def drawn_weights(n: int, groups: Sequence[str] | None = None, stream: int = 0) -> Iterator[Values]:
     """Yield how often each of n samples is drawn, float64 [n], 1,000 times; always the same for one n and its groups.
 
-    With ``groups`` whole groups are drawn. Of a single independent sample nothing is drawn.
+    With ``groups`` whole groups are drawn. Of a single independent sample nothing is drawn. Sets of samples that are
+    drawn beside each other need streams of their own.
     """
     index = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     units = int(index.max()) + 1
-    generator = np.random.Generator(np.random.PCG64(n))
+    generator = np.random.Generator(np.random.PCG64([n, stream]))  # of stream 0 the same as of n alone
     for _ in range(_DRAWS if units > 1 else 0):
         yield generator.multinomial(units, np.full(units, 1 / units))[index].astype(np.float64)
 

@@ -69,6 +69,8 @@ class Planned(BaseModel):
     schema_version: int = SCHEMA_VERSION
     cells: tuple[CellId, ...] = ()
     """All that any command asked of this run, started or not, in the order of asking."""
+    reports: tuple[str, ...] = ()
+    """Reports that answer what its suites ask."""
 
 
 class Failures(BaseModel):
@@ -177,16 +179,19 @@ class RunDirectory:
         """Note cells in the manifest, by their keys; each takes the place of the same cell under another key."""
         self._update(lambda m: m.model_copy(update={"cells": _with(m.cells, cells)}))
 
-    def ask_for(self, cells: Iterable[CellId]) -> None:
-        """Note what a command asks for, so that a run that was stopped can tell how much is left."""
+    def ask_for(self, cells: Iterable[CellId], reports: Iterable[str] = ()) -> None:
+        """Note what a command asks for, so that a run that was stopped can tell how much is left, and its reports."""
         make_folder(self.path)
         with disk_errors(self.path), FileLock(self.path / ".lock"):
             if not self.started:
                 self._refuse_strangers()
             known = self._planned()
-            asked = tuple(dict.fromkeys((*known, *cells)))
+            asked = Planned(
+                cells=tuple(dict.fromkeys((*known.cells, *cells))),
+                reports=tuple(dict.fromkeys((*known.reports, *reports))),
+            )
             if asked != known:
-                write_document(self.path / "plan.json", Planned(cells=asked))
+                write_document(self.path / "plan.json", asked)
 
     def planned(self) -> tuple[CellId, ...]:
         """What was asked of this run; of a run of an earlier version, what it began.
@@ -194,12 +199,19 @@ class RunDirectory:
         Raises:
             UserError: The file cannot be read.
         """
-        return tuple(dict.fromkeys((*self._planned(), *self.manifest().cells.values())))
+        return tuple(dict.fromkeys((*self._planned().cells, *self.manifest().cells.values())))
 
-    def _planned(self) -> tuple[CellId, ...]:
+    def reports(self) -> tuple[str, ...]:
+        """The reports that answer what its suites ask.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        return self._planned().reports
+
+    def _planned(self) -> Planned:
         todo = "remove the file and run the same command again"
-        planned = read_document(self.path / "plan.json", Planned, todo)
-        return () if planned is None else planned.cells
+        return read_document(self.path / "plan.json", Planned, todo) or Planned()
 
     def failures(self) -> dict[CellId, str]:
         """Why the last attempts at cells failed.

@@ -57,6 +57,11 @@ class Answers:
         """Of the metric that ranks, float64 [samples]; NaN where a sample has none."""
         return self.row.scores.values
 
+    @property
+    def clusters(self) -> list[str] | None:
+        """The name of each sample's cluster; ``None`` if they are all independent."""
+        return cluster_names(self.row.scores.samples, self.row.scores.groups)
+
 
 class Loyalty(NamedTuple):
     """Share of the samples to which a model says what the whole model says.

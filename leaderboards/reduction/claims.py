@@ -1,36 +1,32 @@
-"""``adaptbench report RUN --table reduction-claims --baseline MODEL``: claims about token reduction, tried on runs.
+"""``adaptbench report RUN --table reduction-claims``: claims about token reduction, tried on runs.
 
-A claim says that one method is above others. It is tried pair by pair on the samples that both answered, by mean
-retention; several models of a method, such as random tokens of several seeds, are taken together as their mean.
+A claim is tried comparison by comparison, in each family and in all families together.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from ...harness.specs import Spec, parse
-from ...harness.stats import holm, paired_p
 from .. import wording
 from ..collect import collect
 from ..study import Number, Study, Table, Verdict, render
-from .answers import samples_of
-from .lines import find
-from .ranks import stacked
+from .lines import SMALLER, Named, find
+from .settings import settings
+from .trials import Scope, beside, by_groups, by_ratio, everywhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ...harness.outputs import ReportRequest
     from ..study import Item
-    from .lines import Found, Line
+    from .lines import Found
+    from .trials import Trial
 
 _ALPHA = 0.05
-_INVERTED = "fitprune, inverted"
-_NO_METHODS = frozenset({"blind", "grid-tokens", "pooled-tokens", "random-tokens", "smaller-images", _INVERTED})
-"""Baselines, and what is a method by mistake."""
+_TOGETHER = "together"
+_RANDOM = "random-tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,48 +34,68 @@ class Claim:
     """Something that is said of methods.
 
     Attributes:
-        one: The method that is said to be above, or below, the others.
-        others: Theirs; ``None`` stands for all methods but baselines.
-        above: Whether ``one`` is said to be above.
+        tried: Makes the comparisons.
+        above: Whether the difference is said to be above 0.
+        most: It is said of most; else of all.
     """
 
     source: str
     text: str
-    one: str
-    others: str | None
-    above: bool
+    tried: Callable[[Scope], list[Trial]] = field(compare=False)
+    above: bool = True
+    most: bool = True
+
+
+def _below(source: str, name: str, method: str, *others: str) -> Claim:
+    return Claim(source, name, partial(beside, one=method, others=others), above=False)
 
 
 CLAIMS = (
-    Claim("UniPruneBench", "random tokens beat most methods", "random-tokens", None, above=True),
-    Claim("VTC-Bench", "smaller images beat most methods", "smaller-images", None, above=True),
-    Claim("UniPruneBench", "FitPrune is below random tokens", "fitprune", "random-tokens", above=False),
-    Claim("its released code", "FitPrune that keeps the lowest scores is below random tokens",
-          _INVERTED, "random-tokens", above=False),
+    Claim("UniPruneBench", "random tokens beat most methods", partial(beside, one=_RANDOM, others=())),
+    _below("UniPruneBench", "FitPrune is below random tokens", "fitprune", _RANDOM),
+    _below("its released code", "FitPrune that keeps the lowest scores is below random tokens",
+           "fitprune, inverted", _RANDOM),
+    _below("UniPruneBench", "G-Prune is below random tokens", "g-prune", _RANDOM),
+    _below("UniPruneBench", "PruMerge is below random tokens", "prumerge", _RANDOM),
+    _below("UniPruneBench", "VTW is below random tokens", "vtw", _RANDOM),
+    Claim("UniPruneBench", "no method wins everywhere", everywhere, above=False, most=False),
+    Claim("UniPruneBench", "the ratio matters more than the method", by_ratio),
+    _below("EffiVLM-Bench", "PruMerge+ is below FastV and VisionZip", "prumerge-plus", "fastv", "visionzip"),
+    Claim("VTC-Bench", "smaller images beat most methods", partial(beside, one=SMALLER, others=())),
+    Claim("VTC-Bench", "methods are farther apart on group A than on B", by_groups),
 )  # fmt: skip
 
 _NOTES = (
-    "A claim is tried on each pair of the method that it is about and another one: both means over tasks of s / f, the "
-    "score as a share of the whole model's, by a paired test over the samples that both have a score for (of groups, "
-    f"their sums), adjusted for all pairs of the claim (Holm, {_ALPHA:g}). It holds if it does for more than half of "
-    "the pairs, does not hold if its opposite does, and else is undecided: too few pairs are told apart.",
-    "Several models of one method are taken together as their mean. All settings of a method that the runs hold take "
-    "part, whatever tokens they read: these stand beside them.",
+    "A claim is tried by comparisons of means over tasks of s / f, the score as a share of the whole model's, with "
+    "paired tests over the samples that both have a score for (of groups, their sums), adjusted for all comparisons of "
+    f"the claim (Holm, {_ALPHA:g}). It holds if it does clearly in more than half of the comparisons, does not hold if "
+    "its opposite does, and else is undecided: too few are told apart.",
+    "Together: means are over the tasks of all families that have both methods, and a sample that several families "
+    "answered is one cluster of the test.",
+    "Models of a method that differ in their seed alone are taken together as their mean. A method at several numbers "
+    "of tokens takes part with each; it meets random tokens and smaller images at the number nearest to its own.",
+    "No method wins everywhere: that each is clearly below another one on some task of some family, among those that "
+    "leave about as many tokens as most do; it does not hold if one of them is clearly above all others on every task. "
+    "The row of a method is the comparison that it loses most clearly, or its closest one.",
+    "The ratio matters more: for two methods with two numbers of tokens, what tokens change is more than what methods "
+    "change just where each of the two, with more tokens, is above the other with fewer. Groups A and B: for two "
+    "methods, the distance of their accuracies on A is more than that on B just where both their sum and their "
+    "difference have one sign. Both must be clear, so p is the larger of two. The difference is the smaller of two.",
 )
 
 
-class _Pair(NamedTuple):
-    """A claim's method beside another one.
+class _Tried(NamedTuple):
+    """A claim in one family, or in all together.
 
     Attributes:
-        difference: Of mean retention, the claim's method less the other one.
-        p: Of the paired test, adjusted.
+        agree: In how many comparisons it is clearly so.
+        against: In how many it is clearly not.
     """
 
-    other: str
-    tokens: tuple[float | None, float | None]
-    difference: float
-    p: float
+    trials: Sequence[Trial]
+    agree: int
+    against: int
+    verdict: str
 
 
 def claims(request: ReportRequest, *, baseline: str = "") -> str:
@@ -87,113 +103,92 @@ def claims(request: ReportRequest, *, baseline: str = "") -> str:
 
     Args:
         request: The runs.
-        baseline: Spec of the whole model.
+        baseline: Spec of the whole model of all others; by default specs tell.
 
     Raises:
-        UserError: The runs lack it, or nothing can be held against it.
+        UserError: The runs lack it, or nothing can be held against a whole model.
     """
-    found = find(collect(request.runs), baseline)
-    return render(_study(found), request.form)
+    found = find(collect(request.runs), Named(baseline))
+    tried = try_all(found)
+    missing = [claim.text for claim in CLAIMS if claim not in tried]
+    facts = [f"whole models: {wording.listed([family.whole for family in found.families])}"]
+    facts += [f"not tried, for lack of models: {text}" for text in missing]
+    tables = [closing(found, tried), _comparisons(tried)]
+    return render(Study("Claims about token reduction", facts, tables, _NOTES, list(_values(tried))), request.form)
 
 
-def verdict(claim: Claim, pairs: Sequence[tuple[float, float]]) -> str:
-    """Say what differences with their p values make of a claim; see the notes."""
-    clear = [difference > 0 for difference, p in pairs if p <= _ALPHA]
+def try_all(found: Found) -> dict[Claim, dict[str, _Tried]]:
+    """Claim -> whole model -> what came of it, last of all families together; of the claims that can be tried."""
+    known = settings(found)
+    scopes = {family.whole: Scope.of([family], known) for family in found.families}
+    if len(scopes) > 1:
+        scopes[_TOGETHER] = Scope.of(found.families, known)
+    tried: dict[Claim, dict[str, _Tried]] = {}
+    for claim in CLAIMS:
+        for name, scope in scopes.items():
+            if trials := claim.tried(scope):
+                tried.setdefault(claim, {})[name] = judged(claim, trials)
+    return tried
+
+
+def judged(claim: Claim, trials: Sequence[Trial]) -> _Tried:
+    """Say what comparisons make of a claim; see the notes."""
+    clear = [trial.difference > 0 for trial in trials if trial.p <= _ALPHA]
     agree = sum(one is claim.above for one in clear)
-    if 2 * agree > len(pairs):
-        return "holds"
-    return "does not hold" if 2 * (len(clear) - agree) > len(pairs) else "undecided"
+    against = len(clear) - agree
+    enough = len(trials) / 2 if claim.most else len(trials) - 0.5
+    refuted = against > len(trials) / 2 if claim.most else against > 0
+    verdict = "holds" if agree > enough else "does not hold" if refuted else "undecided"
+    return _Tried(trials, agree, against, verdict)
 
 
-def _study(found: Found) -> Study:
-    methods = _methods(found)
-    facts = [f"whole model: {found.tasks[0].base.label}", f"tasks: {wording.listed(found.averaged)}"]
-    tried = {claim: list(_pairs(claim, methods, found)) for claim in CLAIMS}
-    known = {claim: pairs for claim, pairs in tried.items() if pairs}
-    facts += [f"not tried, for lack of models: {claim.text}" for claim in CLAIMS if claim not in known]
-    return Study("Claims about token reduction", facts, list(_tables(known)), _NOTES, list(_values(known)))
-
-
-def _methods(found: Found) -> dict[str, list[Line]]:
-    """Method -> its models, of those that add just one to the whole model's and did all tasks."""
-    whole = parse(found.tasks[0].base.row.result.cell.model)
-    methods: dict[str, list[Line]] = {}
-    for line in found.lines:
-        name = _method(line, whole)
-        if name and line.ratios(found.averaged):
-            methods.setdefault(name, []).append(line)
-    return methods
-
-
-def _method(line: Line, whole: Spec) -> str:
-    spec = parse(next(iter(line.tasks.values())).answers.row.result.cell.model)
-    added = spec.methods[len(whole.methods) :]
-    if (spec.base, spec.methods[: len(whole.methods)]) != (whole.base, whole.methods) or len(added) != 1:
-        return ""
-    inverted = dict(added[0].args).get("inverted") is True
-    return f"{added[0].name}{', inverted' * inverted}"
-
-
-def _pairs(claim: Claim, methods: Mapping[str, list[Line]], found: Found) -> Iterator[_Pair]:
-    if claim.one not in methods:
-        return
-    rivals = [claim.others] if claim.others else [name for name in methods if name not in _NO_METHODS]
-    pairs = [(name, *_compared(methods[claim.one], methods[name], found)) for name in rivals if name in methods]
-    adjusted = holm([p for _, _, p in pairs])
-    for (name, difference, _), p in zip(pairs, adjusted, strict=True):
-        yield _Pair(name, (_tokens(methods[claim.one]), _tokens(methods[name])), difference, p)
-
-
-def _compared(ones: Sequence[Line], others: Sequence[Line], found: Found) -> tuple[float, float]:
-    """The difference of mean retention between two methods, and the p value of the paired test."""
-    tasks = []
-    for task in (task for task in found.tasks if task.title in found.averaged):
-        scores, names = samples_of(line.tasks[task.title].answers for line in (*ones, *others))
-        sides = {"one": np.mean(scores[: len(ones)], axis=0), "other": np.mean(scores[len(ones) :], axis=0)}
-        tasks.append((sides, float(np.nanmean(task.base.scores)), names))
-    columns = stacked(tasks)
-    one, other = columns.scores["one"], columns.scores["other"]
-    whole = tasks[0][1] if len(tasks) == 1 else 1.0  # scores of one task are as they are
-    return float((one - other).mean()) / whole, paired_p(one, other, columns.groups)
-
-
-def _tokens(lines: Sequence[Line]) -> float | None:
-    """Visual tokens of a method, averaged over blocks and over its models."""
-    known = [told.average for line in lines if (told := line.tokens())]
-    return sum(known) / len(known) if len(known) == len(lines) else None
-
-
-def _tables(tried: Mapping[Claim, Sequence[_Pair]]) -> Iterator[Table]:
-    heads = ("claim", "source", "pairs", "clearly so", "clearly not", "verdict")
+def closing(found: Found, tried: Mapping[Claim, Mapping[str, _Tried]], note: str = "") -> Table:
+    """Which claims hold: by family, and with the counts of the widest scope."""
+    wholes = [family.whole for family in found.families]
+    names = [*wholes, _TOGETHER] if len(wholes) > 1 else wholes
+    heads = ("claim", "source", *names, "comparisons", "clearly so", "clearly not")
     rows: list[list[Item]] = []
-    for claim, pairs in tried.items():
-        clear = [pair.difference > 0 for pair in pairs if pair.p <= _ALPHA]
-        agree = sum(one is claim.above for one in clear)
-        counts = (Number(f"{count}") for count in (len(pairs), agree, len(clear) - agree))
-        found = verdict(claim, [(pair.difference, pair.p) for pair in pairs])
-        rows.append([claim.text, claim.source, *counts, Verdict(found)])
-    yield Table("Claims", "", heads, rows)
-    beside: list[list[Item]] = [
+    for claim, scopes in tried.items():
+        widest = [*scopes.values()][-1]
+        counts = (len(widest.trials), widest.agree, widest.against)
+        verdicts = [Verdict(scopes[name].verdict if name in scopes else "not run") for name in names]
+        rows.append([claim.text, claim.source, *verdicts, *(Number(f"{count}") for count in counts)])
+    counted = f"Counts are of all families {_TOGETHER}." if len(wholes) > 1 else ""
+    return Table("Published claims, tried here", " ".join(filter(None, (counted, note))), heads, rows)
+
+
+def _comparisons(tried: Mapping[Claim, Mapping[str, _Tried]]) -> Table:
+    heads = ("claim", "on", "method", "its tokens", "beside", "the other's", "difference", "p")
+    rows: list[list[Item]] = [
         [
-            claim.one,
-            pair.other,
-            *(Number(wording.MISSING if count is None else f"{count:.4g}") for count in pair.tokens),
-            Number(f"{100 * pair.difference:+.1f}"),
-            Number(wording.p_value(pair.p)),
+            claim.text,
+            f"{scope}{f': {trial.place}' if trial.place else ''}",
+            trial.one.name,
+            _tokens(trial.one.tokens),
+            trial.other.name,
+            _tokens(trial.other.tokens),
+            Number(f"{100 * trial.difference:+.1f}"),
+            Number(wording.p_value(trial.p)),
         ]
-        for claim, pairs in tried.items()
-        for pair in pairs
+        for claim, scopes in tried.items()
+        for scope, one in scopes.items()
+        for trial in one.trials
     ]
-    caption = "Difference: of the shares retained, in points; above 0 the first is better."
-    heads = ("method", "beside", "its tokens", "the other's", "difference", "p")
-    yield Table("Pairs", caption, heads, beside)
+    caption = "Difference: of the shares retained, in points; above 0 the first is better. Of groups: of accuracies."
+    return Table("Comparisons", caption, heads, rows)
 
 
-def _values(tried: Mapping[Claim, Sequence[_Pair]]) -> Iterator[dict[str, Any]]:
-    for claim, pairs in tried.items():
-        found = verdict(claim, [(pair.difference, pair.p) for pair in pairs])
-        for pair in pairs:
-            yield {
-                "claim": claim.text, "source": claim.source, "verdict": found, "method": claim.one,
-                "other": pair.other, "difference": pair.difference, "p": pair.p,
-            }  # fmt: skip
+def _tokens(count: float | None) -> Number:
+    return Number(wording.MISSING if count is None else f"{count:.4g}")
+
+
+def _values(tried: Mapping[Claim, Mapping[str, _Tried]]) -> Iterator[dict[str, Any]]:
+    for claim, scopes in tried.items():
+        for scope, one in scopes.items():
+            for trial in one.trials:
+                yield {
+                    "claim": claim.text, "source": claim.source, "on": scope, "verdict": one.verdict,
+                    "method": trial.one.name, "tokens": trial.one.tokens, "other": trial.other.name,
+                    "other tokens": trial.other.tokens, "place": trial.place, "difference": trial.difference,
+                    "p": trial.p,
+                }  # fmt: skip

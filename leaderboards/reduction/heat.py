@@ -1,4 +1,4 @@
-"""``adaptbench figure retained``: what models keep of the whole one's score, a row for each and a column per task."""
+"""``adaptbench figure retained``: what models keep of their whole one's score, a row for each and a column per task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ...harness.specs import parse
 from .. import vega, wording
 from ..collect import collect
 from ..figures import Drawing, Panel, render
-from .lines import CORRECTED, LOYALTY, RETAINED, find
+from .lines import CORRECTED, LOYALTY, RETAINED, Named, find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ...harness.outputs import FigureRequest
     from ...harness.results import Estimate
+    from .lines import Family, Measure
 
 MEASURES = {
     "retained": (RETAINED, "% of the whole model's score"),
@@ -31,47 +32,45 @@ _DARK, _PALE, _FROM = "#1c2126", "#ffffff", 62
 
 
 def retained(request: FigureRequest, *, baseline: str = "", of: str = "retained", blind: str = "") -> str | bytes:
-    """Draw it: models from the one that keeps most on average to the one that keeps least.
+    """Draw it: a panel for each whole model; below it others from the one that keeps most on average to the least.
 
     Args:
-        request: Runs of a whole model and of others.
-        baseline: Spec of the whole model; default the only one without methods.
+        request: Runs of whole models and of others.
+        baseline: Spec of the whole model of all others; by default specs tell, as in the report.
         of: ``retained``, ``corrected``, which is what is kept of what images add, or ``loyalty``, the share of the
             samples with the whole model's very text.
-        blind: Spec of the model that sees no image, for ``corrected``; default BASELINE+blind.
+        blind: Spec of the model that sees no image, for ``corrected``; default WHOLE+blind.
 
     Raises:
         UserError: There is no such measure or model, or nothing can be held against the whole one.
     """
     if of not in MEASURES:
         raise UserError(f"nothing is drawn of {of!r}", where="retained", todo=f"use {', '.join(MEASURES)}")
-    collected = collect(request.runs)
-    whole = baseline or _only_base({row.result.cell.model for row in collected.rows})
-    found, measure = find(collected, whole, blind), MEASURES[of][0]
+    found, (measure, unit) = find(collect(request.runs), Named(baseline, blind)), MEASURES[of]
     wanted = {wording.budgeted(str(spec.without_budget()), spec.budget or 1) for spec in map(parse, request.models)}
-    lines = [line for line in found.lines if not wanted or line.label in wanted]
-    titles = [task.title for task in found.tasks if request.task in (None, task.title, task.base.row.result.cell.task)]
+    panels = list(filter(None, (_panel(family, measure, unit, wanted, request.task) for family in found.families)))
+    if not panels:
+        raise UserError("no such model or task is held against a whole model", todo="leave --model or --task out")
+    wholes = wording.listed([family.whole for family in found.families])
+    return render(Drawing(f"What is kept of {wholes}", panels, columns=1), request.form)
+
+
+def _panel(family: Family, measure: Measure, unit: str, wanted: set[str], wished: str | None) -> Panel | None:
+    lines = [line for line in family.lines if not wanted or line.label in wanted]
+    titles = [task.title for task in family.tasks if wished in (None, task.title, task.base.row.result.cell.task)]
     if not (lines and titles):
-        raise UserError("no such model or task is held against the whole model", todo="leave --model or --task out")
-    averaged = [title for title in found.averaged if title in titles]
+        return None
+    averaged = [title for title in family.averaged if title in titles]
     rows: dict[str, dict[str, Estimate | None]] = {}
     for line in lines:
         rows[line.label] = {title: measure.of(line.tasks[title]) if title in line.tasks else None for title in titles}
         if len(averaged) > 1:
             rows[line.label][_MEAN] = line.mean(averaged, measure)
     most_first = dict(sorted(rows.items(), key=lambda row: -_last(row[1])))
-    caption = f"In {MEASURES[of][1]}, with 95 % intervals."
+    caption = f"In {unit}, with 95 % intervals."
     width = _NAMES + _WIDE * len(rows[lines[0].label])
-    panel = Panel(measure.name.capitalize(), lambda _: _chart(most_first), caption, width, grows=False)
-    return render(Drawing(f"What is kept of {found.tasks[0].base.label}", [panel], columns=1), request.form)
-
-
-def _only_base(models: set[str]) -> str:
-    whole = sorted(model for model in models if "+" not in model)
-    if len(whole) == 1:
-        return whole[0]
-    what = f"several models have no methods: {', '.join(whole)}" if whole else "every model of these runs has a method"
-    raise UserError(what, where="retained", todo="name the whole one: retained(baseline=MODEL)")
+    title = f"{measure.name.capitalize()}: {family.whole}"
+    return Panel(title, lambda _: _chart(most_first), caption, width, grows=False)
 
 
 def _last(row: Mapping[str, Estimate | None]) -> float:

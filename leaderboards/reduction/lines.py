@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...harness.errors import UserError
+from ...harness.results import Estimate
 from ...harness.specs import did_you_mean, parse
 from ...harness.spending import VisualTokens
 from .. import wording
 from ..ranking import MOST_UNSCORED, Standing
-from ..summary import mean_over_tasks
 from .answers import Answers, TaskAnswers, samples_of
-from .ranks import alike, ranked
+from .ranks import Scored, alike, ranked
+from .wholes import added, whole_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ...harness.results import Estimate
-    from ..collect import Collected
+    from ..collect import Collected, Row
     from .answers import Reduced
 
 
@@ -44,6 +44,23 @@ GROUPS = (
     Measure("accuracy on B", lambda one: one.groups and one.groups.b),
 )
 MEASURES = (RETAINED, CORRECTED, *LOYALTY, *GROUPS)
+SMALLER = "smaller-images"
+"""The method whose models tell groups A and B apart."""
+
+
+def mean_over_tasks(found: Sequence[Estimate]) -> Estimate:
+    """The mean of some estimates, one or more, on samples of their own (MOVER: Zou 2008)."""
+    if len(found) == 1:
+        return found[0]
+    value = math.fsum(one.value for one in found) / len(found)
+    below = [one.value - one.low for one in found if one.low is not None]
+    above = [one.high - one.value for one in found if one.high is not None]
+    whole = len(below) == len(above) == len(found)
+    low, high = (
+        value + sign * math.hypot(*sides) / len(found) if whole else None for sign, sides in ((-1, below), (1, above))
+    )
+    method = f"mean over {len(found)} tasks, MOVER of their intervals"
+    return Estimate(value=value, low=low, high=high, n=sum(one.n for one in found), method=method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,11 @@ class Line:
     label: str
     baseline: bool
     tasks: Mapping[str, Reduced]
+
+    @property
+    def row(self) -> Row:
+        """One of its cells."""
+        return next(iter(self.tasks.values())).answers.row
 
     @property
     def scored(self) -> bool:
@@ -95,16 +117,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What runs hold of a whole model and others.
+class Family:
+    """A whole model, and those that are held against it.
 
     Attributes:
-        remarks: What must be known of cells, such as why one cannot be held against the whole model.
+        tasks: What the whole model answered, one or more.
+        lines: The other models, one or more.
     """
 
     tasks: Sequence[TaskAnswers]
     lines: Sequence[Line]
-    remarks: Sequence[str]
+
+    @property
+    def whole(self) -> str:
+        """Label of the whole model."""
+        return self.tasks[0].base.label
 
     @property
     def averaged(self) -> list[str]:
@@ -117,39 +144,109 @@ class Found:
         return [task.base, *(line.tasks[title].answers for line in self.lines if title in line.tasks)]
 
 
-def find(collected: Collected, baseline: str, blind: str = "", downsampled: str = "") -> Found:
-    """Hold the models of some runs against the whole one; see `reduction`."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What runs hold of whole models and others.
+
+    Attributes:
+        families: One or more.
+        remarks: What must be known of cells, such as why one cannot be held against the whole model.
+    """
+
+    families: Sequence[Family]
+    remarks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What is known of models beyond their specs, as labels; empty where specs tell.
+
+    Attributes:
+        baseline: The whole model of all others.
+        blind: Those that see no image, by default the whole one with `blind`.
+        downsampled: Those that see smaller images, by default the whole one with `smaller-images`, if there is one.
+    """
+
+    baseline: str = ""
+    blind: str = ""
+    downsampled: str = ""
+
+
+def find(collected: Collected, named: Named) -> Found:
+    """Hold the models of some runs each against its own whole one; see `reduction`.
+
+    Raises:
+        UserError: The runs lack a model that is named, or nothing can be held against a whole model.
+    """
     if not collected.rows:
         raise UserError("no cell of these runs is complete", todo="run them again, or name other runs")
     labels = list(dict.fromkeys(row.label for row in collected.rows))
-    whole = _chosen(baseline, labels, "baseline")
-    blind = _chosen(blind, labels, "blind") if blind else f"{whole}+blind"
-    small = _chosen(downsampled, labels, "downsampled") if downsampled else ""
+    named = Named(
+        _chosen(named.baseline, labels, "baseline"),
+        _chosen(named.blind, labels, "blind"),
+        _chosen(named.downsampled, labels, "downsampled"),
+    )
     remarks = [
         f"{wording.budgeted(miss.cell.model, miss.cell.budget)} on {miss.cell.task}: {miss.reason}"
         for miss in collected.missing
     ]
+    answers = _answers(collected, remarks)
+    wholes: dict[str, dict[str, Row]] = {}
+    for row in collected.rows:
+        wholes.setdefault(named.baseline or whole_of(row), {}).setdefault(row.label, row)
+    held = {whole: _held(whole, members, answers, named, remarks) for whole, members in wholes.items()}
+    families = [Family(tasks, lines) for tasks, lines in held.values() if lines]
+    if families:
+        alone = [whole for whole, (tasks, lines) in held.items() if tasks and not lines]
+        return Found(families, [*remarks, *(f"{whole}: nothing is held against it" for whole in alone)])
+    if len(wholes) > 1:
+        raise UserError("no spec tells which model is the whole one of others", todo="name it with --baseline MODEL")
+    raise UserError(
+        f"nothing can be held against {next(iter(wholes))}{f' ({remarks[0]})' if remarks else ''}",
+        where=wording.listed([run.name for run in collected.runs]),
+        todo="name runs of the same tasks that hold other models too",
+    )
+
+
+def _held(
+    whole: str,
+    members: Mapping[str, Row],
+    answers: Mapping[str, Mapping[str, Answers]],
+    named: Named,
+    remarks: list[str],
+) -> tuple[list[TaskAnswers], list[Line]]:
+    """The tasks and the other models of a family; adds to ``remarks``."""
+    others = [label for label in members if label != whole]
+    if whole not in members:
+        remarks.append(f"{wording.listed(others)}: the whole model, {whole}, is not in these runs")
+        return [], []
+    blind = _variant(whole, members, "blind", named.blind, remarks)
+    small = _variant(whole, members, SMALLER, named.downsampled, remarks)
     tasks: list[TaskAnswers] = []
-    reduced: dict[str, dict[str, Reduced]] = {label: {} for label in labels if label != whole}
-    for title, models in _answers(collected, remarks).items():
+    reduced: dict[str, dict[str, Reduced]] = {label: {} for label in others}
+    for title, models in answers.items():
+        asked = [label for label in others if label in models]
         if whole not in models:
-            remarks.append(f"{title}: {whole} has no answers to it")
+            remarks += [f"{title}: {whole} has no answers to it"] if asked else []
             continue
         tasks.append(TaskAnswers(models[whole]).with_others(models.get(blind), models.get(small)))
-        for label in (label for label in models if label != whole):
+        for label in asked:
             found = tasks[-1].reduced(models[label])
             if isinstance(found, str):
                 remarks.append(f"{label} on {title}: {found}")
             else:
                 reduced[label][title] = found
-    lines = [Line(label, _is_baseline(label, own, blind), own) for label, own in reduced.items() if own]
-    if not lines:
-        raise UserError(
-            f"nothing can be held against {whole}{f' ({remarks[0]})' if remarks else ''}",
-            where=wording.listed([run.name for run in collected.runs]),
-            todo="name runs of the same tasks that hold other models too",
-        )
-    return Found(tasks, lines, remarks)
+    return tasks, [Line(label, _is_baseline(label, own, blind), own) for label, own in reduced.items() if own]
+
+
+def _variant(whole: str, members: Mapping[str, Row], method: str, named: str, remarks: list[str]) -> str:
+    """The label of the member that is named, or the only one that adds just this method; empty if there is none."""
+    if named in members:
+        return named
+    found = [label for label, row in members.items() if [call.name for call in added(row, members[whole])] == [method]]
+    if len(found) > 1:
+        remarks.append(f"{wording.listed(found)}: which one is meant for {whole} is not named")
+    return found[0] if len(found) == 1 else ""
 
 
 def _answers(collected: Collected, remarks: list[str]) -> dict[str, dict[str, Answers]]:
@@ -168,10 +265,8 @@ def _answers(collected: Collected, remarks: list[str]) -> dict[str, dict[str, An
 
 
 def _chosen(model: str, labels: Sequence[str], option: str) -> str:
-    """The label of a model that is named by its spec, however it is written."""
-    if not model:
-        raise UserError("the whole model is not named", where="reduction", todo=f"name it with --{option} MODEL")
-    if model in labels:
+    """The label of a model that is named by its spec, however it is written; empty if none is named."""
+    if not model or model in labels:
         return model
     spec = parse(model)
     label = wording.budgeted(str(spec.without_budget()), 1 if spec.budget is None else spec.budget)
@@ -186,18 +281,19 @@ def _is_baseline(label: str, tasks: Mapping[str, Reduced], blind: str) -> bool:
     return label == blind or any(Standing(row, label).baseline for row in rows)
 
 
-def ranks_of(found: Found, *, across: bool) -> dict[str, str]:
+def ranks_of(family: Family, *, across: bool) -> dict[str, str]:
     """Of the models that did all tasks and are not baselines, among those that read about as many tokens."""
-    titles = found.averaged
-    rivals = {one.label: one for one in found.lines if not one.baseline and one.ratios(titles) and one.scored}
+    titles = family.averaged
+    rivals = {one.label: one for one in family.lines if not one.baseline and one.ratios(titles) and one.scored}
     tokens = {label: told.average for label, line in rivals.items() if (told := line.tokens())}
-    tasks = [task for task in found.tasks if task.title in titles]
+    tasks = [task for task in family.tasks if task.title in titles]
     ranks: dict[str, str] = {}
     for labels in filter(None, [list(rivals)] if across else alike(tokens)):
         columns = []
         for task in tasks:
             scores, names = samples_of(rivals[label].tasks[task.title].answers for label in labels)
-            columns.append((dict(zip(labels, scores, strict=True)), float(np.nanmean(task.base.scores)), names))
-        if all(names for _, _, names in columns):
+            whole = float(np.nanmean(task.base.scores))
+            columns.append(Scored(task.title, dict(zip(labels, scores, strict=True)), whole, names))
+        if all(one.names for one in columns):
             ranks |= {label: f"{wording.tier(tier)} of {len(labels)}" for label, tier in ranked(columns).items()}
     return ranks

@@ -32,6 +32,11 @@ def alike(tokens: Mapping[str, float]) -> list[list[str]]:
     return found
 
 
+def typical(tokens: Mapping[str, float]) -> dict[str, float]:
+    """Model -> the median of the tokens of all that it may be ranked with."""
+    return {name: tokens[group[len(group) // 2]] for group in alike(tokens) for name in group}
+
+
 class Columns(NamedTuple):
     """Scores on the samples of several tasks, whose mean is the mean over tasks of s / f.
 
@@ -44,33 +49,42 @@ class Columns(NamedTuple):
     groups: Sequence[str] | None
 
 
-def stacked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -> Columns:
+class Scored(NamedTuple):
+    """One task on which models of a family are compared.
+
+    Attributes:
+        title: Of the task.
+        scores: Of every model on the same samples, float64 [n].
+        whole: The whole model's mean score, above 0.
+        names: The name of each sample's cluster.
+    """
+
+    title: str
+    scores: Mapping[str, Values]
+    whole: float
+    names: Sequence[str]
+
+
+def stacked(tasks: Sequence[Scored]) -> Columns:
     """Put the samples of several tasks below each other.
 
     Of several tasks, each score is divided by the whole model's and weighted such that the mean over all samples is the
-    mean over tasks of s / f. Samples of two tasks count as independent.
-
-    Args:
-        tasks: For each task the scores of every model on the same samples, the whole model's mean score, above 0, and
-            the name of each sample's cluster.
+    mean over tasks of s / f. Samples of two tasks count as independent; those of one task that several families
+    answered, as clusters of the same names.
     """
-    samples = sum(len(names) for _, _, names in tasks)
+    samples = sum(len(task.names) for task in tasks)
     columns: dict[str, list[Values]] = {}
     groups: list[str] = []
-    for number, (scores, whole, names) in enumerate(tasks):
-        groups += [f"{number} {name}" for name in names]
-        weight = samples / (len(tasks) * len(names) * whole) if len(tasks) > 1 else 1.0
-        for model, values in scores.items():
+    for task in tasks:
+        groups += [f"{task.title} {name}" for name in task.names]
+        weight = samples / (len(tasks) * len(task.names) * task.whole) if len(tasks) > 1 else 1.0
+        for model, values in task.scores.items():
             columns.setdefault(model, []).append(weight * values)
     independent = len(set(groups)) == len(groups)
     return Columns({model: np.concatenate(one) for model, one in columns.items()}, None if independent else groups)
 
 
-def ranked(tasks: Sequence[tuple[Mapping[str, Values], float, Sequence[str]]]) -> dict[str, Tier]:
-    """Return the ranks by mean retention that the samples leave open, by the paired tests of `rank_tiers`.
-
-    Args:
-        tasks: As for `stacked`.
-    """
+def ranked(tasks: Sequence[Scored]) -> dict[str, Tier]:
+    """Return the ranks by mean retention that the samples leave open, by the paired tests of `rank_tiers`."""
     found = stacked(tasks)
     return rank_tiers(found.scores, groups=found.groups)

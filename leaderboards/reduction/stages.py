@@ -27,8 +27,8 @@ def stage_tables(found: Found) -> list[Table]:
     """A table for each machine, device and size of batch: times elsewhere are not compared."""
     places: dict[str, list[list[Item]]] = {}
     doubts: dict[str, int] = {}
-    for task in found.tasks:
-        for answers in found.answers(task):
+    for task, every in ((task, one.answers(task)) for one in found.families for task in one.tasks):
+        for answers in every:
             timing = answers.row.timing
             if timing and timing.stages:
                 place = f"{timing.machine}, {timing.device}, {wording.counted(timing.inputs, 'prompt')} at a time"

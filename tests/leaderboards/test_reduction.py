@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
-from adaptbench.harness.cards import Metric
+from adaptbench.harness.cards import MethodCard, Metric
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.importing import ImportedCell, complete, read_results, store
 from adaptbench.harness.outputs import FigureRequest, ReportRequest
@@ -194,6 +194,54 @@ def test_the_blind_variant_of_the_whole_model_is_found_by_its_spec(new_run, aske
     assert "baseline" in asked(run.directory, baseline="m", form=".md")
 
 
+FAMILIES = {
+    "m": "whole", "m+blind": "blind", "m+few(keep=8)": "pruned", "m+smaller-images(side=28)": "small",
+    "n": "pruned", "n+few(keep=8,query=mean)": "blind", "n+lucky(seed=0)": "blind", "n+lucky(seed=1)": "pruned",
+    "n+tuned": "whole", "n+tuned+few(keep=8,query=mean)": "pruned",
+    "o+few(keep=8)": "pruned", "p": "whole",
+}  # fmt: skip
+TUNED = MethodCard(summary="Other weights", licence="MIT", modifies=frozenset({"weights"}))
+
+
+@pytest.fixture(scope="module")
+def families(new_shared_run):
+    """A run of several whole models: model -> which of the four answered in its place."""
+    run = new_shared_run("families")
+    for model, played in FAMILIES.items():
+        scores, outputs = answered(played)
+        run.cell(model, scores, outputs=outputs, method_cards={"tuned": TUNED})
+    return run
+
+
+def test_every_model_is_held_against_the_whole_one_of_its_own_family(families, asked):
+    rows = asked(families.directory, baseline="")
+    found = {row["model"]: (row["whole"], row["value"]) for row in rows if row["measure"] == "retained"}
+    assert found["m+few(keep=8)"] == ("m", pytest.approx(0.7 / 0.8))
+    assert found["n+few(keep=8,query=mean)"] == ("n", pytest.approx(0.2 / 0.7))
+    assert found["n+tuned+few(keep=8,query=mean)"] == ("n+tuned", pytest.approx(0.7 / 0.8))  # another model than n
+    told = values(rows, "toy")
+    assert told["corrected", "m+few(keep=8)"] == pytest.approx(
+        WORKED["corrected", "pruned"]
+    )  # its family has a blind one
+    assert told["corrected", "n+few(keep=8,query=mean)"] == pytest.approx((0.2 - 0.25) / (0.7 - 0.25))
+    assert told["accuracy on A", "m+few(keep=8)"] == pytest.approx(2 / 3)
+    assert ("accuracy on A", "n+few(keep=8,query=mean)") not in told
+    held = asked(families.directory, baseline="m")
+    assert values(held, "toy")["retained", "n"] == pytest.approx(0.7 / 0.8)
+
+
+def test_several_families_are_ranked_apart_and_have_a_row_for_each_method(families, asked):
+    page = asked(families.directory, baseline="", form=".md", across=True).replace("\\", "")
+    over = page.partition("### Over all tasks")[0].splitlines()
+    lucky, few = (next(line for line in over if line.startswith(f"| {name}")) for name in ("lucky", "few"))
+    assert lucky.startswith("| lucky, mean of 2 seeds | – | – | – | 64.3 [")  # of 20 and 70 %, beside 70 %
+    assert few.count(" of ") == 3
+    assert "1 of 2" in few
+    assert "- o+few(keep=8): the whole model, o, is not in these runs" in page
+    assert "- p: nothing is held against it" in page
+    assert page.count("### Over all tasks: ") == 3
+
+
 def test_models_that_do_not_tell_their_tokens_are_ranked_only_if_that_is_asked_for(run, asked):
     quiet = asked(run.directory, blind="blind", form=".md")
     loud = asked(run.directory, blind="blind", form=".md", across=True)
@@ -235,7 +283,7 @@ def test_samples_without_a_score_do_not_count(new_run, asked):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"baseline": ""}, "the whole model is not named"),
+        ({"baseline": ""}, "no spec tells which model is the whole one of others; name it with --baseline MODEL"),
         ({"baseline": "hole"}, r"there is no model hole \(did you mean 'whole'\?\)"),
         ({"downsampled": "tiny"}, "there is no model tiny"),
     ],
@@ -314,9 +362,9 @@ def test_several_tasks_have_a_mean(new_run, drawn):
 
 def test_what_the_figure_cannot_draw_is_refused(run, drawn):
     for arguments, message in (
-        ({}, r"several models have no methods: blind, pruned, small, whole; name the whole one"),
+        ({}, r"no spec tells which model is the whole one of others"),
         ({"baseline": "whole", "of": "rank"}, r"nothing is drawn of 'rank'; use retained, corrected, loyalty"),
-        ({"baseline": "whole", "models": ("whole",)}, r"no such model or task is held against the whole model"),
+        ({"baseline": "whole", "models": ("whole",)}, r"no such model or task is held against a whole model"),
     ):
         with pytest.raises(UserError, match=message):
             drawn(run.directory, **arguments)

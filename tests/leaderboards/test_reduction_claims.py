@@ -5,7 +5,11 @@ import json
 import pytest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.outputs import ReportRequest
-from adaptbench.leaderboards.reduction.claims import CLAIMS, claims, verdict
+from adaptbench.leaderboards.collect import collect
+from adaptbench.leaderboards.reduction.claims import CLAIMS, claims, judged
+from adaptbench.leaderboards.reduction.lines import Named, find
+from adaptbench.leaderboards.reduction.settings import Setting
+from adaptbench.leaderboards.reduction.trials import Scope, Trial, by_groups, by_ratio, everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,55 +23,149 @@ RIGHT = {
     "whole+prumerge": "1100000000",
     "whole+fitprune": "1111110000",
     "whole+fitprune(inverted=true)": "1000000000",
-    "whole+fastv+vtw": "0000000000",
-    "other+hired": "0000000000",
+    "other": "1111100000",
+    "other+random-tokens(seed=0)": "1000000000",
+    "other+hired": "1111000000",
 }
 TIMES = 20
 
 
 @pytest.fixture
-def asked(new_run, plugins):
-    """The report on a run of these models, or of some of them."""
+def filled(new_run):
+    """A run of these models, or of some of them."""
 
-    def ask(models=RIGHT, baseline="whole", form=".json"):
+    def fill(models=RIGHT, **digits):
         run = new_run("own")
-        for model in models:
-            run.cell(model, [int(digit) for digit in RIGHT[model]] * TIMES)
-        request = ReportRequest(runs=(run.directory,), plugins=plugins, form=form)
-        return claims(request, baseline=baseline)
+        for task in dict.fromkeys(("toy", *digits)):
+            for model in models:
+                run.cell(model, [int(digit) for digit in digits.get(task, RIGHT)[model]] * TIMES, task=task)
+        return run.directory
 
-    return ask
+    return fill
 
 
-def test_claims_are_tried_pair_by_pair_with_the_seeds_of_a_method_taken_together(asked):
+@pytest.fixture
+def asked(filled, plugins):
+    """The report on such a run."""
+    return lambda models=RIGHT, baseline="", form=".json": claims(
+        ReportRequest(runs=(filled(models),), plugins=plugins, form=form), baseline=baseline
+    )
+
+
+def scope_of(directory, tokens):
+    """The families of a run, with a setting for each method that is named with its tokens."""
+    found = find(collect([directory]), Named())
+    known = {}
+    for family in found.families:
+        for line in family.lines:
+            method = line.label.partition("+")[2]
+            if method in tokens:
+                known.setdefault(Setting(method.split("(")[0], "", tokens[method]), {})[family.whole] = [line]
+    return Scope.of(found.families, known)
+
+
+def test_claims_are_tried_in_each_family_and_together_with_the_seeds_of_a_method_as_one(asked):
     rows = json.loads(asked())
-    found = {(row["claim"], row["other"]): (row["difference"], row["verdict"]) for row in rows}
-    random, smaller, below, inverted = (claim.text for claim in CLAIMS)
+    found = {(row["claim"], row["on"], row["other"]): (row["difference"], row["verdict"]) for row in rows}
+    random, below, inverted, *_, smaller, _ = (claim.text for claim in CLAIMS)
     others = {"divprune": 0.9, "fastv": 0.3, "prumerge": 0.2, "fitprune": 0.6}
-    assert {key for key in found if key[0] == random} == {(random, other) for other in others}
+    assert {key[2] for key in found if key[:2] == (random, "whole")} == set(others)
     for other, share in others.items():
-        assert found[random, other] == (pytest.approx(0.65 - share), "holds"), other
-        assert found[smaller, other] == (pytest.approx(0.8 - share), "holds"), other
-    assert found[below, "random-tokens"] == (pytest.approx(0.6 - 0.65), "holds")
-    assert found[inverted, "random-tokens"] == (pytest.approx(0.1 - 0.65), "holds")
+        assert found[random, "whole", other] == (pytest.approx(0.65 - share), "holds"), other
+        assert found[smaller, "whole", other] == (pytest.approx(0.8 - share), "holds"), other
+        assert found[random, "together", other] == (pytest.approx(0.65 - share), "holds"), other
+    assert found[random, "other", "hired"] == (pytest.approx(0.1 / 0.5 - 0.4 / 0.5), "does not hold")
+    assert found[random, "together", "hired"][0] == pytest.approx(0.1 / 0.5 - 0.4 / 0.5)
+    assert found[below, "together", "random-tokens"] == (pytest.approx(0.6 - 0.65), "holds")
+    assert found[inverted, "whole", "random-tokens"] == (pytest.approx(0.1 - 0.65), "holds")
+
+
+def test_a_method_that_two_families_have_is_compared_over_both(filled):
+    right = {"m": "1111111111", "m+a": "1111111100", "m+b": "1111000000"}
+    right |= {"n": "1111100000", "n+a": "1111000000", "n+b": "1100000000"}
+    scope = scope_of(filled(right, toy=right), {"a": 8, "b": 8})
+    (one, other) = everywhere(scope)[:2]
+    assert {one.one.method, other.one.method} == {"a", "b"}
+    lost = next(trial for trial in (one, other) if trial.one.method == "b")
+    assert lost.difference == pytest.approx(-0.4)  # the clearest of both: on n it is 0.4 - 0.8, on m 0.4 - 0.8
+    assert lost.place.startswith("toy, ")
 
 
 def test_the_page_says_what_was_not_tried(asked):
     text = asked(["whole", "whole+random-tokens(seed=0)", "whole+divprune"], form=".md")
-    assert "| random tokens beat most methods | UniPruneBench | 1 | 0 | 1 | does not hold |" in text
+    assert "| random tokens beat most methods | UniPruneBench | does not hold | 1 | 0 | 1 |" in text
     assert "- not tried, for lack of models: smaller images beat most methods" in text
-    assert "| random-tokens | divprune |" in text
+    assert "| whole | random-tokens | – | divprune |" in text
 
 
-def test_it_needs_the_whole_model(asked):
-    with pytest.raises(UserError, match="the whole model is not named"):
-        asked(["whole", "whole+divprune"], baseline="")
+def test_it_needs_a_whole_model(asked):
+    with pytest.raises(UserError, match="there is no model hole"):
+        asked(["whole", "whole+divprune"], baseline="hole")
+
+
+def test_a_whole_model_that_the_run_lacks_is_one_line(asked):
+    with pytest.raises(
+        UserError, match=r"nothing can be held against whole \(whole\+divprune: the whole model, whole, is"
+    ):
+        asked(["whole+divprune"])
+
+
+TOKENS = {"a(keep=8)": 8, "a(keep=4)": 4, "b(keep=8)": 8, "b(keep=4)": 4}
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict", "difference"),
+    [
+        (("1111111110", "1110000000", "1111111100", "1100000000"), "holds", 0.5),  # 4 tokens less cost more than b
+        (("1111111110", "1111111100", "1110000000", "1100000000"), "does not hold", -0.5),
+        (("1111111110", "1111111100", "1111111100", "1111111110"), "undecided", 0.0),
+    ],
+)
+def test_the_ratio_matters_more_where_each_method_with_more_tokens_beats_the_other(filled, right, verdict, difference):
+    models = dict(zip((f"m+{name}" for name in TOKENS), right, strict=True)) | {"m": "1111111111"}
+    trials = by_ratio(scope_of(filled(models, toy=models), TOKENS))
+    claim = next(claim for claim in CLAIMS if claim.tried is by_ratio)
+    assert [trial.difference for trial in trials] == [pytest.approx(difference)]
+    assert judged(claim, trials).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ("1111111110", "1111100000", "holds"),  # B is the first five: alike there, and apart on A, the other five
+        ("1111111111", "1000011111", "does not hold"),
+        ("1111111111", "1111111111", "undecided"),
+    ],
+)
+def test_methods_are_farther_apart_on_group_a_where_they_differ_there_alone(filled, a, b, verdict):
+    models = {"m": "1111111111", "m+smaller-images": "1111100000", "m+a": a, "m+b": b}
+    trials = by_groups(scope_of(filled(models, toy=models), {"a": 8, "b": 8, "smaller-images": 64}))
+    claim = next(claim for claim in CLAIMS if claim.tried is by_groups)
+    assert len(trials) == 1
+    assert judged(claim, trials).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("toy", "riddles", "verdict"),
+    [
+        (("1111111100", "1111000000"), ("1111000000", "1111111100"), "holds"),
+        (("1111111100", "1111000000"), ("1111111100", "1111000000"), "does not hold"),
+        (("1111111100", "1111000000"), ("1111111100", "1111111100"), "undecided"),
+    ],
+)
+def test_no_method_wins_everywhere_if_each_is_beaten_somewhere(filled, toy, riddles, verdict):
+    tasks = {name: {"m": "1" * 10, "m+a": a, "m+b": b} for name, (a, b) in (("toy", toy), ("riddles", riddles))}
+    trials = everywhere(scope_of(filled(tasks["toy"], **tasks), {"a": 8, "b": 8}))
+    claim = next(claim for claim in CLAIMS if claim.tried is everywhere)
+    assert judged(claim, trials).verdict == verdict
 
 
 @given(st.lists(st.tuples(st.sampled_from([-0.1, 0.1]), st.sampled_from([0.01, 0.5])), min_size=1, max_size=9))
 def test_a_claim_and_its_opposite_never_both_hold(pairs):
-    above, below = (next(claim for claim in CLAIMS if claim.above is way) for way in (True, False))
+    a, b = Setting("a", "", 8), Setting("b", "", 8)
+    trials = [Trial(a, b, "", difference, p) for difference, p in pairs]
+    above, below = (next(claim for claim in CLAIMS if claim.most and claim.above is way) for way in (True, False))
     opposite = {"holds": "does not hold", "does not hold": "holds", "undecided": "undecided"}
-    assert verdict(below, pairs) == opposite[verdict(above, pairs)]
-    clear = sum(p < 0.05 for _, p in pairs)
-    assert verdict(above, pairs) == "undecided" or 2 * clear > len(pairs)
+    verdict = judged(above, trials).verdict
+    assert judged(below, trials).verdict == opposite[verdict]
+    assert verdict == "undecided" or 2 * sum(p < 0.05 for _, p in pairs) > len(pairs)

@@ -1,11 +1,13 @@
 """Measures of token reduction: values worked by hand, and what must hold of any numbers."""
 
+import functools
 import itertools
 import math
 
 import numpy as np
 import pytest
-from adaptbench.harness.stats import mcnemar_p
+from adaptbench.harness.stats import drawn_weights, mcnemar_p
+from adaptbench.leaderboards.reduction.evenness import evenness
 from adaptbench.leaderboards.reduction.measures import (
     corrected_retention,
     flips,
@@ -16,7 +18,7 @@ from adaptbench.leaderboards.reduction.measures import (
     plain,
     right,
 )
-from adaptbench.leaderboards.reduction.ranks import alike, ranked
+from adaptbench.leaderboards.reduction.ranks import Scored, alike, ranked, stacked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +45,58 @@ def test_op_is_the_mean_and_the_spread_together(ratios):
     assert op >= mean * (1 - 1e-12)
     assert op**2 == pytest.approx(mean**2 * (1 + og**2))
     assert overall_generalisation([3 * ratio for ratio in ratios]) == pytest.approx(og, abs=1e-9)
+
+
+@functools.cache
+def weights(samples, place):
+    return np.array([*drawn_weights(samples, stream=place)])
+
+
+def drawn(tasks):
+    """Of tasks, each with its scores by whole model and by another, what their ratio is in each draw."""
+    places = ((weights(len(whole), place), whole, own) for place, (whole, own) in enumerate(tasks))
+    return [(drawn @ own) / (drawn @ whole) for drawn, whole, own in places]
+
+
+@given(st.lists(st.tuples(st.integers(10, 40), st.integers(0, 40)), min_size=1, max_size=4))
+def test_intervals_of_op_and_og_hold_what_was_observed(counts):
+    tasks = [(np.arange(40.0) < whole, np.arange(40.0) < own) for whole, own in counts]
+    ratios = [own.sum() / whole.sum() for whole, own in tasks]
+    found, again = (evenness(ratios, drawn(tasks), 40 * len(tasks)) for _ in range(2))
+    assert found == again
+    assert found.performance.value == overall_performance(ratios)
+    assert (found.generalisation is None) == (len(ratios) == 1)
+    for one in filter(None, found):
+        if one.low is not None:
+            assert 0 <= one.low <= one.value <= one.high
+
+
+def test_even_tasks_may_be_even_however_their_samples_vary():
+    tasks = [(np.ones(60), np.array([1.0, 0, 1] * 20))] * 3
+    even = evenness([2 / 3] * 3, drawn(tasks), 180)
+    assert (even.generalisation.value, even.generalisation.low) == (
+        pytest.approx(0, abs=1e-9),
+        pytest.approx(0, abs=1e-9),
+    )
+    assert 0.05 < even.generalisation.high < 0.25  # each of three shares varies by 6 of 67 points
+    assert even.performance.low == pytest.approx(2 / 3 - 0.07, abs=0.02)
+    uneven = evenness(
+        [1, 2 / 3, 0.1], drawn([(np.ones(60), np.ones(60)), tasks[0], (np.ones(60), np.arange(60) < 6)]), 180
+    )
+    assert uneven.generalisation.low > 0.4
+
+
+def test_a_single_cluster_tells_no_interval():
+    found = evenness([0.5, 0.7], [np.empty(0)] * 2, 2)
+    assert found.performance.value == pytest.approx(overall_performance([0.5, 0.7]))
+    assert (found.performance.low, found.generalisation.low) == (None, None)
+
+
+def test_tasks_are_drawn_apart():
+    one, other = (np.array([*drawn_weights(20, stream=stream)]) for stream in (0, 1))
+    assert (one != other).any()
+    assert (one == np.array([*drawn_weights(20)])).all()
+    assert abs(np.corrcoef(one[:, 0], other[:, 0])[0, 1]) < 0.1
 
 
 def test_retention_is_corrected_for_what_a_blind_model_scores():
@@ -157,6 +211,14 @@ def test_models_of_a_group_read_nearly_as_many_tokens(tokens):
     assert all(later > 1.05 * first for first, later in itertools.pairwise(firsts))
 
 
+def test_what_several_families_answered_is_one_cluster():
+    scores = {"a": np.ones(2), "b": np.zeros(2)}
+    apart = stacked([Scored("t", scores, 1.0, ["x", "y"]), Scored("u", scores, 1.0, ["x", "y"])])
+    joint = stacked([Scored("t", scores, 1.0, ["x", "y"])] * 2)
+    assert apart.groups is None
+    assert len(set(joint.groups)) == 2
+
+
 def test_192_tokens_that_enter_are_not_192_on_average():
     tokens = {"visionzip": 192, "divprune": 192, "dart": 220, "fastv": 216, "sparsevlm": 206}
     assert alike(tokens) == [["divprune", "visionzip"], ["sparsevlm", "fastv"], ["dart"]]
@@ -167,7 +229,7 @@ def test_ranks_are_by_the_mean_of_shares_not_of_scores():
     low = {"a": np.array([1.0, 0, 0, 0, 0] * 40), "b": np.array([1.0, 0, 0, 0, 0] * 20 + [0.0] * 100)}
     high = {"a": np.array([1.0] * 9 + [0.0]), "b": np.ones(10)}
     names = [[str(i) for i in range(n)] for n in (200, 10)]
-    tiers = ranked([(low, 0.2, names[0]), (high, 1.0, names[1])])
+    tiers = ranked([Scored("low", low, 0.2, names[0]), Scored("high", high, 1.0, names[1])])
     assert (tiers["a"].best, tiers["b"].worst) == (1, 2)
     lead = tiers["a"].below
     assert lead.other == "b"

@@ -1,4 +1,4 @@
-"""The suites of token reduction on drawn scenes: their models read as many visual tokens as they say."""
+"""The suite of token reduction on drawn scenes: its models read as many visual tokens as it says."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ def registry():
     return load_plugins(installed=()).registry
 
 
-@pytest.mark.parametrize(
-    "name", ["token-reduction-shapes", "token-reduction-shapes-qwen-vl", "token-reduction-shapes-internvl"]
-)
-def test_models_read_a_quarter_of_the_tokens_on_average_over_blocks(registry, name):
-    suite = load_suite(SUITES / f"{name}.yaml")
+def test_models_read_a_quarter_or_an_eighth_of_the_tokens_on_average_over_blocks(registry):
+    suite = load_suite(SUITES / "token-reduction-shapes.yaml")
     work = Work.whole(read_architecture(json.loads((WEIGHTS / "config.json").read_text("utf-8"))), text_tokens=TEXT)
     cells = plan(registry, Request(tuple(suite.models), tuple(suite.tasks[:1]))).cells
     assert len(cells) == len(suite.models)
+    counts = {}
     for cell in cells:
         left, methods = work, cell.model.as_applied
         for planned in methods:
@@ -40,5 +38,8 @@ def test_models_read_a_quarter_of_the_tokens_on_average_over_blocks(registry, na
         layers = left.language[1].layers
         read = sum(layer.tokens - TEXT for layer in layers) / len(layers)
         kind = methods[0].call.name if methods else ""
-        expected = 64 if kind in ALL else APART.get(kind, 16)
-        assert read == pytest.approx(expected, rel=0.03), cell.id.model
+        expected = (64,) if kind in ALL else (APART[kind],) if kind in APART else (8, 16)
+        assert any(read == pytest.approx(one, rel=0.03) for one in expected), cell.id.model
+        counts.setdefault(str(cell.model.spec.base), []).append(round(read))
+    assert set(counts) == {"tiny-llava", "tiny-qwen-vl", "tiny-internvl"}
+    assert all(read.count(8) == 9 and read.count(16) >= 11 for read in counts.values())

@@ -153,8 +153,29 @@ class TestSuites:
         _, cells = self.cells(bench, tmp_path, *asked)
         assert cells == [("m+spend", "look", 0.5, 2), ("m", "look", 1.0, 2)]
 
+    def test_its_reports_are_those_that_there_are(self, bench, tmp_path):
+        (tmp_path / "mine.yaml").write_text(f"{self.SUITE}reports: [histroy]\n")
+        done = bench("mine.yaml")
+        assert done.status == 2
+        assert "unknown report 'histroy' (did you mean 'history'?)" in done.err
+
 
 class TestReport:
+    def test_alone_it_is_of_the_latest_run_with_the_reports_of_its_suite(self, bench, tmp_path):
+        (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [m]\ntasks: [look]\nreports: [history]\n")
+        bench("mine.yaml", "--no-timing")
+        bench("--model", "m", "--task", "look", "--no-timing")
+        assert bench(command="report").out == "runs/latest/leaderboard.html\n"
+        bench("mine.yaml", "--no-timing")
+        assert bench(command="report").out == "runs/mine/leaderboard.html\nruns/mine/history.html\n"
+        assert (tmp_path / "runs" / "mine" / "history.html").is_file()
+        assert bench("runs/mine", "--out", "board.md", command="report").out == "board.md\n"
+
+    def test_without_a_run_it_is_one_line(self, cli):
+        done = cli("report")
+        assert done.status == 2
+        assert "there is no run to report on" in done.err
+
     def test_an_unknown_ending(self, bench):
         bench("--model", "m", "--task", "look", "--out", "r")
         done = bench("r", "--out", "board.htlm", command="report")
