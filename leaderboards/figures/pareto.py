@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
@@ -34,7 +35,7 @@ _TODO = "run several: --budget 0.5 --budget 1, or --model 'BASE+fastv(r=0.25)' -
 
 
 def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
-    """Draw it: a panel for each task.
+    """Draw it: a panel for each task; of many models one for each base.
 
     Args:
         request: Runs with a model at several budgets, or with several values of a method's option.
@@ -47,11 +48,12 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
     """
     if against not in AGAINST:
         raise UserError(f"nothing is drawn against {against!r}", where="pareto", todo=f"use {', '.join(AGAINST)}")
-    found = [section for section in sections(request) if _lines(section.standings, against)]
+    parts = [part for section in sections(request) for part in _by_base(section, against)]
+    found = {title: section for title, section in parts if _lines(section.standings, against)}
     if not found:
         what = "no model of these runs was run at several budgets or with several values of an option"
         raise UserError(what, where="pareto", todo=_TODO)
-    panels = [panel for section in found if (panel := pareto_panel(section, against)) is not None]
+    panels = [panel for title, section in found.items() if (panel := pareto_panel(section, against, title)) is not None]
     if not panels:
         raise UserError(
             f"no cell of these runs says its {against}", where="pareto", todo="use pareto(against=budget), or run again"
@@ -59,7 +61,17 @@ def pareto(request: FigureRequest, *, against: str = "flops") -> str | bytes:
     return render(Drawing("Accuracy against cost", panels), request.form)
 
 
-def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
+def _by_base(section: Section, against: str) -> list[tuple[str, Section]]:
+    """A section as it is, with its title; or, of more lines than a panel shows, the parts of its models' bases."""
+    parts: dict[str, list[Standing]] = {}
+    for standing in section.standings:
+        parts.setdefault(standing.row.result.cell.model.partition("+")[0], []).append(standing)
+    if len(_lines(section.standings, against)) <= _MOST or len(parts) == 1:
+        return [(section.title, section)]
+    return [(f"{section.title}: {base}", replace(section, standings=tuple(own))) for base, own in parts.items()]
+
+
+def pareto_panel(section: Section, against: str = "flops", title: str = "") -> Panel | None:
     """The panel of a task; ``None`` if there are no two cells on one line whose costs are known."""
     plot = flops_plot(section)
     costs = _costs(section, against, plot)
@@ -76,9 +88,9 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     rivals = {standing.name: standing for standing in priced if not standing.baseline}
     scores = {name: (costs[name], sign * _value(standing)) for name, standing in rivals.items()}
     best = sorted((costs[name], wording.scale(metric) * _value(rivals[name])) for name in frontier(scores))
-    title, form, span, log = _axis(against, plot)
+    axis, form, span, log = _axis(against, plot)
     plane = Plane(
-        x=title,
+        x=axis,
         y=wording.with_unit(metric),
         form=form,
         span=span,
@@ -93,12 +105,12 @@ def pareto_panel(section: Section, against: str = "flops") -> Panel | None:
     )
     if len(every) > _MOST:
         caption += f" Of {len(every):,} lines the {_MOST} with the best scores."
-    return Panel(section.title, lambda palette: curves.lines(drawn, plane, palette), caption)
+    return Panel(title or section.title, lambda palette: curves.lines(drawn, plane, palette), caption)
 
 
 def on_board(board: Board) -> list[Panel]:
     """The panels of a board."""
-    return list(filter(None, map(pareto_panel, board.sections)))
+    return [panel for section in board.sections if (panel := pareto_panel(section)) is not None]
 
 
 def _spot(cell: Standing, cost: float, metric: Metric) -> Spot:

@@ -10,6 +10,9 @@ from .. import vega, wording
 from ..collect import collect
 from ..figures import Drawing, Panel, render
 from .lines import CORRECTED, LOYALTY, RETAINED, Named, find
+from .scatter import AXES
+from .scatter import panels as plane_panels
+from .wholes import own_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +34,9 @@ _DARK, _PALE, _FROM = "#1c2126", "#ffffff", 62
 """Colours of numbers, and the share in % from which they are pale."""
 
 
-def retained(request: FigureRequest, *, baseline: str = "", of: str = "retained", blind: str = "") -> str | bytes:
+def retained(
+    request: FigureRequest, *, baseline: str = "", of: str = "retained", blind: str = "", against: str = ""
+) -> str | bytes:
     """Draw it: a panel for each whole model; below it others from the one that keeps most on average to the least.
 
     Args:
@@ -40,17 +45,25 @@ def retained(request: FigureRequest, *, baseline: str = "", of: str = "retained"
         of: ``retained``, ``corrected``, which is what is kept of what images add, or ``loyalty``, the share of the
             samples with the whole model's very text.
         blind: Spec of the model that sees no image, for ``corrected``; default WHOLE+blind.
+        against: ``tokens`` or ``flops``: draw the means against them instead, a point for each model.
 
     Raises:
         UserError: There is no such measure or model, or nothing can be held against the whole one.
     """
     if of not in MEASURES:
         raise UserError(f"nothing is drawn of {of!r}", where="retained", todo=f"use {', '.join(MEASURES)}")
+    if against not in ("", *AXES):
+        raise UserError(f"nothing is drawn against {against!r}", where="retained", todo=f"use {', '.join(AXES)}")
     found, (measure, unit) = find(collect(request.runs), Named(baseline, blind)), MEASURES[of]
     wanted = {wording.budgeted(str(spec.without_budget()), spec.budget or 1) for spec in map(parse, request.models)}
-    panels = list(filter(None, (_panel(family, measure, unit, wanted, request.task) for family in found.families)))
+    if against:
+        panels = plane_panels(found, measure, unit, against, wanted)
+    else:
+        panels = list(filter(None, (_panel(family, measure, unit, wanted, request.task) for family in found.families)))
     if not panels:
-        raise UserError("no such model or task is held against a whole model", todo="leave --model or --task out")
+        why = f", or none tells its {against}" if against else ""
+        what = f"no such model or task is held against a whole model{why}"
+        raise UserError(what, todo="leave --model or --task out")
     wholes = wording.listed([family.whole for family in found.families])
     return render(Drawing(f"What is kept of {wholes}", panels, columns=1), request.form)
 
@@ -63,12 +76,13 @@ def _panel(family: Family, measure: Measure, unit: str, wanted: set[str], wished
     averaged = [title for title in family.averaged if title in titles]
     rows: dict[str, dict[str, Estimate | None]] = {}
     for line in lines:
-        rows[line.label] = {title: measure.of(line.tasks[title]) if title in line.tasks else None for title in titles}
+        name = own_part(line.label, family.whole)
+        rows[name] = {title: measure.of(line.tasks[title]) if title in line.tasks else None for title in titles}
         if len(averaged) > 1:
-            rows[line.label][_MEAN] = line.mean(averaged, measure)
+            rows[name][_MEAN] = line.mean(averaged, measure)
     most_first = dict(sorted(rows.items(), key=lambda row: -_last(row[1])))
     caption = f"In {unit}, with 95 % intervals."
-    width = _NAMES + _WIDE * len(rows[lines[0].label])
+    width = _NAMES + _WIDE * len(next(iter(rows.values())))
     title = f"{measure.name.capitalize()}: {family.whole}"
     return Panel(title, lambda _: _chart(most_first), caption, width, grows=False)
 

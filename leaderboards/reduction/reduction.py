@@ -18,6 +18,7 @@ from .measures import RIGHT
 from .ranks import APART, typical
 from .settings import mean_retained, settings
 from .stages import ON_TIME, stage_tables, stage_values
+from .wholes import own_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -133,7 +134,7 @@ def _over_all(family: Family, ranks: Mapping[str, str], even: Mapping[str, Evenn
         tokens, own = line.tokens(), even.get(line.label)
         retained = line.mean(titles, RETAINED)
         shown: list[Item] = [
-            line.label.removeprefix(family.whole) if line.label.startswith(f"{family.whole}+") else line.label,
+            own_part(line.label, family.whole),
             *(Number(f"{one:.4g}" if tokens else wording.MISSING) for one in tokens or (0, 0, 0)),
             Number(wording.ratio(line.flops())),
             Number(wording.share(retained)),

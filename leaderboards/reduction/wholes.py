@@ -31,6 +31,11 @@ def whole_of(row: Row) -> str:
     return wording.budgeted(str(Spec(spec.base, others)), result.cell.budget)
 
 
+def own_part(label: str, whole: str) -> str:
+    """What a label has after its whole model's, for places that name that already; else the label."""
+    return label.removeprefix(whole) if label.startswith(f"{whole}+") else label
+
+
 def added(row: Row, whole: Row) -> tuple[Call, ...]:
     """The methods that a model has after those of the whole one; none if it is not the whole one with methods."""
     try:

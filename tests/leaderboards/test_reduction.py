@@ -1,5 +1,6 @@
 """What the records of runs say of models that read fewer visual tokens, of runs made here and of imported logs."""
 
+import itertools
 import json
 import xml.etree.ElementTree as ET
 
@@ -14,6 +15,9 @@ from adaptbench.harness.stats import mcnemar_p
 from adaptbench.harness.store import RunDirectory
 from adaptbench.leaderboards.reduction.heat import retained
 from adaptbench.leaderboards.reduction.reduction import reduction
+from adaptbench.leaderboards.reduction.scatter import spread
+from hypothesis import given
+from hypothesis import strategies as st
 
 TIMES = 20
 # Ten questions, twenty times: model -> which it has right, and what it says.
@@ -349,6 +353,32 @@ def test_the_figure_shows_what_the_report_says_from_the_most_to_the_least(run, d
     texts = drawn(run.directory, baseline="whole", blind="blind", of="corrected", models=("pruned",))
     assert "small" not in texts
     assert "83.3" in texts
+
+
+def test_families_have_a_panel_each_without_their_name_at_each_model(families, drawn):
+    texts = drawn(families.directory)
+    titles = [text for text in texts if text.startswith("Retained: ")]
+    assert titles == ["Retained: m", "Retained: n", "Retained: n+tuned"]
+    assert "+smaller-images(side=28)" in texts
+
+
+def test_what_is_kept_is_drawn_against_what_models_read(run, drawn):
+    for arguments, message in (
+        ({"against": "time"}, r"nothing is drawn against 'time'; use tokens, flops"),
+        ({"against": "tokens"}, r"no such model or task is held against a whole model, or none tells its tokens"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(run.directory, baseline="whole", **arguments)
+
+
+@given(st.lists(st.floats(0, 700), min_size=1, max_size=20), st.floats(1, 30))
+def test_points_that_stand_apart_stay_and_others_move_no_farther_than_they_must(places, gap):
+    places = sorted(places)
+    moved = spread(places, gap)
+    assert all(later - one >= gap * (1 - 1e-9) for one, later in itertools.pairwise(moved))
+    assert sum(moved) == pytest.approx(sum(places), abs=1e-6)
+    if all(later - one >= gap for one, later in itertools.pairwise(places)):
+        assert moved == pytest.approx(places)
 
 
 def test_several_tasks_have_a_mean(new_run, drawn):
