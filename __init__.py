@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .harness.image_methods import ImageMethod
     from .harness.methods import Budget, Method, Selector
     from .harness.runner import RunResult
+    from .harness.sizes import Size
     from .tasks.multimodal.predictions import read_predictions
     from .tasks.multimodal.question import Question
     from .tasks.multimodal.task import Benchmark, Rule
@@ -43,6 +44,7 @@ __all__ = [
     "RunResult",
     "Sample",
     "Selector",
+    "Size",
     "Task",
     "TaskCard",
     "UserError",
@@ -65,6 +67,7 @@ _HOMES = {
     "harness.image_methods": ("ImageMethod",),
     "harness.methods": ("Budget", "Method", "Selector"),
     "harness.runner": ("RunResult",),
+    "harness.sizes": ("Size",),
     "tasks.multimodal.predictions": ("read_predictions",),
     "tasks.multimodal.question": ("Question",),
     "tasks.multimodal.task": ("Benchmark", "Rule"),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .comparison import Comparison
     from .progress import Progress
+    from .sizes import Size
 
 
 class RunOptions(TypedDict, total=False):
@@ -36,6 +37,8 @@ class RunOptions(TypedDict, total=False):
     """Run directory; default ``runs/latest``. Run again with the same one to go on where it was stopped."""
     budgets: Sequence[float]
     seeds: Sequence[int]
+    sizes: Sequence[Size]
+    """Visual tokens, or FLOPs, of models whose method leaves its size open: ``[adaptbench.Size("tokens", 16)]``."""
     limit: int
     """Run only the first N samples: a partial run, never ranked."""
     sample: int
@@ -75,7 +78,13 @@ def run(models: Any, tasks: Any, **options: Unpack[RunOptions]) -> RunResult:
             f"run() has no option {', '.join(sorted(unknown))}; it has {', '.join(RunOptions.__annotations__)}"
         )
     plugins = load_plugins(options.get("plugins", ()))
-    request = Request(_listed(models), _listed(tasks), options.get("budgets", ()), options.get("seeds", (0,)))
+    request = Request(
+        _listed(models),
+        _listed(tasks),
+        options.get("budgets", ()),
+        options.get("seeds", (0,)),
+        sizes=options.get("sizes", ()),
+    )
     spec = RunSpec(
         plan=plan(plugins.registry, request),
         out=Path(options.get("out", "runs/latest")),

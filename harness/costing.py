@@ -5,6 +5,7 @@ A spec's base is a registered architecture, or a registered model that tells its
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from .measure.parallel import ONE, Cards
 from .measure.roofline import BYTES, Accelerator, Precision, predict
 from .measure.work import Memory, Work
 from .planned_models import PlannedMethod, plan_methods, plan_model, what_is_left
+from .sizing import Sized, at_sizes
 from .specs import Call, Spec, did_you_mean, parse
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .measure.traced_work import Traced
     from .registry import Registry
     from .results import Timing
+    from .sizes import Size
     from .transformer import Architecture
 
 PHASES = ("vision", "projector", "text", "encoder", "prefill", "head", "methods")
@@ -151,19 +154,13 @@ class Costing:
         if request.cards.count > 1 and self.architecture.language is None:
             raise UserError(f"a {self.architecture.model_type} has no language model to split", todo="use one card")
         spec = self._spec if budget is None else self._spec.with_budget(budget)
-        methods = self._methods(spec)
-        whole = Work.whole(
-            self.architecture,
-            text_tokens=request.text_tokens,
-            visual_tokens=request.visual_tokens,
-            images=request.images,
-        )
+        methods, whole = self._methods(spec), self._whole(request)
         if self.blueprint.note and request.images:
             whole = whole.assuming(self.blueprint.note)
         if self.architecture.language is not None and whole.tokens > (most := _positions(self.blueprint.config)):
             whole = whole.assuming(f"{whole.tokens:,} tokens are beyond the {most:,} positions that the config states")
         if self.traced is not None:
-            whole = replace(whole.assuming(_TRACED), traced=self.traced)
+            whole = whole.assuming(_TRACED)
         work = what_is_left(methods, whole)
         full = what_is_left([replace(one, method=one.method.switched_on()) for one in methods], whole)
         operators = tuple(work.operators(request.convention))
@@ -186,6 +183,31 @@ class Costing:
             predicted={chip.name: _seconds(work, chip, request) for chip in request.accelerators},
             operators=operators,
         )
+
+    def at_sizes(self, sizes: Sequence[Size], request: CostRequest) -> tuple[list[Costing], list[Sized]]:
+        """Return the costs of the spec at each size, of the prompt that is asked for, and the sizes that are met.
+
+        Raises:
+            UserError: As `sizing.at_sizes`.
+        """
+        found = at_sizes(self._spec, self._methods(self._spec), sizes, lambda _: self._whole(request))
+        return [self._of(one.spec) for one in found], [one for one in found if one.size]
+
+    def _of(self, spec: Spec) -> Costing:
+        """The same for another spec of the same base."""
+        other = copy.copy(self)
+        other._spec = spec
+        return other
+
+    def _whole(self, request: CostRequest) -> Work:
+        """All the work of a prompt."""
+        whole = Work.whole(
+            self.architecture,
+            text_tokens=request.text_tokens,
+            visual_tokens=request.visual_tokens,
+            images=request.images,
+        )
+        return replace(whole, traced=self.traced)
 
     def _methods(self, spec: Spec) -> Sequence[PlannedMethod]:
         """The methods of a spec, as they are run on a registered model; an architecture offers what it is made of."""

@@ -11,12 +11,14 @@ from .errors import MissingArgument, UserError
 from .specs import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic.fields import FieldInfo
 
     from .execution import Execution
     from .measure.work import Work
     from .registry import Entry
-    from .specs import Call
+    from .specs import Call, Value
     from .transformer import Architecture
 
 Budget: TypeAlias = Annotated[float, AfterValidator(budgets.checked)]
@@ -44,6 +46,8 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     stage: ClassVar[Stage] = "language"
+    size_options: ClassVar[tuple[str, ...]] = ()
+    """Options that say how many visual tokens it leaves; none if it leaves them all, or as many as it finds."""
 
     def apply(self, model: Any) -> Any:  # noqa: ARG002 - this is the default
         """Return the modified model; the given one stays as it is.
@@ -63,6 +67,18 @@ class Method(BaseModel):
             UserError: An option does not suit this architecture.
         """
         raise UserError("it has no cost model", todo="run it: its cost is measured")
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - of equal blocks
+        """Return what the ``size_options`` are for a share of the visual tokens to be left where it leaves fewest.
+
+        The more is asked, the more must be left. By default the first of these options is their number.
+
+        Args:
+            share: Above 0, at most 1.
+            visual: Visual tokens that it is given, of an image for a method between tower and language model.
+            depth: Blocks of the language model.
+        """
+        return {self.size_options[0]: max(1, round(share * visual))}
 
     def for_base(self, factory: object) -> Self:  # noqa: ARG002 - most methods take every base alike
         """Return the method with options resolved that name something of the base, such as a checkpoint it ships.

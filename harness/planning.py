@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from .faults import blamed_on
 from .planned_models import PlannedModel, Step, plan_model, takes_budget
 from .registry import OBJECT_OWNER, Entry
 from .results import CellId
+from .sizing import Sized, base_architecture, check_sized, model_at_sizes
 from .suites import filled, load_suite
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from .plugins import Plugins
     from .registry import Registry
+    from .sizes import Size
     from .suites import Suite
 
 CONTRACTS = {
@@ -87,10 +90,16 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells of a run, grouped by model, and the pairs that were left out with the reason."""
+    """The cells of a run, grouped by model.
+
+    Attributes:
+        left_out: Pairs that do not fit, with the reason.
+        sized: Models whose size was asked for, and not written in their spec.
+    """
 
     cells: tuple[PlannedCell, ...]
     left_out: tuple[str, ...]
+    sized: tuple[Sized, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,7 @@ class Request:
 
     Attributes:
         only: Pattern of model specs -> the only task that models which fit it are asked.
+        sizes: Of every model that has one method whose size can be set; each makes a model of its own.
     """
 
     models: Sequence[Any]
@@ -106,6 +116,7 @@ class Request:
     budgets: Sequence[float] = ()
     seeds: Sequence[int] = (0,)
     only: Mapping[str, str] = field(default_factory=dict)
+    sizes: Sequence[Size] = ()
 
 
 def plan(registry: Registry, request: Request) -> Plan:
@@ -119,7 +130,10 @@ def plan(registry: Registry, request: Request) -> Plan:
             argument is unknown or missing.
     """
     _check_numbers(request)
-    models, tasks = list(_models(registry, request)), plan_tasks(registry, request)
+    requested = _requested(registry, request)
+    sized = tuple(one for one in requested if isinstance(one, Sized) and one.size)
+    check_sized(sized, request.sizes)
+    models, tasks = list(_models(registry, requested, request.budgets)), plan_tasks(registry, request)
     only = _only(request, models, tasks)
     cells = [
         PlannedCell(model.seeded(seed), task, seed)
@@ -144,7 +158,7 @@ def plan(registry: Registry, request: Request) -> Plan:
         model.bind(seed=0, device="cpu")
     for task in tasks:
         task.step.entry.bind(task.step.call, seed=0)
-    return Plan(tuple(cells), tuple(left_out))
+    return Plan(tuple(cells), tuple(left_out), sized)
 
 
 def find_suite(plugins: Plugins, name: str) -> Suite:
@@ -219,25 +233,39 @@ def _check_numbers(request: Request) -> None:
             raise UserError(what, where="seeds", todo="give 0 or more, and less than 2^64")
 
 
-def _models(registry: Registry, request: Request) -> Iterator[PlannedModel]:
-    """The models of a request, at each of its budgets where a method takes one and the spec does not say which."""
-    swept = False
+def _requested(registry: Registry, request: Request) -> list[Any]:
+    """The models of a request: Python objects, and specs at each of its sizes."""
+    found: list[Any] = []
+    architecture_of = functools.cache(functools.partial(base_architecture, registry))
     for model in request.models:
         if not isinstance(model, str):
+            found.append(model)
+        elif request.sizes:
+            found += model_at_sizes(registry, specs.parse(model), request.sizes, architecture_of)
+        else:
+            found.append(Sized(specs.parse(model)))
+    return found
+
+
+def _models(registry: Registry, requested: Sequence[Any], budgets: Sequence[float]) -> Iterator[PlannedModel]:
+    """What is requested, at each of the budgets where a method takes one and the spec does not say which."""
+    swept = False
+    for model in requested:
+        if not isinstance(model, Sized):
             step = _object_step("model", model, _model_card)
             yield PlannedModel(specs.Spec(step.call), step)
             continue
-        spec = specs.parse(model)
+        spec = model.spec
         is_open = spec.budget is None and takes_budget(registry, spec)
         swept |= is_open
-        for budget in (is_open and request.budgets) or (spec.budget,):
+        for budget in (is_open and budgets) or (spec.budget,):
             planned = plan_model(registry, spec if budget is None else spec.with_budget(budget))
             for one in planned.methods:
                 if not one.method.can_run():
                     todo = "use `adaptbench cost`, or leave it out"
                     raise UserError("it can be priced, not run", where=f"method {one.call}", todo=todo)
             yield planned
-    if request.models and len(request.budgets) > 0 and not swept:
+    if requested and len(budgets) > 0 and not swept:
         raise UserError("no model of this run leaves its budget open", where="budgets", todo="leave the budgets out")
 
 

@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from .budgets import checked
 from .errors import UserError
+from .sizes import TEXT_TOKENS, Size, sizes
 from .specs import Spec, is_path, parse, parse_call
 from .yaml_files import read_yaml, validated
 
@@ -39,6 +40,13 @@ class Suite(BaseModel):
     seeds: tuple[int, ...] = (0,)
     reports: tuple[str, ...] = ()
     """Reports that answer what the suite asks: `adaptbench report` writes them beside the leaderboard."""
+    tokens: tuple[float, ...] = ()
+    """For models with a method whose size the spec does not say, as the next three; see `harness.sizes.Size`."""
+    average_tokens: tuple[float, ...] = ()
+    end_tokens: tuple[float, ...] = ()
+    flops: tuple[float, ...] = ()
+    text_tokens: int = Field(default=TEXT_TOKENS, ge=0)
+    visual_tokens: int | None = Field(default=None, ge=1)
     only: dict[str, str] = {}
     """Pattern of model specs, such as ``*-shop*`` -> the only one of the tasks that these models are asked."""
     batch_size: int | None = Field(default=None, ge=1)
@@ -55,6 +63,29 @@ class Suite(BaseModel):
         if doubles:
             raise ValueError(f"{doubles[0]!r} appears twice")
         return tuple(value)
+
+    @field_validator("tokens", "average_tokens", "end_tokens", "flops", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else (value,)
+
+    @field_validator("tokens", "average_tokens", "end_tokens", "flops")
+    @classmethod
+    def _amounts(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        measure: Any = info.field_name
+        return tuple(_checked(lambda amount: Size(measure, amount), one) for one in value)
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """What models are asked to be at that leave the size of a method open."""
+        return sizes(
+            tokens=self.tokens,
+            average_tokens=self.average_tokens,
+            end_tokens=self.end_tokens,
+            flops=self.flops,
+            text_tokens=self.text_tokens,
+            visual_tokens=self.visual_tokens,
+        )
 
     @field_validator("seeds")
     @classmethod

@@ -10,7 +10,7 @@ import typer
 from .gate_command import gate
 from .groups import App, Group, show_help
 from .import_app import import_results
-from .options import Json, Plugins, named
+from .options import AverageTokens, EndTokens, Flops, Json, Plugins, Tokens, named
 from .plugin_app import plugin_app
 from .run_command import run
 
@@ -81,6 +81,10 @@ def cost(
     image_size: Annotated[Optional[int], typer.Option(help="Pixels a side; default what the config states.")] = None,  # noqa: UP045
     batch: Annotated[int, typer.Option(help="Prompts per batch.")] = 1,
     budget: Annotated[Optional[list[float]], typer.Option(help="Budget in (0, 1]; may be given several times.")] = None,  # noqa: UP045
+    tokens: Tokens = None,
+    average_tokens: AverageTokens = None,
+    end_tokens: EndTokens = None,
+    flops: Flops = None,
     hardware: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="Predict time on V100, A100-80G, H100-SXM, ... or on hardware described in a YAML file."),
@@ -105,6 +109,7 @@ def cost(
     json: Json = False,
 ) -> None:
     """Show what models cost, from their configs alone."""
+    from ..sizes import sizes
     from .cost import CostOptions, show_cost
 
     show_cost(
@@ -118,6 +123,13 @@ def cost(
             tensor_parallel=tensor_parallel,
             pipeline_parallel=pipeline_parallel,
             budgets=tuple(budget or ()),
+            sizes=sizes(
+                tokens=tokens or (),
+                average_tokens=average_tokens or (),
+                end_tokens=end_tokens or (),
+                flops=flops or (),
+                text_tokens=text_tokens,
+            ),
             hardware=tuple(hardware or ()),
             precision=precision,
             preset=preset,

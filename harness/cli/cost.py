@@ -14,6 +14,7 @@ from ..measure.parallel import Cards
 from ..measure.reconcile import reconcile
 from ..measure.roofline import BYTES, Precision, find_accelerator
 from ..plugins import load_plugins
+from ..sizing import check_sized
 from ..specs import Call, did_you_mean
 from .output import echo, say, write_columns, write_json
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from ..plugins import Plugins
     from ..results import Timing
+    from ..sizes import Size
+    from ..sizing import Sized
 
 _BY = ("phase", "module", "operator")
 
@@ -39,6 +42,7 @@ class CostOptions:
     tensor_parallel: int
     pipeline_parallel: int
     budgets: tuple[float, ...]
+    sizes: tuple[Size, ...]
     hardware: tuple[str, ...]
     precision: str
     preset: str
@@ -58,14 +62,19 @@ def show_cost(options: CostOptions) -> None:
     costs: list[Cost] = []
     timings: list[tuple[Timing, Timing]] = []
     sources: list[str] = []
+    sized: list[Sized] = []
     for spec in dict.fromkeys(map(_spec, options.specs)):
-        costing = Costing(plugins.registry, spec, image_size=options.image_size)
+        base = Costing(plugins.registry, spec, image_size=options.image_size)
+        variants, found = base.at_sizes(options.sizes, request) if options.sizes else ([base], [])
         budgets = dict.fromkeys(options.budgets) or (None,)
-        costs += [costing.cost(request, budget, count=options.count) for budget in budgets]
+        for costing in variants:
+            costs += [costing.cost(request, budget, count=options.count) for budget in budgets]
+            timings += [costing.measure(request, budget) for budget in budgets] if options.measure else []
         if options.count:
-            reconcile(costing.counter, costing.blueprint, costing.traced)
-        timings += [costing.measure(request, budget) for budget in budgets] if options.measure else []
-        sources.append(costing.source)
+            reconcile(base.counter, base.blueprint, base.traced)
+        sources.append(base.source)
+        sized += found
+    check_sized(sized, options.sizes)
     source = f"{sources[0]}: " if len(sources) == 1 else ""
     title = f"{source}FLOPs of one prompt, 2 a multiply-accumulate; preset {options.preset}"
     if draw is not None:
@@ -78,8 +87,8 @@ def show_cost(options: CostOptions) -> None:
         return
     say(title)
     write_columns([*_rows(costs, request)])
-    for assumed in _notes(costs, request):
-        say(f"note: {assumed}")
+    for note in (*map(str, sized), *_notes(costs, request)):
+        say(f"note: {note}")
     for cost, times in zip(costs, timings, strict=False):
         echo(f"\n{cost.spec}, measured in float32 with random weights on {times[0].machine}, {times[0].device}")
         write_columns([[t.what, f"{1e3 * t.median:.2f} ms", _spread(t)] for t in times])

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import Json, Plugins, named
+from .options import AverageTokens, EndTokens, Flops, Json, Plugins, Tokens, named
 
 
 def run(
@@ -34,6 +34,15 @@ def run(
     budget: Annotated[
         Optional[list[float]],  # noqa: UP045
         typer.Option(help="Budget in (0, 1], for models that take one, instead of the suite's."),
+    ] = None,
+    tokens: Tokens = None,
+    average_tokens: AverageTokens = None,
+    end_tokens: EndTokens = None,
+    flops: Flops = None,
+    text_tokens: Annotated[int, typer.Option(min=0, help="Tokens of text in the prompt that --flops means.")] = 64,
+    visual_tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Visual tokens of the image that is meant, for models that take any size."),
     ] = None,
     seed: Annotated[
         Optional[list[int]],  # noqa: UP045
@@ -90,6 +99,7 @@ def run(
 
     Run the same command again to resume.
     """
+    from ..sizes import sizes
     from .crews import CrewOptions
     from .running import RunOptions, run_command
 
@@ -99,6 +109,14 @@ def run(
             models=tuple(model or ()),
             tasks=tuple(task or ()),
             budgets=tuple(budget or ()),
+            sizes=sizes(
+                tokens=tokens or (),
+                average_tokens=average_tokens or (),
+                end_tokens=end_tokens or (),
+                flops=flops or (),
+                text_tokens=text_tokens,
+                visual_tokens=visual_tokens,
+            ),
             seeds=tuple(seed or ()),
             out=out,
             limit=limit,

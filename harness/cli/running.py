@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..identity import Settings
     from ..results import CellId, CellResult, FailedCell
+    from ..sizes import Size
     from ..store import RunDirectory
     from .crews import CrewOptions
 
@@ -36,6 +37,7 @@ class RunOptions:
     models: tuple[str, ...]
     tasks: tuple[str, ...]
     budgets: tuple[float, ...]
+    sizes: tuple[Size, ...]
     seeds: tuple[int, ...]
     out: Path | None
     limit: int | None
@@ -85,7 +87,9 @@ def run_command(options: RunOptions) -> None:
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
-            write_json({"out": str(run.path), "cells": [c.model_dump() for c in cells], "left_out": planned.left_out})
+            content = {"out": str(run.path), "cells": [c.model_dump() for c in cells], "left_out": planned.left_out}
+            sized = [one.to_json() for one in planned.sized]
+            write_json(content | ({"sized": sized} if sized else {}))
         else:
             _show(cells, f"{_count(cells)} would be run in {run.path}", said)
         return
@@ -133,6 +137,7 @@ def _tell_results(path: Path, results: Sequence[CellResult]) -> None:
 def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Settings, tuple[str, ...]]:
     """What to run, the run's default name, settings and reports; options add to a suite's models and tasks."""
     models, tasks, budgets, seeds = options.models, options.tasks, options.budgets, options.seeds
+    sizes = options.sizes
     device = options.crew.device(options.device)
     batch_size, name, only, reports = options.batch_size, "latest", dict[str, str](), tuple[str, ...]()
     if options.suite:
@@ -142,6 +147,7 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         models = (*suite.models, *(model for model in models if str(parse(model)) not in suite.models))
         tasks = (*suite.tasks, *(task for task in tasks if str(parse_call(task)) not in suite.tasks))
         budgets, seeds, only = budgets or suite.budgets, seeds or suite.seeds, suite.only
+        sizes = sizes or suite.sizes
         reports = suite.reports
         for report in reports:
             plugins.registry.find("report", parse_call(report).name)
@@ -150,7 +156,7 @@ def _request(plugins: Plugins, options: RunOptions) -> tuple[Request, str, Setti
         raise UserError(
             "there is nothing to run", todo="name a suite, or --model and --task; `adaptbench list` shows them"
         )
-    request = Request(models, tasks, budgets, seeds or (0,), only)
+    request = Request(models, tasks, budgets, seeds or (0,), only, sizes)
     return request, name, _settings(batch_size, device, options.waive), reports
 
 
@@ -174,6 +180,7 @@ def _show(cells: Sequence[CellId], title: str, said: Sequence[str]) -> None:
 
 def _said(planned: Plan) -> Iterator[str]:
     """What a plan says besides its cells."""
+    yield from map(str, planned.sized)
     for reason in planned.left_out:
         yield f"left out: {reason}"
     notes = {str(cell.task.step.call): cell.task.card.note for cell in planned.cells}

@@ -66,7 +66,8 @@ class Gate:
         self.name = found.name
         self.path = baselines / f"{found.name}.json"
         self._plan: Plan = plan(
-            self._plugins.registry, Request(found.models, found.tasks, found.budgets, found.seeds, found.only)
+            self._plugins.registry,
+            Request(found.models, found.tasks, found.budgets, found.seeds, found.only, found.sizes),
         )
         stated = {"batch_size": found.batch_size, "device": found.device} | settings
         self._settings = Settings(**{name: value for name, value in stated.items() if value is not None})  # type: ignore[arg-type]

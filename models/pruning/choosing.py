@@ -104,6 +104,8 @@ class TokenChoice(OfTower):
 class KeptTokens(TokenChoice):
     """A choice of a given number of patches."""
 
+    size_options = ("keep",)
+
     keep: int = Field(64, ge=1)
     """How many visual tokens of each image are kept."""
 

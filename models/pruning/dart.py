@@ -31,6 +31,7 @@ class Dart(DroppingOnce):
     """
 
     where: ClassVar[str] = "method dart"
+    size_options = ("keep", "r")
 
     r: float = Field(0.778, ge=0, lt=1)
     """The share of visual tokens that is dropped; 0.667, 0.778 and 0.889 leave 192, 128 and 64 of 576."""

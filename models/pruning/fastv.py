@@ -34,6 +34,7 @@ class FastV(DroppingOnce):
     """
 
     where: ClassVar[str] = "method fastv"
+    size_options = ("keep", "r")
 
     r: float = Field(0.5, ge=0, lt=1)
     """The share of visual tokens that is dropped, R of the paper and the Hugging Face release (the lmms-eval release

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import UserError
 from ...harness.reading import read_json
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...adapters.decoder import State
+    from ...harness.specs import Value
     from ...harness.transformer import Stack
 
 _AUTO = "auto"
@@ -37,9 +40,12 @@ class FitPrune(Dropping):
 
     where: ClassVar[str] = "method fitprune"
     option: ClassVar[str] = "schedule"
+    size_options = ("scale",)
 
     schedule: str = _AUTO
     """The JSON file of a schedule; auto for the one that ships for the model."""
+    scale: float = Field(1.0, gt=0)
+    """What the schedule's counts are multiplied by, where another number of tokens is wanted than it was fitted to."""
     inverted: bool = False
     """Whether the tokens with the lowest scores are kept, to show what that mistake costs."""
 
@@ -53,6 +59,11 @@ class FitPrune(Dropping):
         every = factory.checkpoints if isinstance(factory, ShipsCheckpoints) else {}
         return self.model_copy(update={"schedule": every.get("fitprune", {}).get(self.schedule, self.schedule)})
 
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - as the schedule
+        """Return what makes of the schedule's last tokens that share."""
+        of, left = self._plan
+        return {"scale": float(f"{share * of / min(filter(None, left)):.4g}")}
+
     def for_depth(self, depth: int) -> FitPrune:
         """Return the method, if its schedule is for that many blocks."""
         blocks = len(self._plan[1])
@@ -64,7 +75,7 @@ class FitPrune(Dropping):
     def left(self, visual: int) -> Mapping[int, int]:
         """Every block but the first -> what the schedule leaves it of as many visual tokens."""
         of, left = self._plan
-        return {block: whole(count / of, visual) for block, count in enumerate(left) if block}
+        return {block: whole(min(1, self.scale * count / of), visual) for block, count in enumerate(left) if block}
 
     @property
     def first(self) -> int:

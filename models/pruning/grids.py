@@ -15,12 +15,23 @@ if TYPE_CHECKING:
 
     from ...adapters.tower_signals import Signals
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...harness.specs import Value
+
 
 class OnGrid(OfTower):
     """Leave ``grid`` x ``grid`` visual tokens of each image, or of each tile of an image that is cut into some."""
 
+    size_options = ("grid",)
+
     grid: int = Field(8, ge=1)
     """How many visual tokens each side of an image, or of a tile, has."""
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - before all blocks
+        """Return the grid that has about that share of the tokens."""
+        return {"grid": max(1, round(math.sqrt(share * visual)))}
 
     def kept(self, given: int) -> int:
         """Return grid x grid, if the patches are a square of at least that side."""

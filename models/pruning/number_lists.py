@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from ...harness.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def numbers(text: str, name: str, *, rising: bool = False) -> list[int]:
@@ -50,6 +54,12 @@ def fractions(text: str, name: str) -> list[float]:
 def blocks(text: str) -> list[int]:
     """Return the numbers of blocks after which something happens, from an option ``layers``."""
     return numbers(text, "layers", rising=True)
+
+
+def stretched(shares: Sequence[float], least: float) -> list[float]:
+    """Return shares with the same proportions of which the least above 0 is another one; none is above 1."""
+    factor = least / min(filter(None, shares), default=1)
+    return [min(1.0, factor * share) for share in shares]
 
 
 def whole(share: float, tokens: int) -> int:

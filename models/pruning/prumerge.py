@@ -17,10 +17,13 @@ from ...harness.methods import Selector
 from .choosing import feature_width, highest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from ...adapters.tower_signals import Signals as Tower
     from ...harness.measure.work import Work
+    from ...harness.specs import Value
     from ...harness.transformer import Architecture, Vision
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class PruMerge(Selector):
     _usual: ClassVar[int] = 40
     """Visual tokens that an image of `_PATCHES` patches is left with."""
     _where: ClassVar[str] = "method prumerge"
+    size_options = ("tokens",)
 
     tokens: int | None = Field(None, ge=1)
     """The visual tokens of every image, the merged one included, instead of as many as there are outliers (of 576
@@ -88,6 +92,10 @@ class PruMerge(Selector):
         if self.most is not None and self.most < self.least:
             raise UserError("it keeps at least more than at most", todo="give least=1, or a greater most")
         return self
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - before all blocks
+        """Return the number of tokens, with one beside the merged one."""
+        return {"tokens": max(1 + self.merged, round(share * visual))}
 
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from ...harness.errors import UserError
 from .dropping import Dropping, row_flops
-from .number_lists import blocks, fractions, whole
+from .number_lists import blocks, fractions, stretched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from ...adapters.decoder import State
+    from ...harness.specs import Value
     from ...harness.transformer import Stack
 
 _STAGES = 4
@@ -32,6 +33,7 @@ class PyramidDrop(Dropping):
     """
 
     where: ClassVar[str] = "method pyramiddrop"
+    size_options = ("shares",)
 
     layers: str = ""
     """After how many blocks tokens are dropped, as in 8/16/24, which is published for 32; by default after each quarter
@@ -53,6 +55,11 @@ class PyramidDrop(Dropping):
         if not self.layers and len(shares) != _STAGES - 1:
             raise UserError(f"{len(shares)} shares need as many layers", todo="write layers=8/16/24")
         return self
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - of any depth
+        """Return shares in the proportions of those it has, of whole tokens."""
+        shares = stretched(fractions(self.shares, "shares"), share)
+        return {"shares": "/".join(f"{whole(one, visual) / visual:.4g}" for one in shares)}
 
     def for_depth(self, depth: int) -> PyramidDrop:
         """Return the same with numbers of blocks."""

@@ -11,7 +11,7 @@ from ...harness.errors import UserError
 from .choosing import highest
 from .density_peaks import means
 from .dropping import Dropping, row_flops
-from .number_lists import blocks, numbers, whole
+from .number_lists import blocks, numbers, stretched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ...adapters.decoder import State
     from ...harness.execution import PromptSize
+    from ...harness.specs import Value
     from ...harness.transformer import Stack
 
 _PATCHES, _DEPTH, _HEADS = 576, 32, 32
@@ -50,6 +51,7 @@ class SparseVLM(Dropping):
     """
 
     where: ClassVar[str] = "method sparsevlm"
+    size_options = ("counts", "target")
 
     target: Literal[192, 128, 96, 64] = 192
     """Which of the release's lists says how many visual tokens are kept."""
@@ -77,6 +79,11 @@ class SparseVLM(Dropping):
     def reads(self) -> bool:
         """It reads attention."""
         return True
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - of any depth
+        """Return counts in the proportions of the list's, without recycled tokens."""
+        shares = stretched([count / visual for count in self._counts(visual)], share)
+        return {"counts": "/".join(str(max(1, whole(one, visual))) for one in shares)}
 
     def for_depth(self, depth: int) -> SparseVLM:
         """Return the same with numbers of blocks, and positions said."""

@@ -52,6 +52,7 @@ class ToMe(Selector):
     """
 
     where: ClassVar[str] = "method tome"
+    size_options = ("keep", "r")
 
     keep: int = Field(64, ge=1)
     """How many visual tokens of each image are left."""

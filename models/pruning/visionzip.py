@@ -8,12 +8,19 @@ from pydantic import Field, model_validator
 
 from ...harness.errors import UserError
 from .choosing import Added, AttendedTokens, highest
+from .number_lists import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from ...adapters.tower_signals import Signals
+    from ...harness.specs import Value
     from ...harness.transformer import Architecture
+
+_CONTEXTUAL = 10 / 64
+"""Of all tokens that are left, as in all published settings."""
 
 
 class VisionZip(AttendedTokens):
@@ -25,6 +32,8 @@ class VisionZip(AttendedTokens):
     tokens, before all patches. A target is added to the mean of its patches there, so that a contextual token
     is twice as long as others.
     """
+
+    size_options = ("dominant", "contextual")
 
     dominant: int = Field(54, ge=1)
     """How many tokens are kept as they are, the CLS token among them."""
@@ -43,6 +52,12 @@ class VisionZip(AttendedTokens):
         if self.cls_token and self.query == "mean":
             raise UserError("query=mean is for a tower without CLS token", todo="say cls_token=false as well")
         return self
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - before all blocks
+        """Return both numbers, 54 to 10 as published."""
+        count = max(1, whole(share, visual))
+        contextual = whole(_CONTEXTUAL, count)
+        return {"dominant": count - contextual, "contextual": contextual}
 
     def kept(self, given: int) -> int:
         """Return ``dominant`` + ``contextual``, if an image has that many."""

@@ -9,9 +9,12 @@ from pydantic import Field
 from .dropping import DroppingOnce
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from ...adapters.decoder import State
+    from ...harness.specs import Value
 
 _SHARE = 15 / 32
 
@@ -24,9 +27,14 @@ class VTW(DroppingOnce):
     """
 
     where: ClassVar[str] = "method vtw"
+    size_options = ("k",)
 
     k: int | None = Field(None, ge=1)  # type: ignore[assignment]
     """The number of blocks that read visual tokens, the paper's K; by default 15 of 32, or the same share of others."""
+
+    def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - all or none
+        """Return how many blocks read them, the same share of all blocks."""
+        return {"k": max(1, round(share * depth))}
 
     def for_depth(self, depth: int) -> VTW:
         """Return the same with a number of blocks."""

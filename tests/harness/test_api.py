@@ -39,7 +39,7 @@ def test_seeds_make_cells_of_their_own(run, tmp_path):
 
 
 def test_a_misspelt_option_is_refused_and_not_ignored(tmp_path):
-    with pytest.raises(TypeError, match=r"run\(\) has no option limits; it has out, budgets, seeds, limit"):
+    with pytest.raises(TypeError, match=r"run\(\) has no option limits; it has out, budgets, seeds, sizes, limit"):
         adaptbench.run("pixels", "digits", limits=3)
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_loaded_is_one_line(spec, message):
 def test_the_readme_form_works():
     assert adaptbench.run.__doc__.startswith("Run models on tasks.")
     assert set(adaptbench.RunOptions.__annotations__) == {
-        "out", "budgets", "seeds", "limit", "sample", "device", "batch_size", "timing", "settings", "plugins",
+        "out", "budgets", "seeds", "sizes", "limit", "sample", "device", "batch_size", "timing", "settings", "plugins",
         "progress",
     }  # fmt: skip
 

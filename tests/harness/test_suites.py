@@ -41,6 +41,14 @@ def test_what_is_left_out_has_a_default(suite):
     assert (made.description, made.budgets, made.seeds, made.batch_size, made.device) == ("", (), (0,), None, None)
 
 
+def test_sizes_are_one_number_or_several(suite):
+    made = suite(GOOD + "tokens: 16\naverage_tokens: [16, 12.5]\nflops: 0.5\ntext_tokens: 15\n")
+    assert [(size.measure, size.amount, size.text_tokens) for size in made.sizes] == [
+        ("tokens", 16, 15), ("average_tokens", 16, 15), ("average_tokens", 12.5, 15), ("flops", 0.5, 15),
+    ]  # fmt: skip
+    assert suite(GOOD).sizes == ()
+
+
 PLUGIN = """
 import adaptbench
 
@@ -115,6 +123,10 @@ def test_every_shipped_suite_is_one():
         (GOOD + "budgets: [0.5, 2]\n", r"budgets: budgets: budget 2 is not in \(0, 1\]"),
         (GOOD + "budgets: [.nan]\n", r"budgets: .*is not in \(0, 1\]"),
         (GOOD + "budgets: 0.5\n", "budgets: write a list"),
+        (GOOD + "flops: [0.5, 2]\n", r"flops: flops: 2 is not in \(0, 1\]"),
+        (GOOD + "average_tokens: -1\n", "average_tokens: average-tokens: -1 tokens are less than none"),
+        (GOOD + "tokens: many\n", "tokens.0: .*number"),
+        (GOOD + "visual_tokens: 0\n", "visual_tokens: .*greater than or equal to 1"),
         (GOOD + "seeds: [0, -1]\n", "seeds: a seed is 0 or more"),
         (GOOD + "seeds: [true]\n", "seeds.0: "),
         (GOOD + "seeds: [0.5]\n", "seeds.0: "),

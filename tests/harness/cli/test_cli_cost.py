@@ -51,6 +51,18 @@ def test_budgets_and_parts(cli):
     assert not any("layers.16" in name and "prefill" in name for name in half["parts"])
 
 
+def test_costs_at_a_size_that_is_asked(cli):
+    models = ("llava-1.5-7b", "llava-1.5-7b+fastv", "llava-1.5-7b+divprune")
+    done = cli("cost", *models, "--average-tokens", 128, "--no-count")
+    assert done.out.splitlines()[1].split() == [
+        "llava-1.5-7b", "llava-1.5-7b+fastv(keep=98)", "llava-1.5-7b+divprune(keep=128)",
+    ]  # fmt: skip
+    assert "note: llava-1.5-7b+fastv(keep=98): 127.9 visual tokens on average over blocks (128 asked)" in done.out
+    refused = cli("cost", "llava-1.5-7b", "--flops", 0.3, "--no-count")
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err.startswith("error: sizes: no model has a method whose size can be set; ")
+
+
 @pytest.mark.parametrize(
     ("name", "given", "told"),
     [

@@ -160,6 +160,30 @@ class TestSuites:
         assert "unknown report 'histroy' (did you mean 'history'?)" in done.err
 
 
+def test_models_at_a_size_are_run_as_what_their_spec_then_says(cli):
+    models = ("--model", "tiny-llava", "--model", "tiny-llava+fastv(k=1)", "--model", "tiny-llava+vtw")
+    asked = ("run", *models, "--task", "shapes-pope(scenes=1)", "--average-tokens", 16)
+    assert cli(*asked, "--dry-run").out == (
+        "3 cells would be run in runs/latest\n"
+        "  1  tiny-llava on shapes-pope(scenes=1)\n"
+        "  2  tiny-llava+fastv(k=1,keep=11) on shapes-pope(scenes=1)\n"
+        "  3  tiny-llava+vtw(k=2) on shapes-pope(scenes=1)\n"
+        "  tiny-llava+fastv(k=1,keep=11): 16.3 visual tokens on average over blocks (16 asked)\n"
+        "  tiny-llava+vtw(k=2): 12.8 visual tokens on average over blocks (16 asked; 20% off)\n"
+    )
+    _, fastv, _ = json.loads(cli(*asked, "--dry-run", "--json").out)["cells"]
+    assert fastv["model"] == "tiny-llava+fastv(k=1,keep=11)"
+
+
+def test_a_suite_says_the_size_and_an_option_another(cli, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nmodels: [tiny-llava+divprune]\ntasks: [shapes-pope(scenes=1)]\ntokens: [16, 8]\n"
+    )
+    for given, kept in (((), [16, 8]), (("--flops", 0.6, "--text-tokens", 15), [21])):
+        made = json.loads(cli("run", "mine.yaml", *given, "--dry-run", "--json").out)
+        assert [cell["model"] for cell in made["cells"]] == [f"tiny-llava+divprune(keep={keep})" for keep in kept]
+
+
 class TestReport:
     def test_alone_it_is_of_the_latest_run_with_the_reports_of_its_suite(self, bench, tmp_path):
         (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [m]\ntasks: [look]\nreports: [history]\n")
