@@ -87,9 +87,7 @@ def run_command(options: RunOptions) -> None:
     cells, said = [cell.id for cell in planned.cells], list(_said(planned))
     if options.dry_run:
         if options.as_json:
-            content = {"out": str(run.path), "cells": [c.model_dump() for c in cells], "left_out": planned.left_out}
-            sized = [one.to_json() for one in planned.sized]
-            write_json(content | ({"sized": sized} if sized else {}))
+            write_json({"out": str(run.path)} | _plan_as_json(planned))
         else:
             _show(cells, f"{_count(cells)} would be run in {run.path}", said)
         return
@@ -102,6 +100,11 @@ def run_command(options: RunOptions) -> None:
     if not result.failed:
         note_finished(run, asked, said, result.results)
     _tell(options, result.path, result.results, result.failed)
+
+
+def _plan_as_json(planned: Plan) -> dict[str, object]:
+    cells, sized = [cell.id.model_dump() for cell in planned.cells], [one.to_json() for one in planned.sized]
+    return {"cells": cells, "left_out": planned.left_out} | ({"sized": sized} if sized else {})
 
 
 def _tell_plugins(plugins: Plugins, run: RunDirectory, results: Sequence[CellResult]) -> None:
