@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def load_base(text: str) -> HFMultimodal:
-    """Load a LLaVA by its spec.
+    """Load a model whose decoder can be steered by its spec.
 
     Raises:
-        UserError: It is another kind of model, or has methods in its decoder.
+        UserError: It cannot, or has methods in its decoder.
     """
     from ...adapters.transformers_multimodal import HFMultimodal
 
     planned = plan_model(load_plugins().registry, parse(text))
     model: Any = BoundModel(planned, planned.bind(seed=0, device="cpu")).load()
     if not isinstance(model, HFMultimodal) or model.methods:
-        what = "only a LLaVA without methods in its decoder can be fitted to"
+        what = "only a LLaVA, Qwen-VL or InternVL without methods in its decoder can be fitted to"
         raise UserError(what, where=f"base {text}", todo="name one: tiny-llava")
     return model
 

@@ -38,28 +38,39 @@ class Paid(NamedTuple):
 
 
 def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
-    out: Path, base: str, r: float = 0.5, samples: int = 100, data: str = "", images: str = "", seed: int = 0
+    out: Path,
+    base: str,
+    r: float = 0.5,
+    average: float | None = None,
+    samples: int = 100,
+    data: str = "",
+    images: str = "",
+    seed: int = 0,
 ) -> None:
     """Fit a schedule; ``out/schedule.json`` is what ``fitprune(schedule=...)`` takes.
 
     Args:
         out: Folder.
-        base: Spec of the LLaVA, with no method in its decoder.
+        base: Spec of a model whose decoder can be steered, with no method in it.
         r: The share of the language model's FLOPs that is to be saved, of a prompt as long as those on average.
+        average: The share of the visual tokens that blocks are to be given on average, instead of r.
         samples: Prompts.
         data: A JSON file of conversations in LLaVA's format; without it, scenes of ``shapes`` are drawn.
         images: Folder that the paths of the images start from; default the one of the JSON file.
         seed: Of the prompts that are drawn.
 
     Raises:
-        UserError: The base is not a LLaVA, the data cannot be read, or no schedule saves that much.
+        UserError: The base cannot be steered, the data cannot be read, or no schedule saves that much.
     """
     import torch
 
     from ...adapters.multimodal_costs import language_flops
 
-    if not 0 < r < 1:
-        raise UserError(f"r={r} is not a share", where="recipe fitprune", todo="give a number above 0 and below 1")
+    asked = {"r": r} if average is None else {"average": average}
+    for name, share in asked.items():
+        if not 0 < share < 1:
+            what = f"{name}={share} is not a share"
+            raise UserError(what, where="recipe fitprune", todo="give a number above 0 and below 1")
     model = load_base(base)
     prompts = calibration(data, images, out, samples, seed)
     with torch.inference_mode():
@@ -71,8 +82,9 @@ def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
         layers = tuple(LayerWork(place, text + count, stack.heads) for place, count in enumerate(left))
         return language_flops(model.architecture, Execution(layers))
 
-    alpha, left = fit(functools.partial(schedule, paid), flops, r)
-    held = {"r": r, "alpha": alpha, "visual_tokens": left[0], "left": left, "base": base, "samples": samples}
+    spent, saved = (flops, r) if average is None else (sum, 1 - average)
+    alpha, left = fit(functools.partial(schedule, paid), spent, saved)
+    held = {**asked, "alpha": alpha, "visual_tokens": left[0], "left": left, "base": base, "samples": samples}
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / "schedule.json", (json.dumps(held, indent=2) + "\n").encode())
 
@@ -112,26 +124,26 @@ def read(model: HFMultimodal, prompt: Prompt) -> Paid:
 
 
 def fit(
-    schedule_of: Callable[[float], list[int]], flops: Callable[[Sequence[int]], int], r: float
+    schedule_of: Callable[[float], list[int]], spent: Callable[[Sequence[int]], int], saved: float
 ) -> tuple[float, list[int]]:
-    """Return the smallest share of attention, to 0.01, that may be lost for a share of FLOPs to be saved.
+    """Return the smallest share of attention, to 0.01, that may be lost for a share of FLOPs or tokens to be saved.
 
     Args:
         schedule_of: What that share leaves of the visual tokens, block by block.
-        flops: Of what is left.
-        r: The share of the FLOPs.
+        spent: FLOPs or tokens of what is left.
+        saved: The share of them.
 
     Raises:
         UserError: It cannot be saved.
     """
-    most = (1 - r) * flops([schedule_of(0.0)[0]] * len(schedule_of(0.0)))
+    most = (1 - saved) * spent([schedule_of(0.0)[0]] * len(schedule_of(0.0)))
     low, high = 0.0, 1.0
-    if flops(schedule_of(high)) > most:
-        what = f"no schedule saves {r:g} of the FLOPs: the first block and the text take more"
-        raise UserError(what, where="recipe fitprune", todo="give a smaller r")
+    if spent(schedule_of(high)) > most:
+        what = f"no schedule saves {saved:g}: the first block, and of FLOPs the text, take more"
+        raise UserError(what, where="recipe fitprune", todo="give a smaller r, or a larger average")
     while high - low > _CLOSE:
         middle = (low + high) / 2
-        low, high = (low, middle) if flops(schedule_of(middle)) <= most else (middle, high)
+        low, high = (low, middle) if spent(schedule_of(middle)) <= most else (middle, high)
     return high, schedule_of(high)
 
 
@@ -142,7 +154,7 @@ def schedule(paid: Sequence[Paid], alpha: float) -> list[int]:
     by the text; of either kind as many as together are paid less than ``alpha`` of what is paid to all that are left.
 
     Args:
-        paid: Of each prompt; all have as many visual tokens.
+        paid: Of each prompt; where images have more or fewer tokens, counts are those of an average one.
         alpha: From 0 to 1.
     """
     counts = [_left(own, alpha) for own in paid]

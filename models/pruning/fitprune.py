@@ -34,7 +34,7 @@ class FitPrune(Dropping):
 
     The release drops tokens of a block before its MLP, here they are dropped after it: answers are the same. It holds a
     table of numbers for LLaVA-1.5-7B alone, by the share of FLOPs that is saved; here `adaptbench train fitprune` fits
-    a schedule to any model, and that of tiny-llava for one half ships. A port of another benchmark keeps the tokens
+    a schedule to any model, and those of the small models ship. A port of another benchmark keeps the tokens
     that the release drops: ``inverted=true``.
     """
 
@@ -43,7 +43,8 @@ class FitPrune(Dropping):
     size_options = ("scale",)
 
     schedule: str = _AUTO
-    """The JSON file of a schedule; auto for the one that ships for the model."""
+    """The JSON file of a schedule, or one that ships for the model: auto saves half of the FLOPs, and quarter leaves
+    blocks a quarter of the visual tokens on average."""
     scale: float = Field(1.0, gt=0)
     """What the schedule's counts are multiplied by, where another number of tokens is wanted than it was fitted to."""
     inverted: bool = False

@@ -31,7 +31,7 @@ def search_vtw(  # noqa: PLR0913, PLR0917 - one parameter is one option
 
     Args:
         out: Folder.
-        base: Spec of the LLaVA, with no method in its decoder.
+        base: Spec of a model whose decoder can be steered, with no method in it.
         eta: The greatest mean divergence, in nats; the release has 0.003 for LLaVA-1.5-7B and 0.0001 for
             LLaVA-1.6-7B.
         first: The smallest k that is tried.
@@ -41,7 +41,7 @@ def search_vtw(  # noqa: PLR0913, PLR0917 - one parameter is one option
         seed: Of the prompts that are drawn.
 
     Raises:
-        UserError: The base is not a LLaVA, the data cannot be read, or no k is good enough.
+        UserError: The base cannot be steered, the data cannot be read, or no k is good enough.
     """
     model = load_base(base)
     prompts = calibration(data, images, out, samples, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...adapters.transformers_multimodal import HFInternVL, HFQwenVL
+from ..pruning.schedules_shipped import schedules
 from .with_weights import with_weights
 
 QWEN_VL, INTERNVL = (Path(__file__).parent / "weights" / name for name in ("tiny-qwen-vl", "tiny-internvl"))
@@ -21,6 +22,9 @@ def tiny_qwen_vl(device: str = "cpu", dtype: str = "float32") -> HFQwenVL:
     return HFQwenVL(str(QWEN_VL), device=device, dtype=dtype)
 
 
+tiny_qwen_vl.checkpoints = {"fitprune": schedules("tiny-qwen-vl")}
+
+
 @with_weights(HFInternVL, INTERNVL)
 def tiny_internvl(device: str = "cpu", dtype: str = "float32") -> HFInternVL:
     """Load the model: 2.6 million parameters, ten decoder layers; 64 visual tokens in an image of ``shapes``.
@@ -30,3 +34,6 @@ def tiny_internvl(device: str = "cpu", dtype: str = "float32") -> HFInternVL:
         dtype: What it computes in.
     """
     return HFInternVL(str(INTERNVL), device=device, dtype=dtype)
+
+
+tiny_internvl.checkpoints = {"fitprune": schedules("tiny-internvl")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from adaptbench.adapters.transformers_multimodal import HFInternVL, HFMultimodal
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.methods import Selector
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
+from adaptbench.models.pruning import fit_fitprune, search_vtw
 from adaptbench.models.pruning.dart import Dart
 from adaptbench.models.pruning.divprune import DivPrune
 from adaptbench.models.pruning.fastv import FastV
+from adaptbench.models.pruning.fitprune import FitPrune
 from adaptbench.models.pruning.g_prune import GPrune
 from adaptbench.models.pruning.grid_tokens import GridTokens
 from adaptbench.models.pruning.hired import Hired
@@ -164,6 +167,20 @@ def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultim
         HFMultimodal(str(family.folder))
     with pytest.raises(UserError, match="attention is shown of LLaVAs"):
         ours.attention(prompt)
+
+
+def test_recipes_fit_what_methods_take(ours: HFMultimodal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [asked("how many cat", noise(3, 90, 60)), asked("Is there a dog ?", noise(1, 56, 140))]
+    for module in (fit_fitprune, search_vtw):
+        monkeypatch.setattr(module, "load_base", lambda _: ours)
+        monkeypatch.setattr(module, "calibration", lambda *_: every)
+    fit_fitprune.fit_fitprune(tmp_path, "tiny", average=0.75)
+    for answer in FitPrune(schedule=str(tmp_path / "schedule.json")).apply(ours).answer(every):
+        assert answer.cost is not None
+        first, last = (layer.tokens - answer.cost.text_tokens for layer in answer.cost.ran.layers)
+        assert 1 <= last < (first + last) / 2 <= 0.8 * first == 0.8 * answer.cost.visual_tokens
+    search_vtw.search_vtw(tmp_path, "tiny", eta=0, first=1)
+    assert json.loads((tmp_path / "vtw.json").read_text())["k"] == 2  # where nothing is dropped, nothing diverges
 
 
 @pytest.fixture(scope="module")

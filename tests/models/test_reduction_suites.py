@@ -17,7 +17,7 @@ from adaptbench.models.reference.tiny_llava import WEIGHTS
 SUITES = Path(adaptbench.__file__).parent / "tasks" / "suites"
 TEXT = 15
 ALL = {"", "blind", "smaller-images"}
-APART = {"fitprune": 23.4, "vtw": 19.2}
+APART = {"vtw": 19.2}
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,15 @@ def test_one_number_of_flops(name: str, model: HFMultimodal) -> None:
     assert sum(priced.flops.values()) == answer.cost.flops
 
 
+def test_schedules_ship_for_it(name: str) -> None:
+    registry = load_plugins().registry
+    half, quarter = (
+        plan_model(registry, parse(f"{name}+fitprune{options}")).methods[0].method.left(64)
+        for options in ("", "(schedule=quarter)")
+    )
+    assert all(half[block] > quarter[block] for block in range(1, 10))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Conversations:
     """Four images, in LLaVA's format."""
