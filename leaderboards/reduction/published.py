@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...harness.outputs import FIGURE_FORMATS
 from ..figures.files import render as drawn
 from ..study import VERDICTS, Number, Study, Table, Verdict, render
-from .averages import recomputed
+from .averages import UNKNOWN, recomputed
 from .contradictions import contradictions, drawing, moved
 from .printed import WHOLE, tables
 
@@ -44,7 +44,7 @@ def published(request: ReportRequest) -> str | bytes:
     if request.form in FIGURE_FORMATS and request.form != ".html":
         return drawn(drawing(), request.form)
     known = tables().values()
-    shown = [_averages(), _contradictions(), *map(_table, known)]
+    shown = [_averages(), _unknown(), _contradictions(), *map(_table, known)]
     counts = Counter(row.lineage for table in known for row in table.rows if row.method != WHOLE)
     facts = [
         f"{len(known)} tables, {sum(counts.values())} rows of methods",
@@ -79,6 +79,11 @@ def _averages() -> Table:
     return Table(
         "Do printed averages hold?", caption, ("source", "rule", "row", "printed", "computed", "verdict"), rows
     )
+
+
+def _unknown() -> Table:
+    rows: list[list[Item]] = [[*one] for one in UNKNOWN]
+    return Table("Averages that cannot be computed again", "", ("source", "averages", "why not"), rows)
 
 
 def _contradictions() -> Table:
