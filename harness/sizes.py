@@ -45,6 +45,8 @@ class Size:
     visual_tokens: int | None = None
 
     def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise UserError(f"there is no measure {self.measure!r}", where="size", todo=f"take {', '.join(MEASURES)}")
         where = self.measure.replace("_", "-")
         if self.measure == "flops" and not is_budget(self.amount):
             raise UserError(f"{self.amount:g} is not in (0, 1]", where=where, todo="give a share of the base's FLOPs")

@@ -167,7 +167,7 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
 
     @functools.cache
     def met(step: int) -> float:
-        """What is left at a share; nothing where the method cannot leave so little."""
+        """What is left at a share; less than nothing where the method cannot leave so little."""
         changed = [*methods]
         try:
             changed[place] = _with_options(asked, options(step))
@@ -177,19 +177,8 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
                 raise
             return -inf
 
-    most = met(_STEPS)
-    above = bisect_right if size.is_flops else bisect_left
-    first = above(range(1, _STEPS + 1), size.amount, key=met) + 1  # the first step that is above it, or meets it
-    steps = [step for step in (first - 1, first) if 1 <= step <= _STEPS and met(step) > -inf]
-    least = met(steps[0])
-    if size.amount < least or (size.amount > most and not size.is_flops):
-        bound, end, more = (least, "least", "more") if size.amount < least else (most, "most", "fewer")
-        what = f"it cannot meet {size.amount:g}: the {end} is {size.told(bound)}"
-        raise UserError(what, where=where, todo=f"ask for {more}, or by another measure")
-    if size.is_flops:
-        steps = steps[:1]
-    best = min(steps, key=lambda step: (abs(met(step) - size.amount), step))
-    found = dict(options(best))
+    step = _nearest(size, met, where)
+    found = dict(options(step))
     for name, value in _said(asked).items():
         if value != found.get(name):
             takes = ", ".join(f"{name}={value}" for name, value in found.items())
@@ -197,7 +186,23 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
             raise UserError(what, where=where, todo="leave one of the two out")
     calls = [*spec.methods]
     calls[place] = replace(asked.call, args=tuple((dict(asked.call.args) | found).items()))
-    return Sized(replace(spec, methods=tuple(calls)), size, met(best))
+    return Sized(replace(spec, methods=tuple(calls)), size, met(step))
+
+
+def _nearest(size: Size, met: Callable[[int], float], where: str) -> int:
+    """Return the step at which what is met is nearest to what is asked; of FLOPs, the last one not above."""
+    most = met(_STEPS)
+    beyond = bisect_right if size.is_flops else bisect_left  # the first step that is above it, or that meets it
+    first = beyond(range(1, _STEPS + 1), size.amount, key=met) + 1
+    steps = [step for step in (first - 1, first) if 1 <= step <= _STEPS and met(step) > -inf]
+    least = met(steps[0])
+    if size.amount < least:
+        what = f"it cannot meet {size.amount:g}: the least is {size.told(least)}"
+        raise UserError(what, where=where, todo="ask for more, or by another measure")
+    if size.amount > most and not size.is_flops:
+        what = f"it cannot meet {size.amount:g}: the most is {size.told(most)}"
+        raise UserError(what, where=where, todo="ask for fewer")
+    return steps[0] if size.is_flops else min(steps, key=lambda step: abs(met(step) - size.amount))
 
 
 def _with_options(planned: PlannedMethod, options: Mapping[str, Value]) -> PlannedMethod:

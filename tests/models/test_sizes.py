@@ -14,12 +14,14 @@ from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.measure.architecture import read_architecture
 from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
+from adaptbench.harness.methods import Selector
 from adaptbench.harness.planned_models import plan_methods, plan_model, what_is_left
 from adaptbench.harness.planning import Request, plan
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.sizing import at_sizes
 from adaptbench.harness.specs import parse
 from adaptbench.harness.spending import visual_tokens
+from adaptbench.models.pruning.dropping import Dropping
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,6 +34,29 @@ TASK = "shapes-pope(scenes=1)"
 EXACT = ("random-tokens", "divprune", "g-prune", "hired", "vispruner", "visionzip", "prumerge", "prumerge-plus", "tome")
 DROPPING = ("fastv(k=1)", "dart(k=1)", "pyramiddrop", "sparsevlm", "sparsevlm(version=v2)", "fitprune", "vtw")
 SHELF = (*EXACT, "grid-tokens", "pooled-tokens", *DROPPING)
+PLUGIN = """
+import adaptbench
+
+class Simple(adaptbench.Selector):
+    size_options = ("keep",)
+    keep: int = 9
+
+    def kept(self, given):
+        return min(self.keep, given)
+
+class Misspelt(Simple):
+    size_options = ("kepp",)
+
+class Broken(Simple):
+    def sized(self, share, visual, depth):
+        return {"keep": 1 // 0}
+
+@adaptbench.hookimpl
+def register(registry):
+    part = frozenset({"visual-tokens"})
+    for kind in (Simple, Misspelt, Broken):
+        registry.method(kind.__name__.lower(), kind, card=adaptbench.MethodCard(needs=part, modifies=part))
+"""
 STAGES = {"pyramiddrop": 3, "sparsevlm": 3}
 OFFERS = {"decoder", "images", "visual-tokens"}
 
@@ -261,7 +286,30 @@ def test_costs_are_those_of_the_prompt_that_is_asked() -> None:
     assert variant.cost(request).work.visual_tokens == 128
 
 
-@pytest.mark.parametrize(("measure", "amount"), [("tokens", -1), ("flops", 0), ("flops", 1.5), ("tokens", math.nan)])
+def test_every_method_that_leaves_fewer_visual_tokens_can_be_set_to_a_size() -> None:
+    kinds = [entry.factory() for entry in registry().entries("method")]
+    leaving = [kind for kind in kinds if issubclass(kind, Selector | Dropping)]
+    assert len(leaving) >= 17
+    for kind in leaving:
+        assert kind.size_options
+        assert set(kind.size_options) <= set(kind.model_fields)
+
+
+def test_a_plugins_options_for_a_size_are_checked(tmp_path: Any) -> None:
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    found = load_plugins([str(tmp_path / "mine.py")], installed=()).registry
+    sizes = (Size("tokens", 16),)
+    with pytest.raises(UserError, match="method misspelt: unknown argument 'kepp'"):
+        plan(found, Request(("tiny-llava+misspelt",), (TASK,), sizes=sizes))
+    with pytest.raises(UserError, match=r"method broken: .*ZeroDivisionError"):
+        plan(found, Request(("tiny-llava+broken",), (TASK,), sizes=sizes))
+    (cell,) = plan(found, Request(("tiny-llava+simple",), (TASK,), sizes=sizes)).cells
+    assert cell.id.model == "tiny-llava+simple(keep=16)"
+
+
+@pytest.mark.parametrize(
+    ("measure", "amount"), [("tokens", -1), ("flops", 0), ("flops", 1.5), ("tokens", math.nan), ("token", 3)]
+)
 def test_amounts_make_sense(measure: Any, amount: float) -> None:
     with pytest.raises(UserError):
         Size(measure, amount)
