@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..harness.execution import Execution
     from ..harness.transformer import Architecture
     from .multimodal_checkpoint import Checkpoint
+    from .tower_memory import Kept
     from .tower_signals import Signals
 
 REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
@@ -98,6 +99,17 @@ class Family(Protocol):
         """
         ...
 
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:
+        """What `see` returns of one image; of the tower's pass, what is kept is not made again.
+
+        Args:
+            image: To look at.
+            selector: As in `see`.
+            questions: The one on it, if the selector asks for it.
+            kept: Parts of the pass.
+        """
+        ...
+
     def tower_flops(self, image: Image, selector: Any) -> int:
         """FLOPs of all that does not depend on how many tokens are left of an image."""
         ...
@@ -159,6 +171,14 @@ class Processed:
             raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
         told = {name: value for name, value in made.items() if name in ("pixel_values", "image_grid_thw")}
         return {**told, **self._beside(images)}
+
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:  # noqa: ARG002
+        """Keep nothing, unless the family knows how."""
+        return self.see(self.inputs([image]), selector, questions)[0]
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
+        """What the language model is given of images."""
+        raise NotImplementedError
 
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - none of them acts inside these towers
         """FLOPs of all that does not depend on how many tokens are left of an image."""

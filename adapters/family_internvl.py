@@ -16,15 +16,17 @@ from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
 from ..harness.transformer import Architecture
 from .family import Processed, Seen, Size, choose, each
+from .tower_memory import Pass
 from .tower_shapes import tower_shape
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from PIL.Image import Image
 
     from .multimodal_checkpoint import Checkpoint
+    from .tower_memory import Kept
     from .tower_signals import Heads, Query
 
 
@@ -48,6 +50,11 @@ class InternVL(Processed):
         asked = each(questions, len(images))
         return [Seen(self._see(tiles, own, selector)) for tiles, own in zip(images, asked, strict=True)]
 
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:
+        """What the language model is given of an image."""
+        signals = InternVLSignals(self._model, lambda: self.inputs([image])["pixel_values"], questions, kept=kept)
+        return Seen(self._chosen(signals, selector))
+
     def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches and the CLS token of each tile."""
         tokens = self._vision.patches + self._vision.extra_tokens
@@ -63,8 +70,13 @@ class InternVL(Processed):
         if selector is None:
             features: torch.Tensor = model.get_image_features(pixel_values=tiles, return_dict=True).pooler_output
             return features.flatten(0, 1)
-        chosen, _ = choose(selector, InternVLSignals(model, tiles, questions))
-        projected: torch.Tensor = model.model.multi_modal_projector(chosen[None])[0]
+        return self._chosen(InternVLSignals(model, tiles, questions), selector)
+
+    def _chosen(self, signals: InternVLSignals, selector: Any) -> torch.Tensor:
+        if selector is None:
+            return signals.projected[0]
+        chosen, _ = choose(selector, signals)
+        projected: torch.Tensor = self._model.model.multi_modal_projector(chosen[None])[0]
         return projected
 
     def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
@@ -104,17 +116,33 @@ class InternVLSignals:
 
     Args:
         model: transformers' InternVL.
-        tiles: [tiles, 3, h, w].
+        tiles: [tiles, 3, h, w], or what makes them.
         questions: The one on it, if it is asked for.
+        kept: Parts of the pass that are known already.
     """
 
-    def __init__(self, model: Any, tiles: torch.Tensor, questions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tiles: torch.Tensor | Callable[[], torch.Tensor],
+        questions: Sequence[str] = (),
+        *,
+        kept: Kept | None = None,
+    ) -> None:
         self.questions = questions
         self._model, self._blocks = model, model.model.vision_tower.encoder.layer
-        with noted([block.attention for block in self._blocks]) as self._given:
-            self._states = model.model.vision_tower(
-                pixel_values=tiles.to(model.dtype), output_hidden_states=True, return_dict=True
-            )
+
+        def run() -> dict[Hashable, torch.Tensor]:
+            shown = tiles() if callable(tiles) else tiles
+            with noted([block.attention for block in self._blocks]) as given:
+                made = model.model.vision_tower(
+                    pixel_values=shown.to(model.dtype), output_hidden_states=True, return_dict=True
+                )
+            layer = model.config.vision_feature_layer
+            states = made.last_hidden_state if layer == -1 else made.hidden_states[layer]
+            return {"states": states, **{at: one.hidden for at, one in enumerate(given)}}
+
+        self._pass = Pass(run, kept, usual=("states",))
         self._known_keys: dict[int, torch.Tensor] = {}
         side = round(model.config.image_seq_length**0.5)
         self.grid = side, side
@@ -122,9 +150,7 @@ class InternVLSignals:
     @cached_property
     def features(self) -> torch.Tensor:
         """[1, N, 4 width]: what the projector would be given of all tokens."""
-        layer = self._model.config.vision_feature_layer
-        states = self._states.last_hidden_state if layer == -1 else self._states.hidden_states[layer]
-        patches = states[:, 1:]
+        patches = self._pass["states"][:, 1:]
         side = round(patches.shape[1] ** 0.5)
         square = patches.reshape(len(patches), side, side, -1)
         shuffled = self._model.model.pixel_shuffle(square, scale_factor=self._model.config.downsample_ratio)
@@ -168,7 +194,7 @@ class InternVLSignals:
     def _part(self, layer: int, name: str, tokens: slice) -> torch.Tensor:
         """Queries or keys [tiles, CLS and patches, width] of a block, float32, of some tokens."""
         attention = self._blocks[layer].attention
-        projected = getattr(attention, f"{name}_proj")(self._given[layer].hidden[:, tokens])
+        projected = getattr(attention, f"{name}_proj")(self._pass[layer % len(self._blocks)][:, tokens])
         normed: torch.Tensor = getattr(attention, f"{name}_norm")(projected)
         return normed.float()
 

@@ -12,6 +12,7 @@ from .family import Seen, Size
 from .images import squared
 from .multimodal_costs import tower_flops, vision_flops
 from .placement import device_of
+from .tower_signals import TowerSignals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..harness.execution import Execution
     from ..harness.transformer import Architecture
     from .multimodal_checkpoint import Checkpoint
+    from .tower_memory import Kept
 
 
 class Llava:
@@ -65,6 +67,14 @@ class Llava:
             return list(map(Seen, model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output))
         selected = selector(model, pixels, questions) if questions else selector(model, pixels)
         return [Seen(model.model.multi_modal_projector(features[None])[0]) for features in selected]
+
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:
+        """What the language model is given of an image."""
+        if kept is None or not (selector is None or hasattr(selector, "left")):  # one that runs the tower itself
+            return self.see(self.inputs([image]), selector, questions)[0]
+        signals = TowerSignals(self._model, lambda: self.inputs([image])["pixel_values"], questions, kept=kept)
+        features = signals.features if selector is None else selector.left(signals)[0]
+        return Seen(self._model.model.multi_modal_projector(features)[0])
 
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - all are made equal
         """FLOPs of the tower for an image."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,15 +18,18 @@ from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
 from ..harness.transformer import Architecture
 from .family import Processed, Seen, Size, choose, each
+from .placement import device_of
+from .tower_memory import Pass
 from .tower_shapes import is_windowed, tower_shape
 from .tower_signals import attended, noted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from PIL.Image import Image
 
     from .multimodal_checkpoint import Checkpoint
+    from .tower_memory import Kept
     from .tower_signals import Heads, Query
 
 
@@ -48,6 +52,12 @@ class QwenVL(Processed):
         asked = each(questions, len(patches))
         return [self._see(*image, selector) for image in zip(patches, grids, asked, strict=True)]
 
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:
+        """What the language model is given of an image."""
+        size, times = self.size(image), self._model.config.vision_config.spatial_merge_size
+        grid = torch.tensor([1, size.rows * times, size.columns * times], device=device_of(self._model))
+        return self._see(lambda: self.inputs([image])["pixel_values"], grid, questions, selector, kept)
+
     def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
         """All of the tower, on the patches of an image."""
         return Execution.full(self._vision.stack, self.size(image).tokens * self._vision.merged)
@@ -59,13 +69,21 @@ class QwenVL(Processed):
             self.architecture, vision=replace(self._vision, patches=tokens * self._vision.merged), visual_tokens=tokens
         )
 
-    def _see(self, patches: torch.Tensor, grid: torch.Tensor, questions: Sequence[str], selector: Any) -> Seen:
+    def _see(
+        self,
+        patches: torch.Tensor | Callable[[], torch.Tensor],
+        grid: torch.Tensor,
+        questions: Sequence[str],
+        selector: Any,
+        kept: Kept | None = None,
+    ) -> Seen:
         _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
         if selector is None:
-            features, kept = _features(self._model, patches, grid), torch.arange(rows * columns, device=grid.device)
+            features = Pass(lambda: {"features": _features(self._model, patches, grid)}, kept)["features"]
+            left = torch.arange(rows * columns, device=grid.device)
         else:
-            features, kept = choose(selector, QwenSignals(self._model, patches, grid, questions))
-        places = torch.stack([torch.zeros_like(kept), kept // columns, kept % columns], dim=1)
+            features, left = choose(selector, QwenSignals(self._model, patches, grid, questions, kept=kept))
+        places = torch.stack([torch.zeros_like(left), left // columns, left % columns], dim=1)
         return Seen(features, places, max(rows, columns))
 
     def _sized_by(self, size: tuple[int, int]) -> Size:
@@ -94,12 +112,21 @@ class QwenSignals:
 
     Args:
         model: transformers' Qwen2-VL or Qwen2.5-VL.
-        patches: [patches, numbers].
+        patches: [patches, numbers], or what makes them.
         grid: int64 [3], of the patches.
         questions: The one on it, if it is asked for.
+        kept: Parts of the pass that are known already.
     """
 
-    def __init__(self, model: Any, patches: torch.Tensor, grid: torch.Tensor, questions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: Any,
+        patches: torch.Tensor | Callable[[], torch.Tensor],
+        grid: torch.Tensor,
+        questions: Sequence[str] = (),
+        *,
+        kept: Kept | None = None,
+    ) -> None:
         self.questions = questions
         config, self._tower, self._group = model.config.vision_config, model.model.visual, _merged(model)
         _, rows, columns = (grid // config.spatial_merge_size).tolist()
@@ -111,8 +138,19 @@ class QwenSignals:
             row, column = self._order // columns, self._order % columns
             window = row // side * math.ceil(columns / side) + column // side
             self._order = window.argsort(stable=True)
-        with noted([block.attn for block in self._tower.blocks]) as self._given:
-            self.features = _features(model, patches, grid)[None]
+
+        def run() -> dict[Hashable, torch.Tensor]:
+            with noted([block.attn for block in self._tower.blocks]) as given:
+                features = _features(model, patches, grid)
+            cos, sin = given[0].named["position_embeddings"]
+            return {"features": features, "cos": cos, "sin": sin, **{at: one.hidden for at, one in enumerate(given)}}
+
+        self._pass = Pass(run, kept, usual=("features",))
+
+    @cached_property
+    def features(self) -> torch.Tensor:
+        """[1, N, d]: what the language model would be given of all tokens."""
+        return self._pass["features"][None]
 
     @property
     def projected(self) -> torch.Tensor:
@@ -138,7 +176,7 @@ class QwenSignals:
 
     def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:  # noqa: ARG002 - there is no CLS token
         """The probability with which each token is attended to in a block, a mean over its patches, float32 [1, N]."""
-        cos, sin = (part[:, None].float() for part in self._given[layer].named["position_embeddings"])
+        cos, sin = (self._pass[name][:, None].float() for name in ("cos", "sin"))
         queries, keys = (
             (part * cos + _half_turned(part) * sin).flatten(1)[None] for part in self._queries_and_keys(layer)
         )
@@ -147,7 +185,7 @@ class QwenSignals:
     def _queries_and_keys(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Each [patches, heads, head width], in the tower's order."""
         if layer not in self._known:
-            attention, hidden = self._tower.blocks[layer].attn, self._given[layer].hidden
+            attention, hidden = self._tower.blocks[layer].attn, self._pass[layer % len(self._tower.blocks)]
             query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
             self._known[layer] = query, key
         return self._known[layer]
@@ -159,9 +197,10 @@ class QwenSignals:
         return raster
 
 
-def _features(model: Any, patches: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+def _features(model: Any, patches: torch.Tensor | Callable[[], torch.Tensor], grid: torch.Tensor) -> torch.Tensor:
     """What the language model is given of all of an image, [N, d]."""
-    found: torch.Tensor = model.get_image_features(patches, grid[None], return_dict=True).pooler_output[0]
+    shown = patches() if callable(patches) else patches
+    found: torch.Tensor = model.get_image_features(shown, grid[None], return_dict=True).pooler_output[0]
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..harness.errors import UserError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..harness.contracts import Prompt
     from .family import Family, Seen
     from .lru import ByteLru
+    from .tower_memory import TowerMemory
 
 _QUESTIONS = "questions"
 
@@ -32,11 +33,13 @@ class Sight:
         family: How the model sees.
         selector: Of visual tokens; ``None`` for all.
         memory: Of images that were seen.
+        towers: Of what the tower made of them, whatever selector reads it.
     """
 
     family: Family
     selector: Any
     memory: ByteLru
+    towers: TowerMemory
 
     @property
     def _asks(self) -> bool:
@@ -77,7 +80,7 @@ class Sight:
         return [
             self.memory.get(
                 ("image", self.selector, digest, question),
-                functools.partial(self._look, prompt, image),
+                functools.partial(self._look, prompt, image, digest),
                 lambda made: made.bytes,
             )
             for image, digest in zip(prompt.images, prompt.digests, strict=True)
@@ -92,8 +95,9 @@ class Sight:
     def _question(self, prompt: Prompt) -> str:
         return prompt.text if self._asks else ""
 
-    def _look(self, prompt: Prompt, image: Image) -> Seen:
-        return self.see(self.inputs([replace(prompt, images=(image,), digests=())]))[0]
+    def _look(self, prompt: Prompt, image: Image, digest: str = "") -> Seen:
+        questions = (prompt.text,) if self._asks else ()
+        return self.family.look(image, self.selector, questions, self.towers.of(digest) if digest else None)
 
 
 def _packed(texts: Sequence[str]) -> torch.Tensor:

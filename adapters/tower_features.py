@@ -17,18 +17,17 @@ def patch_features(llava: Any, pixels: torch.Tensor) -> torch.Tensor:
         llava: transformers' LLaVA.
         pixels: [images, 3, h, w].
     """
-    return of_patches(
-        llava, llava.model.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
-    )
-
-
-def of_patches(llava: Any, states: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the same of the hidden states [images, tokens, width] of each block of the tower."""
     import torch
 
-    layers = llava.config.vision_feature_layer
-    chosen = [states[index] for index in ([layers] if isinstance(layers, int) else layers)]
+    states = llava.model.vision_tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+    chosen = [states[index] for index in feature_layers(llava.config)]
     return torch.cat(chosen, dim=-1)[:, tokens_before_patches(llava.config) :]
+
+
+def feature_layers(config: Any) -> Sequence[int]:
+    """Return which of the tower's hidden states features are made of; negative from the last one."""
+    layers = config.vision_feature_layer
+    return [layers] if isinstance(layers, int) else layers
 
 
 def tokens_before_patches(config: Any) -> int:

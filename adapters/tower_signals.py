@@ -12,14 +12,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from ..harness.errors import UserError
-from .tower_features import of_patches, tokens_before_patches
+from .tower_features import feature_layers, tokens_before_patches
+from .tower_memory import Pass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     import torch
 
     from ..harness.transformer import Architecture, Vision
+    from .tower_memory import Kept
 
 Query: TypeAlias = Literal["cls", "mean"]
 """Whose attention patches get: the CLS token's, or that of all tokens on average."""
@@ -125,19 +127,35 @@ class TowerSignals:
 
     Args:
         llava: transformers' LLaVA.
-        pixels: [images, 3, h, w].
+        pixels: [images, 3, h, w], or what makes them.
         questions: One per image, if they are asked for.
+        kept: Parts of a pass over one image that are known already.
     """
 
-    def __init__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        llava: Any,
+        pixels: torch.Tensor | Callable[[], torch.Tensor],
+        questions: Sequence[str] = (),
+        *,
+        kept: Kept | None = None,
+    ) -> None:
         self._llava, self._tower, self.questions = llava, llava.model.vision_tower, questions
-        self._states = self._tower(pixels, output_hidden_states=True, return_dict=True).hidden_states
+        self._depth = llava.config.vision_config.num_hidden_layers
+
+        def run() -> dict[Hashable, torch.Tensor]:
+            shown = pixels() if callable(pixels) else pixels
+            return dict(enumerate(self._tower(shown, output_hidden_states=True, return_dict=True).hidden_states))
+
+        self._states = Pass(run, kept, usual=(self._depth - 2, self._depth - 1))
         self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
 
     @cached_property
     def features(self) -> torch.Tensor:
         """[images, N, width]: what the projector would be given of all patches."""
-        return of_patches(self._llava, self._states)
+        import torch
+
+        return torch.cat(self._chosen, dim=-1)[:, self._before :]
 
     @cached_property
     def projected(self) -> torch.Tensor:
@@ -150,9 +168,12 @@ class TowerSignals:
         """[images, width]: the CLS token, as the projector would be given it."""
         import torch
 
-        layers = self._llava.config.vision_feature_layer
-        chosen = [self._states[index] for index in ([layers] if isinstance(layers, int) else layers)]
-        return torch.cat(chosen, dim=-1)[:, 0]
+        return torch.cat(self._chosen, dim=-1)[:, 0]
+
+    @property
+    def _chosen(self) -> list[torch.Tensor]:
+        """The hidden states that features are made of, each [images, tokens, width]."""
+        return [self._states[index % (self._depth + 1)] for index in feature_layers(self._llava.config)]
 
     @property
     def grid(self) -> tuple[int, int]:

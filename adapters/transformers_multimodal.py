@@ -22,6 +22,7 @@ from .placement import device_of
 from .prefill_module import prefill_module
 from .prefill_stages import staged
 from .sight import Sight
+from .tower_memory import TowerMemory
 from .transformers_meta import blueprint_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class HFMultimodal:
         share: Compute an image's features once, and what the decoder makes of the text before it and of the image
             itself, where the prompts' digests tell that it is the same image, and in blocks that are planned, where the
             plans agree so far. Answers are the same without it.
-        memory: Bytes that shared work may take; in a sweep, as many again for what blocks make of prefixes.
+        memory: Bytes that shared work may take; as many again, in the processor's memory, for what the tower made of
+            images, and in a sweep over budgets for what blocks make of prefixes.
 
     Attributes:
         module: The whole prefill as a torch module: takes what `prepare` returns, returns logits [n, vocabulary].
@@ -110,7 +112,7 @@ class HFMultimodal:
         self._live: tuple[live_adapters.Target, ...] = ()
         self._selector: Selector | None = None
         self._share, self._swept, self._memory = share, False, ByteLru(memory if share else 0)
-        self._grown = ByteLru(0)
+        self._grown, self._towers = ByteLru(0), TowerMemory(self._memory.limit)
         self._made: tuple[Hashable, HFMultimodal] | None = None
         self._state = ""
         self._path = path
@@ -155,12 +157,12 @@ class HFMultimodal:
         """The same model around another network of the same kind, sharing no work; this one stays as it is."""
         from .decoder import Decoder
 
-        memory, grown = ByteLru(self._memory.limit), ByteLru(self._grown.limit)
-        loaded = self._loaded.with_model(network)
-        live = live_adapters.targets(live_adapters.shapes(network))
+        limit = self._memory.limit
         other = self._changed(
-            _loaded=loaded, decoder=Decoder(network), _changed_weights=True, _live=live, _memory=memory, _grown=grown
-        )
+            _loaded=self._loaded.with_model(network), decoder=Decoder(network), _changed_weights=True,
+            _live=live_adapters.targets(live_adapters.shapes(network)),
+            _memory=ByteLru(limit), _grown=ByteLru(self._grown.limit), _towers=TowerMemory(limit),
+        )  # fmt: skip
         other.family = other._family()
         return other
 
@@ -248,7 +250,7 @@ class HFMultimodal:
     @property
     def sight(self) -> Sight:
         """How it sees images, its selector included."""
-        return Sight(self.family, self._selector, self._memory)
+        return Sight(self.family, self._selector, self._memory, self._towers)
 
     def see(self, inputs: Mapping[str, torch.Tensor]) -> list[Seen]:
         """Return what the language model is given of each image, of what the tower is given of them (`prepare`)."""
