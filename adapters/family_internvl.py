@@ -130,11 +130,11 @@ class InternVLSignals:
         kept: Kept | None = None,
     ) -> None:
         self.questions = questions
-        self._model, self._blocks = model, model.model.vision_tower.encoder.layer
+        self._model, self._blocks = model, (blocks := model.model.vision_tower.encoder.layer)
 
         def run() -> dict[Hashable, torch.Tensor]:
             shown = tiles() if callable(tiles) else tiles
-            with noted([block.attention for block in self._blocks]) as given:
+            with noted([block.attention for block in blocks]) as given:
                 made = model.model.vision_tower(
                     pixel_values=shown.to(model.dtype), output_hidden_states=True, return_dict=True
                 )

@@ -140,7 +140,7 @@ class QwenSignals:
             self._order = window.argsort(stable=True)
 
         def run() -> dict[Hashable, torch.Tensor]:
-            with noted([block.attn for block in self._tower.blocks]) as given:
+            with noted([block.attn for block in model.model.visual.blocks]) as given:
                 features = _features(model, patches, grid)
             cos, sin = given[0].named["position_embeddings"]
             return {"features": features, "cos": cos, "sin": sin, **{at: one.hidden for at, one in enumerate(given)}}

@@ -140,12 +140,12 @@ class TowerSignals:
         *,
         kept: Kept | None = None,
     ) -> None:
-        self._llava, self._tower, self.questions = llava, llava.model.vision_tower, questions
+        self._llava, self._tower, self.questions = llava, (tower := llava.model.vision_tower), questions
         self._depth = llava.config.vision_config.num_hidden_layers
 
         def run() -> dict[Hashable, torch.Tensor]:
             shown = pixels() if callable(pixels) else pixels
-            return dict(enumerate(self._tower(shown, output_hidden_states=True, return_dict=True).hidden_states))
+            return dict(enumerate(tower(shown, output_hidden_states=True, return_dict=True).hidden_states))
 
         self._states = Pass(run, kept, usual=(self._depth - 2, self._depth - 1))
         self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
