@@ -20,6 +20,10 @@ VERDICTS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not run":
 """Every verdict with its mark, which tells it without colour."""
 
 
+_LONGEST = 40
+"""Rows of a table that is not folded."""
+
+
 class Number(NamedTuple):
     """A cell with a number."""
 
@@ -51,6 +55,11 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Sequence[Item]]
     aside: frozenset[int] = frozenset()
+
+    @property
+    def long(self) -> bool:
+        """Whether the page folds it."""
+        return len(self.rows) > _LONGEST
 
     @property
     def numbers(self) -> list[int]:

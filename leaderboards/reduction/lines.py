@@ -19,7 +19,7 @@ from .ranks import Scored, alike, ranked
 from .wholes import added, whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..collect import Collected, Row
     from .answers import Reduced
@@ -44,6 +44,8 @@ GROUPS = (
     Measure("accuracy on B", lambda one: one.groups and one.groups.b),
 )
 MEASURES = (RETAINED, CORRECTED, *LOYALTY, *GROUPS)
+_FEW = 3
+"""Cells that are named one by one where they lack scores for the same reason."""
 SMALLER = "smaller-images"
 """The method whose models tell groups A and B apart."""
 
@@ -186,10 +188,7 @@ def find(collected: Collected, named: Named) -> Found:
         _chosen(named.blind, labels, "blind"),
         _chosen(named.downsampled, labels, "downsampled"),
     )
-    remarks = [
-        f"{wording.budgeted(miss.cell.model, miss.cell.budget)} on {miss.cell.task}: {miss.reason}"
-        for miss in collected.missing
-    ]
+    remarks = list(_absent(collected))
     answers = _answers(collected, remarks)
     wholes: dict[str, dict[str, Row]] = {}
     for row in collected.rows:
@@ -206,6 +205,19 @@ def find(collected: Collected, named: Named) -> Found:
         where=wording.listed([run.name for run in collected.runs]),
         todo="name runs of the same tasks that hold other models too",
     )
+
+
+def _absent(collected: Collected) -> Iterator[str]:
+    """Why cells have no scores; of many for one reason only their number and the first."""
+    reasons: dict[str, list[str]] = {}
+    for miss in collected.missing:
+        cell = f"{wording.budgeted(miss.cell.model, miss.cell.budget)} on {miss.cell.task}"
+        reasons.setdefault(miss.reason, []).append(cell)
+    for reason, cells in reasons.items():
+        if len(cells) > _FEW:
+            yield f"{len(cells):,} cells, the first {cells[0]}: {reason}"
+        else:
+            yield from (f"{cell}: {reason}" for cell in cells)
 
 
 def _held(

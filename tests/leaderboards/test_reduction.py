@@ -10,7 +10,7 @@ from adaptbench.harness.errors import UserError
 from adaptbench.harness.importing import ImportedCell, complete, read_results, store
 from adaptbench.harness.outputs import FigureRequest, ReportRequest
 from adaptbench.harness.plugins import load_plugins
-from adaptbench.harness.results import STAGES
+from adaptbench.harness.results import STAGES, CellId
 from adaptbench.harness.stats import mcnemar_p
 from adaptbench.harness.store import RunDirectory
 from adaptbench.leaderboards.reduction.heat import retained
@@ -295,6 +295,14 @@ def test_samples_without_a_score_do_not_count(new_run, asked):
 def test_a_model_that_the_runs_lack_is_one_line(run, asked, arguments, message):
     with pytest.raises(UserError, match=message):
         asked(run.directory, **arguments)
+
+
+def test_many_cells_that_lack_scores_are_one_line(new_run, asked):
+    run = fill(new_run())
+    run.directory.ask_for(CellId(model=f"later-{i}", task="toy") for i in range(5))
+    page = asked(run.directory, form=".md")
+    assert "- 5 cells, the first later-0 on toy: not started" in page
+    assert "later-1" not in page
 
 
 def test_a_lone_model_is_held_against_nothing(new_run, asked):
