@@ -18,6 +18,11 @@ _STEERED = (
         "HFMultimodal",
         "A LLaVA by local path or hub id, which methods can steer: llava:llava-hf/llava-1.5-7b-hf",
     ),
+    (
+        "llava-next",
+        "HFLlavaNext",
+        "A LLaVA-NeXT, which methods can steer: llava-next:llava-hf/llava-v1.6-vicuna-7b-hf",
+    ),
     ("qwen-vl", "HFQwenVL", "A Qwen2-VL or Qwen2.5-VL, which methods can steer: qwen-vl:Qwen/Qwen2.5-VL-3B-Instruct"),
     ("internvl", "HFInternVL", "An InternVL, which methods can steer: internvl:OpenGVLab/InternVL3-1B-hf"),
 )

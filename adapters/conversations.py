@@ -61,9 +61,9 @@ def choose(name: str, path: str, processor: Any, kind: str) -> str:
     """Return the name of the conversation that a checkpoint is asked in.
 
     Args:
-        name: What the user asked for; ``auto`` is the processor's chat template, but ``vicuna_v1`` for a LLaVA that is
-            named so (LLaVA-1.5: its template leaves out the system sentence) or that has no template, and ``prefix``
-            for a PaliGemma, which holds no conversations.
+        name: What the user asked for; ``auto`` is the processor's chat template, but ``vicuna_v1`` for a LLaVA or
+            LLaVA-NeXT that is named so (LLaVA-1.5, 1.6 with Vicuna: their templates leave out the system sentence) and
+            for a LLaVA that has no template, and ``prefix`` for a PaliGemma, which holds no conversations.
         path: Folder or hub id.
         processor: Of the checkpoint.
         kind: Its model type.
@@ -73,8 +73,8 @@ def choose(name: str, path: str, processor: Any, kind: str) -> str:
     """
     has_template = bool(getattr(processor, "chat_template", None))
     if name == "auto":
-        named = _VICUNA.search(path.rstrip("/").rpartition("/")[2])
-        usual = {"llava": "vicuna_v1" if named or not has_template else TEMPLATE, "paligemma": "prefix"}
+        vicuna = _VICUNA.search(path.rstrip("/").rpartition("/")[2]) or (kind == "llava" and not has_template)
+        usual = {"paligemma": "prefix"} | dict.fromkeys(("llava", "llava_next"), "vicuna_v1" if vicuna else TEMPLATE)
         name = usual.get(kind, TEMPLATE)
     if name == TEMPLATE and not has_template:
         raise UserError(

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from ..harness.transformer import Architecture
     from .multimodal_checkpoint import Checkpoint
     from .tower_memory import Kept
-    from .tower_signals import Signals
+    from .tower_signals import Signals, Views
 
 REFUSALS = (ArithmeticError, LookupError, RuntimeError, ValueError)
 """What processors raise about an image or a text that they cannot take."""
+_TOLD = ("pixel_values", "image_grid_thw", "image_sizes")
+"""What processors make of images that towers read."""
 
 
 class Seen(NamedTuple):
@@ -52,6 +54,7 @@ class Size(NamedTuple):
         rows: Of a grid that its tokens are in; 0 if they are in none, as those of several tiles.
         columns: Of it.
         tiles: That the tower is given one by one.
+        projected: Tokens that the projector is given, unless a method leaves fewer; 0 for as many as are read.
     """
 
     tokens: int
@@ -59,6 +62,7 @@ class Size(NamedTuple):
     rows: int
     columns: int
     tiles: int = 1
+    projected: int = 0
 
 
 class Family(Protocol):
@@ -169,7 +173,7 @@ class Processed:
             made = self._processed(images)
         except REFUSALS as error:
             raise BadSample(f"the model's processor refuses it: {error}", todo="leave it out") from error
-        told = {name: value for name, value in made.items() if name in ("pixel_values", "image_grid_thw")}
+        told = {name: value for name, value in made.items() if name in _TOLD}
         return {**told, **self._beside(images)}
 
     def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:  # noqa: ARG002
@@ -230,7 +234,7 @@ def each(questions: Sequence[str], images: int) -> list[tuple[str, ...]]:
     return [(question,) for question in questions] or [()] * images
 
 
-def choose(selector: Any, signals: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+def choose(selector: Any, signals: Signals | Views) -> tuple[torch.Tensor, torch.Tensor]:
     """Let a selector choose among the tokens of an image.
 
     Returns:

@@ -89,7 +89,8 @@ def kept_tokens(model: Any, prompt: Prompt) -> KeptTokens:
     size: Size = model.family.size(prompt.images[0])
     if not size.rows:
         raise UserError(
-            f"the image is cut into {size.tiles} tiles, whose tokens are in no grid", todo="ask about a small one"
+            f"the image is read as {size.tiles} tiles, whose tokens are in no grid",
+            todo="ask about a small one, or name a model that reads it whole",
         )
     selector, before, after = model._selector, _Watch(), _Watch()
     if not (selector is None or isinstance(selector, TellsOrigins)):

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     import torch
 
-STEERED = {"llava": "llava", "qwen2_vl": "qwen-vl", "qwen2_5_vl": "qwen-vl", "internvl": "internvl"}
+STEERED = {
+    "llava": "llava", "llava_next": "llava-next", "qwen2_vl": "qwen-vl", "qwen2_5_vl": "qwen-vl",
+    "internvl": "internvl",
+}  # fmt: skip
 """Model type -> the name of what steers its decoder."""
-_A = {"llava": "a LLaVA", "qwen2_vl": "a Qwen2-VL or Qwen2.5-VL", "internvl": "an InternVL"}
+_A = {
+    "llava": "a LLaVA", "llava_next": "a LLaVA-NeXT", "qwen2_vl": "a Qwen2-VL or Qwen2.5-VL", "internvl": "an InternVL",
+}  # fmt: skip
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "chat_template*",

@@ -62,12 +62,14 @@ class PrefillCosts:
         language = functools.partial(language_flops, architecture)
         ran = cache.work(row, heads=blocks.heads, channels=blocks.channels)
         full = cache.whole(row, heads=blocks.heads, added=self.added)
-        given = text + sum(self.family.size(image).tokens for image in images)
+        sizes = [self.family.size(image) for image in images]
+        projected = visual if self.selector else sum(size.projected or size.tokens for size in sizes)
+        given = text + sum(size.tokens for size in sizes)
         base = Execution(tuple(LayerWork(layer, given, blocks.heads) for layer in range(len(blocks.layers))))
         chosen = sum(self._choosing(image, count) for image, count in zip(images, left, strict=True))
         seen = sum(self.family.tower_flops(image, self.selector) for image in images)
-        seen += chosen + projector_flops(architecture, visual)
-        seen += self._beside(visual_tokens=visual, images=len(images)).vision
+        seen += chosen + projector_flops(architecture, projected)
+        seen += self._beside(visual_tokens=projected, images=len(images)).vision
         seen += sum(self._beside(tower=self.family.tower_work(image, self.selector)).vision for image in images)
         stack = _stack(architecture)
         added = added_flops(self.methods, PromptSize(stack, text + self.added, visual))

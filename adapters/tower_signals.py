@@ -7,6 +7,7 @@ read, so that the tower keeps its fused kernels.
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -73,6 +74,18 @@ class Signals(Protocol):
         ...
 
 
+class Views(NamedTuple):
+    """What a tower says of an image that is shown to it in several views, each of which is chosen from apart.
+
+    Attributes:
+        every: Of one image each, the view of the whole image first.
+        shown: Of each token of that one, which of the others shows the same place, int64 [N].
+    """
+
+    every: Sequence[Signals]
+    shown: torch.Tensor
+
+
 def attended(queries: torch.Tensor, keys: torch.Tensor, count: int, heads: Heads) -> torch.Tensor:
     """Return the probability with which each key is attended to, on average over queries: float32 [rows, keys].
 
@@ -122,6 +135,16 @@ def noted(modules: Sequence[Any]) -> Iterator[list[Given]]:
             hook.remove()
 
 
+class _OfOne:
+    """The parts of a pass that are of one image."""
+
+    def __init__(self, whole: Pass | _OfOne, image: int) -> None:
+        self._whole, self._image = whole, image
+
+    def __getitem__(self, name: Hashable) -> torch.Tensor:
+        return self._whole[name][self._image : self._image + 1]
+
+
 class TowerSignals:
     """A pass of a LLaVA's tower over images.
 
@@ -147,8 +170,20 @@ class TowerSignals:
             shown = pixels() if callable(pixels) else pixels
             return dict(enumerate(tower(shown, output_hidden_states=True, return_dict=True).hidden_states))
 
-        self._states = Pass(run, kept, usual=(self._depth - 2, self._depth - 1))
+        self._states: Pass | _OfOne = Pass(run, kept, usual=(self._depth - 2, self._depth - 1))
         self._known_keys: dict[int, torch.Tensor] = {}  # here, not in a cache of functions, which would keep the images
+
+    def one(self, image: int) -> TowerSignals:
+        """The same of one image alone."""
+        alone = copy.copy(self)
+        alone._states = _OfOne(self._states, image)
+        alone._known_keys, alone.questions = {}, self.questions[image : image + 1]
+        return alone
+
+    @property
+    def projector(self) -> Any:
+        """What makes tokens of the language model of features."""
+        return self._llava.model.multi_modal_projector
 
     @cached_property
     def features(self) -> torch.Tensor:
@@ -160,7 +195,7 @@ class TowerSignals:
     @cached_property
     def projected(self) -> torch.Tensor:
         """[images, N, d]: what the language model would be given of all patches."""
-        projected: torch.Tensor = self._llava.model.multi_modal_projector(self.features)
+        projected: torch.Tensor = self.projector(self.features)
         return projected
 
     @cached_property

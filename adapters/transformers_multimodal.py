@@ -14,6 +14,7 @@ from ..harness.abilities import HasModule
 from ..harness.contracts import Answer, Prompt
 from ..harness.errors import UserError
 from . import live_adapters
+from .families import family_of
 from .family import Seen
 from .lru import ByteLru
 from .multimodal_checkpoint import Checkpoint, fingerprint, load, with_parameters
@@ -116,14 +117,9 @@ class HFMultimodal:
         self._made: tuple[Hashable, HFMultimodal] | None = None
         self._state = ""
         self._path = path
-        self.family = self._family()
+        self.family: Family = family_of(self._loaded, self._path)
         self.module = prefill_module(self)
         self._wake()
-
-    def _family(self) -> Family:
-        from .family_llava import Llava
-
-        return Llava(self._loaded, self._path)
 
     @property
     def loaded(self) -> Checkpoint:
@@ -163,7 +159,7 @@ class HFMultimodal:
             _live=live_adapters.targets(live_adapters.shapes(network)),
             _memory=ByteLru(limit), _grown=ByteLru(self._grown.limit), _towers=TowerMemory(limit),
         )  # fmt: skip
-        other.family = other._family()
+        other.family = family_of(other._loaded, self._path)
         return other
 
     def with_weights(self, tensors: Mapping[str, torch.Tensor]) -> HFMultimodal:
@@ -477,18 +473,14 @@ class HFQwenVL(HFMultimodal):
 
     kinds: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl")
 
-    def _family(self) -> Family:
-        from .family_qwen_vl import QwenVL
 
-        return QwenVL(self._loaded)
+class HFLlavaNext(HFMultimodal):
+    """A LLaVA-NeXT: images as a whole and cut into tiles; options as `HFMultimodal` has."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("llava_next",)
 
 
 class HFInternVL(HFMultimodal):
     """An InternVL in transformers' format: images cut into tiles; options as `HFMultimodal` has."""
 
     kinds: ClassVar[tuple[str, ...]] = ("internvl",)
-
-    def _family(self) -> Family:
-        from .family_internvl import InternVL
-
-        return InternVL(self._loaded)

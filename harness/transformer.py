@@ -81,6 +81,7 @@ class Vision:
         merged: Patches that one visual token is made of; 0 if that is not known.
         fused: Whether one linear layer makes queries, keys and values.
         tiles: That an image is cut into, each of ``patches`` patches; the tower reads them one by one.
+        views: Visual tokens of each view of an image, if it is read in several that are chosen from apart.
     """
 
     stack: Stack
@@ -91,6 +92,7 @@ class Vision:
     merged: int = 1
     fused: bool = False
     tiles: int = 1
+    views: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

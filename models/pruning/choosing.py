@@ -6,11 +6,12 @@ other patches, or of none, stand before or after those that are kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic import Field
 
-from ...adapters.tower_signals import Query, Signals, TowerSignals, check_kind, check_tower, received_flops
+from ...adapters.tower_signals import Query, Signals, TowerSignals, Views, check_kind, check_tower, received_flops
 from ...harness.errors import UserError
 from ...harness.methods import Selector
 
@@ -40,7 +41,7 @@ class Added(NamedTuple):
 class OfTower(Selector):
     """A selector that needs nothing but what a tower says of an image, and so takes any tower that says it."""
 
-    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+    def of_images(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features [images, n, width] that are left, and which patches' places they take.
 
         The places are int64 [images, n - b], those of the b tokens in front left out: there are none in a model whose
@@ -48,9 +49,41 @@ class OfTower(Selector):
         """
         raise NotImplementedError
 
-    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> torch.Tensor:
+    def left(self, tower: Signals | Views) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `of_images`; of an image in several views what is left of them, one after the other."""
+        import torch
+
+        if not isinstance(tower, Views):
+            return self.of_images(tower)
+        every = zip(self.by_view(tower), tower.every, strict=True)
+        left = [one.of_images(view) for one, view in every if one]
+        return torch.cat([features for features, _ in left], dim=1), torch.cat([places for _, places in left], dim=1)
+
+    def by_view(self, tower: Views) -> Sequence[Self | None]:
+        """Return what chooses in each view of an image, ``None`` where nothing is kept."""
+        return self.shared([view.features.shape[1] for view in tower.every])
+
+    def shared(self, tokens: Sequence[int]) -> Sequence[Self | None]:
+        """Return what chooses in views of some numbers of tokens, whatever they show.
+
+        Raises:
+            UserError: An option does not fit, or it cannot be shared.
+        """
+        what = f"{type(self).__name__} cannot be shared by the {len(tokens)} views of an image"
+        raise UserError(what, todo="choose another method")
+
+    def choosing(self, model: Architecture, left: int) -> int:
+        """Return `flops`, view by view where an image has several."""
+        vision = model.vision
+        if vision is None or not vision.views:
+            return super().choosing(model, left)
+        apart = replace(model, vision=replace(vision, views=()))
+        every = zip(self.shared(vision.views), vision.views, strict=True)
+        return sum(one.flops(replace(apart, visual_tokens=own), one.kept(own)) for one, own in every if one)
+
+    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> Any:
         """Return the features [images, n, width] that the projector is given."""
-        return self.left(TowerSignals(llava, pixels, questions))[0]
+        return self.of_images(TowerSignals(llava, pixels, questions))[0]
 
 
 class TokenChoice(OfTower):
@@ -82,7 +115,7 @@ class TokenChoice(OfTower):
         counts = [0 if part is None else part.shape[1] for part in (before, after)]
         return list(pad(chosen, counts, value=-1))
 
-    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+    def of_images(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features that are left, and which patches' places they take."""
         import torch
 
@@ -114,6 +147,11 @@ class KeptTokens(TokenChoice):
         if self.keep > given:
             raise UserError(f"cannot keep {self.keep} of {given} visual tokens", todo=f"give keep from 1 to {given}")
         return self.keep
+
+    def shared(self, tokens: Sequence[int]) -> Sequence[Self | None]:
+        """Return what keeps a share of ``keep`` in each view, as equal as the views allow."""
+        counts = shares(self.kept(sum(tokens)), [1] * len(tokens), tokens)
+        return [self.model_copy(update={"keep": count}) if count else None for count in counts]
 
 
 class AttendedTokens(TokenChoice):
@@ -152,3 +190,24 @@ def feature_width(model: Architecture) -> int:
 def highest(scores: torch.Tensor, count: int) -> torch.Tensor:
     """Return the places [..., count] of the highest scores [..., N], highest first; of equal ones the first."""
     return scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
+
+
+def shares(count: int, weights: Sequence[float], most: Sequence[int]) -> list[int]:
+    """Split a count in proportion to weights, exactly; what is left over goes to the largest remainders.
+
+    Args:
+        count: What is split.
+        weights: At least one is positive.
+        most: What each one can take; what it cannot, others take.
+
+    Raises:
+        UserError: The count is larger than all that they can take.
+    """
+    if count > sum(most):
+        raise UserError(f"cannot keep {count} of {sum(most)} visual tokens", todo="give fewer")
+    wanted = [count * weight / sum(weights) for weight in weights]
+    taken = [min(int(want), limit) for want, limit in zip(wanted, most, strict=True)]
+    while sum(taken) < count:
+        room = [place for place, limit in enumerate(most) if taken[place] < limit]
+        taken[max(room, key=lambda place: wanted[place] - taken[place])] += 1
+    return taken

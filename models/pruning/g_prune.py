@@ -22,7 +22,7 @@ class GPrune(KeptTokens):
     has to those it is joined to, by a softmax of the cosines over a ``temperature``; at first that is the length of its
     feature. After some ``steps`` a patch's score is what it has, over how many it is joined to. The release multiplies
     the matrix of the graph with itself, here it is only multiplied with the scores. It is for LLaVA-NeXT, whose base
-    view and crops it prunes apart, at a share of one half that is typed into the code.
+    view and crops it prunes apart, the crops together, at a share of one half that is typed into the code.
     """
 
     keep: int = Field(64, ge=1)

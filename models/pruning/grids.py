@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from ...harness.errors import UserError
 from .choosing import OfTower
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from ...adapters.tower_signals import Signals
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class OnGrid(OfTower):
-    """Leave ``grid`` x ``grid`` visual tokens of each image, or of each tile of an image that is cut into some."""
+    """Leave ``grid`` x ``grid`` visual tokens of each image, or of each tile or view of one."""
 
     size_options = ("grid",)
 
@@ -40,6 +42,10 @@ class OnGrid(OfTower):
             what = f"cannot put a grid of {self.grid} x {self.grid} on {given} visual tokens"
             raise UserError(what, todo=f"give grid from 1 to {side}" if side**2 == given else "choose another method")
         return self.grid**2
+
+    def shared(self, tokens: Sequence[int]) -> Sequence[Self]:
+        """Return the same for each view: its own grid."""
+        return [self] * len(tokens)
 
     def check(self, tower: Signals) -> None:
         """Refuse images whose tokens are in no grid, or in one that is too small."""

@@ -18,7 +18,7 @@ class PooledTokens(OnGrid):
     Where tokens have places in the image, each stands in the middle of its cell.
     """
 
-    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+    def of_images(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the means, and the tokens in the middles of the cells, whose places they take."""
         from torch.nn.functional import adaptive_avg_pool2d
 

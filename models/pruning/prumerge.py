@@ -7,17 +7,16 @@ left becomes one more token. Everything is done image by image: the published co
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from ...adapters.tower_signals import TowerSignals, check_kind, check_tower, received_flops
 from ...harness.errors import UserError
-from ...harness.methods import Selector
-from .choosing import feature_width, highest
+from .choosing import OfTower, feature_width, highest, shares
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -45,7 +44,7 @@ class Signals(NamedTuple):
     keys: torch.Tensor
 
 
-class PruMerge(Selector):
+class PruMerge(OfTower):
     """Keep the patches of each image whose scores are outliers, enriched by their neighbours, and one merged token.
 
     The defaults are what the public code does with a single image, not what the paper says where the two differ.
@@ -132,11 +131,25 @@ class PruMerge(Selector):
             )
         return self.tokens
 
-    def __call__(self, model: Any, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def __call__(self, llava: Any, pixels: torch.Tensor, questions: Sequence[str] = ()) -> list[torch.Tensor]:
         """Return the features [n, width] that the projector is given of each of the images [images, 3, h, w]."""
-        return [self.select(signals) for signals in self.signals(TowerSignals(model, pixels))]
+        return [self.select(signals) for signals in self.signals(TowerSignals(llava, pixels, questions))]
 
-    def left(self, tower: Tower) -> tuple[torch.Tensor, torch.Tensor]:
+    def shared(self, tokens: Sequence[int]) -> Sequence[Self | None]:
+        """Return what leaves a share of ``tokens`` in each view, as equal as the views allow.
+
+        The merged token is one of them, but of a share of one.
+        """
+        if self.tokens is None:
+            what = f"it leaves as many tokens as an image needs, and here are {len(tokens)} views"
+            raise UserError(what, where=self._where, todo="say tokens=")
+        most = [own - (own == 1 or not self.merged) for own in tokens]
+        return [
+            self.model_copy(update={"tokens": count, "merged": self.merged and count > 1}) if count else None
+            for count in shares(self.tokens, [1] * len(tokens), most)
+        ]
+
+    def of_images(self, tower: Tower) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features [1, n, width] that are left of the one image, and which tokens' places they take.
 
         The merged token takes that of the token that it has most of, the pruned one with the highest score.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ...harness.errors import UserError
-from .choosing import Added, AttendedTokens, highest
+from .choosing import Added, AttendedTokens, highest, shares
 from .number_lists import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import torch
 
@@ -66,6 +66,17 @@ class VisionZip(AttendedTokens):
             what = f"cannot make {self.dominant} dominant and {self.contextual} contextual tokens of {given} patches"
             raise UserError(what, todo="give fewer")
         return count
+
+    def shared(self, tokens: Sequence[int]) -> Sequence[Self | None]:
+        """Return what keeps a share of both kinds in each view, as equal as the views allow; each has a CLS token."""
+        each, cls = [1] * len(tokens), int(self.cls_token)
+        dominant = shares(self.dominant, each, [count + cls for count in tokens])
+        most = [count + cls - own if own else 0 for count, own in zip(tokens, dominant, strict=True)]
+        contextual = shares(self.contextual, each, most)
+        return [
+            self.model_copy(update={"dominant": own, "contextual": others}) if own else None
+            for own, others in zip(dominant, contextual, strict=True)
+        ]
 
     def choose(self, tower: Signals) -> torch.Tensor:
         """Return the dominant patches by falling score, int64 [images, dominant without the CLS token]."""

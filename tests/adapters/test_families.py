@@ -16,7 +16,7 @@ from adaptbench.adapters.family_internvl import InternVLSignals
 from adaptbench.adapters.family_qwen_vl import QwenSignals
 from adaptbench.adapters.tower_features import patch_features
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
-from adaptbench.adapters.transformers_multimodal import HFInternVL, HFMultimodal, HFQwenVL
+from adaptbench.adapters.transformers_multimodal import HFInternVL, HFLlavaNext, HFMultimodal, HFQwenVL
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.methods import Selector
 from adaptbench.models.adaptive.adallava import AdaLlavaH, AdaLlavaL
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from adaptbench.harness.contracts import Prompt
     from adaptbench.harness.methods import Method
 
-KINDS = {"qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
+KINDS = {"llava-next": HFLlavaNext, "qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
 SEEN = {"query": "mean", "layer": -1}
 METHODS = [
     DivPrune(keep=3), RandomTokens(keep=3), Hired(keep=3, **SEEN), VisPruner(keep=3, **SEEN), FastV(k=1, keep=3),
@@ -130,9 +130,13 @@ def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimo
 def test_what_selectors_compute_is_priced_as_torch_counts_it(family: Family, size: tuple[int, int]) -> None:
     base = KINDS[family.name](str(family.folder), attention="eager")  # the counter does not see fused kernels
     prompt = asked("how many cat", noise(3, *size), noise(1, 60, 90), tokens=1)
-    keep = min(base.family.size(image).tokens for image in prompt.images)
+    keep = min(base.family.seeing(image).visual_tokens for image in prompt.images)
     chosen = [one for one in METHODS if one.stage == "vision" and keep >= 3]
-    for method in (DivPrune(keep=keep), *chosen, *([Hired(keep=3)] if family.name == "internvl" else [])):
+    for method in (
+        DivPrune(keep=keep),
+        *chosen,
+        *([Hired(keep=3)] if family.name in ("internvl", "llava-next") else []),
+    ):
         model = method.apply(base)
         cost = model.answer([prompt])[0].cost
         assert cost is not None
@@ -150,17 +154,20 @@ def test_a_selector_is_told_from_the_tower_image_by_image(ours: HFMultimodal) ->
     assert marks == [*["saw", "tower", "method"] * 2, "tower", "prefill", "token"]
 
 
-def test_a_method_that_keeps_all_tokens_changes_nothing(ours: HFMultimodal) -> None:
+def test_a_method_that_keeps_all_tokens_changes_nothing(family: Family, ours: HFMultimodal) -> None:
     prompt = known(asked("how many cat", noise(3, 90, 60)))
     tokens = ours.token_counts(prompt)[1]
-    for method in (RandomTokens(keep=tokens), DivPrune(keep=tokens), FastV(k=1, r=0)):
+    selectors = () if family.name == "llava-next" else (RandomTokens(keep=tokens), DivPrune(keep=tokens))
+    for method in (*selectors, FastV(k=1, r=0)):
         assert method.apply(ours).generate([prompt, prompt]) == ours.generate([prompt, prompt])
 
 
 def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultimodal) -> None:
     prompt = asked("how many cat", noise(3, 90, 60))
-    with pytest.raises(UserError, match="two by two patches, which merging inside its tower breaks up"):
-        ToMe(keep=1).apply(ours)
+    with pytest.raises(
+        UserError, match=r"two by two patches, which merging inside its tower breaks|ToMe runs a LLaVA's"
+    ):
+        ToMe(keep=8).apply(ours).generate([prompt])
     with pytest.raises(UserError, match="Own runs a LLaVA's tower itself"):
         Own().apply(ours).generate([prompt])
     with pytest.raises(UserError, match=f"is not a LLaVA.*name it {family.name.partition('2')[0].rstrip('-.')}"):
@@ -293,6 +300,10 @@ def test_schedulers_run_parts_of_blocks(ours: HFMultimodal, kind: type[AdaLlavaL
 
 
 def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultimodal) -> None:
+    if family.name == "llava-next":
+        with pytest.raises(UserError, match="the image is read as 5 tiles, whose tokens are in no grid"):
+            ours.kept(asked("how many cat", noise(3, 90, 60)))
+        return
     image = noise(3, 90, 60) if family.name != "internvl" else noise(0, 28, 28)
     size = ours.family.size(image)
     model = FastV(k=1, keep=1).apply(RandomTokens(keep=2).apply(ours))
@@ -300,5 +311,5 @@ def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultim
     assert entering.kept.shape == (size.rows, size.columns)
     assert (entering.kept.sum(), after.kept.sum(), after.block) == (2, 1, 1)
     if family.name == "internvl":
-        with pytest.raises(UserError, match="the image is cut into 4 tiles, whose tokens are in no grid"):
+        with pytest.raises(UserError, match="the image is read as 4 tiles, whose tokens are in no grid"):
             model.kept(asked("how many cat", noise(2, 90, 30)))

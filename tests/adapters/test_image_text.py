@@ -123,15 +123,17 @@ def internvl() -> tuple[Any, Any]:
     return hf.InternVLForConditionalGeneration(config), processor
 
 
-def llava_next() -> tuple[Any, Any]:
+def llava_next(text: Any = None, vision: Any = None, **fields: Any) -> tuple[Any, Any]:
+    strategy = "default" if vision is None else "full"
     config = hf.LlavaNextConfig(
-        vision_config=hf.CLIPVisionConfig(**VISION), text_config=hf.LlamaConfig(**TEXT), image_token_index=IMAGE,
-        image_grid_pinpoints=GRID,
+        vision_config=vision or hf.CLIPVisionConfig(**VISION), text_config=text or hf.LlamaConfig(**TEXT),
+        image_token_index=IMAGE, image_grid_pinpoints=GRID, vision_feature_select_strategy=strategy, **fields,
     )  # fmt: skip
     crop = {"size": {"shortest_edge": 28}, "crop_size": {"height": 28, "width": 28}}
     processor = hf.LlavaNextProcessor(
         hf.LlavaNextImageProcessorPil(**crop, image_grid_pinpoints=GRID), tokenizer(), patch_size=7,
-        vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=template(),
+        vision_feature_select_strategy=strategy, num_additional_image_tokens=int(vision is None),
+        chat_template=template(),
     )  # fmt: skip
     return hf.LlavaNextForConditionalGeneration(config), processor
 
@@ -202,12 +204,12 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-def save(name: str, folder: Path) -> Family:
+def save(name: str, folder: Path, make: Callable[[], tuple[Any, Any]] | None = None) -> Family:
     """Write a checkpoint with random weights, so large that answers depend on all that is read."""
     torch.manual_seed(0)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model, processor = FAMILIES[name]()
+    model, processor = (make or FAMILIES[name])()
     for part, parameter in model.eval().named_parameters():
         torch.nn.init.normal_(parameter, std=0.1 if parameter.ndim == 1 else 0.3)
         if "norm" in part and part.endswith("weight") and (parameter.shape[0] == 16 or "gemma" not in name):

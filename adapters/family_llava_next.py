@@ -1,0 +1,210 @@
+"""LLaVA-NeXT: the whole image as one view and its tiles as others, in a grid whose padding is taken out.
+
+Liu et al. 2024 (LLaVA-NeXT, 30 January 2024), as in transformers: the tokens of the whole image come first, then the
+rows of the grid, a learned newline after each. A selector chooses in each view apart, and newlines are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from ..harness.errors import UserError
+from ..harness.execution import Execution
+from ..harness.measure.architecture import read_architecture
+from .family import Processed, Seen, Size, choose, each
+from .tower_signals import TowerSignals, Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from PIL.Image import Image
+
+    from ..harness.transformer import Architecture
+    from .multimodal_checkpoint import Checkpoint
+    from .tower_memory import Kept
+    from .tower_signals import Heads, Query
+
+_AS_LLAVA = {"model_type": "llava", "architectures": None}
+"""A view of it has the shape of an image of LLaVA-1.5."""
+_NEWLINE = -1
+
+
+class Layout(NamedTuple):
+    """How an image is read: in how many views, those of padding alone included, and its height and width in pixels."""
+
+    views: int
+    height: int
+    width: int
+
+
+class LlavaNext(Processed):
+    """A LLaVA-NeXT in transformers' format."""
+
+    def __init__(self, loaded: Checkpoint) -> None:
+        super().__init__(loaded)
+        self.tower = self._model.model.vision_tower
+        self.architecture = read_architecture(self._model.config.to_dict() | _AS_LLAVA)
+        """The shape of its parts; ``visual_tokens`` are those of a view."""
+        given, patches = self.architecture.visual_tokens, self.architecture.vision.patches  # type: ignore[union-attr]
+        if given != patches:
+            what = f"its tower gives the projector {given} tokens of {patches} patches, which are put into no grid"
+            raise UserError(what, where=f"hf:{self._model.name_or_path}", todo="fix vision_feature_select_strategy")
+
+    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
+        """What the language model is given of images."""
+        layouts = [Layout(*row) for row in torch.cat([inputs["tiles"], inputs["image_sizes"].cpu()], dim=1).tolist()]
+        images = zip(inputs["pixel_values"], layouts, each(questions, len(layouts)), strict=True)
+        return [self._see(pixels[: layout.views], layout, own, selector) for pixels, layout, own in images]
+
+    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:
+        """What the language model is given of an image."""
+        return self._see(
+            lambda: self.inputs([image])["pixel_values"][0], self._layout(image), questions, selector, kept
+        )
+
+    def tower_work(self, image: Image, selector: Any) -> Execution | None:  # noqa: ARG002 - none acts inside it
+        """All of the tower, on the patches and the CLS token of each view."""
+        vision: Any = self.architecture.vision
+        return Execution.full(vision.stack, self.size(image).tiles * (vision.patches + vision.extra_tokens))
+
+    def seeing(self, image: Image) -> Architecture:
+        """The architecture with the visual tokens of an image that selectors choose from, view by view."""
+        packed = self._numbered(self._layout(image))
+        counts = (packed[packed != _NEWLINE] // self.architecture.visual_tokens).bincount().tolist()
+        views = tuple(count for count in counts if count)
+        vision: Any = replace(self.architecture.vision, views=views)  # type: ignore[type-var]
+        return replace(self.architecture, vision=vision, visual_tokens=sum(views))
+
+    def _see(
+        self,
+        pixels: torch.Tensor | Callable[[], torch.Tensor],
+        layout: Layout,
+        questions: Sequence[str],
+        selector: Any,
+        kept: Kept | None = None,
+    ) -> Seen:
+        """What the language model is given of an image, whose views are [views, 3, h, w]; the rest as `look` has it."""
+        model, asked = self._model.model, [*questions] * layout.views
+        tower = TowerSignals(self._model, pixels, asked, kept=kept)
+        if selector is None:
+            return Seen(self._packed(tower.projected, layout, model.image_newline))
+        chosen, _ = choose(selector, self._views(tower, layout))
+        return Seen(model.multi_modal_projector(chosen[None])[0])
+
+    def _views(self, tower: TowerSignals, layout: Layout) -> Views:
+        """What the tower says of the views of an image, of which those that show only padding are left out."""
+        packed, own = self._numbered(layout), self.architecture.visual_tokens
+        side, grid = round(own**0.5), _without_newlines(packed[own:])
+        tiles, numbers = grid // own, torch.zeros_like(grid)
+        every = [_View(tower.one(0), packed[:own], (side, side))]
+        for tile in sorted(set(tiles.flatten().tolist())):
+            mask = tiles == tile
+            rows, columns = (int(mask.any(dim=axis).sum()) for axis in (1, 0))
+            numbers[mask] = len(every)
+            every.append(_View(tower.one(tile), grid[mask] % own, (rows, columns)))
+        if not grid.numel():
+            return Views(every, torch.zeros(own, dtype=torch.int64))
+        below, right = (_middles(side, count) for count in grid.shape)
+        return Views(every, numbers[below][:, right].flatten())
+
+    def _numbered(self, layout: Layout) -> torch.Tensor:
+        """Return which token each one is that the language model is given of an image, int64 [n].
+
+        They are counted view by view; newlines are `_NEWLINE`.
+        """
+        every = torch.arange(layout.views * self.architecture.visual_tokens).view(layout.views, -1, 1)
+        return self._packed(every, layout, torch.tensor([_NEWLINE]))[:, 0]
+
+    def _packed(self, tokens: torch.Tensor, layout: Layout, newline: torch.Tensor) -> torch.Tensor:
+        """Put the tokens of views, [views, N, d], into their places, [n, d]."""
+        strategy, size = self._model.config.vision_feature_select_strategy, torch.tensor([layout[1:]])
+        packed: torch.Tensor = self._model.pack_image_features([tokens], size, strategy, newline)[0][0]
+        return packed
+
+    def _layout(self, image: Image) -> Layout:
+        return Layout(self.size(image).tiles, image.height, image.width)
+
+    def _beside(self, images: Sequence[Image]) -> Mapping[str, torch.Tensor]:
+        return {"tiles": torch.tensor([[self.size(image).tiles] for image in images])}
+
+    def _sized_by(self, size: tuple[int, int]) -> Size:
+        from PIL import Image as Pillow
+
+        views, own = (
+            self._processed([Pillow.new("RGB", size)])["pixel_values"].shape[1],
+            self.architecture.visual_tokens,
+        )
+        tokens = len(self._numbered(Layout(views, *size[::-1])))
+        return Size(tokens, tokens, 0, 0, views, views * own)
+
+    def _seeing(self) -> Any:
+        return _Seeing(self._model)
+
+
+class _Seeing(torch.nn.Module):
+    """The tower."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.tower = model.model.vision_tower
+
+    def forward(self, pixel_values: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        """Return the states of an image's views."""
+        states: torch.Tensor = self.tower(pixel_values=pixel_values[0], return_dict=True).last_hidden_state
+        return states
+
+
+class _View:
+    """What a tower says of a view of an image, of its tokens without padding.
+
+    Args:
+        tower: Of the whole view.
+        tokens: Which of its tokens, int64 [N].
+        grid: Rows and columns that they are in.
+    """
+
+    def __init__(self, tower: TowerSignals, tokens: torch.Tensor, grid: tuple[int, int]) -> None:
+        self._tower, self._tokens, self.grid, self.questions = tower, tokens, grid, tower.questions
+
+    @cached_property
+    def features(self) -> torch.Tensor:
+        """[1, N, width]: what the projector would be given."""
+        return self._tower.features[:, self._tokens]
+
+    @cached_property
+    def projected(self) -> torch.Tensor:
+        """[1, N, d]: what the language model would be given."""
+        projected: torch.Tensor = self._tower.projector(self.features)
+        return projected
+
+    @property
+    def cls(self) -> torch.Tensor:
+        """[1, width]: the CLS token of the view."""
+        return self._tower.cls
+
+    def keys(self, layer: int) -> torch.Tensor:
+        """Keys [1, N, width] in a block, float32."""
+        return self._tower.keys(layer)[:, self._tokens]
+
+    def heads(self, layer: int) -> int:
+        """Attention heads of a block."""
+        return self._tower.heads(layer)
+
+    def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:
+        """The probability with which each token is attended to within its view, padding included: [1, N]."""
+        return self._tower.received(layer, query, heads)[:, self._tokens]
+
+
+def _without_newlines(rows: torch.Tensor) -> torch.Tensor:
+    """Rows of tokens one after the other, each with its newline -> [rows, columns]."""
+    count = int((rows == _NEWLINE).sum())
+    return rows.view(count, -1)[:, :-1] if count else rows.view(0, 0)
+
+
+def _middles(cells: int, count: int) -> torch.Tensor:
+    """Return which of ``count`` places in a line the middle of each of some equal cells is in, int64 [cells]."""
+    return (2 * torch.arange(cells) + 1) * count // (2 * cells)
