@@ -185,9 +185,9 @@ def _same(points: Sequence[_Point], spots: Sequence[Spot]) -> list[vega.Spec]:
 
 
 def _ticks(plane: _Plane) -> vega.Spec:
-    """Powers of two of tokens, or every ten per cent, where the logarithmic axis has them."""
+    """Every ten per cent, or powers of two of tokens, where the logarithmic axis has them."""
     span = math.log(plane.right / plane.left)
-    marks = [2**n for n in range(15)] if plane.right > 4 * plane.left else range(10, 210, 10)
+    marks = range(10, 210, 10) if "%" in plane.across else [2**n for n in range(15)]
     values = {_WIDTH * math.log(mark / plane.left) / span: mark for mark in marks if plane.left < mark < plane.right}
     names = ", ".join(f"'{round(at)}': '{mark}'" for at, mark in values.items())
     label = f"({{{names}}})[round(datum.value)]"

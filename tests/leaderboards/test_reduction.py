@@ -11,9 +11,11 @@ from adaptbench.harness.importing import ImportedCell, complete, read_results, s
 from adaptbench.harness.outputs import FigureRequest, ReportRequest
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.results import STAGES, CellId
+from adaptbench.harness.spending import VisualTokens
 from adaptbench.harness.stats import mcnemar_p
 from adaptbench.harness.store import RunDirectory
 from adaptbench.leaderboards.reduction.heat import retained
+from adaptbench.leaderboards.reduction.lines import Line
 from adaptbench.leaderboards.reduction.reduction import reduction
 from adaptbench.leaderboards.reduction.scatter import spread
 from hypothesis import given
@@ -377,6 +379,15 @@ def test_what_is_kept_is_drawn_against_what_models_read(run, drawn):
     ):
         with pytest.raises(UserError, match=message):
             drawn(run.directory, baseline="whole", **arguments)
+
+
+def test_points_are_named_by_method_below_the_median_of_what_they_read(families, drawn, monkeypatch):
+    read = {"m+few(keep=8)": 8, "m+smaller-images(side=28)": 8.2, "n+few(keep=8,query=mean)": 8}
+    tokens = lambda line: VisualTokens(*[read.get(line.label, 64)] * 3)  # noqa: E731
+    monkeypatch.setattr(Line, "tokens", tokens)
+    texts = drawn(families.directory, against="tokens")
+    assert [text for text in texts if text in ("m", "n", "n+tuned")] == ["m", "n", "n+tuned"]
+    assert {"8.2", "64", "few", "smaller-images", "lucky"} < set(texts)
 
 
 @given(st.lists(st.floats(0, 700), min_size=1, max_size=20), st.floats(1, 30))
