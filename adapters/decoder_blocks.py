@@ -227,7 +227,7 @@ class Blocks:
         if self._devices is not None:
             given = given.to(self._devices[index])
             rotary = _rotary_on(rotary, given.device)
-        return _rotate(self._heads(index, name, None, self.layers[index].input_layernorm(given)), rotary)
+        return rotate(self._heads(index, name, None, self.layers[index].input_layernorm(given)), rotary)
 
     def scores(self, index: int, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """Scores [B, heads, q, n] of queries [B, heads, q, head width] over keys, before the softmax.
@@ -302,8 +302,8 @@ class Blocks:
     ) -> torch.Tensor:
         """Return the output of some heads: [B, heads, n, head width]."""
         scaling = float(self.layers[index].self_attn.scaling)
-        query = _rotate(query, context.rotary.latest(query.shape[2]))
-        key, value = context.kv_cache.update(_rotate(key, context.rotary), value)
+        query = rotate(query, context.rotary.latest(query.shape[2]))
+        key, value = context.kv_cache.update(rotate(key, context.rotary), value)
         place = None
         if self._group > 1:
             place = _places([head // self._group for head in heads], self._shared(heads), key.device)
@@ -469,7 +469,7 @@ def _union(blocks: tuple[Block, ...], heads: int, channels: int) -> tuple[Block,
     return union, own_heads[:, any_head], own_channels[:, any_channel]
 
 
-def _rotate(states: torch.Tensor, rotary: RotaryEmbedding) -> torch.Tensor:
+def rotate(states: torch.Tensor, rotary: RotaryEmbedding) -> torch.Tensor:
     """Rotate the first numbers of each head, as many as there are cosines; the rest passes (Phi)."""
     cos, sin = rotary.cos[:, None], rotary.sin[:, None]
     rotated, rest = states[..., : cos.shape[-1]], states[..., cos.shape[-1] :]

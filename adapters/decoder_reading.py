@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from ..harness.errors import UserError
-from .decoder_blocks import WHOLE
+from .decoder_blocks import WHOLE, rotate
 from .decoder_state import Tokens, picked
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class BlockReading:
         keys = decoder.blocks.rotated(index, "k", state.hidden, decoder.rotary(state.hidden, tokens))
         return self._last_row(index, state.own[:, -1:], keys, tokens)
 
-    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
+    def by_head(self, places: torch.Tensor, *, by_distance: bool = False) -> Iterator[torch.Tensor]:
         """Yield the attention of some tokens, head by head."""
         keys, tokens = self._kept()
         given = self._given.hidden
@@ -71,12 +71,14 @@ class BlockReading:
         queries = self._queries(self._index, asking, Tokens(places >= 0, positions, places < 0))
         order = torch.arange(tokens.count, device=places.device)
         hidden = (order > places[..., None]) | ~tokens.real[:, None]
+        ones = self._ones(tokens, places, keys.shape[-1]) if by_distance else None
         for head in range(queries.shape[1]):
             of = head * keys.shape[1] // queries.shape[1]
             own = self._decoder.blocks.scores(self._index, queries[:, head, None], keys[:, of, None])[:, 0]
             # Not -inf, which would make NaN of a row of padding, which sees nothing.
             scores = own.to(hidden.device).float().masked_fill(hidden, torch.finfo(torch.float32).min)
-            yield scores.softmax(dim=-1)
+            attention = scores.softmax(dim=-1)
+            yield attention if ones is None else attention / ones
 
     def keys(self) -> torch.Tensor:
         """Return the keys that the block kept."""
@@ -85,6 +87,13 @@ class BlockReading:
     def normed(self, state: State) -> torch.Tensor:
         """Return a state's tokens after the decoder's last norm."""
         return self._decoder.normed(state.hidden)
+
+    def _ones(self, tokens: Tokens, places: torch.Tensor, width: int) -> torch.Tensor:
+        """Logits of some tokens with each, where all queries and keys are ones: float32 [B, q, n]."""
+        ones = torch.ones(*tokens.positions.shape[:2], width, device=places.device)
+        turned = rotate(ones[:, None], self._decoder.rotary(ones, tokens))[:, 0]
+        found: torch.Tensor = picked(turned, places) @ turned.transpose(1, 2) * width**-0.5
+        return found
 
     def _last_row(self, index: int, last: torch.Tensor, keys: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         query = self._queries(index, last, tokens.latest(1))

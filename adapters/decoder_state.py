@@ -121,7 +121,7 @@ class Reading(Protocol):
         """
         ...
 
-    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
+    def by_head(self, places: torch.Tensor, *, by_distance: bool = False) -> Iterator[torch.Tensor]:
         """Yield the attention of some tokens to each, head by head: probabilities float32 [B, q, n].
 
         One head at a time is in memory. A row of padding holds any probabilities. The block must not be below the
@@ -129,6 +129,7 @@ class Reading(Protocol):
 
         Args:
             places: int64 [B, q], in each row.
+            by_distance: Divide by the logits of queries and keys of ones: what rotation alone makes of two positions.
         """
         ...
 
@@ -150,7 +151,7 @@ class _NoReading:
     def ahead(self, state: State) -> torch.Tensor:  # noqa: ARG002 - there is nothing to be read
         return self()
 
-    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:  # noqa: ARG002
+    def by_head(self, places: torch.Tensor, *, by_distance: bool = False) -> Iterator[torch.Tensor]:  # noqa: ARG002
         yield self()
 
     def keys(self) -> torch.Tensor:

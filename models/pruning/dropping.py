@@ -45,7 +45,7 @@ class Dropping(Method):
         raise NotImplementedError
 
     def scores(self, index: int, state: State) -> torch.Tensor:
-        """Scores [B, n] before a block, none of them negative; the highest are kept, of equal ones the first."""
+        """Scores [B, n] before a block; the highest are kept, of equal ones the first."""
         raise NotImplementedError
 
     def scoring(self, stack: Stack, tokens: int, visual: int) -> int:  # noqa: ARG002 - this is the default
@@ -120,7 +120,7 @@ class Dropping(Method):
 
     def best(self, index: int, state: State, kept: list[int]) -> torch.Tensor:
         """Say which visual tokens are the ``kept`` best of each row, bool [B, n]."""
-        scores = self.scores(index, state).masked_fill(~state.tokens.visual, -1)
+        scores = self.scores(index, state).masked_fill(~state.tokens.visual, -float("inf"))
         rank = scores.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         return rank < rank.new_tensor(kept)[:, None]
 

@@ -47,7 +47,9 @@ class SparseVLM(Dropping):
     ``v1`` recycles: of the dropped tokens, three tenths with the highest scores are merged into a tenth of their
     number, behind the visual tokens that are kept. The release breaks ties of its clusters by noise; here the first
     token wins. ``v2`` recycles nothing and reads only the heads in which the raters attend to visual tokens most: 14 of
-    32. It also divides scores by a factor of the rotary embedding, which may be near 0; that is not offered.
+    32. Before that it divides attention by what rotary embedding alone makes of the distance, the logit of a query and
+    a key of ones. That is largest between neighbours, so distant tokens gain; but it swings as it falls and may be near
+    0 or negative, where a token is kept or dropped for its place: ``rotary=false`` leaves it out.
     """
 
     where: ClassVar[str] = "method sparsevlm"
@@ -63,6 +65,8 @@ class SparseVLM(Dropping):
     """How many visual tokens of a prompt are kept after each of them, as in 300/200/110, instead of the list's."""
     raters: Literal["above-mean", "all"] = "above-mean"
     """Which text tokens behind the image rate: those above the mean, as published, or all of them."""
+    rotary: bool = True
+    """Whether v2 divides attention by the logit of a query and a key of ones, as released."""
     positions: Literal["original", "compacted"] | None = None  # type: ignore[assignment]
     """The positions of the kept tokens; by default compacted in v1, which recycles, and original in v2."""
 
@@ -135,8 +139,13 @@ class SparseVLM(Dropping):
             before = kept + made
 
     def scoring(self, stack: Stack, tokens: int, visual: int) -> int:
-        """FLOPs of the rows of attention of all text tokens, of which raters are some."""
-        return row_flops(stack, tokens, queries=tokens - visual)
+        """FLOPs of the rows of attention of all text tokens, of which raters are some, and of their logits of ones."""
+        text = tokens - visual
+        return row_flops(stack, tokens, queries=text) + 2 * self._divides * stack.head_dim * text * tokens
+
+    @property
+    def _divides(self) -> bool:
+        return self.rotary and self.version == "v2"
 
     def before(self, index: int, state: State) -> State:
         """Choose raters, then drop tokens before the blocks that it says."""
@@ -156,7 +165,7 @@ class SparseVLM(Dropping):
         return dataclasses.replace(state, marked=marked)
 
     def scores(self, index: int, state: State) -> torch.Tensor:  # noqa: ARG002 - of the block that ran last
-        """Scores [B, n], none of them negative."""
+        """Scores [B, n]; none of them negative, unless they were divided by logits of ones."""
         import torch
 
         from ...adapters.decoder_reading import places_of
@@ -165,7 +174,8 @@ class SparseVLM(Dropping):
         assert state.marked is not None  # noqa: S101 - before the first block
         rate = (state.marked.gather(1, places) & own).float()
         rate = (rate / rate.sum(dim=1, keepdim=True).clamp(min=1))[..., None]
-        heads = torch.stack([(attention * rate).sum(dim=1) for attention in state.attention.by_head(places)], dim=1)
+        rows = state.attention.by_head(places, by_distance=self._divides)
+        heads = torch.stack([(attention * rate).sum(dim=1) for attention in rows], dim=1)
         if self.version == "v1":
             return heads.mean(dim=1)
         mass = (heads * state.tokens.visual[:, None]).sum(dim=2)

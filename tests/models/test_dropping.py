@@ -62,6 +62,7 @@ class Read:
         rows, count = tokens.real.shape
         self.known, self.tokens = random(seed, rows, 2, count, 3, dtype=dtype), tokens
         self.every = random(seed + 1, rows, 4, count, count, dtype=dtype).float().softmax(dim=-1)
+        self.ones = random(seed + 2, rows, count, count)
 
     def __call__(self) -> torch.Tensor:
         return self.every[:, :, -1]
@@ -69,8 +70,8 @@ class Read:
     def ahead(self, state: State) -> torch.Tensor:
         return self.every[:, :, 0] if state.tokens is self.tokens else self.every[:, :, -1]
 
-    def by_head(self, places: torch.Tensor) -> Iterator[torch.Tensor]:
-        for head in self.every.unbind(dim=1):
+    def by_head(self, places: torch.Tensor, *, by_distance: bool = False) -> Iterator[torch.Tensor]:
+        for head in (self.every / self.ones[:, None] if by_distance else self.every).unbind(dim=1):
             yield head.gather(1, places[..., None].expand(-1, -1, head.shape[-1]))
 
     def keys(self) -> torch.Tensor:
@@ -155,17 +156,21 @@ def test_dart_takes_other_tokens_where_those_are_permuted() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(states(), st.sampled_from(["v1", "v2"]))
-def test_sparsevlm_keeps_what_raters_attend_to(state: State, version: Any) -> None:
-    scores = SparseVLM(version=version, **STAGES).scores(1, state)
+@given(states(), st.sampled_from(["v1", "v2"]), st.booleans())
+def test_sparsevlm_keeps_what_raters_attend_to(state: State, version: Any, rotary: bool) -> None:
+    method, every = SparseVLM(version=version, rotary=rotary, **STAGES), state.attention.every
+    scores = method.scores(1, state)
     for row, visual in enumerate(state.tokens.visual):
         rate = places(state.marked[row])
+        read = every[row] / state.attention.ones[row] if rotary and version == "v2" else every[row]
         heads = [[sum(float(head[q, n]) for q in rate) / max(1, len(rate)) for n in range(len(visual))]
-                 for head in state.attention.every[row]]  # fmt: skip
+                 for head in read]  # fmt: skip
         if version == "v2":  # of four heads 14 / 32 are two
             heads = sorted(heads, key=lambda head: -sum(head[n] for n in places(visual)))[:2]
         for n in places(visual):
-            assert float(scores[row, n]) == pytest.approx(sum(head[n] for head in heads) / len(heads), abs=1e-6)
+            assert float(scores[row, n]) == pytest.approx(
+                sum(head[n] for head in heads) / len(heads), rel=1e-4, abs=1e-6
+            )
 
 
 @settings(max_examples=30, deadline=None)
@@ -362,7 +367,9 @@ class Watch:
     def before(self, index: int, state: State) -> State:
         if index == self.block + 1:
             every = torch.arange(state.tokens.count).expand(len(state.hidden), -1)
-            self.maps = torch.stack([*state.attention.by_head(every)], dim=1)
+            self.maps, self.divided = (
+                torch.stack([*state.attention.by_head(every, by_distance=divide)], dim=1) for divide in (False, True)
+            )
         if index == self.block:
             self.ahead = None if index == 0 else state.attention.ahead(state)
         return state
@@ -379,6 +386,13 @@ def test_what_is_read_is_the_librarys(llava: Callable, ask: Callable, tower: str
     with torch.inference_mode():
         stock = model.module.model(repeated, pixel_values=prepared["pixel_values"], output_attentions=True)
     assert torch.allclose(watch.maps, stock.attentions[block], atol=1e-5)
+    text = model.network.config.text_config
+    width, rope = text.hidden_size // text.num_attention_heads, text.rope_parameters
+    turned = int(width * rope.get("partial_rotary_factor", 1))
+    distance = torch.arange(repeated.shape[1])[:, None] - torch.arange(repeated.shape[1])
+    waves = [2 * (rope["rope_theta"] ** (-2 * n / turned) * distance.double()).cos() for n in range(turned // 2)]
+    ones = (sum(waves) + width - turned) / width**0.5
+    assert torch.allclose(watch.divided, watch.maps / ones.float(), rtol=1e-3, atol=1e-5)
     assert torch.allclose(watch.ahead, stock.attentions[block][:, :, -1], atol=1e-5)
 
 
