@@ -19,7 +19,7 @@ _VISUAL = frozenset({"visual-tokens"})
 _SCHEDULERS = frozenset({"adallava-l", "adallava-h"})
 _SELECTORS = frozenset({
     "divprune", "g-prune", "grid-tokens", "hired", "pooled-tokens", "prumerge", "prumerge-plus", "random-tokens",
-    "tome", "visionzip", "vispruner",
+    "tome", "trim", "visionzip", "vispruner",
 })  # fmt: skip
 _DROPPING = frozenset({"dart", "fastv", "fitprune", "pyramiddrop", "sparsevlm", "vtw"})
 
@@ -120,6 +120,10 @@ _PRUNING_AND_SCHEDULING = {
         "pruning.tome:ToMe",
         _selector("ToMe: in every block of the tower, the tokens that are most alike become one"),
     ),
+    "trim": (
+        "pruning.trim:Trim",
+        _selector("TRIM: the visual tokens that a CLIP puts beside the question, and the mean of the others"),
+    ),
     "visionzip": (
         "pruning.visionzip:VisionZip",
         _selector("VisionZip: visual tokens that are attended to most, the others merged into a few"),
@@ -192,6 +196,7 @@ def register(registry: Registrar) -> None:
     _register_finetuning(registry)
     _register_glyphs_encoders(registry)
     _register_generators(registry)
+    _register_methods(registry)
     _register_pupils(registry)
     _register_prompting(registry)
     for path in sorted(_ARCHITECTURES.glob("*.json")):
@@ -248,7 +253,7 @@ def _register_glyphs_encoders(registry: Registrar) -> None:
 
 
 def _register_generators(registry: Registrar) -> None:
-    """Register the models that talk, and what acts on any of them."""
+    """Register the models that talk."""
     registry.model(
         "tiny-icl",
         f"{_HERE}.tiny_icl:tiny_icl",
@@ -295,6 +300,11 @@ def _register_generators(registry: Registrar) -> None:
         ),
     )
     registry.recipe("tiny-llava", f"{_HERE}.tiny_llava_recipe:train_tiny_llava")
+    registry.recipe("tiny-text", f"{_HERE}.tiny_text_recipe:train_tiny_text")
+
+
+def _register_methods(registry: Registrar) -> None:
+    """Register what acts on any model of images and text."""
     registry.recipe("fitprune", "adaptbench.models.pruning.fit_fitprune:fit_fitprune")
     registry.recipe("vtw", "adaptbench.models.pruning.search_vtw:search_vtw")
     registry.recipe("adallava", "adaptbench.models.adaptive.adallava_recipe:train_adallava")

@@ -51,6 +51,9 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "g-prune": {"keep": [0, 1, 64, 65], "threshold": [0, 0.5, 2], "temperature": [0, 1], "steps": [-1, 0, 3]},
     "tome": {"keep": [0, 3, 64, 65], "r": [-1, 0, 50], "sizes": ["false"], "order": ["release", "x"]},
     "divprune": {"keep": [0, 1, 64, 65]},
+    "trim": {
+        "keep": [0, 1, 64, 65], "share": [-1, 0, 0.3, 2], "flip": ["false"], "mean": ["false"], "text": ["FOLDER/none"]
+    },
     "hired": {"keep": [1, 64, 65], "layer": [-1, 4, 9], "query": ["mean", "last"]},
     "vispruner": {"keep": [1, 64, 65], "important": [0, 0.3, 1, 2], "layer": [-3, 9]},
     "visionzip": {"dominant": [0, 1, 55, 56], "contextual": [0, 10, 64], "cls_token": ["true", "false"]},
@@ -73,6 +76,7 @@ BLIND_TO_INPUT = (
     "pooled-tokens",
     "grid-tokens",
     "divprune",
+    "trim(keep",
     "g-prune",
     "tome",
     "hired",
@@ -103,6 +107,7 @@ RIGHT = {
         "prumerge-plus(tokens=30)", "random-tokens(keep=9)", "random-tokens(keep=64,seed=3)", "pooled-tokens(grid=3)",
         "grid-tokens(grid=3)", "divprune(keep=9)", "hired(keep=9)", "vispruner(keep=9)",
         "visionzip(dominant=7,contextual=2)", "g-prune(keep=9)", "tome(keep=9)",
+        "trim(keep=9)", "trim(keep=9,flip=false,mean=false)", "trim(keep=64)",
     ],
     "dropping": [
         "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",

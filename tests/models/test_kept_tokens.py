@@ -22,6 +22,7 @@ from adaptbench.models.pruning.prumerge import PruMerge, PruMergePlus
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.random_tokens import RandomTokens
 from adaptbench.models.pruning.sparsevlm import SparseVLM
+from adaptbench.models.pruning.trim import Trim
 from adaptbench.models.pruning.visionzip import VisionZip
 from adaptbench.models.pruning.vispruner import VisPruner
 from adaptbench.models.pruning.vtw import VTW
@@ -41,7 +42,7 @@ METHODS = [
     [PruMergePlus(tokens=9, merged=False)], [FastV(k=1, keep=9)], [Dart(keep=9)], [PyramidDrop()], [VTW()],
     [FitPrune().for_base(tiny_llava)], [SparseVLM(target=192)], [SparseVLM(version="v2")],
     [PruMergePlus(tokens=16), FastV(k=2, r=0.5)],
-    [VisionZip(), SparseVLM(target=192)],
+    [VisionZip(), SparseVLM(target=192)], [Trim(keep=9).for_base(tiny_llava)],
 ]  # fmt: skip
 
 
