@@ -60,7 +60,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
     "vtw": {"k": [0, 1, 10, 11], "positions": ["compacted"]},
     "pyramiddrop": {"layers": ["1/2/3", "3/2", "2/5/11"], "shares": ["0.5/0.2/0", "2/1", "x"], "heads": ["max"]},
     "dart": {"k": [0, 1, 10, 11], "keep": [0, 1, 70], "visual_pivots": [0, 70], "beside": ["true"]},
-    "fitprune": {"schedule": ["x", 1], "inverted": ["true"], "positions": ["compacted"]},
+    "fitprune": {"schedule": ["x", 1], "scale": [0, 0.5, 3], "inverted": ["true"], "positions": ["compacted"]},
     "sparsevlm": {
         "target": [64, 65], "version": ["v2", "v3"], "layers": ["1/2/3", "1/2", "2/5/11"], "counts": ["9/5/1", "0"],
         "positions": ["original"],
@@ -112,7 +112,7 @@ RIGHT = {
     "dropping": [
         "", "fastv", "fastv(k=1,r=0.9)", "fastv(k=7,keep=3)", "fastv(k=10)", "fastv(select=random,positions=compacted)",
         "vtw(k=5)", "pyramiddrop", "pyramiddrop(layers=3/9,shares=0.3/0.1)", "dart", "dart(k=1,keep=9,beside=true)",
-        "sparsevlm", "sparsevlm(version=v2,target=64)", "fitprune", "fitprune(inverted=true)",
+        "sparsevlm", "sparsevlm(version=v2,target=64)", "fitprune", "fitprune(inverted=true,scale=0.6)",
     ],
     "scheduler": [
         "", "adallava-l", "adallava-l(scheduler=first)", "adallava-l(checkpoint=none,scheduler=random)",
