@@ -23,6 +23,10 @@ class ImageMethod(Method):
 
     stage = "images"
 
+    def for_model(self, model: Any) -> ImageMethod:  # noqa: ARG002 - most show every model the same
+        """Return the method for a model that its images depend on."""
+        return self
+
     def shown(self, image: Image) -> Image:
         """Return what is shown instead of an image in mode RGB."""
         raise NotImplementedError
@@ -38,9 +42,10 @@ class ImageMethod(Method):
 
     def apply(self, model: Any) -> Any:
         """Return a model that is shown the other images."""
+        method = self.for_model(model)
         if not isinstance(model, Prefilling):
-            return _Shown(model, self)
-        return _ShownStaged(model, self) if isinstance(model, Staged) else _ShownPrefilling(model, self)
+            return _Shown(model, method)
+        return _ShownStaged(model, method) if isinstance(model, Staged) else _ShownPrefilling(model, method)
 
     def leaves(self, work: Work) -> Work:
         """Return the work as it is: a vision tower of one image size reads every image alike."""

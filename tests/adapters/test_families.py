@@ -37,6 +37,7 @@ from adaptbench.models.pruning.tome import ToMe
 from adaptbench.models.pruning.visionzip import VisionZip
 from adaptbench.models.pruning.vispruner import VisPruner
 from adaptbench.models.pruning.vtw import VTW
+from adaptbench.models.reference.smaller_images import SmallerImages
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -174,6 +175,24 @@ def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultim
         HFMultimodal(str(family.folder))
     with pytest.raises(UserError, match="attention is shown of LLaVAs"):
         ours.attention(prompt)
+
+
+@pytest.mark.parametrize("size", [(90, 60), (57, 150), (160, 24)], ids=str)
+def test_images_are_scaled_to_a_number_of_tokens(family: Family, ours: HFMultimodal, size: tuple[int, int]) -> None:
+    image, base = noise(3, *size), ours.answer([asked("how many cat", noise(3, *size))])[0].cost
+    assert base is not None
+    sides = range(-(-8 * max(size) // min(size)), max(size) + 1)
+    counts = [ours.family.size(SmallerImages(side=side).shown(image)).tokens for side in sides]
+    for tokens in (1, base.visual_tokens // 2, base.visual_tokens - 1, base.visual_tokens):
+        model = SmallerImages(tokens=tokens).apply(ours)
+        if tokens < counts[0]:
+            with pytest.raises(UserError, match=f"has {counts[0]} visual tokens, however small it is"):
+                model.generate([asked("how many cat", image)])
+            continue
+        cost = model.answer([asked("how many cat", image)])[0].cost
+        assert cost.visual_tokens == max(count for count in counts if count <= tokens)
+        assert (cost.flops < base.flops) == (cost.visual_tokens < base.visual_tokens)
+    assert counts[0] < base.visual_tokens or family.name == "internvl"  # by shape
 
 
 def test_recipes_fit_what_methods_take(ours: HFMultimodal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ OPTIONS: dict[str, dict[str, list[Any]]] = {
         "target": [64, 65], "version": ["v2", "v3"], "layers": ["1/2/3", "1/2", "2/5/11"], "counts": ["9/5/1", "0"],
         "positions": ["original"],
     },
-    "smaller-images": {"side": [0, 30]},
+    "smaller-images": {"side": [0, 30], "tokens": [0, 9]},
     "blind": {"colour": ["red"]},
     "layers": {"keep": [2]},
     "lora": {"checkpoint": ["FOLDER/lora", "FOLDER/dora", "FOLDER/none"], "merged": ["true", "false"]},
