@@ -47,6 +47,7 @@ from test_image_text import Family, asked, noise, prompts, save, stock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from adaptbench.adapters.decoder import State
     from adaptbench.harness.contracts import Prompt
     from adaptbench.harness.methods import Method
 
@@ -125,6 +126,37 @@ def test_methods_act_alike_alone_in_a_batch_and_on_shared_images(ours: HFMultimo
     assert all(one.cost and base and one.cost.flops < base.flops for one, base in zip(alone, whole, strict=True))
     if method.stage == "vision":
         assert [one.cost.visual_tokens for one in alone if one.cost] == [3, 3]
+
+
+class Watch:
+    """A method of the decoder that changes nothing and remembers the state before its last block."""
+
+    first = 0
+    state: State
+
+    def after_prompt(self, batch: int) -> None:
+        """Add no tokens."""
+
+    def before(self, index: int, state: State) -> State:
+        self.state = state
+        return state
+
+
+@pytest.mark.parametrize("method", [*METHODS, PooledTokens(grid=1)], ids=lambda method: type(method).__name__)
+def test_batches_of_1_2_and_16_select_alike(ours: HFMultimodal, method: Method) -> None:
+    def left(*prompts: Prompt) -> list[torch.Tensor]:
+        watch = Watch()
+        method.apply(ours).with_method(watch).prefill(prompts)()
+        visual = watch.state.tokens.visual
+        return [hidden[flags] for hidden, flags in zip(watch.state.hidden, visual, strict=True)]
+
+    sizes, texts = ((90, 60), (60, 90), (64, 64), (56, 112)), ("how many cat", "how many", "Is there a dog ?", "cat")
+    every = [asked(text, noise(n, *size)) for n, (text, size) in enumerate(zip(texts, sizes, strict=True))]
+    alone = [left(prompt)[0] for prompt in every]
+    found = [*left(*every[:2]), *left(*every[2:]), *left(*every * 4)]
+    for one, other in zip(alone * 5, found, strict=True):  # another token would have another state
+        assert one.shape == other.shape
+        assert torch.allclose(one, other, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (56, 140)], ids=str)

@@ -324,10 +324,11 @@ def prompts(ask: Callable) -> list[Prompt]:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_a_batch_is_its_prompts_alone(llava: Callable, prompts: list, method: Method) -> None:
+def test_batches_of_2_4_and_16_are_their_prompts_alone(llava: Callable, prompts: list, method: Method) -> None:
     model = method.apply(llava())
-    together = model.answer(prompts)
-    assert together == [model.answer([prompt])[0] for prompt in prompts]
+    alone = [model.answer([prompt])[0] for prompt in prompts]
+    assert [*model.answer(prompts[:2]), *model.answer(prompts[2:])] == model.answer(prompts) == alone
+    assert model.answer(prompts * 4) == alone * 4
 
 
 @pytest.mark.parametrize("method", [*METHODS, FastV(k=2, r=0.5)], ids=str)

@@ -61,13 +61,17 @@ def features(seed: int, patches: int, width: int = 8, dtype: torch.dtype = torch
     return normalize(drawn.to(dtype).float(), dim=-1)
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_a_selection_is_the_same_alone_and_among_others(base: Any, pixels: torch.Tensor, choice: Any) -> None:
+@pytest.mark.parametrize("choice", [*CHOICES, PruMerge(tokens=9), PruMergePlus(tokens=9)], ids=str)
+def test_batches_of_1_2_and_16_select_alike(base: Any, pixels: torch.Tensor, choice: Any) -> None:
     model = base.module.model
-    together = choice(model, pixels)
-    assert together.shape[:2] == (4, choice.kept(64))
-    alone = torch.cat([choice(model, one[None]) for one in pixels])
-    assert torch.allclose(together, alone, atol=1e-4)
+
+    def left(*batches: torch.Tensor) -> torch.Tensor:
+        return torch.stack([image for batch in batches for image in choice(model, batch)])
+
+    alone = left(*pixels.split(1))
+    assert alone.shape[:2] == (4, choice.kept(64))
+    assert torch.allclose(left(*pixels.split(2)), alone, atol=1e-4)
+    assert torch.allclose(left(pixels.repeat(4, 1, 1, 1)), alone.repeat(4, 1, 1), atol=1e-4)
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
