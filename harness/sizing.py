@@ -107,7 +107,9 @@ def base_architecture(registry: Registry, base: Call, visual: int | None) -> Arc
             what = "how many visual tokens it reads depends on the image, and so do its FLOPs"
             todo = "ask for tokens, and say of how many: --visual-tokens"
             raise UserError(what, where=f"model {base}", todo=todo) from error
-        return replace(blueprint.traced.outline(), visual_tokens=visual)
+        outline = blueprint.traced.outline()
+        tower = outline.vision and replace(outline.vision, patches=max(outline.vision.patches, visual))  # of all views
+        return replace(outline, vision=tower, visual_tokens=visual)
 
 
 def at_sizes(

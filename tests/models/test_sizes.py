@@ -233,7 +233,7 @@ def prompt() -> Prompt:
 
 
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("spec", SHELF)
+@pytest.mark.parametrize("spec", [*SHELF, "trim"])
 def test_what_runs_reads_and_spends_what_is_said(base: Any, prompt: Prompt, spec: str) -> None:
     (whole,) = (answer.cost for answer in base.answer([prompt]))
     sizes = [Size("average_tokens", 20), Size("end_tokens", 9), Size("flops", 0.65, text_tokens=whole.text_tokens)]
