@@ -69,12 +69,13 @@ class TextHalf:
 
     def __init__(self, module: Any, tokenizer: Any, positions: int) -> None:
         self.module, self._tokenizer, self._positions = module, tokenizer, positions
+        self._cut, self._said_at = 0, 1
 
     def texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return what texts become in the common space, float32 [n, d].
 
         All are padded to the positions that the tower reads, as CLIP's own tokenizer does: each costs the same. What is
-        longer is cut off, which is logged.
+        longer is cut off, which is logged the first time, the tenth, the hundredth and so on.
         """
         found: torch.Tensor = self.module(self.tokens(texts).to(self.module.device)).text_embeds
         return found
@@ -82,8 +83,11 @@ class TextHalf:
     def tokens(self, texts: Sequence[str]) -> torch.Tensor:
         """Return the ids that are read of texts, int64 [n, positions]."""
         for length in map(len, self._tokenizer(list(texts), verbose=False).input_ids):
-            if length > self._positions:
-                logger.warning("a text of %d tokens is cut to the %d that its tower reads", length, self._positions)
+            self._cut += length > self._positions
+            if self._cut == self._said_at:
+                self._said_at *= 10
+                told = "a text of %d tokens is cut to the %d that its tower reads; so far %d were"
+                logger.warning(told, length, self._positions, self._cut)
         read: torch.Tensor = self._tokenizer(
             list(texts), padding="max_length", max_length=self._positions, truncation=True, return_tensors="pt"
         ).input_ids

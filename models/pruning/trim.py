@@ -11,8 +11,7 @@ from ...adapters.text_half import clip_l, load_text_half, text_half_shape
 from ...adapters.tower_signals import TowerSignals
 from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import UserError
-from ...harness.methods import Selector
-from .choosing import feature_width, highest
+from .choosing import OfTower, feature_width, highest
 from .number_lists import whole
 from .prumerge import outliers
 
@@ -31,7 +30,7 @@ _AUTO, _OUTLIERS, _USUAL = "auto", -1, 0.21
 _TODO = "give text=FOLDER, or the hub id of the CLIP that its tower is of, such as openai/clip-vit-large-patch14-336"
 
 
-class Trim(Selector):
+class Trim(OfTower):
     """Keep the patches that are most like the question, and the mean of the others as one more token, the last.
 
     The features that the projector would be given pass the tower's last norm and CLIP's projection, and their products
@@ -143,7 +142,7 @@ class Trim(Selector):
         tower = TowerSignals(llava, pixels, questions)
         return [self.pick(*image) for image in zip(tower.features, self.scores(tower), strict=True)]
 
-    def left(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
+    def of_images(self, tower: Signals) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features [1, n, width] that are left of the one image, and the patches that are kept, [1, m]."""
         (scores,) = self.scores(tower)
         return self.pick(tower.features[0], scores)[None], self.chosen(scores)[None]

@@ -30,6 +30,7 @@ METHODS = {
     "tiny-llava": (
         *FEW, "+vispruner(keep=16)", "+visionzip(dominant=13,contextual=3)", "+hired(keep=16)", "+grid-tokens(grid=4)",
         "+sparsevlm(layers=1/3/6,counts=18/9/5)", "+vtw(k=3)",
+        "+trim(keep=15)",
     ),
     "tiny-qwen-vl": FEW,
     "tiny-internvl": FEW,

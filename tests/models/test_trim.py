@@ -145,7 +145,10 @@ def test_a_text_that_is_too_long_is_cut_and_that_is_said(clip: Any, caplog: pyte
         short = half.texts([" ".join(["star"] * 38)])
         assert not caplog.messages
         long = half.texts([" ".join(["star"] * 50)])
-    assert caplog.messages == ["a text of 52 tokens is cut to the 40 that its tower reads"]
+        for _ in range(9):
+            half.texts(["Why?", " ".join(["star"] * 60)])
+    said = "a text of {} tokens is cut to the 40 that its tower reads; so far {} were"
+    assert caplog.messages == [said.format(52, 1), said.format(62, 10)]
     assert torch.allclose(short, long, atol=1e-5)
 
 
