@@ -70,14 +70,8 @@ class Size:
 
 
 def sizes(
-    *,
-    tokens: Sequence[float] = (),
-    average_tokens: Sequence[float] = (),
-    end_tokens: Sequence[float] = (),
-    flops: Sequence[float] = (),
-    text_tokens: int = TEXT_TOKENS,
-    visual_tokens: int | None = None,
+    *amounts: Sequence[float] | None, text_tokens: int = TEXT_TOKENS, visual_tokens: int | None = None
 ) -> tuple[Size, ...]:
-    """Return one size for each amount that is asked."""
-    amounts = zip(MEASURES, (tokens, average_tokens, end_tokens, flops), strict=True)
-    return tuple(Size(measure, one, text_tokens, visual_tokens) for measure, several in amounts for one in several)
+    """Return one size for each amount that is asked: of ``MEASURES``, in their order."""
+    by_measure = zip(MEASURES, amounts, strict=True)
+    return tuple(Size(measure, one, text_tokens, visual_tokens) for measure, own in by_measure for one in own or ())

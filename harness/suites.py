@@ -79,10 +79,10 @@ class Suite(BaseModel):
     def sizes(self) -> tuple[Size, ...]:
         """What models are asked to be at that leave the size of a method open."""
         return sizes(
-            tokens=self.tokens,
-            average_tokens=self.average_tokens,
-            end_tokens=self.end_tokens,
-            flops=self.flops,
+            self.tokens,
+            self.average_tokens,
+            self.end_tokens,
+            self.flops,
             text_tokens=self.text_tokens,
             visual_tokens=self.visual_tokens,
         )

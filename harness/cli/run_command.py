@@ -110,12 +110,7 @@ def run(
             tasks=tuple(task or ()),
             budgets=tuple(budget or ()),
             sizes=sizes(
-                tokens=tokens or (),
-                average_tokens=average_tokens or (),
-                end_tokens=end_tokens or (),
-                flops=flops or (),
-                text_tokens=text_tokens,
-                visual_tokens=visual_tokens,
+                tokens, average_tokens, end_tokens, flops, text_tokens=text_tokens, visual_tokens=visual_tokens
             ),
             seeds=tuple(seed or ()),
             out=out,
