@@ -132,21 +132,19 @@ def by_groups(scope: Scope) -> list[Trial]:
     tested, and p is the larger one.
     """
     found = []
-    families = {family.whole: family for family in scope.families}
     for one, other in _pairs(scope):
-        common = set(scope.settings[one]) & set(scope.settings[other])
         parts = [
             part
-            for whole in common
-            for task in families[whole].tasks
-            if task.title in families[whole].averaged
-            for part in [_group_parts(task, scope.settings[one][whole], scope.settings[other][whole])]
+            for family in scope.families
+            if family.whole in scope.settings[one] and family.whole in scope.settings[other]
+            for task in family.tasks
+            if task.title in family.averaged
+            for part in [_group_parts(task, *(scope.settings[side][family.whole] for side in (one, other)))]
             if part
         ]
         if parts:
-            places = len(parts)
             names = [name for part in parts for name in part[2]]
-            on_a, on_b = (np.concatenate([part[side] for part in parts]) / places for side in (0, 1))
+            on_a, on_b = (np.concatenate([part[side] for part in parts]) / len(parts) for side in (0, 1))
             zero = np.zeros(len(names))
             both = [(float(x.sum()), paired_p(x, zero, names)) for x in (on_a + on_b, on_a - on_b)]
             found.append((one, other, "", *_both(*both)))
