@@ -23,7 +23,7 @@ _STEERED = (
         "HFLlavaNext",
         "A LLaVA-NeXT, which methods can steer: llava-next:llava-hf/llava-v1.6-vicuna-7b-hf",
     ),
-    ("qwen-vl", "HFQwenVL", "A Qwen2-VL or Qwen2.5-VL, which methods can steer: qwen-vl:Qwen/Qwen2.5-VL-3B-Instruct"),
+    ("qwen-vl", "HFQwenVL", "A Qwen2-VL, 2.5 or 3, which methods can steer: qwen-vl:Qwen/Qwen2.5-VL-3B-Instruct"),
     ("internvl", "HFInternVL", "An InternVL, which methods can steer: internvl:OpenGVLab/InternVL3-1B-hf"),
 )
 

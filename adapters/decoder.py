@@ -45,6 +45,7 @@ from .decoder_reading import BlockReading
 from .decoder_state import Cache, Kept, PartialPrefill, Plan, Prefix, SharedPrefixes, State, Tokens, stacked
 from .kv_cache import AttentionContext, KVCache, RotaryEmbedding
 from .lru import ByteLru
+from .prompt_rows import deepened, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,8 +86,8 @@ class Decoder:
     """Runs a language model block by block.
 
     Args:
-        model: A ``...ForCausalLM`` with a Llama, Mistral, Phi, Qwen2 or Qwen3 model, a Qwen2-VL or Qwen2.5-VL, or a
-            LLaVA or InternVL with one of those inside, in evaluation mode. It is not changed.
+        model: A ``...ForCausalLM`` with a Llama, Mistral, Phi, Qwen2 or Qwen3 model, a Qwen2-VL, Qwen2.5-VL or
+            Qwen3-VL, or a LLaVA or InternVL with one of those inside, in evaluation mode. It is not changed.
 
     Raises:
         UserError: The architecture or its attention implementation is not known here.
@@ -113,12 +114,13 @@ class Decoder:
         """The number of blocks that run in the same way for all methods."""
         return min([self.depth, *(method.first for method in methods)])
 
-    def start(
+    def start(  # noqa: PLR0913 - one parameter is one thing that tokens have
         self,
         embeddings: torch.Tensor,
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
+        deep: torch.Tensor | None = None,
         *,
         depth: int | None = None,
         only_last: bool = False,
@@ -130,6 +132,7 @@ class Decoder:
             real: bool [B, n], false at padding; default all real.
             visual: bool [B, n], true at tokens that come from an image; default none.
             positions: int64 [B, n, axes]; default one after the other.
+            deep: [B, n, L, d], what is added to the tokens after each of the first L blocks; default nothing.
             depth: Blocks that run; default all.
             only_last: Where these are all blocks: leave out of the last one what only the head would read, and that
                 reads the last token alone. No method can act after it then.
@@ -137,17 +140,18 @@ class Decoder:
         depth = self.depth if depth is None else depth
         real, visual = _flags(embeddings, real, visual)
         plans: tuple[Plan, ...] = tuple({} for _ in range(len(embeddings)))
-        state = State(embeddings, self._tokens(None, real, visual, positions), plans)
+        state = State(embeddings, self._tokens(None, real, visual, positions), plans, deep=deep)
         cache = Cache(self.depth, plans)
         return PartialPrefill(depth, cache, self._below(state, cache, depth, only_last))
 
-    def extend(
+    def extend(  # noqa: PLR0913 - as in `start`
         self,
         partial: PartialPrefill,
         embeddings: torch.Tensor,
         real: torch.Tensor | None = None,
         visual: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
+        deep: torch.Tensor | None = None,
         *,
         only_last: bool = False,
     ) -> PartialPrefill:
@@ -159,17 +163,19 @@ class Decoder:
             real: As in `start`.
             visual: As in `start`.
             positions: As in `start`; default after the last token.
+            deep: As in `start`.
             only_last: As in `start`.
         """
         before = partial.state
         real, visual = _flags(embeddings, real, visual)
         tokens = self._tokens(before.tokens, real, visual, positions)
-        state = self._below(State(embeddings, tokens, before.plans), partial.cache, partial.depth, only_last)
+        state = State(embeddings, tokens, before.plans, deep=deep)
+        state = self._below(state, partial.cache, partial.depth, only_last)
         prefixes = before.prefixes and dataclasses.replace(before.prefixes, own=before.prefixes.own.joined(tokens))
         own, every = torch.cat([before.own, state.own], dim=1), before.tokens.joined(tokens)
-        return PartialPrefill(
-            partial.depth, partial.cache, dataclasses.replace(state, own=own, tokens=every, prefixes=prefixes)
-        )
+        deep = joined([(before.deep, before.own.shape[1]), (deep, embeddings.shape[1])], 1)
+        state = dataclasses.replace(state, own=own, tokens=every, prefixes=prefixes, deep=deep)
+        return PartialPrefill(partial.depth, partial.cache, state)
 
     def finish(
         self, partial: PartialPrefill, methods: Sequence[Method] = (), memory: ByteLru | None = None
@@ -212,6 +218,7 @@ class Decoder:
                 prefixes = state.prefixes and sharing.run(index, state.prefixes, cache)
                 own = passing.run(index, state.own, state.prefixes.own if state.prefixes else state.tokens, state.gates)
                 read = BlockReading(self, index, state, cache)
+                own = deepened(own, state.deep, index)
                 state = dataclasses.replace(state, own=own, attention=read, prefixes=prefixes)
         return state, cache
 
@@ -222,15 +229,18 @@ class Decoder:
         visual: torch.Tensor | None = None,
         methods: Sequence[Method] = (),
         positions: torch.Tensor | None = None,
+        deep: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, Cache]:
         """Run whole prompts; arguments as in `start`, results as in `finish`."""
         real, visual = _flags(embeddings, real, visual)
         tokens = self._tokens(None, real, visual, positions)
         for extra in self.extras(methods, len(embeddings)):
+            deep = joined([(deep, embeddings.shape[1]), (None, extra.shape[1])], 1)
             embeddings = torch.cat([embeddings, extra.to(embeddings)], dim=1)
             tokens = tokens.joined(self._tokens(tokens, *_flags(extra, None, None)))
         depth = self.shared_depth(methods)
-        return self.finish(self.start(embeddings, tokens.real, tokens.visual, tokens.positions, depth=depth), methods)
+        started = self.start(embeddings, tokens.real, tokens.visual, tokens.positions, deep, depth=depth)
+        return self.finish(started, methods)
 
     def extras(self, methods: Sequence[Method], batch: int) -> list[torch.Tensor]:
         """What the methods put after each prompt, each [batch, k, d]."""
@@ -292,7 +302,7 @@ class Decoder:
         for index in range(depth):
             own = passing.run(index, state.own, state.tokens, only_last=only_last and index == self.depth - 1)
             read = BlockReading(self, index, state, cache)
-            state = dataclasses.replace(state, own=own, attention=read)
+            state = dataclasses.replace(state, own=deepened(own, state.deep, index), attention=read)
         return state
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -442,7 +452,8 @@ class _Sharing:
         def make() -> tuple[Prefix, Kept]:
             cache = Cache(index + 1, [{index: block}])
             hidden = _Pass(self._decoder, cache).run(index, prefix.hidden, prefix.tokens)
-            return Prefix(hidden, prefix.tokens, name), cache.kept[index]
+            passed = deepened(hidden, prefix.deep, index)
+            return Prefix(passed, prefix.tokens, name, prefix.deep), cache.kept[index]
 
         ran: tuple[Prefix, Kept] = self._memory.get(name, make, _bytes)
         return ran
@@ -456,7 +467,7 @@ def _bytes(ran: tuple[Prefix, Kept]) -> int:
 def _windows(config: Any, depth: int) -> list[int | None]:
     """Of each block, how far it looks back: in Mistral all alike, in Qwen as its kind says."""
     window = getattr(config, "sliding_window", None)
-    if config.model_type in M_ROPE and "sliding_attention" in config.layer_types:
+    if config.model_type in M_ROPE and "sliding_attention" in getattr(config, "layer_types", ()):
         raise UserError("sliding windows of places in an image are not defined", todo="run it as hf-vlm")
     if config.model_type in ("qwen2", "qwen3"):
         return [window if kind == "sliding_attention" else None for kind in config.layer_types[:depth]]

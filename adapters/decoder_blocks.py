@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Runs: TypeAlias = tuple[range, ...]
 """Indices as ascending runs that do not overlap: ``(range(0, 8), range(24, 32))``."""
 
-M_ROPE = ("qwen2_5_vl_text", "qwen2_vl_text")
+M_ROPE = ("qwen2_5_vl_text", "qwen2_vl_text", "qwen3_vl_text")
 """Model types whose tokens have three positions: a time, a row and a column."""
 SUPPORTED = ("llama", "mistral", "phi", "qwen2", "qwen3", *M_ROPE)
 _SLICES = 256 * 2**20

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 
@@ -15,6 +15,7 @@ from ..harness.errors import UserError
 from ..harness.execution import Execution, LayerWork
 from .decoder_blocks import WHOLE, Block, Gates
 from .kv_cache import KVCache, pad
+from .prompt_rows import Row, joined, padded
 
 Plan: TypeAlias = Mapping[int, Block]
 """What runs for one row of a batch, by block; a block that is not named runs whole."""
@@ -172,11 +173,13 @@ class Prefix:
         hidden: [1, n, d].
         tokens: Which tokens these are, without padding.
         name: What it depends on: prompt and blocks. Equal names are the same prefix.
+        deep: As in a state.
     """
 
     hidden: torch.Tensor
     tokens: Tokens
     name: Hashable
+    deep: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +211,7 @@ class State:
         prefixes: The prefixes that are shared, if any are.
         asked: The visual tokens of each prompt before any was dropped, int64 [B]; ``None`` before the first block.
         marked: bool [B, n], tokens that a method has marked, for itself to find them in later blocks; default none.
+        deep: What is added to ``own`` after each of the first L blocks, [B, n, L, d]; ``None`` for nothing.
     """
 
     own: torch.Tensor
@@ -218,6 +222,7 @@ class State:
     prefixes: SharedPrefixes | None = None
     asked: torch.Tensor | None = None
     marked: torch.Tensor | None = None
+    deep: torch.Tensor | None = None
 
     @functools.cached_property
     def hidden(self) -> torch.Tensor:
@@ -227,9 +232,20 @@ class State:
         count = self.prefixes.tokens.count
         return torch.cat([torch.cat([pad(row.hidden, count, 1) for row in self.prefixes.rows]), self.own], dim=1)
 
+    @property
+    def every_deep(self) -> torch.Tensor | None:
+        """What is added to all tokens, [B, n, L, d]."""
+        if self.prefixes is None or self.deep is None:
+            return self.deep
+        count = self.prefixes.tokens.count
+        rows = [(None if row.deep is None else pad(row.deep, count, 1), 1) for row in self.prefixes.rows]
+        return joined([(joined(rows, 0), count), (self.deep, self.deep.shape[1])], 1)
+
     def apart(self) -> State:
         """The same state, with a copy of its prefix in every row."""
-        return self if self.prefixes is None else dataclasses.replace(self, own=self.hidden, prefixes=None)
+        if self.prefixes is None:
+            return self
+        return dataclasses.replace(self, own=self.hidden, deep=self.every_deep, prefixes=None)
 
     def keep(self, kept: torch.Tensor) -> State:
         """Drop tokens. The others stay in order and keep their positions.
@@ -246,7 +262,8 @@ class State:
         tokens = Tokens(real, picked(self.tokens.positions, order), self.tokens.visual.gather(1, order) & real)
         hidden = picked(self.hidden, order)
         marked = None if self.marked is None else self.marked.gather(1, order)
-        return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
+        deep = None if self.every_deep is None else picked(self.every_deep, order)
+        return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked, deep=deep)
 
     def with_tokens(self, rows: Sequence[Row], marked: torch.Tensor | None = None) -> State:
         """Go on with other tokens, at positions without gaps.
@@ -259,7 +276,7 @@ class State:
             UserError: Positions are not in a line.
         """
         self._in_a_line()
-        hidden, real, visual, _ = padded(rows)
+        hidden, real, visual, *_ = padded(rows)
         tokens = Tokens.following(None, real, visual)
         return dataclasses.replace(self.unread(), own=hidden, tokens=tokens, prefixes=None, marked=marked)
 
@@ -386,11 +403,12 @@ class PartialPrefill:
     @property
     def bytes(self) -> int:
         """Bytes of keys, values and hidden states, those of each prefix once."""
-        tensors = [self.state.own]
+        tensors = [self.state.own, self.state.deep]
         if self.state.prefixes is not None:
-            tensors += [row.hidden for row in dict.fromkeys(self.state.prefixes.rows)]
+            for row in dict.fromkeys(self.state.prefixes.rows):
+                tensors += [row.hidden, row.deep]
         kept = sum(keys.bytes for kept in self.cache.kept for keys, _ in kept.values())
-        return kept + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return kept + sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
 
     def copy(self) -> PartialPrefill:
         """The same tokens, so that both can be used up; they share tensors."""
@@ -412,7 +430,7 @@ class PartialPrefill:
         first = partials[0]
         unique = dict.fromkeys(partials) if names is None else dict(zip(partials, names, strict=True))
         known = {
-            partial: Prefix(partial.state.hidden, partial.state.tokens, name or object())
+            partial: Prefix(partial.state.hidden, partial.state.tokens, name or object(), partial.state.every_deep)
             for partial, name in unique.items()
         }
         cache = Cache(len(first.cache.kept), [plan for partial in partials for plan in partial.cache.plans])
@@ -424,9 +442,9 @@ class PartialPrefill:
         none = torch.zeros(len(rows), 0, device=tokens.real.device)
         own = Tokens(none.bool(), tokens.positions[:, :0], none.bool())
         hidden = rows[0].hidden.new_zeros(len(rows), 0, rows[0].hidden.shape[2])
-        return PartialPrefill(
-            first.depth, cache, State(hidden, tokens, cache.plans, prefixes=SharedPrefixes(rows, tokens, own))
-        )
+        deep = joined([(None if row.deep is None else row.deep[:, :0], 1) for row in rows], 0)
+        state = State(hidden, tokens, cache.plans, prefixes=SharedPrefixes(rows, tokens, own), deep=deep)
+        return PartialPrefill(first.depth, cache, state)
 
 
 def stacked(pairs: Sequence[tuple[KVCache, Tokens]], known: dict[tuple[Tokens, ...], Tokens]) -> tuple[KVCache, Tokens]:
@@ -455,43 +473,3 @@ def _stack(parts: Sequence[Tokens]) -> Tokens:
 def picked(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Return the values [B, m, ...] at places [B, m] of values [B, n, ...]."""
     return values[torch.arange(len(places), device=places.device)[:, None], places]
-
-
-class Row(NamedTuple):
-    """A piece of a prompt, embedded.
-
-    Attributes:
-        embeddings: [n, d].
-        visual: Which of its tokens are visual, bool [n].
-        positions: int64 [n, axes], where they are not in a line.
-    """
-
-    embeddings: torch.Tensor
-    visual: torch.Tensor
-    positions: torch.Tensor | None = None
-
-
-class Padded(NamedTuple):
-    """Pieces of prompts, padded on the left.
-
-    Attributes:
-        embeddings: [B, n, d].
-        real: Which tokens are not padding, bool [B, n].
-        visual: Which come from an image, bool [B, n].
-        positions: int64 [B, n, axes]; ``None`` if they go on in a line.
-    """
-
-    embeddings: torch.Tensor
-    real: torch.Tensor
-    visual: torch.Tensor
-    positions: torch.Tensor | None
-
-
-def padded(rows: Sequence[Row]) -> Padded:
-    """Put pieces of prompts into one batch."""
-    count = max(len(row.visual) for row in rows)
-    embeddings = torch.stack([pad(row.embeddings, count, 0) for row in rows])
-    real = torch.stack([pad(torch.ones_like(row.visual), count, 0) for row in rows])
-    visual = torch.stack([pad(row.visual, count, 0) for row in rows])
-    placed = [pad(row.positions, count, 0) for row in rows if row.positions is not None]
-    return Padded(embeddings, real, visual, torch.stack(placed) if placed else None)

@@ -25,7 +25,7 @@ def family_of(loaded: Checkpoint, path: str) -> Family:
         from .family_internvl import InternVL
 
         return InternVL(loaded)
-    if kind in ("qwen2_vl", "qwen2_5_vl"):
+    if kind in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
         from .family_qwen_vl import QwenVL
 
         return QwenVL(loaded)

@@ -33,16 +33,18 @@ class Seen(NamedTuple):
         features: [n, d].
         places: int64 [n, axes], each counted from where the image begins; ``None`` if they are in a line.
         span: How far the text after it is from where it begins; 0 for n.
+        deep: What is added to them after each of the first L blocks, [n, L, d]; ``None`` for nothing.
     """
 
     features: torch.Tensor
     places: torch.Tensor | None = None
     span: int = 0
+    deep: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:
-        """Bytes of the features."""
-        return self.features.numel() * self.features.element_size()
+        """Bytes of the features, and of what is added to them."""
+        return sum(one.numel() * one.element_size() for one in (self.features, self.deep) if one is not None)
 
 
 class Size(NamedTuple):

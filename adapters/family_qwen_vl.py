@@ -1,7 +1,9 @@
-"""Qwen2-VL and Qwen2.5-VL: images of any size, four patches a token, tokens at places in the image (M-RoPE).
+"""Qwen2-VL, Qwen2.5-VL and Qwen3-VL: images of any size, four patches a token, at places in the image (M-RoPE).
 
 Wang et al. 2024 (arXiv 2409.12191), section 2.1; Bai et al. 2025 (arXiv 2502.13923), section 2.1: all but a few blocks
-of the tower attend within windows, for which it reorders the patches. What is said here of tokens is in raster order.
+of the tower attend within windows, for which it reorders the patches. Qwen3-VL has no windows; what some blocks of its
+tower make of a token is added to it in the first blocks of the decoder (DeepStack, Meng et al. 2024, arXiv 2406.04334),
+and goes with it where it is dropped. What is said here of tokens is in raster order.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ if TYPE_CHECKING:
 
 
 class QwenVL(Processed):
-    """A Qwen2-VL or Qwen2.5-VL; it is shown images, no videos."""
+    """A Qwen2-VL, Qwen2.5-VL or Qwen3-VL; it is shown images, no videos."""
 
     def __init__(self, loaded: Checkpoint) -> None:
         super().__init__(loaded)
         config = self._model.config
         self.tower = self._model.model.visual
-        language = read_architecture({**config.text_config.to_dict(), "model_type": "qwen2"}).language
+        kind = "qwen3" if config.model_type == "qwen3_vl" else "qwen2"
+        language = read_architecture({**config.text_config.to_dict(), "model_type": kind}).language
         vision, _ = tower_shape(config)  # type: ignore[misc] # it is one of them
         self._vision = vision
         self.architecture = Architecture(config.model_type, vision, (), language)
@@ -79,12 +82,14 @@ class QwenVL(Processed):
     ) -> Seen:
         _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
         if selector is None:
-            features = Pass(lambda: {"features": _features(self._model, patches, grid)}, kept)["features"]
-            left = torch.arange(rows * columns, device=grid.device)
+            made = Pass(lambda: _features(self._model, patches, grid), kept)
+            features, left = made["features"], torch.arange(rows * columns, device=grid.device)
         else:
-            features, left = choose(selector, QwenSignals(self._model, patches, grid, questions, kept=kept))
+            signals = QwenSignals(self._model, patches, grid, questions, kept=kept)
+            made, (features, left) = signals.made, choose(selector, signals)
         places = torch.stack([torch.zeros_like(left), left // columns, left % columns], dim=1)
-        return Seen(features, places, max(rows, columns))
+        deep = made["deep"][left] if _is_deep(self._model) else None
+        return Seen(features, places, max(rows, columns), deep)
 
     def _sized_by(self, size: tuple[int, int]) -> Size:
         grid = self._blank(size)["image_grid_thw"][0]
@@ -104,14 +109,14 @@ class _Seeing(torch.nn.Module):
 
     def forward(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> torch.Tensor:
         """Return the features of an image."""
-        return _features(self.model, pixel_values, image_grid_thw[0])
+        return _features(self.model, pixel_values, image_grid_thw[0])["features"]
 
 
 class QwenSignals:
     """A pass of the tower over one image.
 
     Args:
-        model: transformers' Qwen2-VL or Qwen2.5-VL.
+        model: transformers' Qwen2-VL, Qwen2.5-VL or Qwen3-VL.
         patches: [patches, numbers], or what makes them.
         grid: int64 [3], of the patches.
         questions: The one on it, if it is asked for.
@@ -141,16 +146,17 @@ class QwenSignals:
 
         def run() -> dict[Hashable, torch.Tensor]:
             with noted([block.attn for block in model.model.visual.blocks]) as given:
-                features = _features(model, patches, grid)
+                made = _features(model, patches, grid)
             cos, sin = given[0].named["position_embeddings"]
-            return {"features": features, "cos": cos, "sin": sin, **{at: one.hidden for at, one in enumerate(given)}}
+            return {**made, "cos": cos, "sin": sin, **{at: one.hidden for at, one in enumerate(given)}}
 
-        self._pass = Pass(run, kept, usual=("features",))
+        self.made = Pass(run, kept, usual=("features", "deep") if _is_deep(model) else ("features",))
+        """What the tower makes: the features, ``deep`` as of a `Seen`, and what its blocks are given."""
 
     @cached_property
     def features(self) -> torch.Tensor:
         """[1, N, d]: what the language model would be given of all tokens."""
-        return self._pass["features"][None]
+        return self.made["features"][None]
 
     @property
     def projected(self) -> torch.Tensor:
@@ -176,7 +182,7 @@ class QwenSignals:
 
     def received(self, layer: int, query: Query, heads: Heads) -> torch.Tensor:  # noqa: ARG002 - there is no CLS token
         """The probability with which each token is attended to in a block, a mean over its patches, float32 [1, N]."""
-        cos, sin = (self._pass[name][:, None].float() for name in ("cos", "sin"))
+        cos, sin = (self.made[name][:, None].float() for name in ("cos", "sin"))
         queries, keys = (
             (part * cos + _half_turned(part) * sin).flatten(1)[None] for part in self._queries_and_keys(layer)
         )
@@ -185,7 +191,7 @@ class QwenSignals:
     def _queries_and_keys(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Each [patches, heads, head width], in the tower's order."""
         if layer not in self._known:
-            attention, hidden = self._tower.blocks[layer].attn, self._pass[layer % len(self._tower.blocks)]
+            attention, hidden = self._tower.blocks[layer].attn, self.made[layer % len(self._tower.blocks)]
             query, key, _ = attention.qkv(hidden).float().view(len(hidden), 3, attention.num_heads, -1).unbind(1)
             self._known[layer] = query, key
         return self._known[layer]
@@ -197,11 +203,20 @@ class QwenSignals:
         return raster
 
 
-def _features(model: Any, patches: torch.Tensor | Callable[[], torch.Tensor], grid: torch.Tensor) -> torch.Tensor:
-    """What the language model is given of all of an image, [N, d]."""
-    shown = patches() if callable(patches) else patches
-    found: torch.Tensor = model.get_image_features(shown, grid[None], return_dict=True).pooler_output[0]
-    return found
+def _features(
+    model: Any, patches: torch.Tensor | Callable[[], torch.Tensor], grid: torch.Tensor
+) -> dict[Hashable, torch.Tensor]:
+    """What the language model is given of all of an image: features [N, d], and of a Qwen3-VL ``deep`` [N, L, d]."""
+    found = model.get_image_features(patches() if callable(patches) else patches, grid[None], return_dict=True)
+    made: dict[Hashable, torch.Tensor] = {"features": found.pooler_output[0]}
+    if _is_deep(model):
+        made["deep"] = torch.stack([every[0] for every in found.deepstack_features], dim=1)
+    return made
+
+
+def _is_deep(model: Any) -> bool:
+    """Whether blocks of the decoder are given features of their own."""
+    return bool(getattr(model.config.vision_config, "deepstack_visual_indexes", ()))
 
 
 def _half_turned(states: torch.Tensor) -> torch.Tensor:

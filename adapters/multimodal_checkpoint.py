@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 STEERED = {
     "llava": "llava", "llava_next": "llava-next", "qwen2_vl": "qwen-vl", "qwen2_5_vl": "qwen-vl",
-    "internvl": "internvl",
+    "qwen3_vl": "qwen-vl", "internvl": "internvl",
 }  # fmt: skip
 """Model type -> the name of what steers its decoder."""
 _A = {
-    "llava": "a LLaVA", "llava_next": "a LLaVA-NeXT", "qwen2_vl": "a Qwen2-VL or Qwen2.5-VL", "internvl": "an InternVL",
+    "llava": "a LLaVA", "llava_next": "a LLaVA-NeXT", "qwen2_vl": "a Qwen2-VL, Qwen2.5-VL or Qwen3-VL",
+    "internvl": "an InternVL",
 }  # fmt: skip
 _FILES = (
     "*config.json", "model*.safetensors*", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",

@@ -46,13 +46,13 @@ def read(
     Returns:
         As `Decoder.finish`.
     """
-    from .decoder_state import padded
+    from .prompt_rows import padded
 
     left, rows = iter(images), []
     for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
         own = ids[len(mask) - sum(mask) :]
         count = own.count(owner.network.config.image_token_id)
         rows.append(owner._embedded(own, [next(left) for _ in range(count)]))
-    embeddings, real, visual, positions = padded(rows)
-    found: tuple[torch.Tensor, Cache] = owner.decoder.prefill(embeddings, real, visual, methods, positions)
+    embeddings, real, visual, positions, deep = padded(rows)
+    found: tuple[torch.Tensor, Cache] = owner.decoder.prefill(embeddings, real, visual, methods, positions, deep)
     return found

@@ -24,7 +24,9 @@ def tower_shape(config: Any) -> tuple[Vision, tuple[Linear, ...]] | None:
     Args:
         config: transformers' config of the whole model.
     """
-    read = {"qwen2_vl": _qwen_vl, "qwen2_5_vl": _qwen_vl, "internvl": _internvl}.get(config.model_type)
+    read = {"qwen2_vl": _qwen_vl, "qwen2_5_vl": _qwen_vl, "qwen3_vl": _qwen_vl, "internvl": _internvl}.get(
+        config.model_type
+    )
     return read and read(config)
 
 
@@ -36,10 +38,12 @@ def is_windowed(config: Any) -> bool:
 def _qwen_vl(config: Any) -> tuple[Vision, tuple[Linear, ...]]:
     own, windows = config.vision_config, tuple[int, ...]()
     if is_windowed(own):
-        hidden, ffn, size = own.hidden_size, own.intermediate_size, (own.window_size // own.patch_size) ** 2
+        size = (own.window_size // own.patch_size) ** 2
         windows = tuple(size * (block not in own.fullatt_block_indexes) for block in range(own.depth))
-    else:
+    if config.model_type == "qwen2_vl":  # its `hidden_size` is the language model's
         hidden, ffn = own.embed_dim, int(own.embed_dim * own.mlp_ratio)
+    else:
+        hidden, ffn = own.hidden_size, own.intermediate_size
     stack = Stack(
         own.depth, hidden, own.num_heads, own.num_heads, hidden // own.num_heads, ffn,
         gated=is_windowed(own), rotary=True, windows=windows if any(windows) else (),

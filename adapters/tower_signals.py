@@ -31,7 +31,14 @@ Heads: TypeAlias = Literal["sum", "mean", "single"]
 
 _AT_ONCE = 1024
 """Queries whose attention is computed together."""
-TOWERS = ("clip_vision_model", "siglip_vision_model", "internvl_vision", "qwen2_vl_vision", "qwen2_5_vl_vision")
+TOWERS = (
+    "clip_vision_model",
+    "siglip_vision_model",
+    "internvl_vision",
+    "qwen2_vl_vision",
+    "qwen2_5_vl_vision",
+    "qwen3_vl_vision",
+)
 """Model types of the towers whose queries and keys are read."""
 
 

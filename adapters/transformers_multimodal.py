@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from ..harness.prefill_cost import PrefillCost
     from ..harness.transformer import Architecture
     from .decoder import Cache, Decoder, Method, PartialPrefill
-    from .decoder_state import Row
     from .family import Family
+    from .prompt_rows import Row
 
     Selector = Callable[..., Sequence[torch.Tensor]]
     """(LLaVA model, pixels [images, 3, h, w]) -> for each image, features [n, width] that the projector is given.
@@ -361,13 +361,14 @@ class HFMultimodal:
         return partial.copy()
 
     def _apart(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], _: Sequence[int]) -> PartialPrefill:
-        from .decoder_state import padded
+        from .prompt_rows import padded
 
         rows = [self._embedded(ids, self.sight.of(prompt)) for ids, prompt in asked]
         return self.decoder.start(*padded(rows), depth=self.decoder.shared_depth(self.methods))
 
     def _together(self, asked: Sequence[tuple[tuple[int, ...], Prompt]], shared: Sequence[int]) -> PartialPrefill:
-        from .decoder_state import PartialPrefill, padded
+        from .decoder_state import PartialPrefill
+        from .prompt_rows import padded
 
         heads = [(ids[:count], self.sight.key(prompt)) for (ids, prompt), count in zip(asked, shared, strict=True)]
         first = dict(zip(reversed(heads), (prompt for _, prompt in reversed(asked)), strict=True))
@@ -418,7 +419,7 @@ class HFMultimodal:
 
     def _prefix(self, ids: tuple[int, ...], prompt: Prompt) -> PartialPrefill:
         """The partial prefill of a prefix, run alone so that it does not depend on the batch."""
-        from .decoder_state import padded
+        from .prompt_rows import padded
 
         def make() -> PartialPrefill:
             rows, depth = [self._embedded(ids, self.sight.of(prompt))], self.decoder.shared_depth(self.methods)
@@ -447,10 +448,10 @@ class HFMultimodal:
         """
         import torch
 
-        from .decoder_state import Row
+        from .prompt_rows import Row, joined
 
         token, left = self._loaded.model.config.image_token_id, iter(images)
-        pieces, visual, places = [], [], []
+        pieces, visual, places, deep = [], [], [], []
         for is_image, group in groupby(ids, key=lambda one: one == token):
             if is_image:
                 new = [next(left) for _ in group]
@@ -461,17 +462,18 @@ class HFMultimodal:
                 count = len(piece.features)
                 visual.append(flags(count, dtype=torch.bool, device=self._device))
                 pieces.append(piece.features)
+                deep.append((piece.deep, count))
                 if self.decoder.axes > 1:
                     line = torch.arange(count, device=self._device)[:, None].expand(-1, self.decoder.axes)
                     places.append(start + (line if piece.places is None else piece.places))
                     start += piece.span or count
-        return Row(torch.cat(pieces), torch.cat(visual), torch.cat(places) if places else None)
+        return Row(torch.cat(pieces), torch.cat(visual), torch.cat(places) if places else None, joined(deep, 0))
 
 
 class HFQwenVL(HFMultimodal):
-    """A Qwen2-VL or Qwen2.5-VL: images of any size, of which each token has a place; options as `HFMultimodal` has."""
+    """A Qwen2-VL, Qwen2.5-VL or Qwen3-VL: images of any size, whose tokens have places; options as `HFMultimodal`."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl")
+    kinds: ClassVar[tuple[str, ...]] = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 
 
 class HFLlavaNext(HFMultimodal):

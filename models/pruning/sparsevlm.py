@@ -188,8 +188,8 @@ class SparseVLM(Dropping):
             return super().drop(index, state, kept)
         import torch
 
-        from ...adapters.decoder_state import Row
         from ...adapters.kv_cache import pad
+        from ...adapters.prompt_rows import Row
 
         assert state.marked is not None  # noqa: S101 - before the first block
         asked, scores = state.asked_visual, self.scores(index, state)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers as hf
 from adaptbench.adapters.family import Seen
 from adaptbench.adapters.family_internvl import InternVLSignals
 from adaptbench.adapters.family_qwen_vl import QwenSignals
@@ -42,7 +43,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_image_text import Family, asked, noise, prompts, save, stock
+from test_image_text import MERGED, TEXT, Family, asked, internvl, noise, prompts, save, stock
+from test_image_text import qwen as make_qwen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +53,13 @@ if TYPE_CHECKING:
     from adaptbench.harness.contracts import Prompt
     from adaptbench.harness.methods import Method
 
-KINDS = {"llava-next": HFLlavaNext, "qwen2-vl": HFQwenVL, "qwen2.5-vl": HFQwenVL, "internvl": HFInternVL}
+KINDS = {
+    "llava-next": HFLlavaNext,
+    "qwen2-vl": HFQwenVL,
+    "qwen2.5-vl": HFQwenVL,
+    "qwen3-vl": HFQwenVL,
+    "internvl": HFInternVL,
+}
 SEEN = {"query": "mean", "layer": -1}
 METHODS = [
     DivPrune(keep=3), RandomTokens(keep=3), Hired(keep=3, **SEEN), VisPruner(keep=3, **SEEN), FastV(k=1, keep=3),
@@ -104,6 +112,15 @@ def test_answers_and_costs_are_the_librarys(family: Family, ours: HFMultimodal) 
     costs = [answer.cost for answer in ours.answer(every)]
     read = [(cost.text_tokens, cost.visual_tokens, cost.flops) for cost in costs if cost]
     assert read == [(cost.text_tokens, cost.visual_tokens, cost.flops) for cost in told if cost]
+
+
+@pytest.mark.parametrize("text", [hf.Qwen3Config(**TEXT, head_dim=8), hf.LlamaConfig(**TEXT)], ids=["qwen3", "llama"])
+def test_internvl_answers_as_the_librarys_with_other_language_models(text: Any, tmp_path: Path) -> None:
+    family, every = save("internvl", tmp_path / "internvl", lambda: internvl(text)), prompts("internvl")
+    ours, theirs = HFInternVL(str(family.folder)), HFImageTextToText(str(family.folder))
+    assert ours.generate(every) == [stock(family, prompt) for prompt in every]
+    costs, told = ([answer.cost for answer in one.answer(every[:1])] for one in (ours, theirs))
+    assert [cost and cost.flops for cost in costs] == [cost and cost.flops for cost in told]
 
 
 def test_questions_on_one_image_share_it_and_answers_stay_the_same(family: Family, ours: HFMultimodal) -> None:
@@ -203,7 +220,8 @@ def test_what_is_not_supported_is_refused_by_name(family: Family, ours: HFMultim
         ToMe(keep=8).apply(ours).generate([prompt])
     with pytest.raises(UserError, match="Own runs a LLaVA's tower itself"):
         Own().apply(ours).generate([prompt])
-    with pytest.raises(UserError, match=f"is not a LLaVA.*name it {family.name.partition('2')[0].rstrip('-.')}"):
+    prefix = "qwen-vl" if family.name.startswith("qwen") else family.name
+    with pytest.raises(UserError, match=f"is not a LLaVA.*name it {prefix}:PATH"):
         HFMultimodal(str(family.folder))
     with pytest.raises(UserError, match="attention is shown of LLaVAs"):
         ours.attention(prompt)
@@ -364,3 +382,64 @@ def test_what_is_kept_is_told_by_rows_and_columns(family: Family, ours: HFMultim
     if family.name == "internvl":
         with pytest.raises(UserError, match="the image is read as 4 tiles, whose tokens are in no grid"):
             model.kept(asked("how many cat", noise(2, 90, 30)))
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> HFQwenVL:
+    """A Qwen3-VL of three blocks, the first two of which have features added behind them."""
+    vision = MERGED | {"num_position_embeddings": 16, "deepstack_visual_indexes": [1, 0]}
+    folder = tmp_path_factory.mktemp("families") / "deep"
+    return HFQwenVL(
+        str(save("qwen3-vl", folder, lambda: make_qwen("Qwen3VL", vision, head_dim=8, num_hidden_layers=3)).folder)
+    )
+
+
+class Odd:
+    """Drops every second visual token before a block."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def after_prompt(self, batch: int) -> None:
+        """Add nothing."""
+
+    def before(self, index: int, state: Any) -> Any:
+        if index != self.first:
+            return state
+        return state.keep(~(state.tokens.visual & (state.tokens.visual.cumsum(dim=1) % 2 == 1)))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_dropped_tokens_drop_what_is_added_to_them_in_later_blocks(deep: HFQwenVL, first: int) -> None:
+    """The library's own blocks, with tokens taken out by hand."""
+    prompt, language = asked("how many cat", noise(3, 90, 60), noise(1, 60, 90)), deep.network.model.language_model
+    with torch.inference_mode():
+        row = deep._embedded(deep._ids(prompt), deep.sight.of(prompt))
+        assert row.positions is not None
+        assert row.deep is not None
+        hidden, kept = row.embeddings[None], torch.ones_like(row.visual)
+        added, kept[row.visual] = row.deep[None], torch.arange(int(row.visual.sum())) % 2 == 1
+        positions = row.positions.T[:, None]
+        for index, block in enumerate(language.layers):
+            if index == first:
+                hidden, added, positions = hidden[:, kept], added[:, kept], positions[..., kept]
+            rotary = language.rotary_emb(hidden, positions)
+            hidden = block(hidden, attention_mask=None, position_embeddings=rotary)
+            hidden = hidden + added[:, :, index] if index < 2 else hidden
+        expected = deep.network.lm_head(language.norm(hidden))[0, -1]
+        for times in (1, 3):  # alone, and as prompts that share their images
+            asking = deep.with_method(Odd(first))
+            ((_, logits, _),) = asking._opened([known(prompt) if times > 1 else prompt] * times)
+            assert all(torch.allclose(one, expected, atol=1e-5) for one in logits)
+
+
+def test_a_selector_keeps_what_is_added_to_the_tokens_that_it_keeps(deep: HFQwenVL) -> None:
+    prompt = asked("how many cat", noise(3, 90, 60))
+    (whole,), (left,) = deep.sight.of(prompt), DivPrune(keep=3).apply(deep).sight.of(prompt)
+    assert whole.places is not None
+    assert left.places is not None
+    assert whole.deep is not None
+    assert left.deep is not None
+    among = [whole.places.tolist().index(place) for place in left.places.tolist()]
+    assert torch.equal(whole.deep[among], left.deep)
+    assert whole.deep.shape == (len(whole.features), 2, whole.features.shape[1])

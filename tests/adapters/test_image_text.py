@@ -108,10 +108,10 @@ def qwen(name: str, vision: dict[str, Any], **text: Any) -> tuple[Any, Any]:
     return getattr(hf, f"{name}ForConditionalGeneration")(config), processor
 
 
-def internvl() -> tuple[Any, Any]:
+def internvl(text: Any = None) -> tuple[Any, Any]:
     config = hf.InternVLConfig(
         vision_config=VISION | {"image_size": [28, 28], "patch_size": [7, 7]},
-        text_config=hf.Qwen2Config(**TEXT).to_dict(), image_token_id=IMAGE, image_seq_length=4,
+        text_config=(text or hf.Qwen2Config(**TEXT)).to_dict(), image_token_id=IMAGE, image_seq_length=4,
     )  # fmt: skip
     words = tokenizer(
         start_image_token="<start>", end_image_token="<end>", context_image_token="<image>", video_token="<video>"
