@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from adaptbench.harness.results import Estimate
 from adaptbench.harness.stats import drawn_weights, mcnemar_p
 from adaptbench.leaderboards.reduction.evenness import evenness
+from adaptbench.leaderboards.reduction.lines import mean_over_tasks
 from adaptbench.leaderboards.reduction.measures import (
     corrected_retention,
     flips,
@@ -97,6 +99,14 @@ def test_tasks_are_drawn_apart():
     assert (one != other).any()
     assert (one == np.array([*drawn_weights(20)])).all()
     assert abs(np.corrcoef(one[:, 0], other[:, 0])[0, 1]) < 0.1
+
+
+def test_a_mean_over_tasks_is_known_better_than_each_of_them():
+    one = Estimate(value=0.5, low=0.4, high=0.7, n=10, method="")
+    found = mean_over_tasks([one] * 4)
+    assert (found.value, found.low, found.high, found.n) == (0.5, pytest.approx(0.45), pytest.approx(0.6), 40)
+    assert mean_over_tasks([one]) == one
+    assert mean_over_tasks([one, one.model_copy(update={"low": None, "high": None})]).low is None
 
 
 def test_retention_is_corrected_for_what_a_blind_model_scores():
