@@ -39,6 +39,12 @@ SELECTORS = (
     *TOKENS, "vispruner(keep=64)", "hired(keep=64)", "g-prune(keep=64)", "prumerge", "prumerge-plus",
     "random-tokens(keep=64)", "grid-tokens(grid=8)", "fastv(k=2,r=0.5)", "sparsevlm(target=64)", "vtw(k=15)",
 )  # fmt: skip
+FEW = (
+    "visionzip(dominant=13,contextual=3)", "divprune(keep=16)", "dart(k=1,keep=11)",
+    "pyramiddrop(layers=1/3/6,shares=0.31/0.16/0.09)",
+)  # fmt: skip
+"""The same of the 64 visual tokens of tiny-llava, at 16 on average."""
+QUESTION = "Is there a red circle in the image?\nAnswer the question using a single word or phrase."
 EVERYTHING = "adallava-l@1"
 """All blocks, and what AdaLLaVA adds: latency token, latency encoder, scheduler."""
 BUDGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -103,15 +109,19 @@ def seconds(
     base: HFMultimodal, prompt: Prompt, variants: Mapping[str, HFMultimodal], products: llava.Products, costs: Any,
     pytestconfig: pytest.Config,
 ) -> dict[str, list[float]]:  # fmt: skip
-    """Seconds of each in each round: all take turns, and have answered once before.
-
-    A machine that others use, too, now and then has a fast second; a turn that no other confirms is not a measurement.
-    """
-    clock = pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer"))
+    """Seconds of each in each round; all have answered once before."""
     calls: dict[str, Callable[[], object]] = {
         "base": base.prefill([prompt]), **{spec: model.prefill([prompt]) for spec, model in variants.items()}
     }  # fmt: skip
     calls["products"] = products.run
+    return in_turn(calls, pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer")))
+
+
+def in_turn(calls: Mapping[str, Callable[[], object]], clock: Callable[[], float]) -> dict[str, list[float]]:
+    """Return the seconds of each in each round.
+
+    A machine that others use, too, now and then has a fast second; a turn that no other confirms is not a measurement.
+    """
     measured: dict[str, list[float]] = {name: [] for name in calls}
     for done in range(MOST_ROUNDS):
         if done >= ROUNDS and all(_confirmed(times) for times in measured.values()):
@@ -141,6 +151,31 @@ def test_time_falls_as_flops_do(spec: str, seconds: Any, costs: Any, report: Any
         f"{min(seconds[spec]):.2f} s", f"{min(seconds['base']):.2f} s", f"{timed:.3f} / {counted:.3f}",
     )  # fmt: skip
     assert abs(timed - counted) <= MOST_OFF
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64])
+def test_time_of_a_small_model_falls_in_batches(batch: int, report: Any, pytestconfig: pytest.Config) -> None:
+    from adaptbench.harness.contracts import Prompt
+    from adaptbench.models.reference.tiny_llava import tiny_llava
+    from adaptbench.tasks.multimodal.shapes_drawing import draw_scene
+    from adaptbench.tasks.multimodal.shapes_world import make_scene
+
+    prompts = [Prompt(QUESTION, (draw_scene(make_scene("val", index)),)) for index in range(batch)]
+    models = {"base": tiny_llava()}
+    models |= {spec: llava.steered(models["base"], f"tiny-llava+{spec}") for spec in FEW}
+    told = {spec: model.answer(prompts[:1])[0].cost for spec, model in models.items()}
+    calls = {spec: model.prefill(prompts) for spec, model in models.items()}
+    for call in calls.values():
+        call()
+    times = in_turn(calls, pkgutil.resolve_name(pytestconfig.getoption("benchmark_timer")))
+    for spec in FEW:
+        timed, counted = ratio(times, spec), told[spec].flops / told["base"].flops
+        report(
+            f"prefill of tiny-llava+{spec}, batch {batch}, over the base's: time / FLOPs",
+            f"{min(times[spec]):.4f} s", f"{min(times['base']):.4f} s", f"{timed:.3f} / {counted:.3f}",
+        )  # fmt: skip
+        # A prompt alone is mostly starts of operators: nothing is asked but that it takes hardly longer.
+        assert timed - (counted if batch > 1 else 1) <= MOST_OFF
 
 
 @pytest.mark.parametrize("spec", SELECTORS)
