@@ -1,9 +1,9 @@
 """A run: the directory that holds the records of its cells and a manifest.
 
 ``manifest.json`` says which cells belong to the run and in which sessions they were made, ``plan.json`` which cells
-were asked for, started or not, ``failures.json`` which of them failed; ``cells/<key>/`` holds a cell, ``features/``
-what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that can be rebuilt. Several
-processes may work on one run directory: they share it cell by cell.
+were asked for, started or not, and which reports answer that, ``failures.json`` which cells failed; ``cells/<key>/``
+holds a cell, ``features/`` what encoders computed, ``episodes/`` the episode manifests, ``index.sqlite`` an index that
+can be rebuilt. Several processes may work on one run directory: they share it cell by cell.
 """
 
 from __future__ import annotations
