@@ -105,7 +105,7 @@ def base_architecture(registry: Registry, base: Call, visual: int | None) -> Arc
     except NoClosedForm as error:
         if visual is None:
             what = "how many visual tokens it reads depends on the image, and so do its FLOPs"
-            todo = "ask for tokens, and say of how many: --visual-tokens"
+            todo = "ask for tokens, and say how many an image has: --visual-tokens"
             raise UserError(what, where=f"model {base}", todo=todo) from error
         outline = blueprint.traced.outline()
         tower = outline.vision and replace(outline.vision, patches=max(outline.vision.patches, visual))  # of all views

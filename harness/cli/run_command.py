@@ -99,19 +99,22 @@ def run(
 
     Run the same command again to resume.
     """
-    from ..sizes import sizes
+    from ..errors import UserError
+    from ..sizes import TEXT_TOKENS, sizes
     from .crews import CrewOptions
     from .running import RunOptions, run_command
 
+    asked = sizes(tokens, average_tokens, end_tokens, flops, text_tokens=text_tokens, visual_tokens=visual_tokens)
+    if not asked and (text_tokens, visual_tokens) != (TEXT_TOKENS, None):
+        todo = "ask for one: --tokens, --average-tokens, --end-tokens or --flops"
+        raise UserError("--text-tokens and --visual-tokens describe the prompt of a size, and none is asked", todo=todo)
     run_command(
         RunOptions(
             suite=suite,
             models=tuple(model or ()),
             tasks=tuple(task or ()),
             budgets=tuple(budget or ()),
-            sizes=sizes(
-                tokens, average_tokens, end_tokens, flops, text_tokens=text_tokens, visual_tokens=visual_tokens
-            ),
+            sizes=asked,
             seeds=tuple(seed or ()),
             out=out,
             limit=limit,

@@ -184,6 +184,15 @@ def test_a_suite_says_the_size_and_an_option_another(cli, tmp_path):
         assert [cell["model"] for cell in made["cells"]] == [f"tiny-llava+divprune(keep={keep})" for keep in kept]
 
 
+def test_a_prompt_is_refused_without_a_size_of_it(cli):
+    done = cli("run", "--model", "tiny-llava", "--task", "shapes-pope(scenes=1)", "--text-tokens", 9, "--dry-run")
+    assert done.status == 2
+    assert done.err == (
+        "error: --text-tokens and --visual-tokens describe the prompt of a size, and none is asked; "
+        "ask for one: --tokens, --average-tokens, --end-tokens or --flops\n"
+    )
+
+
 class TestReport:
     def test_alone_it_is_of_the_latest_run_with_the_reports_of_its_suite(self, bench, tmp_path):
         (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [m]\ntasks: [look]\nreports: [history]\n")
