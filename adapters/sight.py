@@ -42,7 +42,8 @@ class Sight:
     towers: TowerMemory
 
     @property
-    def _asks(self) -> bool:
+    def asks(self) -> bool:
+        """Whether what is seen of an image depends on the question."""
         return bool(getattr(self.selector, "asks", False))  # any function may be a selector
 
     def key(self, prompt: Prompt) -> Hashable:
@@ -57,7 +58,7 @@ class Sight:
         images = [image for prompt in prompts for image in prompt.images]
         if not images:
             return {}
-        told = {_QUESTIONS: _packed([prompt.text for prompt in prompts for _ in prompt.images])} if self._asks else {}
+        told = {_QUESTIONS: _packed([prompt.text for prompt in prompts for _ in prompt.images])} if self.asks else {}
         return {**self.family.inputs(images), **told}
 
     def see(self, inputs: Mapping[str, torch.Tensor]) -> list[Seen]:
@@ -66,11 +67,11 @@ class Sight:
         Raises:
             UserError: The selector asks for questions, and there are none.
         """
-        if self._asks and _QUESTIONS not in inputs:
+        if self.asks and _QUESTIONS not in inputs:
             what = f"{type(self.selector).__name__} chooses by the question, which is not told here"
             raise UserError(what, todo="leave it out")
         shown = {name: value for name, value in inputs.items() if name != _QUESTIONS}
-        return self.family.see(shown, self.selector, _unpacked(inputs[_QUESTIONS]) if self._asks else ())
+        return self.family.see(shown, self.selector, _unpacked(inputs[_QUESTIONS]) if self.asks else ())
 
     def of(self, prompt: Prompt) -> list[Seen]:
         """Return the same of each image of a prompt, seen once for all prompts where digests tell it."""
@@ -93,10 +94,10 @@ class Sight:
         return [len(seen.features) for seen in self.of(prompt)]
 
     def _question(self, prompt: Prompt) -> str:
-        return prompt.text if self._asks else ""
+        return prompt.text if self.asks else ""
 
     def _look(self, prompt: Prompt, image: Image, digest: str = "") -> Seen:
-        questions = (prompt.text,) if self._asks else ()
+        questions = (prompt.text,) if self.asks else ()
         return self.family.look(image, self.selector, questions, self.towers.of(digest) if digest else None)
 
 

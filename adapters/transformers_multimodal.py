@@ -411,8 +411,8 @@ class HFMultimodal:
         return read
 
     def _shared_tokens(self, ids: tuple[int, ...], prompt: Prompt) -> int:
-        """Tokens up to the last image, if that is known and something follows; else 0."""
-        if not (self._share and prompt.images and prompt.digests):
+        """Tokens up to the last image, if that is known, whatever is asked of it, and something follows; else 0."""
+        if not (self._share and prompt.images and prompt.digests) or self.sight.asks:
             return 0
         count = len(ids) - ids[::-1].index(self._loaded.model.config.image_token_id)
         return count if count < len(ids) else 0
