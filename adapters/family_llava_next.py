@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..harness.errors import UserError
 from ..harness.execution import Execution
 from ..harness.measure.architecture import read_architecture
+from .any_resolution import NEWLINE, Layout, numbered, packed, views_of
 from .family import Processed, Seen, Size, choose, each
 from .tower_signals import TowerSignals, Views
 
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
     from .tower_memory import Kept
     from .tower_signals import Heads, Query
 
-_AS_LLAVA = {"model_type": "llava", "architectures": None}
-"""A view of it has the shape of an image of LLaVA-1.5."""
-_NEWLINE = -1
-
-
-class Layout(NamedTuple):
-    """How an image is read: in how many views, those of padding alone included, and its height and width in pixels."""
-
-    views: int
-    height: int
-    width: int
-
 
 class LlavaNext(Processed):
     """A LLaVA-NeXT in transformers' format."""
@@ -47,8 +36,9 @@ class LlavaNext(Processed):
     def __init__(self, loaded: Checkpoint) -> None:
         super().__init__(loaded)
         self.tower = self._model.model.vision_tower
-        self.architecture = read_architecture(self._model.config.to_dict() | _AS_LLAVA)
-        """The shape of its parts; ``visual_tokens`` are those of a view."""
+        as_llava = {"model_type": "llava", "architectures": None}
+        self.architecture = read_architecture(self._model.config.to_dict() | as_llava)
+        """The shape of its parts; ``visual_tokens`` are those of a view, which is an image of LLaVA-1.5."""
         given, patches = self.architecture.visual_tokens, self.architecture.vision.patches  # type: ignore[union-attr]
         if given != patches:
             what = f"its tower gives the projector {given} tokens of {patches} patches, which are put into no grid"
@@ -73,10 +63,9 @@ class LlavaNext(Processed):
 
     def seeing(self, image: Image) -> Architecture:
         """The architecture with the visual tokens of an image that selectors choose from, view by view."""
-        packed = self._numbered(self._layout(image))
-        counts = (packed[packed != _NEWLINE] // self.architecture.visual_tokens).bincount().tolist()
-        views = tuple(count for count in counts if count)
-        vision: Any = replace(self.architecture.vision, views=views)  # type: ignore[type-var]
+        layout = self._layout(image)
+        views = views_of(self._model, layout)
+        vision: Any = replace(self.architecture.vision, views=views, tiles=layout.views)  # type: ignore[type-var]
         return replace(self.architecture, vision=vision, visual_tokens=sum(views))
 
     def _see(
@@ -91,16 +80,16 @@ class LlavaNext(Processed):
         model, asked = self._model.model, [*questions] * layout.views
         tower = TowerSignals(self._model, pixels, asked, kept=kept)
         if selector is None:
-            return Seen(self._packed(tower.projected, layout, model.image_newline))
+            return Seen(packed(self._model, tower.projected, layout, model.image_newline))
         chosen, _ = choose(selector, self._views(tower, layout))
         return Seen(model.multi_modal_projector(chosen[None])[0])
 
     def _views(self, tower: TowerSignals, layout: Layout) -> Views:
         """What the tower says of the views of an image, of which those that show only padding are left out."""
-        packed, own = self._numbered(layout), self.architecture.visual_tokens
-        side, grid = round(own**0.5), _without_newlines(packed[own:])
+        placed, own = numbered(self._model, layout), self.architecture.visual_tokens
+        side, grid = round(own**0.5), _without_newlines(placed[own:])
         tiles, numbers = grid // own, torch.zeros_like(grid)
-        every = [_View(tower.one(0), packed[:own], (side, side))]
+        every = [_View(tower.one(0), placed[:own], (side, side))]
         for tile in sorted(set(tiles.flatten().tolist())):
             mask = tiles == tile
             rows, columns = (int(mask.any(dim=axis).sum()) for axis in (1, 0))
@@ -111,20 +100,6 @@ class LlavaNext(Processed):
         below, right = (_middles(side, count) for count in grid.shape)
         return Views(every, numbers[below][:, right].flatten())
 
-    def _numbered(self, layout: Layout) -> torch.Tensor:
-        """Return which token each one is that the language model is given of an image, int64 [n].
-
-        They are counted view by view; newlines are `_NEWLINE`.
-        """
-        every = torch.arange(layout.views * self.architecture.visual_tokens).view(layout.views, -1, 1)
-        return self._packed(every, layout, torch.tensor([_NEWLINE]))[:, 0]
-
-    def _packed(self, tokens: torch.Tensor, layout: Layout, newline: torch.Tensor) -> torch.Tensor:
-        """Put the tokens of views, [views, N, d], into their places, [n, d]."""
-        strategy, size = self._model.config.vision_feature_select_strategy, torch.tensor([layout[1:]])
-        packed: torch.Tensor = self._model.pack_image_features([tokens], size, strategy, newline)[0][0]
-        return packed
-
     def _layout(self, image: Image) -> Layout:
         return Layout(self.size(image).tiles, image.height, image.width)
 
@@ -134,12 +109,9 @@ class LlavaNext(Processed):
     def _sized_by(self, size: tuple[int, int]) -> Size:
         from PIL import Image as Pillow
 
-        views, own = (
-            self._processed([Pillow.new("RGB", size)])["pixel_values"].shape[1],
-            self.architecture.visual_tokens,
-        )
-        tokens = len(self._numbered(Layout(views, *size[::-1])))
-        return Size(tokens, tokens, 0, 0, views, views * own)
+        views = self._processed([Pillow.new("RGB", size)])["pixel_values"].shape[1]
+        tokens = len(numbered(self._model, Layout(views, *size[::-1])))
+        return Size(tokens, tokens, 0, 0, views, views * self.architecture.visual_tokens)
 
     def _seeing(self) -> Any:
         return _Seeing(self._model)
@@ -201,7 +173,7 @@ class _View:
 
 def _without_newlines(rows: torch.Tensor) -> torch.Tensor:
     """Rows of tokens one after the other, each with its newline -> [rows, columns]."""
-    count = int((rows == _NEWLINE).sum())
+    count = int((rows == NEWLINE).sum())
     return rows.view(count, -1)[:, :-1] if count else rows.view(0, 0)
 
 

@@ -1,4 +1,4 @@
-"""The shapes of Qwen-VL's and InternVL's towers, which have no closed form: what prices of selectors follow from.
+"""The shapes of the towers of models without a closed form: what prices of selectors follow from.
 
 Wang et al. 2024 (arXiv 2409.12191), section 2.1; Bai et al. 2025 (arXiv 2502.13923), section 2.1; Chen et al. 2024
 (arXiv 2404.16821), section 3.2.
@@ -14,6 +14,8 @@ from ..harness.transformer import Linear, Stack, Vision
 
 _AS_VIT = {"model_type": "vit", "architectures": None}
 """A tower of InternVL has the shape of a ViT."""
+_AS_LLAVA = {"model_type": "llava", "architectures": None}
+"""A view of LLaVA-NeXT is an image of LLaVA-1.5."""
 
 
 def tower_shape(config: Any) -> tuple[Vision, tuple[Linear, ...]] | None:
@@ -24,6 +26,9 @@ def tower_shape(config: Any) -> tuple[Vision, tuple[Linear, ...]] | None:
     Args:
         config: transformers' config of the whole model.
     """
+    if config.model_type == "llava_next":
+        of_view: Any = read_architecture({**config.to_dict(), **_AS_LLAVA})
+        return of_view.vision, of_view.projector
     read = {"qwen2_vl": _qwen_vl, "qwen2_5_vl": _qwen_vl, "qwen3_vl": _qwen_vl, "internvl": _internvl}.get(
         config.model_type
     )

@@ -276,7 +276,7 @@ def check_tower(architecture: Architecture, *, query: Query, layer: int, where: 
     if not architecture.vision.extra_tokens and query == "cls":
         todo = "say query=mean to score patches by the attention of all patches"
         raise UserError("its tower has no CLS token", where=where, todo=todo)
-    if architecture.visual_tokens > architecture.vision.patches:
+    if architecture.visual_tokens > architecture.vision.patches and not architecture.vision.views:
         what = "it projects its tower's CLS token, which is not a patch"
         raise UserError(what, where=where, todo="leave it out")
     if not -depth <= layer < depth:

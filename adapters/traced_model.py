@@ -18,6 +18,7 @@ from ..harness.measure.traced import Layered, trace
 from ..harness.measure.traced_work import Kept
 from ..harness.transformer import Architecture, Language, Stack, Vision
 from . import installed
+from .any_resolution import Layout, views_of
 from .tower_shapes import tower_shape
 
 if TYPE_CHECKING:
@@ -175,8 +176,16 @@ class TracedModel:
         seen, how = self.visual_tokens if language else 0, self._quantisation
         known, projector = tower_shape(config) or (vision, ())
         if vision is not None and known is not None:
-            vision = replace(known, patches=seen * known.merged or vision.patches)
+            vision = self._shown(known) or replace(known, patches=seen * known.merged or vision.patches)
         return Architecture(config.model_type, vision, projector, language, seen, tower, how)
+
+    def _shown(self, tower: Vision) -> Vision | None:
+        """A tower with the views of the image that it is shown, if it is read in some."""
+        if self._images is None or self._model.config.model_type != "llava_next":
+            return None
+        given = self._images.inputs(1)
+        layout = Layout(given["pixel_values"].shape[1], *given["image_sizes"][0].tolist())
+        return replace(tower, views=views_of(self._model, layout), tiles=layout.views)
 
     @functools.cached_property
     def visual_tokens(self) -> int:

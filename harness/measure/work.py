@@ -174,7 +174,10 @@ class Work:
     def with_visual_tokens(self, count: int) -> Work:
         """The same prompt with other visual tokens, before anything of the language model is switched off."""
         shorter = Work.whole(self.model, text_tokens=self.text_tokens, visual_tokens=count, images=self.images)
-        projected = self.projected * Fraction(count, self.visual_tokens)
+        vision, read = self.model.vision, self.visual_tokens
+        if vision is not None and vision.views and self.projected == 1:  # padding is projected, newlines are not
+            read = self.images * vision.tiles * vision.patches
+        projected = self.projected * Fraction(count, read)
         return dataclasses.replace(self, visual_tokens=count, projected=projected, execution=shorter.execution)
 
     def with_one_more_token(self) -> Work:

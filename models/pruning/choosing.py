@@ -77,7 +77,7 @@ class OfTower(Selector):
         vision = model.vision
         if vision is None or not vision.views:
             return super().choosing(model, left)
-        apart = replace(model, vision=replace(vision, views=()))
+        apart = replace(model, vision=replace(vision, views=(), tiles=1))
         every = zip(self.shared(vision.views), vision.views, strict=True)
         return sum(one.flops(replace(apart, visual_tokens=own), one.kept(own)) for one, own in every if one)
 

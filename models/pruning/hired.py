@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field
@@ -49,4 +50,4 @@ class Hired(AttendedTokens, KeptTokens):
         vision = model.vision
         if vision is None or not vision.views:
             return super().choosing(model, left)
-        return (1 + len(vision.views)) * received_flops(vision, self.query)
+        return (1 + len(vision.views)) * received_flops(replace(vision, tiles=1), self.query)

@@ -13,7 +13,12 @@ from adaptbench.adapters.family_llava_next import LlavaNext
 from adaptbench.adapters.tower_signals import TowerSignals
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
 from adaptbench.adapters.transformers_multimodal import HFLlavaNext
+from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
+from adaptbench.harness.measure.closed_form import COUNTED
+from adaptbench.harness.planning import plan_model
+from adaptbench.harness.plugins import load_plugins
+from adaptbench.harness.specs import parse
 from adaptbench.models.pruning.choosing import KeptTokens, TokenChoice, shares
 from adaptbench.models.pruning.divprune import DivPrune
 from adaptbench.models.pruning.grid_tokens import GridTokens
@@ -176,6 +181,22 @@ def test_views_that_keep_nothing_are_priced_as_counted(tmp_path: Path) -> None:
         assert cost
         assert counter.get_total_flops() == cost.flops
         assert cost.visual_tokens == 1
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["hired(keep=9,layer=-1)", "divprune(keep=9)", "visionzip(dominant=6,contextual=3,layer=-1)", "prumerge(tokens=9)"],
+)
+def test_what_is_priced_is_what_is_counted(model: HFLlavaNext, method: str) -> None:
+    registry, spec = load_plugins().registry, f"llava-next:{model._path}+{method}"
+    changed = model
+    for one in plan_model(registry, parse(spec)).as_applied:
+        changed = one.method.apply(changed)
+    (answer,) = changed.answer([asked("how many cat", noise(7, 28, 28), tokens=1)])
+    assert answer.cost
+    priced = Costing(registry, spec).cost(CostRequest(answer.cost.text_tokens, convention=COUNTED))
+    assert priced.work.visual_tokens == answer.cost.visual_tokens == 9
+    assert sum(priced.flops.values()) == answer.cost.flops
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 60)), min_size=1, max_size=6), st.data())
