@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAKERS = (tiny_llava, tiny_qwen_vl, tiny_internvl)
-QUESTIONS = ("Is there a circle in the image?", "What color is the square? ü", "What color is the star?")
+QUESTIONS = ("Is there a circle in the image?", "What color is the star? ü")
 
 
 class ByLength(KeptTokens):
@@ -61,14 +61,13 @@ def test_answers_are_the_same_alone_in_a_batch_shared_and_swept(base: HFMultimod
     assert len(set(alone)) > 1
     assert model.generate(prompts()) == alone
     swept = ByLength().apply(base).for_sweep()
-    for asked in (prompts("one", "two"), prompts("one")):
-        for _ in range(2):
-            assert swept.generate(asked) == alone
-    assert [answer.cost.visual_tokens for answer in model.answer(prompts("one")) if answer.cost] == [9] * 6
+    for asked in (prompts("one", "two"), prompts("one", "two"), prompts("one")):
+        assert swept.generate(asked) == alone
+    assert [answer.cost.visual_tokens for answer in model.answer(prompts("one")) if answer.cost] == [9] * 4
 
 
 def test_a_selector_chooses_once_for_each_question_only_where_it_asks(base: HFMultimodal) -> None:
-    for kind, times in ((ByLength, 6), (RandomTokens, 2)):
+    for kind, times in ((ByLength, 4), (RandomTokens, 2)):
         model = kind(keep=8).apply(base)
         with mock.patch.object(kind, "choose", autospec=True, side_effect=kind.choose) as choose:
             model.answer(prompts("one", "two"))
