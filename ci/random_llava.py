@@ -17,6 +17,8 @@ TEXT_TOKENS, VISUAL_TOKENS = 69, 576
 """Of a prompt, as in the dissertation's Table C.2."""
 NARROW = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 """A tower that costs next to nothing."""
+WIDE = {"hidden_size": 1024, "intermediate_size": 2752, "num_hidden_layers": 32, "num_attention_heads": 16}
+"""A Llama of 404 million parameters."""
 METHODS = (
     "adallava-l@0.85",
     "adallava-l@0.6",
@@ -80,6 +82,16 @@ def write(
         images, fast, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1
     ).save_pretrained(folder)
     return folder
+
+
+def short_answers(folder: Path) -> None:
+    """Let half of the words end an answer: those to such questions have one word or two, and not all that may be."""
+    import json
+
+    path = folder / "generation_config.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    words = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]["vocab_size"]
+    path.write_text(json.dumps(told | {"eos_token_id": list(range(2, words, 2))}), encoding="utf-8")
 
 
 def prompt(model: HFMultimodal, image: int = 0) -> Prompt:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ROUNDS, MOST_ROUNDS, ALIKE = 5, 15, 0.01
 """Rounds of prefills, and how far apart the two best turns of each may be: until then, more rounds."""
-WIDE = {"hidden_size": 1024, "intermediate_size": 2752, "num_hidden_layers": 32, "num_attention_heads": 16}
 SPECS = (
     *llava.METHODS,
     "prumerge-plus(tokens=164)+adallava-l@0.85",
@@ -57,17 +56,7 @@ MOST_OVER_BOUND = 1.05
 
 @pytest.fixture(scope="module")
 def folder(random_llava: Callable[..., Path]) -> Path:
-    return random_llava(llava.NARROW, WIDE)
-
-
-def short_answers(folder: Path) -> None:
-    """Let half of the words end an answer: those to such questions have one word or two, and not all that may be."""
-    import json
-
-    path = folder / "generation_config.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    words = json.loads((folder / "config.json").read_text(encoding="utf-8"))["text_config"]["vocab_size"]
-    path.write_text(json.dumps(told | {"eos_token_id": list(range(2, words, 2))}), encoding="utf-8")
+    return random_llava(llava.NARROW, llava.WIDE)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +282,7 @@ def test_a_sweep_shares_what_budgets_have_in_common(
 
     The bound is of one question per image; of many, both sides share the image among them.
     """
-    short_answers(folder)
+    llava.short_answers(folder)
     spec = model.format(folder=folder)
     folders, latest = (tmp_path / str(number) for number in itertools.count()), tmp_path
     part = {} if sample is None else {"sample": sample}

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ADAPTBENCH = str(Path(sys.executable).with_name("adaptbench"))
-
-
-def of_children() -> float:
-    """Seconds of processor time of the processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+from command import ADAPTBENCH, of_children
 
 
 @pytest.mark.benchmark(timer=of_children)
