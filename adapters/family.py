@@ -178,14 +178,6 @@ class Processed:
         told = {name: value for name, value in made.items() if name in _TOLD}
         return {**told, **self._beside(images)}
 
-    def look(self, image: Image, selector: Any, questions: Sequence[str], kept: Kept | None) -> Seen:  # noqa: ARG002
-        """Keep nothing, unless the family knows how."""
-        return self.see(self.inputs([image]), selector, questions)[0]
-
-    def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
-        """What the language model is given of images."""
-        raise NotImplementedError
-
     def tower_flops(self, image: Image, selector: Any) -> int:  # noqa: ARG002 - none of them acts inside these towers
         """FLOPs of all that does not depend on how many tokens are left of an image."""
         return self._counted(image.size)
