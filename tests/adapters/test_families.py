@@ -242,7 +242,7 @@ def test_images_are_scaled_to_a_number_of_tokens(family: Family, ours: HFMultimo
         cost = model.answer([asked("how many cat", image)])[0].cost
         assert cost.visual_tokens == max(count for count in counts if count <= tokens)
         assert (cost.flops < base.flops) == (cost.visual_tokens < base.visual_tokens)
-    assert counts[0] < base.visual_tokens or family.name == "internvl"  # by shape
+    assert counts[0] < base.visual_tokens or family.name in ("internvl", "llava-next")  # by shape
 
 
 def test_recipes_fit_what_methods_take(ours: HFMultimodal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,8 +68,20 @@ def test_any_tower_and_language_model_answers_as_the_librarys(kind: str, tmp_pat
     every = [*prompts("llava-next"), asked("Is there a dog ?", noise(5, 400, 20)), asked("a cat", noise(6, 20, 90))]
     ours, theirs = HFLlavaNext(str(family.folder)), HFImageTextToText(str(family.folder))
     assert ours.generate(every) == [stock(family, prompt) for prompt in every]
-    costs, told = ([answer.cost for answer in one.answer(every[-2:-1])] for one in (ours, theirs))
-    assert [cost and cost.flops for cost in costs] == [cost and cost.flops for cost in told]
+    if kind.endswith("two layers"):
+        (cost,), (told,) = ([answer.cost for answer in one.answer(every[-2:-1])] for one in (ours, theirs))
+        assert cost
+        assert told
+        assert cost.flops == told.flops
+
+
+@pytest.mark.parametrize(
+    ("folder", "conversation"),
+    [("llava-v1.6-vicuna-7b-hf", "vicuna_v1"), ("llava-v1.6-mistral-7b-hf", "chat-template")],
+)
+def test_it_is_asked_as_its_language_model_was_trained(folder: str, conversation: str, tmp_path: Path) -> None:
+    path = str(save("llava-next", tmp_path / folder).folder)
+    assert HFLlavaNext(path).loaded.conversation == HFImageTextToText(path)._loaded.conversation == conversation
 
 
 def test_views_hold_what_the_language_model_reads_and_no_padding(model: HFLlavaNext) -> None:
@@ -183,10 +195,7 @@ def test_views_that_keep_nothing_are_priced_as_counted(tmp_path: Path) -> None:
         assert cost.visual_tokens == 1
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["hired(keep=9,layer=-1)", "divprune(keep=9)", "visionzip(dominant=6,contextual=3,layer=-1)", "prumerge(tokens=9)"],
-)
+@pytest.mark.parametrize("method", ["hired(keep=9,layer=-1)", "divprune(keep=9)"])
 def test_what_is_priced_is_what_is_counted(model: HFLlavaNext, method: str) -> None:
     registry, spec = load_plugins().registry, f"llava-next:{model._path}+{method}"
     changed = model
