@@ -24,6 +24,7 @@ from .specs import Call, Spec, did_you_mean, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from fractions import Fraction
 
     from .measure.traced_work import Traced
     from .registry import Registry
@@ -245,20 +246,27 @@ class Costing:
         tokens = {"projector": work.visual_tokens if execution else work.images, "text": work.text_tokens, "head": 1}
         tokens["encoder"] = work.tokens
         stacks = {"vision": [1] * len(work.tower.layers) if work.tower else []}  # an image is one input of one size
-        times = {"vision": work.images} | ({"projector": work.images} if work.traced else {})
+        times: dict[str, int | Fraction] = {"vision": work.images}
+        if work.traced:  # of an image's tokens the projector reads those that selectors leave
+            times["projector"] = work.images * work.projected
         if execution is None:  # a head of classes of images
             times["head"] = work.images
+        if work.traced and not work.traced.image.layers.get("vision"):  # its blocks differ, and are one piece
+            del stacks["vision"]
+            tokens["vision"] = 1
         if work.traced and self.architecture.vision is None:  # one pass reads an image beside the text
             tokens |= {"vision": work.tokens, "projector": work.tokens}
             stacks, times = {}, {}
         if execution:
             stacks["prefill"] = [layer.tokens for layer in execution.layers]
         counts = {
-            phase: times.get(phase, 1)
-            * (
-                self.counter.count_layers(phase, stacks[phase]).value
-                if phase in stacks
-                else self.counter.count(phase, tokens[phase]).value
+            phase: int(
+                times.get(phase, 1)
+                * (
+                    self.counter.count_layers(phase, stacks[phase]).value
+                    if phase in stacks
+                    else self.counter.count(phase, tokens[phase]).value
+                )
             )
             for phase in self.counter.phases()
         }

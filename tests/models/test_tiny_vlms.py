@@ -73,7 +73,8 @@ def test_one_number_of_flops(name: str, model: HFMultimodal) -> None:
     costing = Costing(registry, name + methods, image_size=96)
     known, seen = costing.architecture, model.family.seeing(image)
     assert (known.vision, known.projector, known.visual_tokens) == (seen.vision, seen.projector, 64)
-    priced = costing.cost(CostRequest(answer.cost.text_tokens, convention=COUNTED))
+    priced = costing.cost(CostRequest(answer.cost.text_tokens, convention=COUNTED), count=True)
+    assert priced.counted == priced.flops
     assert priced.work.visual_tokens == answer.cost.visual_tokens
     assert sum(priced.flops.values()) == answer.cost.flops
 
