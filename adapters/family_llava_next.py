@@ -37,12 +37,14 @@ class LlavaNext(Processed):
         super().__init__(loaded)
         self.tower = self._model.model.vision_tower
         as_llava = {"model_type": "llava", "architectures": None}
-        self.architecture = read_architecture(self._model.config.to_dict() | as_llava)
-        """The shape of its parts; ``visual_tokens`` are those of a view, which is an image of LLaVA-1.5."""
-        given, patches = self.architecture.visual_tokens, self.architecture.vision.patches  # type: ignore[union-attr]
+        of_view = read_architecture(self._model.config.to_dict() | as_llava)  # which is an image of LLaVA-1.5
+        vision: Any = of_view.vision
+        given, patches = of_view.visual_tokens, vision.patches
         if given != patches:
             what = f"its tower gives the projector {given} tokens of {patches} patches, which are put into no grid"
             raise UserError(what, where=f"hf:{self._model.name_or_path}", todo="fix vision_feature_select_strategy")
+        self.architecture = replace(of_view, model_type="llava_next", vision=replace(vision, views=(given,)))
+        """The shape of its parts, and of an image of one view."""
 
     def see(self, inputs: Mapping[str, torch.Tensor], selector: Any, questions: Sequence[str] = ()) -> list[Seen]:
         """What the language model is given of images."""

@@ -92,6 +92,9 @@ class ToMe(Selector):
         if model.vision is not None and model.vision.merged > 1:
             what = f"a {model.model_type} makes a token of two by two patches, which merging inside its tower breaks up"
             raise UserError(what, where=self.where, todo="take a LLaVA")
+        if model.vision is not None and model.vision.views:
+            what = f"a {model.model_type} reads an image in views, for which merging inside the tower is not published"
+            raise UserError(what, where=self.where, todo="take a LLaVA-1.5")
         check_tower(model, query="mean", layer=_LAYER, where=self.where)
         vision: Vision = model.vision  # type: ignore[assignment]
         before, counts = vision.extra_tokens, self._counts(vision)
