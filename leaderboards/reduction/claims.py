@@ -72,8 +72,8 @@ _NOTES = (
     "its opposite does, and else is undecided: too few are told apart.",
     "Together: means are over the tasks of all families that have both methods, and a sample that several families "
     "answered is one cluster of the test.",
-    "Models of a method that differ in their seed alone are taken together as their mean. A method at several numbers "
-    "of tokens takes part with each; it meets random tokens and smaller images at the number nearest to its own.",
+    "Models of a method that differ in their seed alone are taken together as their mean. Of methods at several "
+    "numbers of tokens, two settings are compared that are each other's nearest.",
     "No method wins everywhere: that each is clearly below another one on some task of some family, among those that "
     "leave about as many tokens as most do; it does not hold if one of them is clearly above all others on every task. "
     "The row of a method is the comparison that it loses most clearly, or its closest one.",

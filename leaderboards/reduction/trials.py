@@ -86,14 +86,13 @@ class Trial(NamedTuple):
 def beside(scope: Scope, one: str, others: Sequence[str]) -> list[Trial]:
     """A method beside others, or beside all but baselines: the difference of what they retain.
 
-    Each of the others meets, in each family, the setting of the first that leaves the number of tokens nearest to its.
+    In each family, two settings meet if either leaves the number of tokens that is nearest to the other's.
     """
     found = []
     for setting in scope.settings if others else scope.methods:
         if setting.method == one or (others and setting.method not in others):
             continue
-        nearest = {whole: _nearest(scope, one, whole, setting.tokens) for whole in scope.settings[setting]}
-        ones = {whole: near for whole, near in nearest.items() if near}
+        ones = {whole: near for whole in scope.settings[setting] if (near := _met(scope, one, setting, whole))}
         if not ones:
             continue
         own = next(iter(ones.values()))
@@ -188,6 +187,13 @@ def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
     """Of two differences the smaller one, above 0 if both have one sign; and the larger p value."""
     sign = 1 if one[0] * other[0] > 0 else -1
     return sign * min(abs(one[0]), abs(other[0])), max(one[1], other[1])
+
+
+def _met(scope: Scope, one: str, other: Setting, whole: str) -> Setting | None:
+    """The setting of a method that another one's setting meets; ``None`` if either has a nearer one."""
+    near = _nearest(scope, one, whole, other.tokens)
+    back = near and _nearest(scope, other.method, whole, near.tokens)
+    return near if back and back.tokens == other.tokens else None
 
 
 def _nearest(scope: Scope, method: str, whole: str, tokens: float | None) -> Setting | None:

@@ -9,7 +9,7 @@ from adaptbench.leaderboards.collect import collect
 from adaptbench.leaderboards.reduction.claims import CLAIMS, claims, judged
 from adaptbench.leaderboards.reduction.lines import Named, find
 from adaptbench.leaderboards.reduction.settings import Setting
-from adaptbench.leaderboards.reduction.trials import Scope, Trial, by_groups, by_ratio, everywhere
+from adaptbench.leaderboards.reduction.trials import Scope, Trial, beside, by_groups, by_ratio, everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +127,15 @@ def test_the_ratio_matters_more_where_each_method_with_more_tokens_beats_the_oth
     claim = next(claim for claim in CLAIMS if claim.tried is by_ratio)
     assert [trial.difference for trial in trials] == [pytest.approx(difference)]
     assert judged(claim, trials).verdict == verdict
+
+
+def test_methods_meet_at_the_number_of_tokens_that_is_nearest_for_both(filled):
+    models = {f"m+{name}": "1111100000" for name in TOKENS} | {"m": "1111111111", "m+c": "1111111100"}
+    scope = scope_of(filled(models, toy=models), TOKENS | {"c": 7})
+    for one, others in (("a", ["b", "c"]), ("c", ["a", "b"])):
+        met = [(trial.one.tokens, trial.other.method, trial.other.tokens) for trial in beside(scope, one, others)]
+        expected = [(8, "b", 8), (4, "b", 4), (8, "c", 7)] if one == "a" else [(7, "a", 8), (7, "b", 8)]
+        assert sorted(met) == sorted(expected)
 
 
 @pytest.mark.parametrize(
