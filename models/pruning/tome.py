@@ -90,7 +90,7 @@ class ToMe(Selector):
     def tower(self, model: Architecture) -> Execution:
         """Return what runs of the tower for one image."""
         if model.vision is not None and model.vision.merged > 1:
-            what = f"a {model.model_type} makes a token of two by two patches, which merging inside its tower breaks up"
+            what = f"{model.model_type} makes a token of two by two patches, which merging inside its tower breaks up"
             raise UserError(what, where=self.where, todo="take a LLaVA")
         if model.vision is not None and model.vision.views:
             what = f"a {model.model_type} reads an image in views, for which merging inside the tower is not published"
