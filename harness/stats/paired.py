@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,13 +138,16 @@ def _t_p(total: Any, squares: Any, n: int) -> Any:
     return np.where(mean == 0, 1.0, 2 * stdtr(n - 1, -t))
 
 
-def _sign_flip_p(difference: Values) -> float:
-    n = len(difference)
+@functools.lru_cache(maxsize=8)
+def _signs(n: int) -> Values:
+    """The flips of n signs, float64 [flips, n]: all, or many drawn ones."""
     if n <= 14:
-        signs = 1.0 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    else:
-        drawn = np.random.Generator(np.random.PCG64(n)).integers(0, 2, size=(_FLIPS, n))
-        signs = np.concatenate([np.ones((1, n)), 1 - 2 * drawn])  # what was observed is one of the flips
-    sums = np.abs(signs @ difference)
+        return np.asarray(1.0 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1))
+    drawn = np.random.Generator(np.random.PCG64(n)).integers(0, 2, size=(_FLIPS, n))
+    return np.concatenate([np.ones((1, n)), 1 - 2 * drawn])  # what was observed is one of the flips
+
+
+def _sign_flip_p(difference: Values) -> float:
+    sums = np.abs(_signs(len(difference)) @ difference)
     ulps = 1e-12 * np.abs(difference).sum()  # equal sums may differ in their last digits
     return float(np.mean(sums >= abs(difference.sum()) - ulps))

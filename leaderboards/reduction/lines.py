@@ -45,7 +45,7 @@ GROUPS = (
 )
 MEASURES = (RETAINED, CORRECTED, *LOYALTY, *GROUPS)
 _FEW = 3
-"""Cells that are named one by one where they lack scores for the same reason."""
+"""Cells, or models, that are named one by one."""
 SMALLER = "smaller-images"
 """The method whose models tell groups A and B apart."""
 
@@ -125,20 +125,17 @@ class Family:
     Attributes:
         tasks: What the whole model answered, one or more.
         lines: The other models, one or more.
+        averaged: Titles of the tasks that means are over: the whole model's score there is clearly above zero.
     """
 
     tasks: Sequence[TaskAnswers]
     lines: Sequence[Line]
+    averaged: Sequence[str]
 
     @property
     def whole(self) -> str:
         """Label of the whole model."""
         return self.tasks[0].base.label
-
-    @property
-    def averaged(self) -> list[str]:
-        """Titles of the tasks that means are over: the whole model's score there is clearly above zero."""
-        return [task.title for task in self.tasks if task.above_zero()]
 
     def answers(self, task: TaskAnswers) -> list[Answers]:
         """Those of the whole model to one of the tasks, then those of the others."""
@@ -194,7 +191,11 @@ def find(collected: Collected, named: Named) -> Found:
     for row in collected.rows:
         wholes.setdefault(named.baseline or whole_of(row), {}).setdefault(row.label, row)
     held = {whole: _held(whole, members, answers, named, remarks) for whole, members in wholes.items()}
-    families = [Family(tasks, lines) for tasks, lines in held.values() if lines]
+    families = [
+        Family(tasks, lines, [task.title for task in tasks if task.above_zero()])
+        for tasks, lines in held.values()
+        if lines
+    ]
     if families:
         alone = [whole for whole, (tasks, lines) in held.items() if tasks and not lines]
         return Found(families, [*remarks, *(f"{whole}: nothing is held against it" for whole in alone)])
@@ -230,7 +231,8 @@ def _held(
     """The tasks and the other models of a family; adds to ``remarks``."""
     others = [label for label in members if label != whole]
     if whole not in members:
-        remarks.append(f"{wording.listed(others)}: the whole model, {whole}, is not in these runs")
+        named_others = wording.listed(others) if len(others) <= _FEW else f"{len(others)} models, such as {others[0]}"
+        remarks.append(f"{named_others}: the whole model, {whole}, is not in these runs")
         return [], []
     blind = _variant(whole, members, "blind", named.blind, remarks)
     small = _variant(whole, members, SMALLER, named.downsampled, remarks)
