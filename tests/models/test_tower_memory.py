@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import adaptbench
 import pytest
 import torch
+from adaptbench import hookimpl
 from adaptbench.adapters.tower_memory import Pass, TowerMemory
+from adaptbench.adapters.transformers_multimodal import HFMultimodal
 from adaptbench.harness.contracts import Prompt
 from adaptbench.harness.identity import BoundModel
 from adaptbench.harness.planned_models import plan_model
@@ -19,9 +23,10 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from adaptbench.adapters.tower_signals import Signals
-    from adaptbench.adapters.transformers_multimodal import HFMultimodal
+    from adaptbench.harness.hooks import CellFinished
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REGISTRY = load_plugins().registry
@@ -45,14 +50,11 @@ def made(spec: str, base: Any = None) -> Any:
 
 
 def prompts(known: bool = True) -> list[Prompt]:
+    """Two questions on one image, and one on another."""
     asked = []
-    for corner in (1, 0):
+    for corner, text in ((1, "Is there a circle in the image?"), (1, "What color is the star?"), (0, "How many?")):
         image = Image.effect_mandelbrot((96, 96), (-2, -1.5, corner, 1.5), 30).convert("RGB")
-        digests = (f"image {corner}",) if known else ()
-        asked += [
-            Prompt(text, (image,), digests, 2)
-            for text in ("Is there a circle in the image?", "What color is the star?")
-        ]
+        asked.append(Prompt(text, (image,), (f"image {corner}",) if known else (), 1))
     return asked
 
 
@@ -106,7 +108,7 @@ def test_what_is_timed_and_counted_shares_nothing() -> None:
             run()
             run()
         model.answer(prompts(known=False))
-    assert len(seen) == 4 + 2 * 4, "an image whose digest is not told is seen for its prompt, and for its cost"
+    assert len(seen) == 4 + 2 * 3, "an image whose digest is not told is seen for its prompt, and for its cost"
 
 
 class Spoiling(RandomTokens):
@@ -145,3 +147,23 @@ def test_what_comes_first_stays_and_bytes_are_bounded() -> None:
     assert read("a", 1) == 1
     assert runs[5:] == ["a"]
     assert TowerMemory(limit=0).of("a").find(0) is None
+
+
+def test_a_run_loads_once_and_passes_each_image_once(tmp_path: Path) -> None:
+    specs, seen, passed = ["tiny-llava", "tiny-llava+divprune(keep=16)", "tiny-llava+fastv(k=1,keep=11)"], [0], [0]
+
+    class Plugin:
+        @hookimpl
+        def cell_finished(self, event: CellFinished) -> None:
+            passed.append(seen[0])
+
+    def load(*args: Any, **options: Any) -> None:
+        real(*args, **options)
+        args[0].family.tower.register_forward_hook(lambda *_: seen.__setitem__(0, seen[0] + 1))
+
+    real = HFMultimodal.__init__
+    with mock.patch.object(HFMultimodal, "__init__", autospec=True, side_effect=load) as loads:
+        adaptbench.run(specs, "shapes-open(scenes=2)", out=tmp_path, limit=8, timing=False, plugins=[Plugin()])
+    assert loads.call_count == 1
+    assert passed[1] >= 1
+    assert passed[1:] == [passed[1]] * 3
