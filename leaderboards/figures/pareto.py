@@ -68,7 +68,7 @@ def _by_base(section: Section, against: str) -> list[tuple[str, Section]]:
         parts.setdefault(standing.row.result.cell.model.partition("+")[0], []).append(standing)
     if len(_lines(section.standings, against)) <= _MOST or len(parts) == 1:
         return [(section.title, section)]
-    return [(f"{section.title}: {base}", replace(section, standings=tuple(own))) for base, own in parts.items()]
+    return [(f"{section.title}: {base}", replace(section, standings=tuple(own))) for base, own in sorted(parts.items())]
 
 
 def pareto_panel(section: Section, against: str = "flops", title: str = "") -> Panel | None:

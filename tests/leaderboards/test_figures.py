@@ -230,6 +230,16 @@ class TestPareto:
         (panel,) = draw("pareto", run, arguments={"against": "tokens"}).panels
         assert curves(panel) == {"toy": [(8, 90)], "toy+fastv(k=2,r=0.75)": [((8 + 8 + 2 + 2) / 4, 80)]}
 
+    def test_many_lines_have_a_panel_for_each_base(self, draw, new_run, make):
+        run = new_run()
+        for base in ("toy", "other"):
+            for keep in range(13):
+                tokens = (2, keep + 1)
+                add(run, make, f"{base}+m(how=w{keep})", 1.0, 0.5 + keep / 100, tokens=tokens)
+        panels = draw("pareto", run, arguments={"against": "tokens"}).panels
+        assert [panel.title for panel in panels] == ["toy: other", "toy: toy"]
+        assert all(name.startswith("other+") for name in curves(panels[0]))
+
     def test_shows_only_the_models_asked_for(self, draw, swept):
         (panel,) = draw("pareto", swept, task="toy", models=(L, f"{H}@0.5", f"{H}@1")).panels
         assert {name: len(points) for name, points in curves(panel).items()} == {L: 3, H: 2}
