@@ -19,8 +19,14 @@ class Model:
 class Bound:
     """Stands for a planned model."""
 
-    def load(self):
+    def base(self):
         return Model()
+
+    def common(self, base):
+        return base
+
+    def on(self, common):
+        return common
 
 
 @pytest.mark.parametrize(("free", "collected"), [(10**15, False), (1, True)])
