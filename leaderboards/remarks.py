@@ -36,8 +36,7 @@ class Remarks:
         if result.unscored:
             said.append(f"{result.unscored:,} of {result.samples:,} {self._section.noun} could not be scored")
         if standing.tier:
-            metric = self._section.metric
-            said += [f"not clearly better than {s.name}" for s in self._baselines if not _clears(standing, s, metric)]
+            said += self._of_baselines(standing)
         said += self._of_flops(result.flops) if result.flops else ()
         said += self._of_time(row.timing) if row.timing else ()
         if row.also_in:
@@ -50,6 +49,14 @@ class Remarks:
             return []
         leads = (("better than", standing.tier.below), ("worse than", standing.tier.above))
         return [f"{how} {lead.other}: {self._difference(lead)}" for how, lead in leads if lead]
+
+    def _of_baselines(self, standing: Standing) -> Iterator[str]:
+        """Name a baseline that a model does not clear: of several the one with the worst score."""
+        above = [s.name for s in self._baselines if not _clears(standing, s, self._section.metric)]
+        if len(above) == 1:
+            yield f"not clearly better than {above[0]}"
+        elif above:
+            yield f"not clearly better than {len(above)} of {len(self._baselines)} baselines, the weakest {above[-1]}"
 
     def _difference(self, lead: Lead) -> str:
         metric = self._section.metric

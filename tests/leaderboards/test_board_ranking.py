@@ -79,6 +79,14 @@ def test_a_baseline_takes_no_rank_and_none_from_others(new_run, make, board):
     assert "not clearly better than oracle" in said(section, "good")
 
 
+def test_of_several_baselines_the_weakest_that_a_model_does_not_clear_is_named(new_run, make, board):
+    run = new_run().cell("good", make.scores(0.6, noise=0.05))
+    for name, score in (("oracle", 0.9), ("close", 0.61), ("random", 0.2)):
+        run.cell(name, make.scores(score, noise=0.05, seed=2), model_card=make.baseline_card())
+    (section,) = board(run).sections
+    assert said(section, "good") == ["not clearly better than 2 of 3 baselines, the weakest close"]
+
+
 def test_a_model_beyond_a_baseline_is_not_warned_of_it(new_run, make, board):
     run = new_run().cell("good", make.scores(0.9, noise=0.05))
     run.cell("random", make.scores(0.2, noise=0.05, seed=2), model_card=make.baseline_card())
