@@ -34,38 +34,46 @@ class Evenness(NamedTuple):
     generalisation: Estimate | None
 
 
-def draws(task: TaskAnswers, place: int) -> Drawn:
-    """How often each sample of a task is drawn, float64 [draws, samples]; whole groups, where samples come in groups.
+def drawn_ratios(task: TaskAnswers, models: Sequence[Answers], place: int) -> Drawn:
+    """The share of the whole model's score that models keep in each draw; NaN where the whole model's is 0.
+
+    Whole groups are drawn, where samples come in groups. Draws are used one by one, as all of a large task's would take
+    gigabytes.
 
     Args:
         task: One of several.
-        place: Among these, so that each draws on its own.
+        models: What they answered to it, one or more.
+        place: Of the task among the others, so that each draws on its own.
+
+    Returns:
+        float64 [models, draws].
     """
-    samples = len(task.base.scores)
-    return np.reshape([*drawn_weights(samples, task.base.clusters, stream=place)], (-1, samples))
-
-
-def drawn_ratios(task: TaskAnswers, answers: Answers, weights: Drawn) -> Drawn:
-    """The share of the whole model's score in each draw, float64 [draws]; NaN where the whole model's is 0."""
-    whole, own = task.base.scores, answers.scores
-    both = np.isfinite(whole) & np.isfinite(own)
+    own = np.stack([one.scores for one in models])
+    both = np.isfinite(own) & np.isfinite(task.base.scores)
+    kept, whole = np.where(both, own, 0.0), np.where(both, task.base.scores, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Drawn = (weights[:, both] @ own[both]) / (weights[:, both] @ whole[both])
-    return found
+        found = [
+            (kept @ weights) / (whole @ weights)
+            for weights in drawn_weights(own.shape[1], task.base.clusters, stream=place)
+        ]
+    return np.reshape(found, (-1, len(models))).T
 
 
 def evenness_of(family: Family) -> dict[str, Evenness]:
     """Label -> OP and OG over the tasks that means are over, of the models that did all of them."""
-    titles = family.averaged
-    tasks = [task for task in family.tasks if task.title in titles]
-    weights = [draws(task, place) for place, task in enumerate(tasks)]
-    found = {}
-    for line in family.lines:
-        if ratios := line.ratios(titles):
-            both = zip(tasks, weights, strict=True)
-            drawn = [drawn_ratios(task, line.tasks[task.title].answers, own) for task, own in both]
-            found[line.label] = evenness(ratios, drawn, sum(len(task.base.scores) for task in tasks))
-    return found
+    tasks = [task for task in family.tasks if task.title in family.averaged]
+    lines = [line for line in family.lines if line.ratios(family.averaged)]
+    if not lines:
+        return {}
+    drawn = [
+        drawn_ratios(task, [line.tasks[task.title].answers for line in lines], place)
+        for place, task in enumerate(tasks)
+    ]
+    samples = sum(len(task.base.scores) for task in tasks)
+    return {
+        line.label: evenness(line.ratios(family.averaged), own, samples)
+        for line, own in zip(lines, zip(*drawn, strict=True), strict=True)
+    }
 
 
 def evenness(ratios: Sequence[float], drawn: Sequence[Drawn], samples: int) -> Evenness:
