@@ -132,6 +132,8 @@ class Family(Protocol):
 class Processed:
     """What families have in common whose own processor decides how an image is cut, into how many tokens.
 
+    The tower's forward pass is all that does not depend on a selector.
+
     Args:
         loaded: The checkpoint.
 
@@ -139,10 +141,12 @@ class Processed:
         UserError: It is split over devices, or its processor reads no image.
     """
 
+    tower: Any
+
     def __init__(self, loaded: Checkpoint) -> None:
         from PIL import Image as Pillow
 
-        self._loaded, self._model, self._processor = loaded, loaded.model, loaded.processor
+        self._model, self._processor = loaded.model, loaded.processor
         self._image: int = loaded.model.config.image_token_id
         self._sized = functools.lru_cache(4096)(self._sized_by)
         self._counted = functools.lru_cache(4096)(self._count)
@@ -204,16 +208,16 @@ class Processed:
         """Count the FLOPs of what a selector does not change, on a blank image."""
         from ..harness.measure.flops import count_again, count_flops
 
-        module, inputs = self._seeing(), self._blank(size)
-        again = int(count_again(module, inputs))
+        inputs = self._given(self._blank(size))
+        again = int(count_again(self.tower, inputs))
         if not self._agreed:  # both counters must, once; other sizes are the same operators on more or fewer numbers
-            counted = int(count_flops(module, inputs, phase="vision").value)
+            counted = int(count_flops(self.tower, inputs, phase="vision").value)
             self._agreed = counted == again
             return counted
         return again
 
-    def _seeing(self) -> Any:
-        """A module whose forward pass, on what `inputs` returns, is all that does not depend on a selector."""
+    def _given(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """What the tower's forward pass takes of one image, by its own names, of what `inputs` returns."""
         raise NotImplementedError
 
 

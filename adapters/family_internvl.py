@@ -94,21 +94,8 @@ class InternVL(Processed):
         found: torch.Tensor = self._processed([Pillow.new("RGB", size)])["pixel_values"]
         return found
 
-    def _seeing(self) -> Any:
-        return _Seeing(self._model)
-
-
-class _Seeing(torch.nn.Module):
-    """The tower."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.tower = model.model.vision_tower
-
-    def forward(self, pixel_values: torch.Tensor, tiles: torch.Tensor) -> torch.Tensor:  # noqa: ARG002 - of one image
-        """Return the states of an image's tiles."""
-        states: torch.Tensor = self.tower(pixel_values=pixel_values, return_dict=True).last_hidden_state
-        return states
+    def _given(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        return {"pixel_values": inputs["pixel_values"]}
 
 
 class InternVLSignals:

@@ -115,21 +115,8 @@ class LlavaNext(Processed):
         tokens = len(numbered(self._model, Layout(views, *size[::-1])))
         return Size(tokens, tokens, 0, 0, views, views * self.architecture.visual_tokens)
 
-    def _seeing(self) -> Any:
-        return _Seeing(self._model)
-
-
-class _Seeing(torch.nn.Module):
-    """The tower."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.tower = model.model.vision_tower
-
-    def forward(self, pixel_values: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
-        """Return the states of an image's views."""
-        states: torch.Tensor = self.tower(pixel_values=pixel_values[0], return_dict=True).last_hidden_state
-        return states
+    def _given(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        return {"pixel_values": inputs["pixel_values"][0]}
 
 
 class _View:

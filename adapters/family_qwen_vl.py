@@ -96,20 +96,8 @@ class QwenVL(Processed):
         _, rows, columns = (grid // self._model.config.vision_config.spatial_merge_size).tolist()
         return Size(rows * columns, max(rows, columns), rows, columns)
 
-    def _seeing(self) -> Any:
-        return _Seeing(self._model)
-
-
-class _Seeing(torch.nn.Module):
-    """The tower and its merger."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor) -> torch.Tensor:
-        """Return the features of an image."""
-        return _features(self.model, pixel_values, image_grid_thw[0])["features"]
+    def _given(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        return {"hidden_states": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
 
 class QwenSignals:
