@@ -11,15 +11,11 @@ from ...harness.errors import UserError
 from .choosing import OfTower
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
 
     from ...adapters.tower_signals import Signals
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...harness.specs import Value
 
 
