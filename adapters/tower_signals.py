@@ -183,6 +183,8 @@ class TowerSignals:
     def one(self, image: int) -> TowerSignals:
         """The same of one image alone."""
         alone = copy.copy(self)
+        for known in ("features", "projected", "cls"):  # of all images
+            vars(alone).pop(known, None)
         alone._states = _OfOne(self._states, image)
         alone._known_keys, alone.questions = {}, self.questions[image : image + 1]
         return alone

@@ -99,6 +99,13 @@ def test_views_hold_what_the_language_model_reads_and_no_padding(model: HFLlavaN
                 assert {tuple(row.tolist()) for row in one.projected[0]} <= read
 
 
+def test_a_view_is_of_itself_alone_whatever_was_read_of_all(model: HFLlavaNext) -> None:
+    tower = TowerSignals(model.network, model.family.inputs([noise(7, 56, 56)])["pixel_values"][0])
+    with torch.inference_mode():
+        for of in (lambda one: one.features, lambda one: one.projected, lambda one: one.cls, lambda one: one.keys(0)):
+            assert torch.allclose(of(tower)[2:3], of(tower.one(2)), atol=1e-6)
+
+
 def test_a_place_of_the_whole_image_is_shown_by_the_tile_that_holds_it(model: HFLlavaNext) -> None:
     quarters = views(model, 56, 56)
     assert quarters.shown.view(SIDE, SIDE).tolist() == [[1, 1, 2, 2]] * 2 + [[3, 3, 4, 4]] * 2
