@@ -162,6 +162,7 @@ def _said(planned: PlannedMethod) -> dict[str, Value]:
 def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Size, whole: Work) -> Sized:
     asked, where = methods[place], f"method {methods[place].call}"
     given = whole.image_tokens if asked.method.stage == "vision" else whole.visual_tokens
+    base = _flops(whole) if size.is_flops else 0
 
     def options(step: int) -> Mapping[str, Value]:
         with blamed_on("its options for a size", where):
@@ -173,7 +174,7 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
         changed = [*methods]
         try:
             changed[place] = _with_options(asked, options(step))
-            return _amount(size, what_is_left(changed, whole), whole)
+            return _amount(size, what_is_left(changed, whole), base)
         except UserError:
             if step == _STEPS:  # it does not suit the model
                 raise
@@ -216,13 +217,16 @@ def _with_options(planned: PlannedMethod, options: Mapping[str, Value]) -> Plann
         raise readable(error, kind, f"method {planned.call}") from error
 
 
-def _amount(size: Size, work: Work, whole: Work) -> float:
-    """How much of what is counted is left of a prompt's work."""
+def _amount(size: Size, work: Work, base: int) -> float:
+    """How much of what is counted is left of a prompt's work, whose FLOPs were ``base``."""
     if size.is_flops:
-        spent, base = (sum(one.flops for one in each.operators(COUNTED)) for each in (work, whole))
-        return spent / base
+        return _flops(work) / base
     if size.measure == "tokens":
         return work.visual_tokens
     stack, execution = work.language
     read = {layer.layer: layer.tokens - work.text_tokens for layer in execution.layers}
     return read.get(stack.layers - 1, 0) if size.measure == "end_tokens" else sum(read.values()) / stack.layers
+
+
+def _flops(work: Work) -> int:
+    return sum(one.flops for one in work.operators(COUNTED))
