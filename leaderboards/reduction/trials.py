@@ -131,7 +131,7 @@ def by_groups(scope: Scope) -> list[Trial]:
     tested, and p is the larger one.
     """
     found = []
-    for one, other in _pairs(scope):
+    for one, other in _pairs(scope.methods):
         parts = [
             part
             for family in scope.families
@@ -164,7 +164,7 @@ def everywhere(scope: Scope) -> list[Trial]:
         for title in family.averaged:
             own = [setting for setting in rivals if family.whole in scope.settings[setting]]
             place = f"{title}, {family.whole}" if len(scope.families) > 1 else title
-            for one, other in itertools.combinations(own, 2):
+            for one, other in _pairs(own):
                 sides = [_within(scope, setting, {family.whole}) for setting in (one, other)]
                 found.append((one, other, place, *_difference(*_columns(scope, sides, title))))
     every = _adjusted(found)
@@ -203,10 +203,10 @@ def _nearest(scope: Scope, method: str, whole: str, tokens: float | None) -> Set
     return min(known, key=lambda one: abs(math.log((one.tokens or 1) / (tokens or 1))), default=own[0] if own else None)
 
 
-def _pairs(scope: Scope) -> Iterator[tuple[Setting, Setting]]:
-    """Methods that leave about as many tokens."""
-    for one, other in itertools.combinations(scope.methods, 2):
-        if one.tokens == other.tokens:
+def _pairs(settings: Sequence[Setting]) -> Iterator[tuple[Setting, Setting]]:
+    """Two methods that leave about as many tokens; what differs in options alone is one method."""
+    for one, other in itertools.combinations(settings, 2):
+        if one.tokens == other.tokens and one.method != other.method:
             yield one, other
 
 

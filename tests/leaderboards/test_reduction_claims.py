@@ -8,7 +8,7 @@ from adaptbench.harness.outputs import ReportRequest
 from adaptbench.leaderboards.collect import collect
 from adaptbench.leaderboards.reduction.claims import CLAIMS, claims, judged
 from adaptbench.leaderboards.reduction.lines import Named, find
-from adaptbench.leaderboards.reduction.settings import Setting
+from adaptbench.leaderboards.reduction.settings import Setting, settings
 from adaptbench.leaderboards.reduction.trials import Scope, Trial, beside, by_groups, by_ratio, everywhere
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +167,18 @@ def test_no_method_wins_everywhere_if_each_is_beaten_somewhere(filled, toy, ridd
     trials = everywhere(scope_of(filled(tasks["toy"], **tasks), {"a": 8, "b": 8}))
     claim = next(claim for claim in CLAIMS if claim.tried is everywhere)
     assert judged(claim, trials).verdict == verdict
+
+
+@pytest.mark.parametrize("tried", [everywhere, by_groups])
+def test_options_of_one_method_are_not_held_against_each_other(filled, tried):
+    models = {"m": "1" * 10, "m+smaller-images": "1111100000", "m+b": "1110000000"}
+    models |= {"m+a(x=1)": "1111111110", "m+a(x=2)": "1111111000"}
+    found = find(collect([filled(models, toy=models)]), Named())
+    trials = tried(Scope.of(found.families, settings(found)))
+    assert {frozenset((trial.one.name, trial.other.name)) for trial in trials} == {
+        frozenset(("a(x=1)", "b")),
+        frozenset(("a(x=2)", "b")),
+    }
 
 
 @given(st.lists(st.tuples(st.sampled_from([-0.1, 0.1]), st.sampled_from([0.01, 0.5])), min_size=1, max_size=9))
