@@ -22,11 +22,7 @@ def train_tiny_llava(out: Path, data: str = "", scenes: int = 24_000, seed: int 
     Raises:
         UserError: ``data`` holds no training data.
     """
-    folder = Path(data).expanduser() if data else out / "data"
-    if not data:
-        draw_scenes(folder, scenes, seed)
-    if not (folder / "instruct.json").exists():
-        raise UserError("no instruct.json", where=str(folder), todo="name a folder in LLaVA's format")
+    folder = data_folder(out, data, scenes, seed)
 
     import torch
 
@@ -36,6 +32,20 @@ def train_tiny_llava(out: Path, data: str = "", scenes: int = 24_000, seed: int 
     if threads:
         torch.set_num_threads(threads)
     train(Recipe(seed=seed), Conversations(folder), out)
+
+
+def data_folder(out: Path, data: str, scenes: int, seed: int) -> Path:
+    """Return the folder of training data that is named, or else ``out/data``, into which scenes are drawn.
+
+    Raises:
+        UserError: It holds no training data.
+    """
+    folder = Path(data).expanduser() if data else out / "data"
+    if not data:
+        draw_scenes(folder, scenes, seed)
+    if not (folder / "instruct.json").exists():
+        raise UserError("no instruct.json", where=str(folder), todo="name a folder in LLaVA's format")
+    return folder
 
 
 def draw_scenes(folder: Path, scenes: int, seed: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...harness.errors import UserError
-from .tiny_llava_recipe import draw_scenes
+from .tiny_llava_recipe import data_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def train_tiny_qwen_vl(out: Path, data: str = "", scenes: int = 6000, seed: int = 0, threads: int = 0) -> None:
@@ -41,11 +43,7 @@ def train_tiny_internvl(out: Path, data: str = "", scenes: int = 6000, seed: int
 
 
 def _train(name: str, out: Path, data: str, scenes: int, seed: int, threads: int) -> None:
-    folder = Path(data).expanduser() if data else out / "data"
-    if not data:
-        draw_scenes(folder, scenes, seed)
-    if not (folder / "instruct.json").exists():
-        raise UserError("no instruct.json", where=str(folder), todo="name a folder in LLaVA's format")
+    folder = data_folder(out, data, scenes, seed)
 
     import torch
 
