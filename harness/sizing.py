@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .registry import Registry
     from .sizes import Size
     from .specs import Call, Spec, Value
-    from .transformer import Architecture
+    from .transformer import Architecture, Vision
 
 _STEPS = 2**16
 """Shares that are told apart; finer than the tokens of any image."""
@@ -108,8 +108,16 @@ def base_architecture(registry: Registry, base: Call, visual: int | None) -> Arc
             todo = "ask for tokens, and say how many an image has: --visual-tokens"
             raise UserError(what, where=f"model {base}", todo=todo) from error
         outline = blueprint.traced.outline()
-        tower = outline.vision and replace(outline.vision, patches=max(outline.vision.patches, visual))  # of all views
-        return replace(outline, vision=tower, visual_tokens=visual)
+        return replace(outline, vision=outline.vision and _shown(outline.vision, visual), visual_tokens=visual)
+
+
+def _shown(tower: Vision, tokens: int) -> Vision:
+    """A tower that is shown an image with a number of visual tokens: in full views and the rest, if it reads views."""
+    if not tower.views:
+        return replace(tower, patches=max(tower.patches, tokens))
+    full, rest = divmod(tokens, tower.patches)
+    views = (*[tower.patches] * full, *[rest] * bool(rest))
+    return replace(tower, views=views, tiles=len(views))
 
 
 def at_sizes(

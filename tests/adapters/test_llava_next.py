@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import transformers as hf
+from adaptbench import Size
 from adaptbench.adapters.family_llava_next import LlavaNext
 from adaptbench.adapters.tower_signals import TowerSignals
 from adaptbench.adapters.transformers_image_text import HFImageTextToText
@@ -16,7 +17,7 @@ from adaptbench.adapters.transformers_multimodal import HFLlavaNext
 from adaptbench.harness.costing import Costing, CostRequest
 from adaptbench.harness.errors import UserError
 from adaptbench.harness.measure.closed_form import COUNTED
-from adaptbench.harness.planning import plan_model
+from adaptbench.harness.planning import Request, plan, plan_model
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.harness.specs import parse
 from adaptbench.models.pruning.choosing import KeptTokens, TokenChoice, shares
@@ -213,6 +214,22 @@ def test_what_is_priced_is_what_is_counted(model: HFLlavaNext, method: str) -> N
     priced = Costing(registry, spec).cost(CostRequest(answer.cost.text_tokens, convention=COUNTED))
     assert priced.work.visual_tokens == answer.cost.visual_tokens == 9
     assert sum(priced.flops.values()) == answer.cost.flops
+
+
+@pytest.mark.parametrize(
+    ("method", "image", "options"),
+    [
+        ("divprune", 80, "keep=40"), ("g-prune", 48, "keep=40"), ("prumerge", 70, "tokens=40"),
+        ("visionzip(layer=-1)", 80, "contextual=6,dominant=34,layer=-1"), ("fastv(k=1)", 64, "k=1,keep=16"),
+    ],
+)  # fmt: skip
+def test_images_of_any_number_of_views_have_the_tokens_that_are_said(
+    model: HFLlavaNext, method: str, image: int, options: str
+) -> None:
+    spec, size = f"llava-next:{model._path}+{method}", Size("average_tokens", 40, visual_tokens=image)
+    (sized,) = plan(load_plugins().registry, Request((spec,), ("shapes-pope(scenes=1)",), sizes=(size,))).sized
+    assert str(sized.spec) == f"llava-next:{model._path}+{method.partition('(')[0]}({options})"
+    assert sized.met == 40
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 60)), min_size=1, max_size=6), st.data())
