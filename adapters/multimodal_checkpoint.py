@@ -174,7 +174,7 @@ def _auto_class(config: Any, where: str, kinds: Sequence[str]) -> str:
         raise UserError(f"a {kind} is not a chat model of images and text", where=where, todo="name one")
     if kinds and kind not in kinds:
         todo = f"name it {STEERED[kind]}:PATH" if kind in STEERED else "run it as a general model of images and text"
-        raise UserError(f"a {kind} is not {_A[kinds[0]]}", where=where, todo=todo)
+        raise UserError(f"{kind} is not {_A[kinds[0]]}", where=where, todo=todo)
     if kinds and config.text_config.model_type not in SUPPORTED:
         raise UserError(
             f"its language model is a {config.text_config.model_type}, and this takes {', '.join(SUPPORTED)}",

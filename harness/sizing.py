@@ -168,7 +168,7 @@ def _said(planned: PlannedMethod) -> dict[str, Value]:
 
 
 def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Size, whole: Work) -> Sized:
-    asked, where = methods[place], f"method {methods[place].call}"
+    asked, where = methods[place], f"model {spec}, method {methods[place].call}"
     given = whole.image_tokens if asked.method.stage == "vision" else whole.visual_tokens
     base = _flops(whole) if size.is_flops else 0
 

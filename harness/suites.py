@@ -7,9 +7,9 @@ import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from .budgets import checked
 from .errors import UserError
@@ -74,6 +74,15 @@ class Suite(BaseModel):
     def _amounts(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         measure: Any = info.field_name
         return tuple(_checked(lambda amount: Size(measure, amount), one) for one in value)
+
+    @model_validator(mode="after")
+    def _prompt_of_a_size(self) -> Self:
+        if not self.sizes and {"text_tokens", "visual_tokens"} & self.model_fields_set:
+            raise ValueError(
+                "text_tokens and visual_tokens describe the prompt of a size, and none is asked: "
+                "add tokens, average_tokens, end_tokens or flops"
+            )
+        return self
 
     @property
     def sizes(self) -> tuple[Size, ...]:

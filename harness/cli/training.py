@@ -27,6 +27,9 @@ def train_recipe(spec: str, out: Path, options: Sequence[str], extra: Sequence[s
         options: More of its arguments: ``--name value`` or ``--name=value``.
         extra: Plugins.
     """
+    there = next(path for path in (out.expanduser(), *out.expanduser().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file", where="--out", todo="name a folder")
     call = parse_call(spec)
     entry = load_plugins(extra).registry.find("recipe", call.name)
     given = dict(call.args)

@@ -177,6 +177,8 @@ def find(collected: Collected, named: Named) -> Found:
     Raises:
         UserError: The runs lack a model that is named, or nothing can be held against a whole model.
     """
+    if not collected.runs:
+        raise UserError("no run is named", todo="name the run directories: adaptbench report RUN --table NAME")
     if not collected.rows:
         raise UserError("no cell of these runs is complete", todo="run them again, or name other runs")
     labels = list(dict.fromkeys(row.label for row in collected.rows))
@@ -199,6 +201,11 @@ def find(collected: Collected, named: Named) -> Found:
     if families:
         alone = [whole for whole, (tasks, lines) in held.items() if tasks and not lines]
         return Found(families, [*remarks, *(f"{whole}: nothing is held against it" for whole in alone)])
+    absent = [whole for whole in wholes if whole not in labels]
+    if len(absent) > 1:
+        what = f"nothing can be held against {wording.listed(absent)}, which these runs do not hold"
+        todo = "run the whole models on the same tasks, or name another with --baseline MODEL"
+        raise UserError(what, where=wording.listed([run.name for run in collected.runs]), todo=todo)
     if len(wholes) > 1:
         raise UserError("no spec tells which model is the whole one of others", todo="name it with --baseline MODEL")
     raise UserError(

@@ -617,7 +617,7 @@ def test_other_checkpoints_are_refused_in_a_line(saved: Callable, tmp_path: Path
     for kind in (HFMultimodal, HFImageTextToText):
         with pytest.raises(UserError, match="a bert is not a chat model of images and text; name one"):
             kind(str(tmp_path / "bert"))
-    with pytest.raises(UserError, match="a idefics3 is not a LLaVA; run it as a general model"):
+    with pytest.raises(UserError, match="idefics3: idefics3 is not a LLaVA; run it as a general model"):
         HFMultimodal(str(saved("idefics3")))
     text = hf.GPT2Config(n_embd=8, n_head=2, n_layer=1)
     hf.LlavaConfig(text_config=text, vision_config=hf.CLIPVisionConfig(**VISION)).save_pretrained(tmp_path / "gpt")

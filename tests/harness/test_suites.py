@@ -126,6 +126,7 @@ def test_every_shipped_suite_is_one():
         (GOOD + "flops: [0.5, 2]\n", r"flops: flops: 2 is not in \(0, 1\]"),
         (GOOD + "average_tokens: -1\n", "average_tokens: average-tokens: -1 tokens are less than none"),
         (GOOD + "tokens: many\n", "tokens.0: .*number"),
+        (GOOD + "visual_tokens: 64\n", "text_tokens and visual_tokens describe the prompt of a size, and none"),
         (GOOD + "visual_tokens: 0\n", "visual_tokens: .*greater than or equal to 1"),
         (GOOD + "seeds: [0, -1]\n", "seeds: a seed is 0 or more"),
         (GOOD + "seeds: [true]\n", "seeds.0: "),

@@ -313,6 +313,20 @@ def test_a_lone_model_is_held_against_nothing(new_run, asked):
         asked(run.directory)
 
 
+def test_models_whose_whole_one_was_not_run_are_held_against_nothing(new_run, asked):
+    run = new_run().cell("whole+blind", [0.0] * 20).cell("other+blind", [0.0] * 20)
+    message = "held against other and whole, which these runs do not hold; run the whole models on the same tasks"
+    with pytest.raises(UserError, match=message):
+        asked(run.directory, baseline="")
+
+
+def test_no_run_is_another_fault_than_an_empty_run(new_run, asked):
+    with pytest.raises(UserError, match="no run is named; name the run directories"):
+        asked()
+    with pytest.raises(UserError, match="no cell of these runs is complete"):
+        asked(new_run().directory)
+
+
 @pytest.mark.parametrize("form", [".md", ".tex", ".html", ".csv"])
 def test_it_is_written_in_every_form(run, asked, form):
     assert "pruned" in asked(run.directory, form=form, blind="blind", downsampled="small")

@@ -144,6 +144,7 @@ class TestLlava15:
             ("pyramiddrop", "average_tokens", 128, "cannot meet 128: the least is 144 visual tokens on average"),
             ("fastv", "average_tokens", 36, "cannot meet 36: the least is 36.94"),
             ("fastv", "tokens", 192, "cannot meet 192: the least is 576 visual tokens that enter"),
+            ("fastv", "tokens", 192, r"^model llava-1.5-7b\+fastv, method fastv: "),
             ("fastv(k=33)", "average_tokens", 192, "after 33 of 32"),
             ("divprune", "tokens", 577, "cannot meet 577: the most is 576"),
             ("vtw", "flops", 0.01, r"cannot meet 0.01: the least is 0\.\d+ of the base's FLOPs"),

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 PLUGIN = """
 import adaptbench
 
@@ -54,6 +56,13 @@ def test_what_goes_wrong_is_one_line(cli, tmp_path):
         done = cli("train", recipe, "--out", "here", "--plugin", "small.py")
         assert (done.status, done.err.count("\n")) == (2, 1)
         assert message in done.err
+
+
+@pytest.mark.parametrize("out", ["small.py", "small.py/here"])
+def test_a_file_is_not_a_folder_for_a_model(cli, tmp_path, out):
+    (tmp_path / "small.py").write_text(PLUGIN)
+    done = cli("train", "toy", "--out", out, "--plugin", "small.py")
+    assert (done.status, done.err) == (2, "error: --out: small.py is a file; name a folder\n")
 
 
 def test_options_after_the_name_are_arguments_of_the_recipe(cli, tmp_path):
