@@ -100,15 +100,19 @@ def parse(text: str) -> Spec:
     return Spec(calls[0], tuple(calls[1:]), budget)
 
 
-def parse_call(text: str) -> Call:
-    """Read a task spec: a single call, with no methods and no budget.
+def parse_call(text: str, kind: str = "task") -> Call:
+    """Read the spec of a task, or of something else that is a single call, with no methods and no budget.
+
+    Args:
+        text: The spec.
+        kind: What it is of, which the message says.
 
     Raises:
         UserError: The text is malformed.
     """
-    scanner = _Scanner(text, "task spec")
+    scanner = _Scanner(text, f"{kind} spec")
     call = scanner.call()
-    scanner.end("'(' or the end (a task takes no methods and no budget)")
+    scanner.end(f"'(' or the end (a {kind} takes no methods and no budget)")
     return call
 
 

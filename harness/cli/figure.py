@@ -34,7 +34,7 @@ def draw_figure(asked: FigureOptions) -> None:
     """Draw a figure of runs and say where it is."""
     if not asked.name:
         raise UserError("there is no figure to draw", todo="name one; `adaptbench figure --list` shows them")
-    call, plugins = parse_call(asked.name), load_plugins(asked.plugins)
+    call, plugins = parse_call(asked.name, "figure"), load_plugins(asked.plugins)
     entry = plugins.registry.find("figure", call.name)
     arguments = entry.bind(call)
     if not asked.runs:

@@ -109,7 +109,7 @@ def _parts(registry: Registry, asked: ReportOptions, runs: Sequence[RunDirectory
     if not asked.outs:
         answers = [] if asked.name else dict.fromkeys(name for run in runs for name in run.reports())
         for part in (asked, *(replace(asked, name=name, hardware=()) for name in answers)):
-            entry = registry.find("report", parse_call(part.name or _BOARD).name)
+            entry = registry.find("report", parse_call(part.name or _BOARD, "report").name)
             yield replace(part, outs=[_usual_out(entry, part, runs)])
 
 
@@ -139,7 +139,10 @@ def _stamp(plugins: Plugins, runs: Sequence[RunDirectory], asked: ReportOptions,
     Other reports may read more than the runs, and plugins anything.
     """
     board = plugins.registry.find("report", _BOARD)
-    own = parse_call(asked.name or _BOARD).name == _BOARD and (out.suffix.lower() or FOLDER) in board.card.formats
+    own = (
+        parse_call(asked.name or _BOARD, "report").name == _BOARD
+        and (out.suffix.lower() or FOLDER) in board.card.formats
+    )
     if not (runs and own) or plugins.names != PluginNames():
         return ""
     options = [asked.name, list(asked.hardware)]
@@ -150,7 +153,7 @@ def _writer(registry: Registry, asked: ReportOptions) -> _Writer:
     """The report that writes the file."""
     out = asked.outs[0]
     if asked.name:
-        entry = registry.find("report", parse_call(asked.name).name)
+        entry = registry.find("report", parse_call(asked.name, "report").name)
         form = file_form(out, entry.card.formats, f"the report {entry.name!r}")
     else:
         every = sorted(registry.entries("report"), key=lambda entry: entry.name != _BOARD)
@@ -162,4 +165,4 @@ def _writer(registry: Registry, asked: ReportOptions) -> _Writer:
         raise UserError(f"the report {entry.name!r} compares with no baseline", todo="leave --baseline or --table out")
     given = {"hardware": tuple(asked.hardware), "baseline": asked.baseline}
     offered = {name: value for name, value in given.items() if value}
-    return _Writer(entry, entry.bind(parse_call(asked.name or entry.name), **offered), form)
+    return _Writer(entry, entry.bind(parse_call(asked.name or entry.name, "report"), **offered), form)

@@ -30,7 +30,7 @@ def train_recipe(spec: str, out: Path, options: Sequence[str], extra: Sequence[s
     there = next(path for path in (out.expanduser(), *out.expanduser().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"{there} is a file", where="--out", todo="name a folder")
-    call = parse_call(spec)
+    call = parse_call(spec, "recipe")
     entry = load_plugins(extra).registry.find("recipe", call.name)
     given = dict(call.args)
     for name, value in _pairs(options, f"recipe {call.name}"):

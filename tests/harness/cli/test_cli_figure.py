@@ -104,6 +104,7 @@ def test_attention_says_if_it_is_not_the_model_of_the_run(cli, swept, monkeypatc
     ("arguments", "message"),
     [
         ([], "there is no figure to draw; name one; `adaptbench figure --list` shows them"),
+        (["pareto(against="], "figure spec 'pareto(against='"),
         (["praeto"], "unknown figure 'praeto' (did you mean 'pareto'?)"),
         (["pareto"], "there is no run to draw"),
         (

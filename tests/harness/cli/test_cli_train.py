@@ -51,6 +51,7 @@ def test_what_goes_wrong_is_one_line(cli, tmp_path):
     for recipe, message in [
         ("tyo", "unknown recipe 'tyo' (did you mean 'toy'?)"),
         ("toy(step=1)", "unknown argument 'step' (did you mean 'steps'?)"),
+        ("toy(steps=", "recipe spec 'toy(steps='"),
         ("toy(steps=-1)", "recipe toy(steps=-1) failed with ValueError: time does not run backwards"),
     ]:
         done = cli("train", recipe, "--out", "here", "--plugin", "small.py")
