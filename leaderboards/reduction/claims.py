@@ -14,7 +14,7 @@ from ..collect import collect
 from ..study import Number, Study, Table, Verdict, render
 from .lines import SMALLER, Named, find
 from .settings import settings
-from .trials import Scope, beside, by_groups, by_ratio, everywhere
+from .trials import MEET, Scope, beside, by_groups, by_ratio, everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +73,8 @@ _NOTES = (
     "Together: means are over the tasks of all families that have both methods, and a sample that several families "
     "answered is one cluster of the test.",
     "Models of a method that differ in their seed alone are taken together as their mean. Of methods at several "
-    "numbers of tokens, two settings are compared that are each other's nearest.",
+    "numbers of tokens, two settings are compared that are each other's nearest, unless one reads more than "
+    f"{MEET:g} times as many.",
     "No method wins everywhere: that each is clearly below another one on some task of some family, among those that "
     "leave about as many tokens as most do; it does not hold if one of them is clearly above all others on every task. "
     "The row of a method is the comparison that it loses most clearly, or its closest one.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from .ranks import Columns
     from .settings import Setting
 
+MEET = 1.5
+"""By what factor the visual tokens of two models may differ that are compared: `vtw`'s numbers are few."""
 _BASELINES = frozenset(
     {"blind", "grid-tokens", "pooled-tokens", "random-tokens", "smaller-images", "fitprune, inverted"}
 )
@@ -86,7 +87,8 @@ class Trial(NamedTuple):
 def beside(scope: Scope, one: str, others: Sequence[str]) -> list[Trial]:
     """A method beside others, or beside all but baselines: the difference of what they retain.
 
-    In each family, two settings meet if either leaves the number of tokens that is nearest to the other's.
+    In each family, two settings meet if either leaves the number of tokens that is nearest to the other's, and neither
+    leaves more than `MEET` times as many.
     """
     found = []
     for setting in scope.settings if others else scope.methods:
@@ -190,17 +192,23 @@ def _both(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, 
 
 
 def _met(scope: Scope, one: str, other: Setting, whole: str) -> Setting | None:
-    """The setting of a method that another one's setting meets; ``None`` if either has a nearer one."""
+    """The setting of a method that another one's setting meets; ``None`` if either has a nearer one, or it is far."""
     near = _nearest(scope, one, whole, other.tokens)
     back = near and _nearest(scope, other.method, whole, near.tokens)
-    return near if back and back.tokens == other.tokens else None
+    return near if near and back and back.tokens == other.tokens and _apart(near, other.tokens) <= MEET else None
 
 
 def _nearest(scope: Scope, method: str, whole: str, tokens: float | None) -> Setting | None:
     """The setting of a method in a family with the number of tokens that is nearest by its ratio."""
     own = [setting for setting, models in scope.settings.items() if setting.method == method and whole in models]
     known = [setting for setting in own if setting.tokens and tokens]
-    return min(known, key=lambda one: abs(math.log((one.tokens or 1) / (tokens or 1))), default=own[0] if own else None)
+    return min(known, key=lambda one: _apart(one, tokens), default=own[0] if own else None)
+
+
+def _apart(setting: Setting, tokens: float | None) -> float:
+    """By what factor a setting's tokens differ from a number of them; 1 if either is not known."""
+    factor = setting.tokens / tokens if setting.tokens and tokens else 1.0
+    return max(factor, 1 / factor)
 
 
 def _pairs(settings: Sequence[Setting]) -> Iterator[tuple[Setting, Setting]]:

@@ -138,6 +138,12 @@ def test_methods_meet_at_the_number_of_tokens_that_is_nearest_for_both(filled):
         assert sorted(met) == sorted(expected)
 
 
+def test_methods_far_apart_in_tokens_are_not_compared(filled):
+    models = {"m": "1111111111", "m+a": "1111100000", "m+b": "1111111100", "m+c": "1111111100"}
+    scope = scope_of(filled(models, toy=models), {"a": 16, "b": 24, "c": 64})
+    assert [trial.other.method for trial in beside(scope, "a", ["b", "c"])] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [
