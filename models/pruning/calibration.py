@@ -52,9 +52,9 @@ def calibration(data: str, images: str, out: Path, samples: int, seed: int) -> l
 
     if samples < 1:
         raise UserError(f"samples={samples} is not a positive number", todo="give 1 or more")
+    path = Path(data).expanduser() if data else out / f"data-{samples}-{seed}"
     if not data:
-        draw_scenes(out / "data", samples, seed)
-    path = Path(data).expanduser() if data else out / "data"
+        draw_scenes(path, samples, seed)
     file = path / "instruct.json" if path.is_dir() else path
     source = Source(file, Path(images).expanduser() if images else file.parent)
     records = [record for record in source.records() if record.get("image")]

@@ -68,7 +68,7 @@ def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
 
     asked = {"r": r} if average is None else {"average": average}
     for name, share in asked.items():
-        if not 0 < share < 1:
+        if not (isinstance(share, int | float) and 0 < share < 1):
             what = f"{name}={share} is not a share"
             raise UserError(what, where="recipe fitprune", todo="give a number above 0 and below 1")
     model = load_base(base)

@@ -55,7 +55,12 @@ def draw_scenes(folder: Path, scenes: int, seed: int) -> None:
         folder: Which is made.
         scenes: How many.
         seed: Of them.
+
+    Raises:
+        UserError: There are none to draw.
     """
+    if scenes < 1:
+        raise UserError(f"scenes={scenes} is not a positive number", todo="give 1 or more")
     if (folder / "classes.json").exists():  # written last
         return
     # Tasks and models do not import each other; the data are a file format between two programs.

@@ -18,6 +18,7 @@ from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.models.pruning import fit_fitprune, search_vtw
+from adaptbench.models.pruning.calibration import calibration
 from adaptbench.models.pruning.dart import Dart, taken
 from adaptbench.models.pruning.density_peaks import clusters
 from adaptbench.models.pruning.fastv import FastV
@@ -26,6 +27,7 @@ from adaptbench.models.pruning.fitprune import FitPrune, read_schedule
 from adaptbench.models.pruning.pyramiddrop import PyramidDrop
 from adaptbench.models.pruning.sparsevlm import SparseVLM, raters, recycled
 from adaptbench.models.pruning.vtw import VTW
+from adaptbench.models.reference.tiny_llava_recipe import draw_scenes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity, normalize
@@ -312,6 +314,21 @@ def test_recipes_fit_what_methods_take(
     search_vtw.search_vtw(tmp_path, "tiny", eta=0, first=3)
     assert json.loads((tmp_path / "vtw.json").read_text())["k"] == 4  # where nothing is dropped, nothing diverges
     assert search_vtw.divergence(llava(), VTW(k=1).apply(llava()), asked) > 0
+
+
+def test_a_folder_can_be_fitted_in_again_with_more_prompts(tmp_path: Path) -> None:
+    assert [len(calibration("", "", tmp_path, samples, 0)) for samples in (1, 2)] == [1, 2]
+
+
+@pytest.mark.parametrize("given", [{"average": "nan"}, {"r": "half"}, {"r": 1}])
+def test_what_is_not_a_share_is_refused(given: dict, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a share; give a number above 0 and below 1"):
+        fit_fitprune.fit_fitprune(tmp_path, "tiny", **given)
+
+
+def test_no_scenes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="scenes=0 is not a positive number; give 1 or more"):
+        draw_scenes(tmp_path, 0, 0)
 
 
 # In a model
