@@ -172,9 +172,9 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
     given = whole.image_tokens if asked.method.stage == "vision" else whole.visual_tokens
     base = _flops(whole) if size.is_flops else 0
 
-    def options(step: int) -> Mapping[str, Value]:
+    def options(step: int) -> dict[str, Value]:
         with blamed_on("its options for a size", where):
-            return asked.method.sized(step / _STEPS, given, whole.language[0].layers)
+            return dict(asked.method.sized(step / _STEPS, given, whole.language[0].layers))
 
     @functools.cache
     def met(step: int) -> float:
@@ -189,7 +189,7 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
             return -inf
 
     step = _nearest(size, met, where)
-    found = dict(options(step))
+    found = options(step)
     for name, value in _said(asked).items():
         if value != found.get(name):
             takes = ", ".join(f"{name}={value}" for name, value in found.items())

@@ -51,10 +51,14 @@ class Broken(Simple):
     def sized(self, share, visual, depth):
         return {"keep": 1 // 0}
 
+class Bare(Simple):
+    def sized(self, share, visual, depth):
+        return 3
+
 @adaptbench.hookimpl
 def register(registry):
     part = frozenset({"visual-tokens"})
-    for kind in (Simple, Misspelt, Broken):
+    for kind in (Simple, Misspelt, Broken, Bare):
         registry.method(kind.__name__.lower(), kind, card=adaptbench.MethodCard(needs=part, modifies=part))
 """
 STAGES = {"pyramiddrop": 3, "sparsevlm": 3}
@@ -304,6 +308,8 @@ def test_a_plugins_options_for_a_size_are_checked(tmp_path: Any) -> None:
         plan(found, Request(("tiny-llava+misspelt",), (TASK,), sizes=sizes))
     with pytest.raises(UserError, match=r"method broken: .*ZeroDivisionError"):
         plan(found, Request(("tiny-llava+broken",), (TASK,), sizes=sizes))
+    with pytest.raises(UserError, match=r"method bare: its options for a size failed with TypeError: 'int' object"):
+        plan(found, Request(("tiny-llava+bare",), (TASK,), sizes=sizes))
     (cell,) = plan(found, Request(("tiny-llava+simple",), (TASK,), sizes=sizes)).cells
     assert cell.id.model == "tiny-llava+simple(keep=16)"
 
