@@ -205,7 +205,8 @@ def method_class(entry: Entry) -> type[Method]:
     """Import a registered method's class.
 
     Raises:
-        UserError: It is not a subclass of `Method`, or its card and its fields disagree about a budget.
+        UserError: It is not a subclass of `Method`, its card and its fields disagree about a budget, or its
+            ``size_options`` are not names, or lack where it has a `sized`.
     """
     kind, where, todo = entry.factory(), f"method {entry.name!r}", f"fix plugin {entry.owner!r}"
     if not (isinstance(kind, type) and issubclass(kind, Method)):
@@ -213,6 +214,10 @@ def method_class(entry: Entry) -> type[Method]:
     if entry.card.takes_budget != ("budget" in kind.model_fields):
         told = "takes a budget, but it has no field" if entry.card.takes_budget else "takes none, but it has a field"
         raise UserError(f"its card says that it {told} 'budget'", where=where, todo=todo)
+    if not isinstance(kind.size_options, tuple):
+        raise UserError(f"size_options is not a tuple: {kind.size_options!r}", where=where, todo=todo)
+    if kind.sized is not Method.sized and not kind.size_options:
+        raise UserError("it has sized, but no size_options, the options that this returns", where=where, todo=todo)
     return kind
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from .budgets import is_budget
@@ -20,11 +21,12 @@ TEXT_TOKENS = 64
 """Tokens of text of a prompt whose FLOPs are meant, unless it is said."""
 
 _READ = {
-    "tokens": "visual tokens that enter the language model",
+    "tokens": "visual tokens entering the language model",
     "average_tokens": "visual tokens on average over blocks",
     "end_tokens": "visual tokens in the last block",
     "flops": "of the base's FLOPs, tower included",
 }
+_WHOLE: tuple[Measure, ...] = ("tokens", "end_tokens")
 _CLOSE = 0.05
 
 
@@ -47,11 +49,20 @@ class Size:
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
             raise UserError(f"there is no measure {self.measure!r}", where="size", todo=f"take {', '.join(MEASURES)}")
-        where = self.measure.replace("_", "-")
-        if self.measure == "flops" and not is_budget(self.amount):
-            raise UserError(f"{self.amount:g} is not in (0, 1]", where=where, todo="give a share of the base's FLOPs")
-        if not self.amount >= 0:
-            raise UserError(f"{self.amount:g} tokens are less than none", where=where, todo="give 0 or more")
+        if self.is_flops and not is_budget(self.amount):
+            todo = "give a share of the base's FLOPs"
+            raise UserError(f"{self.amount:g} is not in (0, 1]", where=self.name, todo=todo)
+        if not 0 <= self.amount < inf:
+            raise UserError(f"{self.amount:g} is not a number of tokens", where=self.name, todo="give 0 or more")
+        if self.measure in _WHOLE and self.amount != int(self.amount):
+            raise UserError(
+                f"{self.amount:g} is not a whole number", where=self.name, todo="give one, as they are counted"
+            )
+
+    @property
+    def name(self) -> str:
+        """The measure as options write it."""
+        return self.measure.replace("_", "-")
 
     @property
     def is_flops(self) -> bool:
@@ -60,7 +71,8 @@ class Size:
 
     def told(self, amount: float) -> str:
         """Say an amount of what is counted."""
-        return f"{amount:.4g} {_READ[self.measure]}"
+        read = _READ[self.measure]
+        return f"{amount:.4g} {read.replace('tokens', 'token') if amount == 1 else read}"
 
     def held_against(self, met: float) -> str:
         """Say what was met beside what was asked."""

@@ -60,7 +60,10 @@ class Sized:
 
 
 def model_at_sizes(
-    registry: Registry, spec: Spec, sizes: Sequence[Size], architecture_of: Callable[[Call, int | None], Architecture]
+    registry: Registry,
+    spec: Spec,
+    sizes: Sequence[Size],
+    architecture_of: Callable[[Call, int | None, bool], Architecture],
 ) -> list[Sized]:
     """Return a registered model's spec at each size; see `at_sizes`.
 
@@ -77,22 +80,23 @@ def model_at_sizes(
     methods = plan_methods(registry, spec, entry.card.offers, entry.factory() if spec.methods else None)
 
     def whole(size: Size) -> Work:
-        architecture = architecture_of(spec.base, None if size.is_flops else size.visual_tokens)
+        architecture = architecture_of(spec.base, size.visual_tokens, size.is_flops)
         return Work.whole(architecture, text_tokens=size.text_tokens)
 
     return at_sizes(spec, methods, sizes, whole)
 
 
-def base_architecture(registry: Registry, base: Call, visual: int | None) -> Architecture:
+def base_architecture(registry: Registry, base: Call, visual: int | None, is_flops: bool) -> Architecture:
     """Return the architecture of a registered model.
 
     Args:
         registry: Where it is looked up.
         base: As the spec calls it.
         visual: Visual tokens of an image, where its size says how many there are: in models without a closed form.
+        is_flops: Whether FLOPs are asked, which need a closed form.
 
     Raises:
-        UserError: The model does not tell its architecture, or that number is needed.
+        UserError: The model does not tell its architecture, or the number or the closed form is needed.
     """
     entry = registry.find("model", base.name)
     factory: Any = entry.factory()
@@ -103,9 +107,11 @@ def base_architecture(registry: Registry, base: Call, visual: int | None) -> Arc
     try:
         return read_architecture(blueprint.config)
     except NoClosedForm as error:
-        if visual is None:
-            what = "how many visual tokens it reads depends on the image, and so do its FLOPs"
-            todo = "ask for tokens, and say how many an image has: --visual-tokens"
+        if is_flops:
+            what, todo = "its FLOPs depend on the image's size", "ask for tokens instead, such as --tokens 16"
+        else:
+            what, todo = "how many visual tokens an image has depends on its size", "say how many: --visual-tokens 64"
+        if is_flops or visual is None:
             raise UserError(what, where=f"model {base}", todo=todo) from error
         outline = blueprint.traced.outline()
         return replace(outline, vision=outline.vision and _shown(outline.vision, visual), visual_tokens=visual)
@@ -158,8 +164,11 @@ def check_sized(found: Sequence[Sized], sizes: Sequence[Size]) -> None:
         UserError: Sizes are asked, and nothing is at one.
     """
     if sizes and not found:
-        todo = "leave the sizes out, or add a model with a method that leaves fewer visual tokens"
-        raise UserError("no model has a method whose size can be set", where="sizes", todo=todo)
+        todo = (
+            "leave that out, or add a model with a method that leaves fewer visual tokens, such as tiny-llava+divprune"
+        )
+        where = ", ".join(f"{one.name} {one.amount:g}" for one in sizes)
+        raise UserError("no model here can be set to that", where=where, todo=todo)
 
 
 def _said(planned: PlannedMethod) -> dict[str, Value]:

@@ -73,7 +73,7 @@ class Suite(BaseModel):
     @classmethod
     def _amounts(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         measure: Any = info.field_name
-        return tuple(_checked(lambda amount: Size(measure, amount), one) for one in value)
+        return tuple(_checked(lambda amount: Size(measure, amount), one, where="") for one in value)
 
     @model_validator(mode="after")
     def _prompt_of_a_size(self) -> Self:
@@ -116,7 +116,7 @@ class Suite(BaseModel):
     @field_validator("budgets")
     @classmethod
     def _budgets(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(_checked(lambda budget: checked(budget, "budgets"), budget) for budget in value)
+        return tuple(_checked(checked, budget) for budget in value)
 
 
 def load_suite(path: str | Path) -> Suite:
@@ -177,10 +177,11 @@ def _paths(value: Value, environment: Mapping[str, str], where: str) -> list[Val
     return [_VARIABLE.sub(lambda found: environment[found[1]], value)]
 
 
-def _checked(check: Any, value: Any) -> Any:
-    """Run a check whose `UserError` becomes pydantic's, and return the value as it was written."""
+def _checked(check: Any, value: Any, where: str | None = None) -> Any:
+    """Run a check whose `UserError` becomes pydantic's, which names the field, and return the value as written."""
     try:
         check(value)
     except UserError as error:
-        raise ValueError(str(error)) from error
+        place = error.where if where is None else where
+        raise ValueError(str(UserError(error.what, where=place, todo=error.todo))) from error
     return value

@@ -44,6 +44,15 @@ class Simple(adaptbench.Selector):
     def kept(self, given):
         return min(self.keep, given)
 
+class Text(Simple):
+    size_options = "keep"
+
+class Nameless(Simple):
+    size_options = ()
+
+    def sized(self, share, visual, depth):
+        return {"keep": 1}
+
 class Misspelt(Simple):
     size_options = ("kepp",)
 
@@ -58,7 +67,7 @@ class Bare(Simple):
 @adaptbench.hookimpl
 def register(registry):
     part = frozenset({"visual-tokens"})
-    for kind in (Simple, Misspelt, Broken, Bare):
+    for kind in (Simple, Text, Nameless, Misspelt, Broken, Bare):
         registry.method(kind.__name__.lower(), kind, card=adaptbench.MethodCard(needs=part, modifies=part))
 """
 STAGES = {"pyramiddrop": 3, "sparsevlm": 3}
@@ -147,10 +156,11 @@ class TestLlava15:
         [
             ("pyramiddrop", "average_tokens", 128, "cannot meet 128: the least is 144 visual tokens on average"),
             ("fastv", "average_tokens", 36, "cannot meet 36: the least is 36.94"),
-            ("fastv", "tokens", 192, "cannot meet 192: the least is 576 visual tokens that enter"),
+            ("fastv", "tokens", 192, "cannot meet 192: the least is 576 visual tokens entering"),
             ("fastv", "tokens", 192, r"^model llava-1.5-7b\+fastv, method fastv: "),
             ("fastv(k=33)", "average_tokens", 192, "after 33 of 32"),
             ("divprune", "tokens", 577, "cannot meet 577: the most is 576"),
+            ("divprune", "tokens", 0, "the least is 1 visual token entering"),
             ("vtw", "flops", 0.01, r"cannot meet 0.01: the least is 0\.\d+ of the base's FLOPs"),
             ("fastv(r=0.5)", "average_tokens", 128, "r=0.5 is given, and 128 .* take keep=98"),
             ("fastv(keep=128)", "average_tokens", 128, "keep=128 is given, and 128 .* take keep=98"),
@@ -266,9 +276,9 @@ def test_several_sizes_make_a_model_each_and_leave_others_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("model", "size", "said"),
     [
-        ("tiny-llava", Size("tokens", 16), "no model has a method whose size can be set"),
-        ("tiny-qwen-vl+divprune", Size("tokens", 16), "depends on the image.*--visual-tokens"),
-        ("tiny-qwen-vl+divprune", Size("flops", 0.6, visual_tokens=64), "depends on the image"),
+        ("tiny-llava", Size("tokens", 16), "^tokens 16: no model here can be set to that"),
+        ("tiny-qwen-vl+divprune", Size("tokens", 16), "how many visual tokens .*; say how many: --visual-tokens 64$"),
+        ("tiny-qwen-vl+divprune", Size("flops", 0.6, visual_tokens=64), "its FLOPs depend .*; ask for tokens instead"),
     ],
 )
 def test_what_no_model_of_a_run_can_meet_is_refused(model: str, size: Size, said: str) -> None:
@@ -310,12 +320,25 @@ def test_a_plugins_options_for_a_size_are_checked(tmp_path: Any) -> None:
         plan(found, Request(("tiny-llava+broken",), (TASK,), sizes=sizes))
     with pytest.raises(UserError, match=r"method bare: its options for a size failed with TypeError: 'int' object"):
         plan(found, Request(("tiny-llava+bare",), (TASK,), sizes=sizes))
+    with pytest.raises(UserError, match="method 'text': size_options is not a tuple: 'keep'; fix plugin"):
+        plan(found, Request(("tiny-llava+text",), (TASK,), sizes=sizes))
+    with pytest.raises(UserError, match="method 'nameless': it has sized, but no size_options"):
+        plan(found, Request(("tiny-llava+nameless",), (TASK,), sizes=sizes))
     (cell,) = plan(found, Request(("tiny-llava+simple",), (TASK,), sizes=sizes)).cells
     assert cell.id.model == "tiny-llava+simple(keep=16)"
 
 
 @pytest.mark.parametrize(
-    ("measure", "amount"), [("tokens", -1), ("flops", 0), ("flops", 1.5), ("tokens", math.nan), ("token", 3)]
+    ("measure", "amount"),
+    [
+        ("tokens", -1),
+        ("flops", 0),
+        ("flops", 1.5),
+        ("tokens", math.nan),
+        ("tokens", 1.5),
+        ("end_tokens", 1.5),
+        ("token", 3),
+    ],
 )
 def test_amounts_make_sense(measure: Any, amount: float) -> None:
     with pytest.raises(UserError):
