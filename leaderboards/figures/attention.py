@@ -47,7 +47,7 @@ def attention(request: FigureRequest) -> str | bytes:
         UserError: Task or model are not said, the model cannot tell its attention, the sample has no single image, or
             its question is not what it was in the run.
     """
-    section = one_section(sections(request), "attention")
+    section = one_section(sections(request, unranked=True), "attention")
     standing = _one_model(section)
     model, prompts, sample, note = rebuilt(request, standing)
     if not isinstance(model, Attentive):

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 BUDGETS = "run it at several: adaptbench run ... --budget 0.5 --budget 0.7 --budget 1"
 
 
-def sections(request: FigureRequest) -> list[Section]:
+def sections(request: FigureRequest, *, unranked: bool = False) -> list[Section]:
     """The tasks with their comparable cells, of the models that were asked for.
+
+    Args:
+        request: What is asked for.
+        unranked: Whether all cells of a task are taken if none is ranked, such as those of a few samples: for a figure
+            that holds none against another.
 
     Raises:
         UserError: There is no such task, no such model, or nothing that may be compared.
@@ -39,8 +44,12 @@ def sections(request: FigureRequest) -> list[Section]:
         if not any(_is(standing, spec) for standing in every):
             names = {standing.row.label for standing in every} | {standing.row.result.cell.model for standing in every}
             raise unknown("model", str(spec), sorted(names))
-    kept = [replace(s, standings=tuple(one for one in s.standings if _chosen(one, wanted))) for s in found]
-    kept = [section for section in kept if section.standings]
+    kept: list[Section] = []
+    for section in found:
+        whole = unranked and not any(standing.tier for standing in section.standings)
+        chosen = [one for one in section.standings if whole or one.comparable]
+        chosen = [one for one in chosen if not wanted or any(_is(one, spec) for spec in wanted)]
+        kept += [replace(section, standings=tuple(chosen))] if chosen else []
     if not kept:
         raise UserError(
             "no cell of these runs may be compared with others", todo="`adaptbench report` says why, cell by cell"
@@ -77,10 +86,6 @@ def one_section(found: Sequence[Section], figure: str) -> Section:
         return found[0]
     titles = ", ".join(section.title for section in found)
     raise UserError(f"the figure {figure!r} is of one task, and there are {titles}", todo="give --task")
-
-
-def _chosen(standing: Standing, wanted: Sequence[Spec]) -> bool:
-    return standing.comparable and (not wanted or any(_is(standing, spec) for spec in wanted))
 
 
 def _is(standing: Standing, spec: Spec) -> bool:

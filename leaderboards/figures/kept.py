@@ -46,7 +46,7 @@ def kept(request: FigureRequest) -> str | bytes:
         UserError: The task is not said, no model can tell what it keeps, the sample has not one image, or its question
             is not what it was in the run.
     """
-    section = one_section(sections(request), "kept")
+    section = one_section(sections(request, unranked=True), "kept")
     bases = {str(parse(standing.row.result.cell.model).base) for standing in section.standings}
     shared = f"{bases.pop()}+" if len(bases) == 1 else ""
     panels: list[Panel] = []

@@ -67,7 +67,7 @@ def plans(request: FigureRequest, *, budget: float | None = None, inputs: int = 
     if inputs < 1:
         raise UserError(f"{inputs} inputs are too few", where="plans", todo="give inputs=1 or more")
     panels = []
-    for section in sections(request):
+    for section in sections(request, unranked=True):
         for model, cells in by_model(section.standings).items():
             drawn = _read(cells)
             if drawn is None:

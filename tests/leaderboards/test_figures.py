@@ -624,6 +624,13 @@ class TestKept:
         first = draw("kept", run).panels[0]
         assert first.caption.endswith("Left out: mute: it does not tell which tokens it keeps.")
 
+    @pytest.mark.parametrize("figure", ["kept", "attention", "plans"])
+    def test_a_run_of_few_samples_is_drawn(self, draw, new_run, make, figure):
+        run = sweep(new_run(), make, L.replace("toy", "chooser"), (0.5, 0.6, 0.7), n=9, plan=plan_of_blocks)
+        assert draw(figure, run).panels
+        with pytest.raises(UserError, match="no cell of these runs may be compared"):
+            draw("pareto", run)
+
     def test_dropped_tokens_are_pale_and_the_image_keeps_its_shape(self):
         image = dimmed(Image.new("RGB", (40, 20), "red"), np.array([[True, False]]))
         assert image.size == (320, 160)
