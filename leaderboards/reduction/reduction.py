@@ -103,7 +103,7 @@ def _asked(task: TaskAnswers) -> str:
 
 
 def _overview(found: Found, ranks: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
-    """Of several families, a row for each method, in the order of `_over_all`."""
+    """Of several families, a row for each method that retained something, in the order of `_over_all`."""
     if len(found.families) < 2:
         return
     heads = [head for family in found.families for head in (f"{family.whole}, retained, %", "rank")]
@@ -120,7 +120,8 @@ def _overview(found: Found, ranks: Mapping[str, Mapping[str, str]]) -> Iterator[
             rank = _rank(lines[0], ranks[family.whole]) if lines else wording.MISSING
             shown += [Number(wording.share(retained)), rank]
         aside = all(line.baseline for lines in models.values() for line in lines)
-        rows.append((_place(setting.tokens, sum(shares) / len(shares) if shares else None), aside, shown))
+        if shares:
+            rows.append((_place(setting.tokens, sum(shares) / len(shares)), aside, shown))
     yield _sorted("Methods over families", _OVERVIEW, ("method", "tokens, average", *heads), rows)
 
 

@@ -248,6 +248,17 @@ def test_several_families_are_ranked_apart_and_have_a_row_for_each_method(famili
     assert page.count("### Over all tasks: ") == 3
 
 
+def test_a_method_whose_share_no_family_tells_has_no_row_over_families(new_run, asked):
+    run = new_run()
+    for model in ("m", "m+few", "n", "n+few"):
+        run.cell(model, [1.0, 0.0, 1.0] * 20)
+    for model in ("m", "m+lone"):
+        run.cell(model, [1.0, 0.0, 1.0] * 20, task="riddles")
+    over = asked(run.directory, baseline="", form=".md").partition("### Over all tasks")[0]
+    assert "| few |" in over
+    assert "| lone |" not in over
+
+
 def test_models_that_do_not_tell_their_tokens_are_ranked_only_if_that_is_asked_for(run, asked):
     quiet = asked(run.directory, blind="blind", form=".md")
     loud = asked(run.directory, blind="blind", form=".md", across=True)
