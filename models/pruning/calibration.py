@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
 
 def load_base(text: str) -> HFMultimodal:
-    """Load a model whose decoder can be steered by its spec.
+    """Load a model whose decoder can be steered by its spec, which has no methods.
 
     Raises:
-        UserError: It cannot, or has methods in its decoder.
+        UserError: It cannot, or it has.
     """
     from ...adapters.transformers_multimodal import HFMultimodal
 
-    planned = plan_model(load_plugins().registry, parse(text))
+    spec = parse(text)
+    if spec.methods:
+        raise UserError("a method is fitted to a model without methods", where=f"base {text}", todo=f"name {spec.base}")
+    planned = plan_model(load_plugins().registry, spec)
     model: Any = BoundModel(planned, planned.bind(seed=0, device="cpu")).load()
-    if not isinstance(model, HFMultimodal) or model.methods:
-        what = "only a LLaVA, Qwen-VL or InternVL without methods in its decoder can be fitted to"
+    if not isinstance(model, HFMultimodal):
+        what = "only a LLaVA, Qwen-VL or InternVL can be fitted to"
         raise UserError(what, where=f"base {text}", todo="name one: tiny-llava")
     return model
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...adapters.transformers_multimodal import HFMultimodal
     from ...harness.contracts import Prompt
 
-_CLOSE = 0.01
+_CLOSE, _HALF = 0.01, 0.5
 
 
 class Paid(NamedTuple):
@@ -40,7 +40,7 @@ class Paid(NamedTuple):
 def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
     out: Path,
     base: str,
-    r: float = 0.5,
+    r: float | None = None,
     average: float | None = None,
     samples: int = 100,
     data: str = "",
@@ -52,7 +52,8 @@ def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
     Args:
         out: Folder.
         base: Spec of a model whose decoder can be steered, with no method in it.
-        r: The share of the language model's FLOPs that is to be saved, of a prompt as long as those on average.
+        r: The share of the language model's FLOPs that is to be saved, of a prompt as long as those on average;
+            half, unless it or average is given.
         average: The share of the visual tokens that blocks are to be given on average, instead of r.
         samples: Prompts.
         data: A JSON file of conversations in LLaVA's format; without it, scenes of ``shapes`` are drawn.
@@ -62,10 +63,13 @@ def fit_fitprune(  # noqa: PLR0913, PLR0917 - one parameter is one option
     Raises:
         UserError: The base cannot be steered, the data cannot be read, or no schedule saves that much.
     """
+    if r is not None and average is not None:
+        raise UserError("r and average say the same", where="recipe fitprune", todo="give one of the two")
     import torch
 
     from ...adapters.multimodal_costs import language_flops
 
+    r = _HALF if r is None else r
     asked = {"r": r} if average is None else {"average": average}
     for name, share in asked.items():
         if not (isinstance(share, int | float) and 0 < share < 1):
