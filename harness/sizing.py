@@ -164,11 +164,9 @@ def check_sized(found: Sequence[Sized], sizes: Sequence[Size]) -> None:
         UserError: Sizes are asked, and nothing is at one.
     """
     if sizes and not found:
-        todo = (
-            "leave that out, or add a model with a method that leaves fewer visual tokens, such as tiny-llava+divprune"
-        )
+        what = "no model here has a method that can be told how many visual tokens to leave"
         where = ", ".join(f"{one.name} {one.amount:g}" for one in sizes)
-        raise UserError("no model here can be set to that", where=where, todo=todo)
+        raise UserError(what, where=where, todo="leave it out, or add such a model: tiny-llava+divprune")
 
 
 def _said(planned: PlannedMethod) -> dict[str, Value]:
@@ -200,7 +198,7 @@ def _at_size(spec: Spec, methods: Sequence[PlannedMethod], place: int, size: Siz
     step = _nearest(size, met, where)
     found = options(step)
     for name, value in _said(asked).items():
-        if value != found.get(name):
+        if getattr(asked.method, name) != found.get(name):
             takes = ", ".join(f"{name}={value}" for name, value in found.items())
             what = f"{name}={value} is given, and {size.told(size.amount)} take {takes}"
             raise UserError(what, where=where, todo="leave one of the two out")
@@ -229,7 +227,8 @@ def _with_options(planned: PlannedMethod, options: Mapping[str, Value]) -> Plann
     """The method with other options, checked."""
     kind = type(planned.method)
     try:
-        return replace(planned, method=kind.model_validate({**planned.method.model_dump(), **options}))
+        others = planned.method.model_dump(exclude_unset=True, exclude={*kind.size_options})
+        return replace(planned, method=kind.model_validate({**others, **options}))
     except ValidationError as error:
         raise readable(error, kind, f"method {planned.call}") from error
 

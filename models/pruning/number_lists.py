@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator
 
 from ...harness.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def _written(value: Any) -> Any:
+    """A single number as text; anything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+NumberList: TypeAlias = Annotated[str, BeforeValidator(_written)]
+"""The field of an option that holds numbers as text; a single number is a list of one."""
 
 
 def numbers(text: str, name: str, *, rising: bool = False) -> list[int]:
@@ -54,6 +65,12 @@ def fractions(text: str, name: str) -> list[float]:
 def blocks(text: str) -> list[int]:
     """Return the numbers of blocks after which something happens, from an option ``layers``."""
     return numbers(text, "layers", rising=True)
+
+
+def continued(values: Sequence[float], count: int) -> list[float]:
+    """Return the first ``count`` of two or more falling numbers, or more of them in the ratio of the last two."""
+    ratio = values[-1] / values[-2]
+    return [*values[:count], *(values[-1] * ratio**step for step in range(1, count - len(values) + 1))]
 
 
 def stretched(shares: Sequence[float], least: float) -> list[float]:

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from ...harness.errors import UserError
 from .dropping import Dropping, row_flops
-from .number_lists import blocks, fractions, stretched, whole
+from .number_lists import NumberList, blocks, continued, fractions, stretched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...harness.transformer import Stack
 
 _STAGES = 4
+_SHARES = (0.5, 0.25, 0.125)
 
 
 class PyramidDrop(Dropping):
@@ -35,11 +36,12 @@ class PyramidDrop(Dropping):
     where: ClassVar[str] = "method pyramiddrop"
     size_options = ("shares",)
 
-    layers: str = ""
+    layers: NumberList = ""
     """After how many blocks tokens are dropped, as in 8/16/24, which is published for 32; by default after each quarter
     of the blocks but the last."""
-    shares: str = "0.5/0.25/0.125"
-    """What is kept of the prompt's visual tokens after each of them."""
+    shares: NumberList = ""
+    """What is kept of the prompt's visual tokens after each of them; by default half of what there was before, as in
+    0.5/0.25/0.125, which is published."""
     heads: Literal["mean", "max"] = "mean"
     """How the heads' probabilities become one score; mean is published."""
     positions: Literal["original", "compacted"] = "compacted"
@@ -47,7 +49,7 @@ class PyramidDrop(Dropping):
 
     @model_validator(mode="after")
     def _fits(self) -> PyramidDrop:
-        shares = fractions(self.shares, "shares")
+        shares = self._shares()
         stages = blocks(self.layers) if self.layers else shares
         if len(stages) != len(shares):
             what = f"{len(stages)} layers and {len(shares)} shares do not belong together"
@@ -58,7 +60,7 @@ class PyramidDrop(Dropping):
 
     def sized(self, share: float, visual: int, depth: int) -> Mapping[str, Value]:  # noqa: ARG002 - of any depth
         """Return shares in the proportions of those it has, of whole tokens."""
-        shares = stretched(fractions(self.shares, "shares"), share)
+        shares = stretched(self._shares(), share)
         return {"shares": "/".join(f"{whole(one, visual) / visual:.4g}" for one in shares)}
 
     def for_depth(self, depth: int) -> PyramidDrop:
@@ -71,10 +73,16 @@ class PyramidDrop(Dropping):
             raise UserError(what, where=self.where, todo="give layers and as many shares")
         return self.model_copy(update={"layers": "/".join(map(str, stages))})
 
+    def _shares(self) -> list[float]:
+        """What is kept at each stage."""
+        if self.shares:
+            return fractions(self.shares, "shares")
+        return continued(_SHARES, len(blocks(self.layers)) if self.layers else len(_SHARES))
+
     def left(self, visual: int) -> Mapping[int, int]:
         """Block -> the share of all visual tokens."""
-        shares = fractions(self.shares, "shares")
-        return dict(zip(blocks(self.layers), (whole(share, visual) for share in shares), strict=True))
+        shares = (whole(share, visual) for share in self._shares())
+        return dict(zip(blocks(self.layers), shares, strict=True))
 
     def scores(self, index: int, state: State) -> torch.Tensor:  # noqa: ARG002 - of the block that runs next
         """Scores [B, n], none of them negative."""

@@ -11,7 +11,7 @@ from ...harness.errors import UserError
 from .choosing import highest
 from .density_peaks import means
 from .dropping import Dropping, row_flops
-from .number_lists import blocks, numbers, stretched, whole
+from .number_lists import NumberList, blocks, continued, numbers, stretched, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,10 +59,11 @@ class SparseVLM(Dropping):
     """Which of the release's lists says how many visual tokens are kept."""
     version: Literal["v1", "v2"] = "v1"
     """Which of the two releases: v1 recycles dropped tokens, v2, SparseVLM+, picks heads."""
-    layers: str = ""
+    layers: NumberList = ""
     """After how many blocks tokens are dropped; by default 3/7/16 of 32, or the same shares of another depth."""
-    counts: str = ""
-    """How many visual tokens of a prompt are kept after each of them, as in 300/200/110, instead of the list's."""
+    counts: NumberList = ""
+    """How many visual tokens of a prompt are kept after each of them, as in 300/200/110; by default the target's list.
+    Fewer layers have its first ones, more go on in the ratio of its last two."""
     raters: Literal["above-mean", "all"] = "above-mean"
     """Which text tokens behind the image rate: those above the mean, as published, or all of them."""
     rotary: bool = True
@@ -102,7 +103,9 @@ class SparseVLM(Dropping):
         """How many of ``visual`` tokens are kept at each stage, without recycled ones."""
         if self.counts:
             return numbers(self.counts, "counts")
-        return [max(1, whole(count / _PATCHES, visual)) for count in _KEPT[self.version][self.target]]
+        stages = blocks(self.layers) if self.layers else _LAYERS
+        counts = continued(_KEPT[self.version][self.target], len(stages))
+        return [max(1, whole(count / _PATCHES, visual)) for count in counts]
 
     def _stages(self, visual: int) -> Iterator[tuple[int, int, int]]:
         """Yield blocks, with how many tokens are kept and how many are made of dropped ones."""

@@ -64,6 +64,8 @@ class Trim(OfTower):
     def _fits(self) -> Trim:
         if self.share is not None and self.share <= 0 and self.share != _OUTLIERS:
             raise UserError(f"share must be above 0, or -1, not {self.share:g}", todo="write share=0.25")
+        if self.share is not None and "keep" in self.model_fields_set:
+            raise UserError("keep and share say the same", todo="give one of the two")
         return self
 
     def for_base(self, factory: object) -> Trim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from ...harness.errors import UserError
 from ...harness.image_methods import ImageMethod
@@ -34,6 +34,12 @@ class SmallerImages(ImageMethod):
     """The most visual tokens that the language model reads of an image, instead of side; for models that read images
     at their own size."""
     _family: Family | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _fits(self) -> SmallerImages:
+        if self.tokens is not None and "side" in self.model_fields_set:
+            raise UserError("side and tokens say the same", todo="give one of the two")
+        return self
 
     def for_model(self, model: Any) -> SmallerImages:
         """Return the method, knowing how many visual tokens the model makes of an image."""

@@ -18,7 +18,7 @@ from adaptbench.harness.measure.closed_form import COUNTED
 from adaptbench.harness.measure.work import Work
 from adaptbench.harness.plugins import load_plugins
 from adaptbench.models.pruning import fit_fitprune, search_vtw
-from adaptbench.models.pruning.calibration import calibration
+from adaptbench.models.pruning.calibration import calibration, load_base
 from adaptbench.models.pruning.dart import Dart, taken
 from adaptbench.models.pruning.density_peaks import clusters
 from adaptbench.models.pruning.fastv import FastV
@@ -326,6 +326,17 @@ def test_what_is_not_a_share_is_refused(given: dict, tmp_path: Path) -> None:
         fit_fitprune.fit_fitprune(tmp_path, "tiny", **given)
 
 
+def test_a_schedule_saves_flops_or_tokens_not_both(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="r and average say the same; give one of the two"):
+        fit_fitprune.fit_fitprune(tmp_path, "tiny", r=0.5, average=0.25)
+
+
+@pytest.mark.parametrize("base", ["tiny-qwen-vl+divprune", "tiny-llava+fastv(k=1)+adallava-l@0.5"])
+def test_nothing_is_fitted_to_a_model_with_methods(base: str) -> None:
+    with pytest.raises(UserError, match="a method is fitted to a model without methods; name tiny-"):
+        load_base(base)
+
+
 def test_no_scenes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="scenes=0 is not a positive number; give 1 or more"):
         draw_scenes(tmp_path, 0, 0)
@@ -421,6 +432,9 @@ def test_what_is_read_is_the_librarys(llava: Callable, ask: Callable, tower: str
         ("sparsevlm(target=64)", 82.2), ("sparsevlm(version=v2)", 206.8), ("sparsevlm(version=v2,target=96)", 113.9),
         ("dart(keep=128,beside=true)", 159.75), ("dart(keep=192,beside=true)", 219.75), ("fastv(keep=64)", 96),
         ("fastv(r=0.889)", 96), ("dart(r=0.889)", 96), ("vtw", 270),
+        ("pyramiddrop(layers=16)", 432), ("pyramiddrop(layers=16,shares=0.5)", 432),
+        ("sparsevlm(version=v2,layers=16)", 438), ("sparsevlm(version=v2,layers=16,counts=300)", 438),
+        ("pyramiddrop(layers=8/16/24/28)", 265.5),
     ],
 )  # fmt: skip
 def test_averages_of_visual_tokens_over_blocks_are_those_of_the_releases(spec: str, average: float) -> None:
@@ -433,10 +447,12 @@ def test_averages_of_visual_tokens_over_blocks_are_those_of_the_releases(spec: s
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("pyramiddrop(layers=8/16)", "2 layers and 3 shares do not belong together"),
+        ("pyramiddrop(layers=8/16,shares=0.5/0.2/0.1)", "2 layers and 3 shares do not belong together"),
         ("pyramiddrop(layers=8/4/2)", "layers must be rising whole numbers of at least 1, not 8/4/2"),
         ("pyramiddrop(shares=0.5/0.7/0.1)", "shares must be shares from 0 to 1 that do not rise"),
         ("pyramiddrop(layers=8/16/33)", "cannot drop tokens after 33 of 32 blocks; give layers from 1 to 32"),
+        ("pyramiddrop(layers=true)", "layers must be text, not true"),
+        ("sparsevlm(layers=33)", "cannot drop tokens after 33 of 32 blocks"),
         ("sparsevlm(counts=3/x)", "counts must be whole numbers of at least 1, not 3/x"),
         ("sparsevlm(counts=3/2)", "there must be as many counts as layers"),
         ("sparsevlm(positions=original)", "recycled tokens have no position of their own"),

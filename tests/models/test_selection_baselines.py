@@ -104,6 +104,11 @@ def test_smaller_images_keep_their_shape_and_have_digests_of_their_own() -> None
     assert Blind().digest(wide, "a") == Blind().digest(wide, "b")
 
 
+def test_smaller_images_have_a_side_or_a_number_of_tokens() -> None:
+    with pytest.raises(UserError, match="side and tokens say the same; give one of the two"):
+        SmallerImages(side=112, tokens=16)
+
+
 def test_smaller_images_change_what_is_seen(base: HFMultimodal) -> None:
     shown = SmallerImages(side=6).apply(base)
     changed, plain = shown.answer(prompts()), base.answer(prompts())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import adaptbench
@@ -132,12 +133,26 @@ class TestLlava15:
             ("pooled-tokens", 64, "grid=8", 64),
             ("vtw", 270, "k=15", 270),
             ("pyramiddrop", 270, "shares=0.5/0.25/0.125", 270),
+            ("pyramiddrop(layers=16)", 360, 'layers=16,shares="0.25"', 360),
+            ("pyramiddrop(layers=4/16,shares=0.5/0.25)", 252, "layers=4/16,shares=0.5/0.25", 252),
         ],
     )
     def test_tokens_on_average_take_these_options(self, spec: str, asked: float, options: str, met: float) -> None:
         found = at(spec, Size("average_tokens", asked), llava())
         assert str(found.spec) == f"llava-1.5-7b+{spec.partition('(')[0]}({options})"
         assert found.met == met
+
+    @pytest.mark.parametrize("layers", ["5", "2/4", "3/9/16/25", "2/4/6/8/10/12/14/16"])
+    @pytest.mark.parametrize("method", ["pyramiddrop", "sparsevlm", "sparsevlm(version=v2)"])
+    def test_own_layers_go_together_with_a_size(self, method: str, layers: str) -> None:
+        (call,) = parse(f"llava-1.5-7b+{method}").methods
+        spec = str(replace(call, args=(*call.args, ("layers", layers))))
+        found = at(spec, Size("average_tokens", 340), llava())
+        assert sum(read(found, llava())) / 32 == pytest.approx(340, abs=len(layers.split("/")))
+
+    def test_a_single_number_may_be_repeated_beside_the_size_that_it_meets(self) -> None:
+        spec = "llava-1.5-7b+pyramiddrop(layers=16,shares=0.25)"
+        assert at(spec.partition("+")[2], Size("average_tokens", 360), llava()).met == 360
 
     @pytest.mark.parametrize(("keep", "average"), [(192, 216), (128, 156), (64, 96)])
     def test_what_papers_call_so_many_tokens_is_what_the_last_block_reads(self, keep: int, average: float) -> None:
@@ -276,7 +291,7 @@ def test_several_sizes_make_a_model_each_and_leave_others_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("model", "size", "said"),
     [
-        ("tiny-llava", Size("tokens", 16), "^tokens 16: no model here can be set to that"),
+        ("tiny-llava", Size("tokens", 16), "^tokens 16: no model here has a method that can be told how many"),
         ("tiny-qwen-vl+divprune", Size("tokens", 16), "how many visual tokens .*; say how many: --visual-tokens 64$"),
         ("tiny-qwen-vl+divprune", Size("flops", 0.6, visual_tokens=64), "its FLOPs depend .*; ask for tokens instead"),
     ],

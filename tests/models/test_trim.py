@@ -176,6 +176,8 @@ def test_what_does_not_fit_is_refused_in_one_line(clip: Any, tmp_path: Path) -> 
             Trim(**options).apply(model)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="keep and share say the same; give one of the two"):
+        Trim(share=-1, keep=64)
     with pytest.raises(UserError, match=r"share must be above 0, or -1, not -0\.5"):
         Trim(share=-0.5)
     with pytest.raises(UserError, match="cannot keep 65 of 64"):

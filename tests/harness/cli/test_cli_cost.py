@@ -60,7 +60,9 @@ def test_costs_at_a_size_that_is_asked(cli):
     assert "note: llava-1.5-7b+fastv(keep=98): 127.9 visual tokens on average over blocks (128 asked)" in done.out
     refused = cli("cost", "llava-1.5-7b", "--flops", 0.3, "--no-count")
     assert (refused.status, refused.out) == (2, "")
-    assert refused.err.startswith("error: flops 0.3: no model here can be set to that; ")
+    assert refused.err.startswith(
+        "error: flops 0.3: no model here has a method that can be told how many visual tokens to leave; "
+    )
 
 
 @pytest.mark.parametrize(
