@@ -55,9 +55,7 @@ class Size:
         if not 0 <= self.amount < inf:
             raise UserError(f"{self.amount:g} is not a number of tokens", where=self.name, todo="give 0 or more")
         if self.measure in _WHOLE and self.amount != int(self.amount):
-            raise UserError(
-                f"{self.amount:g} is not a whole number", where=self.name, todo="give one, as they are counted"
-            )
+            raise UserError(f"{self.amount:g} is not a whole number", where=self.name, todo="give whole tokens")
 
     @property
     def name(self) -> str:

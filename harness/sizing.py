@@ -107,12 +107,13 @@ def base_architecture(registry: Registry, base: Call, visual: int | None, is_flo
     try:
         return read_architecture(blueprint.config)
     except NoClosedForm as error:
+        where = f"model {base}"
         if is_flops:
-            what, todo = "its FLOPs depend on the image's size", "ask for tokens instead, such as --tokens 16"
-        else:
-            what, todo = "how many visual tokens an image has depends on its size", "say how many: --visual-tokens 64"
-        if is_flops or visual is None:
-            raise UserError(what, where=f"model {base}", todo=todo) from error
+            todo = "ask for tokens instead, such as --tokens 16"
+            raise UserError("its FLOPs depend on the image's size", where=where, todo=todo) from error
+        if visual is None:
+            what = "how many visual tokens an image has depends on its size"
+            raise UserError(what, where=where, todo="say how many: --visual-tokens 64") from error
         outline = blueprint.traced.outline()
         return replace(outline, vision=outline.vision and _shown(outline.vision, visual), visual_tokens=visual)
 
