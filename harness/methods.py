@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from . import budgets
+from .arguments import shown, words
 from .errors import MissingArgument, UserError
 from .specs import did_you_mean
 
@@ -228,18 +229,14 @@ def options(kind: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def expects(field: FieldInfo) -> str:
     """Say in words which values an option takes, such as "a whole number of at least 1"."""
-    kinds = [one for one in (get_args(field.annotation) or (field.annotation,)) if one is not type(None)]
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(map(str, get_args(field.annotation)))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    words = " or ".join(names.get(kind, str(kind)) for kind in kinds)
     bounds = [
         f"{word} {'2^64' if getattr(rule, name) == 2**64 else format(getattr(rule, name), 'g')}"
         for name, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
         for rule in field.metadata
         if getattr(rule, name, None) is not None
     ]
-    return f"{words} {'of ' if bounds[0].startswith('at') else ''}{' and '.join(bounds)}" if bounds else words
+    kinds = words(field.annotation)
+    return f"{kinds} {'of ' if bounds[0].startswith('at') else ''}{' and '.join(bounds)}" if bounds else kinds
 
 
 def meaning(name: str, field: FieldInfo) -> str:
@@ -269,8 +266,5 @@ def readable(error: ValidationError, kind: type[BaseModel], where: str) -> UserE
         return MissingArgument(
             f"argument {name!r} is missing", where=where, todo=f"write {name}={expects(known[name])}"
         )
-    value = found["input"]
-    shown = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
-    return UserError(
-        f"{name} must be {expects(known[name])}, not {shown}", where=where, todo=meaning(name, known[name])
-    )
+    what = f"{name} must be {expects(known[name])}, not {shown(found['input'])}"
+    return UserError(what, where=where, todo=meaning(name, known[name]))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .arguments import check
 from .cards import Card, FigureCard, MethodCard, ModelCard, ReportCard, TaskCard
 from .errors import MissingArgument, UserError
 from .faults import OUTSIDE, blamed_on, told
@@ -104,23 +105,27 @@ class Entry:
                 none.
 
         Raises:
-            UserError: An argument is unknown or missing.
+            UserError: An argument is unknown or missing, or what the user gave is of another type than its parameter.
         """
         where = f"{self.kind} {call}"
         parameters = self._parameters()
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        given = {**self.args, **dict(call.args)}
+        written: dict[str, Any] = dict(call.args)
         if call.target is not None:
             first = next(iter(named), None)
-            if first is None or first in given:
+            if first is None or first in self.args or first in written:
                 what = f"{self.name!r} takes nothing after ':', nor a value without a name"
                 raise UserError(what, where=where, todo="write name=value")
-            given[first] = call.target
+            written[first] = call.target
+        given = {**self.args, **written}
         for name in given:
             if name not in named and not open_ended:
                 known = f"it takes {', '.join(named)}" if named else "it takes no arguments"
                 raise UserError(f"unknown argument {name!r}{did_you_mean(name, named)}", where=where, todo=known)
+        for parameter in parameters:
+            if parameter.name in written and parameter.name in named:
+                check(written[parameter.name], parameter, self.factory(), where)
         given = {name: value for name, value in offered.items() if name in named} | given
         missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
         if missing:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from adaptbench import MethodCard, ModelCard, TaskCard, UserError
-from adaptbench.harness.registry import Registrar, Registry
+from adaptbench.harness.registry import Entry, Registrar, Registry
 from adaptbench.harness.specs import parse_call
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 MODEL = ModelCard(capabilities=("embed",))
 TASK = TaskCard(capability="embed")
@@ -21,6 +26,28 @@ def bind(text, factory, kind="model", args=None, **offered):
     else:
         registrar.model(name, factory, card=MODEL)
     return registrar.entries[0].bind(parse_call(text), **offered)
+
+
+def typed(
+    count: int = 1,
+    on: bool = True,
+    rate: float | None = None,
+    path: str = "",
+    mode: Literal["a", "b"] = "a",
+    few: int | Literal["all"] = 1,
+    unresolved: Decimal | None = None,
+    listed: list[int] | None = None,
+    untyped=0,
+): ...
+
+
+def typed_after_ours(
+    ours: object,
+    count: int = 1,
+    rate: float | None = None,
+    path: str = "",
+    mode: Literal["a", "b"] = "a",
+): ...
 
 
 class TestRegistrar:
@@ -181,6 +208,53 @@ class TestBind:
     def test_a_missing_argument_is_named(self, text, factory, todo):
         with pytest.raises(UserError, match=f"is missing; {todo}"):
             bind(text, factory)
+
+    @pytest.mark.parametrize(
+        ("kind", "text", "message"),
+        [
+            ("task", "x(count=abc)", "task x(count=abc): count must be a whole number, not abc"),
+            ("task", "x(count=1.5)", "task x(count=1.5): count must be a whole number, not 1.5"),
+            ("model", "x(count=true)", "model x(count=true): count must be a whole number, not true"),
+            ("model", "x(on=maybe)", "model x(on=maybe): on must be true or false, not maybe"),
+            ("model", "x(on=1)", "model x(on=1): on must be true or false, not 1"),
+            ("recipe", "x(rate=high)", "recipe x(rate=high): rate must be a number, not high"),
+            ("recipe", "x(rate=false)", "recipe x(rate=false): rate must be a number, not false"),
+            ("report", "x(path=3)", "report x(path=3): path must be text, not 3"),
+            ("report", "x(path=null)", "report x(path=null): path must be text, not null"),
+            ("figure", "x(mode=c)", "figure x(mode=c): mode must be one of a, b, not c"),
+            (
+                "architecture",
+                "x(few=many)",
+                "architecture x(few=many): few must be a whole number or one of all, not many",
+            ),
+            ("importer", "x:3(path=y)", "importer x:3(path=y): count must be a whole number, not 3"),
+        ],
+    )
+    def test_an_argument_of_another_type_than_its_parameter_is_refused(self, kind, text, message):
+        with pytest.raises(UserError) as caught:
+            Entry(
+                kind, "x", typed_after_ours if kind in {"recipe", "report", "figure", "importer"} else typed, "mine"
+            ).bind(parse_call(text))
+        assert str(caught.value) == message
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "x(path=p)",
+            'x(count=0,on=false,rate=1,path="3")',
+            "x(rate=1.5,mode=b,few=all)",
+            "x(rate=null,few=3)",
+            "x(unresolved=3,listed=true,untyped=null)",
+        ],
+    )
+    def test_arguments_of_the_type_and_of_types_that_are_not_plain_are_passed_on(self, text):
+        assert Entry("model", "x", typed, "mine").bind(parse_call(text)) == dict(parse_call(text).args)
+
+    def test_what_the_name_fixes_and_the_harness_offers_is_not_checked(self):
+        def factory(count: int, seed: int, device: str = "cpu"): ...
+
+        given = bind("t", factory, "task", {"count": Path("a")}, seed=Path("b"), device=None)
+        assert given == {"count": Path("a"), "seed": Path("b"), "device": None}
 
     def test_a_factory_that_takes_anything_is_given_anything(self):
         assert bind("m(a=1)", lambda **rest: ..., seed=3) == {"a": 1}
