@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def check(value: object, parameter: Parameter, factory: Callable[..., Any], where: str) -> None:
+def check(value: object, parameter: Parameter, factory: Callable[..., Any], where: str, todo: str) -> None:
     """Refuse a value that is not of its parameter's type, as strictly as pydantic refuses those of methods' options.
 
     Checked are bool, int, float, str, literals, None and unions of these, where the names of the annotation are known
@@ -27,7 +27,7 @@ def check(value: object, parameter: Parameter, factory: Callable[..., Any], wher
     annotation = _resolved(parameter, factory)
     kinds = _alternatives(annotation)
     if all(map(_plain, kinds)) and not any(_suits(value, kind) for kind in kinds):
-        raise UserError(f"{parameter.name} must be {words(annotation)}, not {shown(value)}", where=where)
+        raise UserError(f"{parameter.name} must be {words(annotation)}, not {shown(value)}", where=where, todo=todo)
 
 
 def words(annotation: Any) -> str:

@@ -125,7 +125,9 @@ class Entry:
                 raise UserError(f"unknown argument {name!r}{did_you_mean(name, named)}", where=where, todo=known)
         for parameter in parameters:
             if parameter.name in written and parameter.name in named:
-                check(written[parameter.name], parameter, self.factory(), where)
+                # a target is a text, also where it looks like a number
+                todo = f"write {self.name}({parameter.name}=VALUE)" if parameter.name not in dict(call.args) else ""
+                check(written[parameter.name], parameter, self.factory(), where, todo)
         given = {name: value for name, value in offered.items() if name in named} | given
         missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
         if missing:

@@ -227,7 +227,11 @@ class TestBind:
                 "x(few=many)",
                 "architecture x(few=many): few must be a whole number or one of all, not many",
             ),
-            ("importer", "x:3(path=y)", "importer x:3(path=y): count must be a whole number, not 3"),
+            (
+                "importer",
+                "x:3(path=y)",
+                "importer x:3(path=y): count must be a whole number, not 3; write x(count=VALUE)",
+            ),
         ],
     )
     def test_an_argument_of_another_type_than_its_parameter_is_refused(self, kind, text, message):
