@@ -27,6 +27,8 @@ def check(value: object, parameter: Parameter, factory: Callable[..., Any], wher
     annotation = _resolved(parameter, factory)
     kinds = _alternatives(annotation)
     if all(map(_plain, kinds)) and not any(_suits(value, kind) for kind in kinds):
+        if str in kinds and value is not None:
+            todo = f'put it in quotes: {parameter.name}="{shown(value)}"'
         raise UserError(f"{parameter.name} must be {words(annotation)}, not {shown(value)}", where=where, todo=todo)
 
 

@@ -219,7 +219,7 @@ class TestBind:
             ("model", "x(on=1)", "model x(on=1): on must be true or false, not 1"),
             ("recipe", "x(rate=high)", "recipe x(rate=high): rate must be a number, not high"),
             ("recipe", "x(rate=false)", "recipe x(rate=false): rate must be a number, not false"),
-            ("report", "x(path=3)", "report x(path=3): path must be text, not 3"),
+            ("report", "x(path=3)", 'report x(path=3): path must be text, not 3; put it in quotes: path="3"'),
             ("report", "x(path=null)", "report x(path=null): path must be text, not null"),
             ("figure", "x(mode=c)", "figure x(mode=c): mode must be one of a, b, not c"),
             (
