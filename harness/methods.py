@@ -245,6 +245,19 @@ def meaning(name: str, field: FieldInfo) -> str:
     return f"{name}: {text[0].lower()}{text[1:]}" if text else ""
 
 
+def check_one_given(method: Method, one: str, other: str) -> None:
+    """Refuse two options that say the same, where both are given.
+
+    Raises:
+        UserError: They are; ``None`` and an empty text give nothing.
+    """
+    given = [
+        name for name in (one, other) if name in method.model_fields_set and getattr(method, name) not in (None, "")
+    ]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} say the same", todo="give one of the two")
+
+
 def readable(error: ValidationError, kind: type[BaseModel], where: str) -> UserError:
     """Return the first thing that pydantic finds wrong with options, in one line.
 

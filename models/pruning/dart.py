@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ...harness.methods import check_one_given
 from .choosing import highest
 from .dropping import DroppingOnce
 from .number_lists import whole
@@ -44,6 +45,11 @@ class Dart(DroppingOnce):
     beside: bool = False
     """Whether the visual pivots are kept beside that number, and each pivot's share of it is rounded up, as in the
     release."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Dart:
+        check_one_given(self, "keep", "r")
+        return self
 
     def kept(self, visual: int) -> int:
         """How many visual tokens are kept."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ...harness.methods import Seed  # noqa: TC001 - pydantic reads it
+from ...harness.methods import Seed, check_one_given
 from .dropping import DroppingOnce, row_flops
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class FastV(DroppingOnce):
     """How tokens are chosen; random is the baseline: equal places in equally long prompts."""
     seed: Seed = 0
     """The seed of the random places."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> FastV:
+        check_one_given(self, "keep", "r")
+        return self
 
     @property
     def reads(self) -> bool:

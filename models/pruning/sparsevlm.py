@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import model_validator
 
 from ...harness.errors import UserError
+from ...harness.methods import check_one_given
 from .choosing import highest
 from .density_peaks import means
 from .dropping import Dropping, row_flops
@@ -73,6 +74,7 @@ class SparseVLM(Dropping):
 
     @model_validator(mode="after")
     def _fits(self) -> SparseVLM:
+        check_one_given(self, "target", "counts")
         layers = blocks(self.layers) if self.layers else [*_LAYERS]
         if len(self._counts(_PATCHES)) != len(layers):
             raise UserError("there must be as many counts as layers", todo="write layers=3/7/16,counts=300/200/110")

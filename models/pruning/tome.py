@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...adapters.tower_features import tokens_before_patches
 from ...adapters.tower_signals import check_tower
 from ...harness.errors import UserError
 from ...harness.execution import Execution, LayerWork
-from ...harness.methods import Selector
+from ...harness.methods import Selector, check_one_given
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +62,11 @@ class ToMe(Selector):
     """Whether means and attention are weighted by how many tokens each one stands for."""
     order: Literal["raster", "release"] = "raster"
     """The order of the tokens: as they, or what they were merged into, stood in the image; or as in the release."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ToMe:
+        check_one_given(self, "keep", "r")
+        return self
 
     def apply(self, model: Any) -> Any:
         """Return the model with this selector."""

@@ -11,6 +11,7 @@ from ...adapters.text_half import clip_l, load_text_half, text_half_shape
 from ...adapters.tower_signals import TowerSignals
 from ...harness.abilities import ShipsCheckpoints
 from ...harness.errors import UserError
+from ...harness.methods import check_one_given
 from .choosing import OfTower, feature_width, highest
 from .number_lists import whole
 from .prumerge import outliers
@@ -64,8 +65,7 @@ class Trim(OfTower):
     def _fits(self) -> Trim:
         if self.share is not None and self.share <= 0 and self.share != _OUTLIERS:
             raise UserError(f"share must be above 0, or -1, not {self.share:g}", todo="write share=0.25")
-        if self.share is not None and "keep" in self.model_fields_set:
-            raise UserError("keep and share say the same", todo="give one of the two")
+        check_one_given(self, "keep", "share")
         return self
 
     def for_base(self, factory: object) -> Trim:

@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from ...harness.errors import UserError
 from ...harness.image_methods import ImageMethod
+from ...harness.methods import check_one_given
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +38,7 @@ class SmallerImages(ImageMethod):
 
     @model_validator(mode="after")
     def _fits(self) -> SmallerImages:
-        if self.tokens is not None and "side" in self.model_fields_set:
-            raise UserError("side and tokens say the same", todo="give one of the two")
+        check_one_given(self, "side", "tokens")
         return self
 
     def for_model(self, model: Any) -> SmallerImages:

@@ -101,7 +101,8 @@ def left(state: State) -> list[list[tuple[float, int]]]:
 def test_selection_is_that_of_the_formulas(
     state: State, r: float, keep: int | None, heads: str, positions: str
 ) -> None:
-    method = FastV(k=2, r=r, keep=keep, heads=heads, positions=positions)
+    many = {"r": r} if keep is None else {"keep": keep}
+    method = FastV(k=2, heads=heads, positions=positions, **many)
     assert left(method.before(2, state)) == by_hand(state, method)
 
 
