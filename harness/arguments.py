@@ -26,8 +26,10 @@ def check(value: object, parameter: Parameter, factory: Callable[..., Any], wher
     """
     annotation = _resolved(parameter, factory)
     kinds = _alternatives(annotation)
-    if all(map(_plain, kinds)) and not any(_suits(value, kind) for kind in kinds):
-        if str in kinds and value is not None:
+    if value is parameter.default or not all(map(_plain, kinds)):  # None may be the default of any annotation
+        return
+    if not any(_suits(value, kind) for kind in kinds):
+        if value is not None and any(_suits(str(shown(value)), kind) for kind in kinds):
             todo = f'put it in quotes: {parameter.name}="{shown(value)}"'
         raise UserError(f"{parameter.name} must be {words(annotation)}, not {shown(value)}", where=where, todo=todo)
 
@@ -65,7 +67,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def _suits(value: object, kind: Any) -> bool:
     if get_origin(kind) is Literal:
-        return value in get_args(kind)
+        return any(value == one and type(value) is type(one) for one in get_args(kind))  # 1 == True == 1.0
     if isinstance(value, bool):  # which Python counts as a whole number
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -315,7 +315,7 @@ def train(
     context: typer.Context,
     recipe: Annotated[
         str,
-        typer.Argument(help="Recipe, with its arguments: tiny-llava(steps=100).", autocompletion=named("recipe")),
+        typer.Argument(help="Recipe, with its arguments: tiny-llava(scenes=100).", autocompletion=named("recipe")),
     ],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model; resumed if it exists.")],
     plugin: Plugins = None,

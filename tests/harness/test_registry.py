@@ -35,6 +35,9 @@ def typed(
     path: str = "",
     mode: Literal["a", "b"] = "a",
     few: int | Literal["all"] = 1,
+    version: Literal["1", "2"] = "1",
+    level: Literal[0, 1] = 0,
+    implicit: int = None,  # noqa: RUF013 - a stranger may write it so
     unresolved: Decimal | None = None,
     listed: list[int] | None = None,
     untyped=0,
@@ -223,6 +226,12 @@ class TestBind:
             ("report", "x(path=null)", "report x(path=null): path must be text, not null"),
             ("figure", "x(mode=c)", "figure x(mode=c): mode must be one of a, b, not c"),
             (
+                "model",
+                "x(version=2)",
+                'model x(version=2): version must be one of 1, 2, not 2; put it in quotes: version="2"',
+            ),
+            ("model", "x(level=true)", "model x(level=true): level must be one of 0, 1, not true"),
+            (
                 "architecture",
                 "x(few=many)",
                 "architecture x(few=many): few must be a whole number or one of all, not many",
@@ -248,6 +257,7 @@ class TestBind:
             'x(count=0,on=false,rate=1,path="3")',
             "x(rate=1.5,mode=b,few=all)",
             "x(rate=null,few=3)",
+            'x(version="2",level=1,implicit=null)',
             "x(unresolved=3,listed=true,untyped=null)",
         ],
     )
