@@ -120,7 +120,10 @@ def _factory(
     """
     own = inspect.signature(source).parameters
     added = {name: value for name, value in options.items() if name not in own}
-    keywords = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in added.items()]
+    keywords = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=_kind(name, value))
+        for name, value in added.items()
+    ]
     signature = inspect.Signature([*own.values(), *keywords])
 
     @functools.wraps(source)
@@ -134,6 +137,11 @@ def _factory(
 
     factory.__signature__ = signature  # type: ignore[attr-defined]
     return factory
+
+
+def _kind(name: str, default: Any) -> Any:
+    """The type of an option."""
+    return type(default) if default is not None else str | None if name == "manifest" else int | None
 
 
 def _chosen(images: ImageSet, values: Mapping[str, Any]) -> ImageSet:

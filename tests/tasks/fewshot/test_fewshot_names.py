@@ -57,6 +57,22 @@ def test_a_name_that_says_its_protocol_has_it(registry, name):
     assert registry.find("task", name).card.chance == 1 / ways
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("ways=abc", "ways must be a whole number, not abc"),
+        ("episodes=1.5", "episodes must be a whole number, not 1.5"),
+        ("manifest=3", "manifest must be text, not 3"),
+        ("skip_unreadable=1", "skip_unreadable must be true or false, not 1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["glyphs", "zero-shot-glyphs"])
+def test_an_option_of_another_type_is_refused_before_anything_is_made(registry, name, options, said):
+    call = parse_call(f"{name}({options})")
+    with pytest.raises(UserError, match=said):
+        registry.find("task", name).bind(call)
+
+
 def test_the_dissertations_protocol_is_the_default(registry):
     assert build(registry, "glyphs(split=val,per_class=16)").protocol == Protocol(15, 1, 15, 1500)
 
