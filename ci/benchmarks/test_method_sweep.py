@@ -26,7 +26,7 @@ TINY: dict[str, object] = {"keep": 16, "side": 4, "most": 13, "few": 3, "k": 1, 
 LARGE: dict[str, object] = {"keep": 64, "side": 8, "most": 54, "few": 10, "k": 2, "drops": "target=64"}
 TOWER = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 4}
 """To the decoder of 404 million parameters as the tower of LLaVA-1.5-7B to its own: 1 to 21 by parameters."""
-MOST, MOST_OVER_BOUND = 0.4, 1.05
+MOST, MOST_OVER_FLOPS = 0.4, 1.05
 
 
 def specs(base: str, options: dict[str, object]) -> list[str]:
@@ -69,7 +69,11 @@ def test_one_command_for_fifteen_methods(
 def test_one_run_of_fifteen_methods_on_a_larger_model(
     random_llava: Callable[..., Path], without_costs: Any, side_by_side: Any, report: Any, tmp_path: Path
 ) -> None:
-    """In one process, with weights read and hashed: the bound is what remains of the FLOPs if the tower runs once."""
+    """In one process: what remains of the FLOPs if the tower runs once cannot be 0.4 here.
+
+    Times may be below it: weights are read and hashed once, and methods in the decoder share the blocks before their
+    first.
+    """
     from adaptbench.adapters.transformers_multimodal import HFMultimodal
 
     folder, numbers = random_llava(TOWER, llava.WIDE), itertools.count()
@@ -84,19 +88,19 @@ def test_one_run_of_fifteen_methods_on_a_larger_model(
     every = specs(f"llava:{folder}", LARGE)
     times = side_by_side(lambda: run(every), lambda: [run(one) for one in every], rounds=1)
     assert records(times.our_result) == records(*times.their_result)
-    share, bound = 1 / times.ratio(), least_share(times.our_result, folder)
+    share, by_flops = 1 / times.ratio(), share_by_flops(times.our_result, folder)
     loading = times.time(lambda: (HFMultimodal.fingerprint(str(folder)), HFMultimodal(str(folder))))
     answering = (min(times.ours) - loading) / (min(times.theirs) - len(METHODS) * loading)
     report(
         "fifteen methods on 404 million parameters in one run, over fifteen runs",
         f"{min(times.ours):.1f} s", f"{min(times.theirs):.1f} s",
-        f"{share:.3f} of theirs, {answering:.3f} without loading (FLOPs: {bound:.3f})",
+        f"{share:.3f} of theirs, {answering:.3f} without loading (by FLOPs {by_flops:.3f})",
     )  # fmt: skip
-    assert share <= bound
-    assert answering <= MOST_OVER_BOUND * bound
+    assert share <= by_flops
+    assert answering <= MOST_OVER_FLOPS * by_flops
 
 
-def least_share(run: Path, model: Path) -> float:
+def share_by_flops(run: Path, model: Path) -> float:
     """FLOPs of the prefills of a run with one pass of the tower per image, over those of each method by itself.
 
     ToMe, which merges tokens in the tower, has a pass of its own. Each sample has an image of its own.
